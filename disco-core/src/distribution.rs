@@ -1,0 +1,60 @@
+//! What can be sampled and scored.
+
+use crate::{Error, Result, Scorer, Streams, numerics::check_log_scores};
+
+/// A sample with the log-probability it was drawn with.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sampled<X> {
+    /// What was drawn.
+    pub value: X,
+    /// Its log-probability under the distribution it was drawn from, in nats.
+    pub log_prob: f64,
+}
+
+/// A normalised distribution over samples `X`, given a context `C`.
+///
+/// It is a [`Scorer`] whose log-scores are log-probabilities (nats, `-inf` for what it cannot draw),
+/// and it can be sampled. `C` is `()` where there is no context.
+///
+/// # Contract
+/// - `log_prob` of a sample equals the log-score that [`Scorer::log_scores`] gives it.
+/// - Sample `i` draws its randomness from stream `i` only ([`Streams`]), so the samples depend neither
+///   on the batch size nor on the number of threads.
+/// - Nothing is kept between calls.
+pub trait Distribution<C, X>: Scorer<C, X> {
+    /// Draws one sample per stream, in order.
+    fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>>;
+
+    /// Draws one sample per stream in each context: `streams[k]` belong to `contexts[k]`.
+    ///
+    /// By default the contexts are sampled one after the other. A model that can work on several
+    /// contexts at once overrides this; the samples must stay the same.
+    fn sample_each(&self, contexts: &[&C], streams: &[Streams]) -> Result<Vec<Vec<Sampled<X>>>> {
+        Error::check_length("streams, one run per context", contexts.len(), streams.len())?;
+        contexts.iter().zip(streams).map(|(context, streams)| self.sample(context, streams)).collect()
+    }
+
+    /// The log-probabilities of `samples` (nats).
+    ///
+    /// # Errors
+    /// Those of the scorer; a skipped sample is one too, since a distribution must know its own samples.
+    fn log_probs(&self, context: &C, samples: &[&X]) -> Result<Vec<f64>> {
+        let scores = self.log_scores(context, samples)?;
+        let values: Vec<f64> = scores
+            .into_iter()
+            .map(|score| score.map_err(|skipped| Error::failed("distribution", skipped)))
+            .collect::<Result<_>>()?;
+        check_log_scores("distribution", &values)?;
+        Ok(values)
+    }
+}
+
+impl<C, X, D: Distribution<C, X> + ?Sized> Distribution<C, X> for &D {
+    fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>> {
+        (**self).sample(context, streams)
+    }
+
+    fn sample_each(&self, contexts: &[&C], streams: &[Streams]) -> Result<Vec<Vec<Sampled<X>>>> {
+        (**self).sample_each(contexts, streams)
+    }
+}

@@ -1,0 +1,68 @@
+//! Settings of the optimiser, as PyTorch names and defaults them.
+
+use serde::{Deserialize, Serialize};
+
+/// How a policy follows its gradient. The state (moments, step count) lives in the policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum Optimizer {
+    /// Adam (Kingma and Ba 2015); `weight_decay` adds to the gradient.
+    Adam(Adam),
+    /// Adam with decoupled weight decay (Loshchilov and Hutter 2019).
+    #[serde(rename = "adamw")]
+    AdamW(Adam),
+    /// Gradient descent with momentum.
+    Sgd {
+        /// Share of the last velocity that is kept, in [0, 1).
+        #[serde(default)]
+        momentum: f64,
+        /// Coefficient of the L2 penalty.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+}
+
+impl Default for Optimizer {
+    fn default() -> Self {
+        Self::Adam(Adam::default())
+    }
+}
+
+/// Settings of Adam and AdamW.
+///
+/// | parameter | default | range |
+/// |---|---|---|
+/// | `beta1` | 0.9 | [0, 1) |
+/// | `beta2` | 0.999 | [0, 1) |
+/// | `epsilon` | 1e-8 | > 0 |
+/// | `weight_decay` | 0 | >= 0 |
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Adam {
+    /// Decay of the first moment.
+    pub beta1: f64,
+    /// Decay of the second moment.
+    pub beta2: f64,
+    /// Added to the root of the second moment.
+    pub epsilon: f64,
+    /// Weight decay; never applied to norms and biases.
+    pub weight_decay: f64,
+}
+
+impl Default for Adam {
+    fn default() -> Self {
+        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 }
+    }
+}
+
+/// One update: what [`Policy::step`](crate::Policy::step) is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// The rule to follow.
+    pub optimizer: Optimizer,
+    /// The step size.
+    pub learning_rate: f64,
+    /// The gradient's global L2 norm is scaled down to this, if given.
+    pub max_gradient_norm: Option<f64>,
+}

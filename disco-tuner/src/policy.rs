@@ -1,0 +1,82 @@
+//! What is tuned: the one trait between the tuner and a model.
+
+use std::{collections::BTreeMap, path::Path};
+
+use disco_core::{Distribution, Result};
+
+use crate::Update;
+
+/// One sample of a batch, in its context.
+#[derive(Debug)]
+pub struct Item<'a, C, X> {
+    /// The context.
+    pub context: &'a C,
+    /// The sample.
+    pub sample: &'a X,
+}
+
+impl<C, X> Clone for Item<'_, C, X> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<C, X> Copy for Item<'_, C, X> {}
+
+/// Turns the log-probabilities of a batch (nats, one per item) into the weights of its gradients.
+pub type Weigh<'a> = dyn FnMut(&[f64]) -> Result<Vec<f64>> + 'a;
+
+/// A gradient or parameter by the name of its tensor, flattened in row-major order.
+pub type Tensors = BTreeMap<String, Vec<f32>>;
+
+/// What one update did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Updated {
+    /// The L2 norm of the whole gradient, before clipping.
+    pub gradient_norm: f64,
+}
+
+/// A distribution with parameters `theta` that can follow a weighted sum of its score functions.
+///
+/// The tuner never sees a tensor. A step of it is: any number of [`accumulate`](Self::accumulate), which
+/// add to the *pending gradient*, then one [`step`](Self::step), which follows and clears it.
+pub trait Policy<C, X>: Distribution<C, X> {
+    /// A frozen copy, to draw from while the policy moves on.
+    type Frozen: Distribution<C, X>;
+
+    /// The policy as it is now.
+    fn freeze(&self) -> Result<Self::Frozen>;
+
+    /// Adds `sum_i w_i grad log pi(x_i | c_i)` to the pending gradient.
+    ///
+    /// `weigh` is called exactly once, with the log-probabilities of `batch` in its order, from the same
+    /// forward pass as the gradient; it returns one weight per item. An item of weight zero adds nothing,
+    /// and costs no backward pass.
+    ///
+    /// # Errors
+    /// Those of the model and of `weigh`; the pending gradient is then unspecified until
+    /// [`clear`](Self::clear).
+    fn accumulate(&mut self, batch: &[Item<'_, C, X>], weigh: &mut Weigh<'_>) -> Result<()>;
+
+    /// The pending gradient, by parameter. Here parallel workers meet: each reads its own, and replaces it by
+    /// the sum over all.
+    fn pending(&self) -> Result<Tensors>;
+
+    /// Replaces the pending gradient.
+    fn replace_pending(&mut self, gradient: Tensors) -> Result<()>;
+
+    /// Forgets the pending gradient.
+    fn clear(&mut self);
+
+    /// Descends the pending gradient by one step of the optimiser, and clears it.
+    ///
+    /// # Errors
+    /// If the gradient is not finite: parameters and optimiser state are then untouched.
+    fn step(&mut self, update: &Update) -> Result<Updated>;
+
+    /// Writes parameters and optimiser state into `folder`, so that [`load`](Self::load) continues to the bit.
+    fn save(&self, folder: &Path) -> Result<()>;
+
+    /// Reads what [`save`](Self::save) wrote.
+    fn load(&mut self, folder: &Path) -> Result<()>;
+}

@@ -1,0 +1,2 @@
+//! Every workflow of disco.
+fn main() {}
