@@ -1,6 +1,6 @@
 //! What can be sampled and scored.
 
-use crate::{Error, Result, Scorer, Streams, numerics::check_log_scores};
+use crate::{Error, Result, Scorer, Streams, scorer::every_score};
 
 /// A sample with the log-probability it was drawn with.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,13 +39,7 @@ pub trait Distribution<C, X>: Scorer<C, X> {
     /// # Errors
     /// Those of the scorer; a skipped sample is one too, since a distribution must know its own samples.
     fn log_probs(&self, context: &C, samples: &[&X]) -> Result<Vec<f64>> {
-        let scores = self.log_scores(context, samples)?;
-        let values: Vec<f64> = scores
-            .into_iter()
-            .map(|score| score.map_err(|skipped| Error::failed("distribution", skipped)))
-            .collect::<Result<_>>()?;
-        check_log_scores("distribution", &values)?;
-        Ok(values)
+        every_score("distribution", self.log_scores(context, samples)?, samples.len())
     }
 }
 

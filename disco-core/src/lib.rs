@@ -1,12 +1,15 @@
 #![doc = include_str!("../README.md")]
 
+mod alias;
 mod distribution;
 mod error;
 mod estimate;
 mod feature;
 pub mod numerics;
 mod scorer;
+mod space;
 mod streams;
+mod table;
 mod weights;
 
 pub use distribution::{Distribution, Sampled};
@@ -16,5 +19,7 @@ pub use feature::{Failure, Fallible, Feature, FnFeature, Predicate, Total, featu
 pub use scorer::{
     Condition, Exponential, FnScorer, Given, Power, Product, Score, Scorer, ScorerExt, Skipped, scorer,
 };
+pub use space::Space;
 pub use streams::{StreamRng, Streams};
+pub use table::Table;
 pub use weights::ImportanceWeights;

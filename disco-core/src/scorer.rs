@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{Error, Feature, Result};
+use crate::{Error, Feature, Result, numerics::check_log_scores};
 
 /// What a batched scorer or feature says of one sample: a number, or that the sample is to be left out.
 pub type Score = std::result::Result<f64, Skipped>;
@@ -26,6 +26,17 @@ impl Skipped {
     pub fn reason(&self) -> &str {
         &self.0.1
     }
+}
+
+/// All scores of a batch where none may be skipped: `by` must have given `expected` numbers.
+pub(crate) fn every_score(by: &str, scores: Vec<Score>, expected: usize) -> Result<Vec<f64>> {
+    Error::check_length("scores, one per sample", expected, scores.len())?;
+    let scores: Vec<f64> = scores
+        .into_iter()
+        .collect::<std::result::Result<_, _>>()
+        .map_err(|skipped| Error::failed(by, skipped))?;
+    check_log_scores(by, &scores)?;
+    Ok(scores)
 }
 
 impl fmt::Display for Skipped {
