@@ -1,11 +1,11 @@
 //! The trait of an f-divergence.
 
-use std::{borrow::Cow, fmt::Debug};
+use std::{borrow::Cow, fmt::Debug, sync::Arc};
 
 /// An f-divergence `D_f(pi || p) = E_{x~p}[f(pi(x) / p(x))]`, with `f` convex and `f(1) = 0`.
 ///
 /// Everything is a function of `l = ln(pi / p)` (nats), which keeps its precision where `t = exp(l)` over-
-/// or underflows.
+/// or underflows. [`check`](crate::check) tests an implementation against this contract.
 pub trait Divergence: Debug + Send + Sync {
     /// The name in reports.
     fn name(&self) -> Cow<'static, str>;
@@ -20,8 +20,46 @@ pub trait Divergence: Debug + Send + Sync {
     /// the policy must not leave the target's support.
     fn derivative_at_infinity(&self) -> f64;
 
-    /// `exp(log_weight) * f'(exp(l))`, formed in log space where a factor alone would overflow.
+    /// `exp(log_weight) * f'(exp(l))`, formed in log space where a factor alone would overflow; 0 for a
+    /// weight of zero.
     fn weighted_derivative(&self, l: f64, log_weight: f64) -> f64 {
-        log_weight.exp() * self.derivative(l)
+        if log_weight == f64::NEG_INFINITY { 0.0 } else { log_weight.exp() * self.derivative(l) }
+    }
+
+    /// `exp(log_weight) * f(exp(l))` of the form with `f'(1) = 0`, formed in log space where a factor alone
+    /// would over- or underflow; 0 for a weight of zero.
+    fn weighted_generator(&self, l: f64, log_weight: f64) -> f64 {
+        if log_weight == f64::NEG_INFINITY { 0.0 } else { log_weight.exp() * self.generator(l) }
     }
 }
+
+macro_rules! forward_divergence {
+    ($($pointer:ty),*) => {$(
+        impl<D: Divergence + ?Sized> Divergence for $pointer {
+            fn name(&self) -> Cow<'static, str> {
+                (**self).name()
+            }
+
+            fn generator(&self, l: f64) -> f64 {
+                (**self).generator(l)
+            }
+
+            fn derivative(&self, l: f64) -> f64 {
+                (**self).derivative(l)
+            }
+
+            fn derivative_at_infinity(&self) -> f64 {
+                (**self).derivative_at_infinity()
+            }
+
+            fn weighted_derivative(&self, l: f64, log_weight: f64) -> f64 {
+                (**self).weighted_derivative(l, log_weight)
+            }
+
+            fn weighted_generator(&self, l: f64, log_weight: f64) -> f64 {
+                (**self).weighted_generator(l, log_weight)
+            }
+        }
+    )*};
+}
+forward_divergence!(&D, Box<D>, Arc<D>);
