@@ -1,0 +1,77 @@
+//! Why a workflow stopped.
+
+use std::{io, path::Path, path::PathBuf};
+
+/// A result whose error is xtask's [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a command or workflow could not finish.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A command could not be started.
+    #[error("`{command}` could not be started: {source}")]
+    Start {
+        /// The command.
+        command: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A command ended with another code than 0.
+    #[error("`{command}` failed{}", code.map_or(" by a signal".into(), |code| format!(" with exit code {code}")))]
+    Failed {
+        /// The command.
+        command: String,
+        /// Its exit code; none if a signal ended it.
+        code: Option<i32>,
+    },
+    /// A command did not answer as it is documented to.
+    #[error("`{command}` gave no usable answer: {problem}")]
+    Answer {
+        /// The command.
+        command: String,
+        /// What is wrong with its answer.
+        problem: String,
+    },
+    /// A step of `cargo xtask ci` failed.
+    #[error("ci step `{step}` failed: {source}")]
+    Step {
+        /// The step.
+        step: &'static str,
+        /// Why.
+        source: Box<Error>,
+    },
+    /// The repository is not tidy.
+    #[error("{findings} findings, see above")]
+    Untidy {
+        /// How many.
+        findings: usize,
+    },
+    /// A file or folder could not be read or written.
+    #[error("cannot {action} {}: {source}", path.display())]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// An [`Error::File`] of reading.
+    pub fn read(path: &Path, source: io::Error) -> Self {
+        Self::File { action: "read", path: path.into(), source }
+    }
+
+    /// An [`Error::File`] of writing.
+    pub fn write(path: &Path, source: io::Error) -> Self {
+        Self::File { action: "write", path: path.into(), source }
+    }
+
+    /// An [`Error::Answer`].
+    pub(crate) fn answer(command: &str, problem: &str) -> Self {
+        Self::Answer { command: command.into(), problem: problem.into() }
+    }
+}
