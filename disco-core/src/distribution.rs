@@ -1,5 +1,7 @@
 //! What can be sampled and scored.
 
+use std::sync::Arc;
+
 use crate::{Error, Result, Scorer, Streams, scorer::every_score};
 
 /// A sample with the log-probability it was drawn with.
@@ -43,12 +45,21 @@ pub trait Distribution<C, X>: Scorer<C, X> {
     }
 }
 
-impl<C, X, D: Distribution<C, X> + ?Sized> Distribution<C, X> for &D {
-    fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>> {
-        (**self).sample(context, streams)
-    }
+macro_rules! forward_distribution {
+    ($($pointer:ty),*) => {$(
+        impl<C, X, D: Distribution<C, X> + ?Sized> Distribution<C, X> for $pointer {
+            fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>> {
+                (**self).sample(context, streams)
+            }
 
-    fn sample_each(&self, contexts: &[&C], streams: &[Streams]) -> Result<Vec<Vec<Sampled<X>>>> {
-        (**self).sample_each(contexts, streams)
-    }
+            fn sample_each(&self, contexts: &[&C], streams: &[Streams]) -> Result<Vec<Vec<Sampled<X>>>> {
+                (**self).sample_each(contexts, streams)
+            }
+
+            fn log_probs(&self, context: &C, samples: &[&X]) -> Result<Vec<f64>> {
+                (**self).log_probs(context, samples)
+            }
+        }
+    )*};
 }
+forward_distribution!(&D, Box<D>, Arc<D>);

@@ -1,6 +1,9 @@
 //! What can go wrong when distributions are sampled, scored and averaged.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    path::{Path, PathBuf},
+};
 
 /// A result whose error is disco-core's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -51,6 +54,24 @@ pub enum Error {
         /// How many weights there were.
         count: usize,
     },
+    /// A file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A line of a file is not what it should be.
+    #[error("{}, line {line}: {source}", path.display())]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A user's scorer, feature or model cannot go on.
     #[error("{by} failed: {source}")]
     Failed {
@@ -77,6 +98,15 @@ impl Error {
         source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         Self::Failed { by: by.into(), source: source.into() }
+    }
+
+    /// An [`Error::Malformed`] at a line counted from 1.
+    pub(crate) fn malformed(
+        path: &Path,
+        line: usize,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Malformed { path: path.to_path_buf(), line, source: source.into() }
     }
 
     /// Checks that there are `expected` values of `what`.

@@ -2,13 +2,14 @@
 
 use crate::{Error, Result};
 
-/// `ln sum_i exp(x_i)`, without overflow; `-inf` for no terms.
+/// `ln sum_i exp(x_i)`, without overflow; `-inf` for no terms, NaN if a term is NaN.
 ///
 /// Two passes: the largest term is taken out, so that one `exp` is 1 and the others cannot overflow.
 pub fn log_sum_exp(terms: &[f64]) -> f64 {
     let largest = terms.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     if largest.is_infinite() {
-        return largest;
+        // `f64::max` passes over NaN, which must not become -inf.
+        return if terms.iter().any(|term| term.is_nan()) { f64::NAN } else { largest };
     }
     largest + terms.iter().map(|term| (term - largest).exp()).sum::<f64>().ln()
 }

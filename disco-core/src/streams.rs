@@ -1,13 +1,13 @@
 //! One independent random stream per sample.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use rand::{Rng, SeedableRng, rngs::ChaCha8Rng};
 
 /// The generator of one stream.
 pub type StreamRng = ChaCha8Rng;
 
-/// A run of numbered, independent random streams: sample `i` of a request draws from stream `i` only.
+/// Numbered, independent random streams: sample `i` of a request draws from stream `i` only.
 ///
 /// A distribution that keeps to this gives the same samples whether they are drawn in one batch or
 /// many, on one thread or many. Stream `i` is the ChaCha8 key stream of the request's key with stream
@@ -23,16 +23,45 @@ pub type StreamRng = ChaCha8Rng;
 /// assert_eq!((left.len(), right.len()), (3, 1));
 /// assert_eq!(x, y);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Streams {
     key: u64,
-    range: Range<u64>,
+    numbers: Numbers,
 }
 
+/// The numbers of the streams, in order.
+#[derive(Clone, Debug)]
+enum Numbers {
+    Run(Range<u64>),
+    /// The part `1` of a list: what a mixture hands to one of its components.
+    List(Arc<[u64]>, Range<usize>),
+}
+
+impl PartialEq for Streams {
+    fn eq(&self, other: &Self) -> bool {
+        let numbers = |streams: &Self| (0..streams.len()).map(|i| streams.number(i)).collect::<Vec<_>>();
+        let same_numbers = match (&self.numbers, &other.numbers) {
+            (Numbers::Run(one), Numbers::Run(two)) => one == two,
+            _ => self.len() == other.len() && numbers(self) == numbers(other),
+        };
+        self.key == other.key && same_numbers
+    }
+}
+
+impl Eq for Streams {}
+
 impl Streams {
-    /// `count` streams under `key`.
+    /// `count` streams under `key`, numbered from 0.
     pub fn new(key: u64, count: usize) -> Self {
-        Self { key, range: 0..count as u64 }
+        Self::numbered(key, 0..count as u64)
+    }
+
+    /// The streams with these numbers under `key`: a later part of a request that is never held as a whole.
+    ///
+    /// An empty or reversed range gives no stream.
+    pub fn numbered(key: u64, numbers: Range<u64>) -> Self {
+        let end = numbers.end.max(numbers.start);
+        Self { key, numbers: Numbers::Run(numbers.start..end) }
     }
 
     /// `count` streams under a key drawn from `rng` (one draw).
@@ -42,12 +71,24 @@ impl Streams {
 
     /// How many streams there are: the number of samples requested.
     pub fn len(&self) -> usize {
-        (self.range.end - self.range.start) as usize
+        match &self.numbers {
+            Numbers::Run(run) => (run.end - run.start) as usize,
+            Numbers::List(_, part) => part.len(),
+        }
     }
 
     /// Whether no sample is requested.
     pub fn is_empty(&self) -> bool {
-        self.range.is_empty()
+        self.len() == 0
+    }
+
+    /// The number of stream `index` under the key.
+    pub(crate) fn number(&self, index: usize) -> u64 {
+        assert!(index < self.len(), "stream {index} of {}", self.len());
+        match &self.numbers {
+            Numbers::Run(run) => run.start + index as u64,
+            Numbers::List(list, part) => list[part.start + index],
+        }
     }
 
     /// The generator of stream `index`, at its beginning.
@@ -55,9 +96,9 @@ impl Streams {
     /// # Panics
     /// If `index` is not below [`len`](Self::len): a programming error, as with a slice.
     pub fn rng(&self, index: usize) -> StreamRng {
-        assert!(index < self.len(), "stream {index} of {}", self.len());
+        let number = self.number(index);
         let mut rng = ChaCha8Rng::seed_from_u64(self.key);
-        rng.set_stream(self.range.start + index as u64);
+        rng.set_stream(number);
         rng
     }
 
@@ -72,11 +113,7 @@ impl Streams {
     /// If `middle` is beyond [`len`](Self::len).
     pub fn split_at(&self, middle: usize) -> (Self, Self) {
         assert!(middle <= self.len(), "split at {middle} of {}", self.len());
-        let middle = self.range.start + middle as u64;
-        (
-            Self { key: self.key, range: self.range.start..middle },
-            Self { key: self.key, range: middle..self.range.end },
-        )
+        (self.part(0, middle), self.part(middle, self.len()))
     }
 
     /// Runs of at most `size` streams, in order.
@@ -85,9 +122,37 @@ impl Streams {
     /// If `size` is zero.
     pub fn chunks(&self, size: usize) -> impl Iterator<Item = Self> + '_ {
         assert!(size > 0, "chunks of no streams");
-        (0..self.len()).step_by(size).map(move |start| {
-            let from = self.range.start + start as u64;
-            Self { key: self.key, range: from..(from + size as u64).min(self.range.end) }
-        })
+        let len = self.len();
+        (0..len).step_by(size).map(move |start| self.part(start, len.min(start.saturating_add(size))))
+    }
+
+    /// The streams at these positions, in this order: what a composed distribution passes on to a part
+    /// that draws some of the samples.
+    ///
+    /// # Panics
+    /// If a position is not below [`len`](Self::len).
+    pub fn select(&self, indices: &[usize]) -> Self {
+        let list: Arc<[u64]> = indices.iter().map(|&index| self.number(index)).collect();
+        let part = 0..list.len();
+        Self { key: self.key, numbers: Numbers::List(list, part) }
+    }
+
+    /// Streams with the same numbers under another key, derived from this one and `purpose`.
+    ///
+    /// A composed distribution that makes a choice of its own per sample draws it from these streams,
+    /// and hands its parts a child, so that no randomness is used twice. The derived key is the first
+    /// word of the stream numbered `u64::MAX - purpose`, which no request reaches.
+    pub fn child(&self, purpose: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.key);
+        rng.set_stream(u64::MAX - purpose);
+        Self { key: rng.next_u64(), numbers: self.numbers.clone() }
+    }
+
+    fn part(&self, from: usize, to: usize) -> Self {
+        let numbers = match &self.numbers {
+            Numbers::Run(run) => Numbers::Run(run.start + from as u64..run.start + to as u64),
+            Numbers::List(list, part) => Numbers::List(Arc::clone(list), part.start + from..part.start + to),
+        };
+        Self { key: self.key, numbers }
     }
 }

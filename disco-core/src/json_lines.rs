@@ -1,0 +1,44 @@
+//! Files of one record per line.
+
+use std::{
+    fs::File,
+    io::{BufRead, BufReader},
+    path::Path,
+};
+
+use serde::de::DeserializeOwned;
+
+use crate::{Error, Result};
+
+/// The lines of a text file without their ends (`\n` or `\r\n`), each with its number from 1.
+///
+/// # Errors
+/// [`Error::Io`] for a file that cannot be read, [`Error::Malformed`] for a line that is not UTF-8.
+pub(crate) fn read_lines(path: &Path) -> Result<impl Iterator<Item = Result<(usize, String)>>> {
+    let unreadable = |source| Error::Io { path: path.to_path_buf(), source };
+    let file = File::open(path).map_err(unreadable)?;
+    let path = path.to_path_buf();
+    Ok(BufReader::new(file).lines().enumerate().map(move |(index, line)| match line {
+        Ok(line) => Ok((index + 1, line)),
+        Err(source) if source.kind() == std::io::ErrorKind::InvalidData => {
+            Err(Error::malformed(&path, index + 1, source))
+        }
+        Err(source) => Err(Error::Io { path: path.clone(), source }),
+    }))
+}
+
+/// The records of a JSON lines file: one JSON value per line, each with its line number from 1.
+///
+/// # Errors
+/// As [`read_lines`]; [`Error::Malformed`] for a line that is not such a record.
+pub(crate) fn read_json_lines<T: DeserializeOwned>(
+    path: &Path,
+) -> Result<impl Iterator<Item = Result<(usize, T)>>> {
+    let path_of_errors = path.to_path_buf();
+    Ok(read_lines(path)?.map(move |line| {
+        let (number, line) = line?;
+        let record = serde_json::from_str(&line)
+            .map_err(|source| Error::malformed(&path_of_errors, number, source))?;
+        Ok((number, record))
+    }))
+}
