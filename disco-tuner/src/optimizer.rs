@@ -1,5 +1,6 @@
 //! Settings of the optimiser, as PyTorch names and defaults them.
 
+use disco_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 /// How a policy follows its gradient. The state (moments, step count) lives in the policy.
@@ -26,6 +27,41 @@ pub enum Optimizer {
 impl Default for Optimizer {
     fn default() -> Self {
         Self::Adam(Adam::default())
+    }
+}
+
+impl Optimizer {
+    /// Checks every setting against its range.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the first setting outside it.
+    pub fn validate(&self) -> Result<()> {
+        match self {
+            Self::Adam(adam) | Self::AdamW(adam) => {
+                check_share("optimizer.beta1", adam.beta1)?;
+                check_share("optimizer.beta2", adam.beta2)?;
+                if !(adam.epsilon > 0.0 && adam.epsilon.is_finite()) {
+                    return Err(Error::invalid("optimizer.epsilon", adam.epsilon, "positive and finite"));
+                }
+                check_decay(adam.weight_decay)
+            }
+            Self::Sgd { momentum, weight_decay } => {
+                check_share("optimizer.momentum", *momentum)?;
+                check_decay(*weight_decay)
+            }
+        }
+    }
+}
+
+fn check_share(field: &'static str, value: f64) -> Result<()> {
+    if (0.0..1.0).contains(&value) { Ok(()) } else { Err(Error::invalid(field, value, "[0, 1)")) }
+}
+
+fn check_decay(value: f64) -> Result<()> {
+    if value >= 0.0 && value.is_finite() {
+        Ok(())
+    } else {
+        Err(Error::invalid("optimizer.weight_decay", value, "zero or positive, finite"))
     }
 }
 
@@ -65,4 +101,15 @@ pub struct Update {
     pub learning_rate: f64,
     /// The gradient's global L2 norm is scaled down to this, if given.
     pub max_gradient_norm: Option<f64>,
+}
+
+/// What clipping adds to the norm before dividing by it, as PyTorch's `clip_grad_norm_` does.
+const CLIP_EPSILON: f64 = 1e-6;
+
+impl Update {
+    /// What every gradient is multiplied with, given the global L2 norm of all of them:
+    /// `min(1, max_gradient_norm / (norm + 1e-6))`, or 1 without a limit.
+    pub fn clip_scale(&self, norm: f64) -> f64 {
+        self.max_gradient_norm.map_or(1.0, |limit| (limit / (norm + CLIP_EPSILON)).min(1.0))
+    }
 }

@@ -26,8 +26,9 @@ impl<C, X> Copy for Item<'_, C, X> {}
 /// Turns the log-probabilities of a batch (nats, one per item) into the weights of its gradients.
 pub type Weigh<'a> = dyn FnMut(&[f64]) -> Result<Vec<f64>> + 'a;
 
-/// A gradient or parameter by the name of its tensor, flattened in row-major order.
-pub type Tensors = BTreeMap<String, Vec<f32>>;
+/// A gradient or parameter by the name of its tensor, flattened in row-major order; `T` is the policy's
+/// own [`Scalar`](Policy::Scalar), so that nothing is rounded on the way.
+pub type Tensors<T = f32> = BTreeMap<String, Vec<T>>;
 
 /// What one update did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,6 +44,9 @@ pub struct Updated {
 pub trait Policy<C, X>: Distribution<C, X> {
     /// A frozen copy, to draw from while the policy moves on.
     type Frozen: Distribution<C, X>;
+
+    /// The number type of its parameters and gradients: `f32` for a network, `f64` for a table.
+    type Scalar: Copy + Into<f64> + Send + Sync + 'static;
 
     /// The policy as it is now.
     fn freeze(&self) -> Result<Self::Frozen>;
@@ -60,15 +64,16 @@ pub trait Policy<C, X>: Distribution<C, X> {
 
     /// The pending gradient, by parameter. Here parallel workers meet: each reads its own, and replaces it by
     /// the sum over all.
-    fn pending(&self) -> Result<Tensors>;
+    fn pending(&self) -> Result<Tensors<Self::Scalar>>;
 
     /// Replaces the pending gradient.
-    fn replace_pending(&mut self, gradient: Tensors) -> Result<()>;
+    fn replace_pending(&mut self, gradient: Tensors<Self::Scalar>) -> Result<()>;
 
     /// Forgets the pending gradient.
     fn clear(&mut self);
 
-    /// Descends the pending gradient by one step of the optimiser, and clears it.
+    /// Descends the pending gradient by one step of the optimiser, and clears it. Where nothing was
+    /// accumulated the gradient is zero, and the optimiser's momentum still moves the parameters.
     ///
     /// # Errors
     /// If the gradient is not finite: parameters and optimiser state are then untouched.

@@ -1,0 +1,28 @@
+//! Files that are either whole or not there.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+/// Writes a file under a temporary name, flushes it to the disk, and renames it into place: a reader sees
+/// the old content or the new one, never a part.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    let partial = path.with_file_name(name);
+    let mut file = File::create(&partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&partial, path)?;
+    sync_folder(path.parent())
+}
+
+/// Makes renames within a folder durable. Only Unix lets a folder be opened and synchronised.
+pub(crate) fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
+    match folder {
+        Some(folder) if cfg!(unix) && !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
