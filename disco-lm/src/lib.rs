@@ -1,1 +1,33 @@
 #![doc = include_str!("../README.md")]
+
+mod attention;
+mod decoder;
+mod decoding;
+mod device;
+mod error;
+mod generate;
+mod gradient;
+mod head;
+mod language_model;
+mod optimizer;
+mod policy;
+mod rope;
+mod rows;
+mod score;
+mod slots;
+mod spec;
+mod token_model;
+mod tokenizer;
+mod weights;
+
+pub use decoding::Decoding;
+pub use device::Backend;
+pub use error::{Error, Misshapen, Result};
+pub use language_model::{Completion, LanguageModel};
+pub use policy::{LmPolicy, TokenPolicy};
+pub use token_model::{Generation, TokenModel};
+pub use tokenizer::Tokenizer;
+pub use weights::Precision;
+
+/// Where tensors are computed; made by [`Backend::device`].
+pub use burn::tensor::Device;

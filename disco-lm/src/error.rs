@@ -1,0 +1,156 @@
+//! What can go wrong when a language model is loaded, run or saved.
+
+use std::path::{Path, PathBuf};
+
+/// A result whose error is disco-lm's [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A weight whose shape is not the one that the configuration implies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misshapen {
+    /// The tensor's name in the file.
+    pub name: String,
+    /// The shape the configuration implies.
+    pub expected: Vec<usize>,
+    /// The shape in the file.
+    pub found: Vec<usize>,
+}
+
+/// Why a language model could not be loaded, run or saved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file does not follow its format.
+    #[error("{} is damaged or not of its format: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A setting of the model's configuration that is not supported.
+    #[error("{}: `{field}` is {value}; allowed: {allowed}", path.display())]
+    Config {
+        /// The configuration file.
+        path: PathBuf,
+        /// The setting.
+        field: String,
+        /// The value found.
+        value: String,
+        /// What is supported.
+        allowed: String,
+    },
+    /// The weights are not those that the configuration implies.
+    #[error(
+        "{}: weights do not fit config.json; missing: {missing:?}; unexpected: {unexpected:?}; of another shape: {misshapen:?}",
+        path.display()
+    )]
+    Weights {
+        /// The folder.
+        path: PathBuf,
+        /// Tensors that should be there.
+        missing: Vec<String>,
+        /// Tensors that should not.
+        unexpected: Vec<String>,
+        /// Tensors of another shape.
+        misshapen: Vec<Misshapen>,
+    },
+    /// The tokenizer makes ids that the model does not have.
+    #[error("the tokenizer has ids up to {largest_id}, but the model's vocabulary has {vocabulary} entries")]
+    Vocabulary {
+        /// The largest id of the tokenizer.
+        largest_id: u32,
+        /// The size of the model's vocabulary.
+        vocabulary: usize,
+    },
+    /// The tokenizer failed.
+    #[error("tokenizer: {source}")]
+    Tokenizer {
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A context and its new tokens do not fit into the model's positions.
+    #[error("context of {context} tokens and {new} new ones exceed the model's {positions} positions")]
+    TooLong {
+        /// Tokens of the context.
+        context: usize,
+        /// New tokens.
+        new: usize,
+        /// What the model can hold.
+        positions: usize,
+    },
+    /// A token id outside of the vocabulary.
+    #[error("token id {id} is not below the vocabulary's size {vocabulary}")]
+    TokenId {
+        /// The id.
+        id: u32,
+        /// The size of the vocabulary.
+        vocabulary: usize,
+    },
+    /// A context without a token, and no begin token to stand for it.
+    #[error("the context {text:?} has no token, and the tokenizer adds no begin token")]
+    EmptyContext {
+        /// The context.
+        text: String,
+    },
+    /// A backend that is not compiled in.
+    #[error("backend `{asked}` is not compiled in (there is: {compiled}); build with `--features {asked}`")]
+    Backend {
+        /// The backend asked for.
+        asked: String,
+        /// Those there are.
+        compiled: String,
+    },
+    /// A parameter outside its range.
+    #[error("{field} is {value}; allowed: {allowed}")]
+    Invalid {
+        /// The parameter.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// The values it may have.
+        allowed: String,
+    },
+    /// The model computed something that is not a number.
+    #[error("{what} is {value}")]
+    NotFinite {
+        /// What is not finite.
+        what: String,
+        /// Its value.
+        value: f64,
+    },
+    /// Of the crates below.
+    #[error(transparent)]
+    Core(#[from] disco_core::Error),
+}
+
+impl Error {
+    pub(crate) fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_path_buf(), source }
+    }
+
+    pub(crate) fn format(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Self::Format { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn invalid(field: &'static str, value: impl ToString, allowed: impl Into<String>) -> Self {
+        Self::Invalid { field, value: value.to_string(), allowed: allowed.into() }
+    }
+}
+
+impl From<Error> for disco_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Core(error) => error,
+            error => Self::failed("language model", error),
+        }
+    }
+}

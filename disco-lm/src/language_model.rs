@@ -1,0 +1,191 @@
+//! A token model with its tokenizer: text in, text out.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use burn::tensor::Device;
+use disco_core::{Distribution, Sampled, Score, Scorer, Streams};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Generation, Precision, Result, TokenModel, Tokenizer, weights};
+
+/// A sequence that a language model drew.
+///
+/// The ids are what counts: they are scored as they were drawn, and never made again from the text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Completion {
+    /// The token ids, the end token included.
+    pub tokens: Vec<u32>,
+    /// Their text, special tokens left out.
+    pub text: String,
+    /// Whether it ended with an end token, rather than being cut at the maximum length.
+    pub finished: bool,
+}
+
+/// A language model: a distribution over completions, given a text.
+///
+/// The context is tokenised as the tokenizer does by itself, so with a begin token if it adds one.
+#[derive(Clone, Debug)]
+pub struct LanguageModel {
+    tokens: TokenModel,
+    tokenizer: std::sync::Arc<Tokenizer>,
+    /// The files beside the weights, as they were read, so that a saved model has them too.
+    files: std::sync::Arc<BTreeMap<String, Vec<u8>>>,
+}
+
+/// The files of a Hugging Face folder that are kept as they are.
+const KEPT_FILES: [&str; 5] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+];
+
+impl LanguageModel {
+    /// Reads a Hugging Face folder: `config.json`, `tokenizer.json` and safetensors, single or sharded.
+    ///
+    /// # Errors
+    /// As [`TokenModel::load`]; [`Error::Vocabulary`] if the tokenizer does not fit the model.
+    pub fn load(folder: &Path, device: &Device, generation: Generation) -> Result<Self> {
+        let mut files = BTreeMap::new();
+        for name in KEPT_FILES {
+            let path = folder.join(name);
+            if path.exists() {
+                files.insert(
+                    name.to_string(),
+                    std::fs::read(&path).map_err(|source| Error::io(&path, source))?,
+                );
+            }
+        }
+        // The tokenizer first: it is read in no time, and a folder without one is the commonest mistake.
+        let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
+        let tokens = TokenModel::load(folder, device, generation)?;
+        Self::new(tokens, tokenizer, files)
+    }
+
+    pub(crate) fn new(
+        tokens: TokenModel,
+        tokenizer: Tokenizer,
+        files: BTreeMap<String, Vec<u8>>,
+    ) -> Result<Self> {
+        tokenizer.check_fits(tokens.vocabulary())?;
+        Ok(Self { tokens, tokenizer: tokenizer.into(), files: files.into() })
+    }
+
+    /// The model over token ids.
+    pub fn tokens(&self) -> &TokenModel {
+        &self.tokens
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The same tokenizer and files with another token model.
+    pub(crate) fn with_tokens(&self, tokens: TokenModel) -> Self {
+        Self { tokens, ..self.clone() }
+    }
+
+    /// The same model, drawing sequences in another way.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the setting.
+    pub fn with_generation(&self, generation: Generation) -> Result<Self> {
+        Ok(self.with_tokens(self.tokens.with_generation(generation)?))
+    }
+
+    /// The token ids of a context.
+    ///
+    /// # Errors
+    /// [`Error::EmptyContext`] if there is none.
+    pub fn encode(&self, context: &str) -> Result<Vec<u32>> {
+        let ids = self.tokenizer.encode(context)?;
+        if ids.is_empty() { Err(Error::EmptyContext { text: context.into() }) } else { Ok(ids) }
+    }
+
+    /// The completion that consists of `tokens`.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn completion(&self, tokens: Vec<u32>) -> Result<Completion> {
+        let finished = tokens.last().is_some_and(|id| self.tokens.is_end(*id));
+        Ok(Completion { text: self.tokenizer.decode(&tokens)?, tokens, finished })
+    }
+
+    /// Writes a Hugging Face folder that transformers loads. An existing folder is replaced at once, when
+    /// all is written: nobody ever sees half of it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] or [`Error::Format`], naming the file.
+    pub fn save(&self, folder: &Path, precision: Precision) -> Result<()> {
+        let parent = match folder.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+            _ => PathBuf::from("."),
+        };
+        std::fs::create_dir_all(&parent).map_err(|source| Error::io(&parent, source))?;
+        let staging = tempfile::Builder::new()
+            .prefix(".saving-")
+            .tempdir_in(&parent)
+            .map_err(|source| Error::io(&parent, source))?;
+        let new = staging.path().join("new");
+        std::fs::create_dir(&new).map_err(|source| Error::io(&new, source))?;
+        for (name, content) in self.files.iter() {
+            let path = new.join(name);
+            let content =
+                if name == "config.json" { with_dtype(content, precision, &path)? } else { content.clone() };
+            std::fs::write(&path, content).map_err(|source| Error::io(&path, source))?;
+        }
+        weights::save(&new, &self.tokens.frame.slots, &self.tokens.values()?, precision)?;
+        if folder.exists() {
+            let old = staging.path().join("old");
+            std::fs::rename(folder, &old).map_err(|source| Error::io(folder, source))?;
+        }
+        std::fs::rename(&new, folder).map_err(|source| Error::io(folder, source))
+    }
+
+    fn complete(&self, drawn: Vec<Sampled<Vec<u32>>>) -> disco_core::Result<Vec<Sampled<Completion>>> {
+        let completed = drawn
+            .into_iter()
+            .map(|Sampled { value, log_prob }| Ok(Sampled { value: self.completion(value)?, log_prob }));
+        completed.collect()
+    }
+}
+
+/// A `config.json` that says in which precision its weights are.
+fn with_dtype(config: &[u8], precision: Precision, path: &Path) -> Result<Vec<u8>> {
+    let mut config: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(config).map_err(|error| Error::format(path, error))?;
+    config.remove("torch_dtype");
+    config.insert("dtype".into(), precision.dtype().into());
+    serde_json::to_vec_pretty(&config).map_err(|error| Error::format(path, error))
+}
+
+impl Scorer<String, Completion> for LanguageModel {
+    fn log_scores(&self, context: &String, samples: &[&Completion]) -> disco_core::Result<Vec<Score>> {
+        let samples: Vec<&Vec<u32>> = samples.iter().map(|sample| &sample.tokens).collect();
+        self.tokens.log_scores(&self.encode(context)?, &samples)
+    }
+}
+
+impl Distribution<String, Completion> for LanguageModel {
+    fn sample(&self, context: &String, streams: &Streams) -> disco_core::Result<Vec<Sampled<Completion>>> {
+        self.complete(self.tokens.sample(&self.encode(context)?, streams)?)
+    }
+
+    fn sample_each(
+        &self,
+        contexts: &[&String],
+        streams: &[Streams],
+    ) -> disco_core::Result<Vec<Vec<Sampled<Completion>>>> {
+        let contexts: Vec<Vec<u32>> =
+            contexts.iter().map(|context| self.encode(context)).collect::<Result<_>>()?;
+        let drawn = self.tokens.sample_each(&contexts.iter().collect::<Vec<_>>(), streams)?;
+        drawn.into_iter().map(|drawn| self.complete(drawn)).collect()
+    }
+}
+
+disco_core::impl_product!([] LanguageModel);

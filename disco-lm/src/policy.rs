@@ -1,0 +1,261 @@
+//! A language model as something to be tuned.
+
+use std::path::Path;
+
+use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Streams};
+use disco_tuner::{Item, Policy, Tensors, Update, Updated, Weigh};
+
+use crate::{
+    Completion, Error, LanguageModel, Precision, Result, TokenModel,
+    gradient::Sequence,
+    optimizer::{Gradient, OptimizerState},
+    token_model::{download, upload},
+    weights::{self, Shard},
+};
+
+/// The file of a policy's parameters.
+const FILE: &str = "parameters.safetensors";
+
+/// A token model with a pending gradient and the state of its optimiser. All parameters are tuned.
+#[derive(Clone, Debug)]
+pub struct TokenPolicy {
+    model: TokenModel,
+    // Invariant: one entry per slot.
+    pending: Gradient,
+    optimizer: OptimizerState,
+}
+
+impl TokenPolicy {
+    /// A policy that starts as `model`.
+    pub fn new(model: TokenModel) -> Self {
+        let pending = vec![None; model.tensors.len()];
+        Self { model, pending, optimizer: OptimizerState::default() }
+    }
+
+    /// The policy as it is now.
+    pub fn model(&self) -> &TokenModel {
+        &self.model
+    }
+
+    /// Follows the pending gradient, or any other, by one step.
+    pub(crate) fn follow(&mut self, gradient: &Gradient, update: &Update) -> Result<Updated> {
+        let model = &self.model;
+        let (tensors, updated) = self.optimizer.step(&model.frame.slots, &model.tensors, gradient, update)?;
+        self.model.tensors = tensors;
+        Ok(updated)
+    }
+}
+
+impl Scorer<Vec<u32>, Vec<u32>> for TokenPolicy {
+    fn log_scores(&self, context: &Vec<u32>, samples: &[&Vec<u32>]) -> disco_core::Result<Vec<Score>> {
+        self.model.log_scores(context, samples)
+    }
+}
+
+impl Distribution<Vec<u32>, Vec<u32>> for TokenPolicy {
+    fn sample(&self, context: &Vec<u32>, streams: &Streams) -> disco_core::Result<Vec<Sampled<Vec<u32>>>> {
+        self.model.sample(context, streams)
+    }
+
+    fn sample_each(
+        &self,
+        contexts: &[&Vec<u32>],
+        streams: &[Streams],
+    ) -> disco_core::Result<Vec<Vec<Sampled<Vec<u32>>>>> {
+        self.model.sample_each(contexts, streams)
+    }
+}
+
+impl TokenPolicy {
+    fn accumulate_sequences(&mut self, batch: &[Sequence<'_>], weigh: &mut Weigh<'_>) -> Result<()> {
+        for (index, sequence) in batch.iter().enumerate() {
+            self.model.check_context(sequence.context)?;
+            self.model.check_ids(sequence.tokens)?;
+            if !self.model.is_event(sequence.tokens) {
+                return Err(CoreError::NotANumber {
+                    by: "log-probability under the policy (not one of its sequences)".into(),
+                    index,
+                    value: f64::NEG_INFINITY,
+                }
+                .into());
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut weigh = |log_probs: &[f64]| weigh(log_probs).map_err(Error::from);
+        self.model.accumulate(batch, &mut weigh, &mut self.pending)
+    }
+}
+
+impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
+    type Frozen = TokenModel;
+    type Scalar = f32;
+
+    fn freeze(&self) -> disco_core::Result<TokenModel> {
+        Ok(self.model.clone())
+    }
+
+    fn accumulate(
+        &mut self,
+        batch: &[Item<'_, Vec<u32>, Vec<u32>>],
+        weigh: &mut Weigh<'_>,
+    ) -> disco_core::Result<()> {
+        let batch: Vec<Sequence<'_>> =
+            batch.iter().map(|item| Sequence { context: item.context, tokens: item.sample }).collect();
+        Ok(self.accumulate_sequences(&batch, weigh)?)
+    }
+
+    fn pending(&self) -> disco_core::Result<Tensors> {
+        let mut tensors = Tensors::new();
+        for (slot, pending) in self.model.frame.slots.iter().zip(&self.pending) {
+            let values = match pending {
+                Some(tensor) => download(tensor.clone())?,
+                None => vec![0.0; slot.shape[0] * slot.shape[1]],
+            };
+            tensors
+                .extend(weights::split(slot, &values).into_iter().map(|(part, values)| (part.name, values)));
+        }
+        Ok(tensors)
+    }
+
+    fn replace_pending(&mut self, mut gradient: Tensors) -> disco_core::Result<()> {
+        let mut replaced = Vec::with_capacity(self.pending.len());
+        for slot in &self.model.frame.slots {
+            let values = weights::join(slot, |part| {
+                let values = gradient.remove(&part.name).unwrap_or_default();
+                CoreError::check_length("gradient of a tensor", part.shape.iter().product(), values.len())?;
+                Ok::<_, CoreError>(values)
+            })?;
+            replaced.push(Some(upload(values, slot.shape, &self.model.frame.device)));
+        }
+        if let Some(name) = gradient.into_keys().next() {
+            return Err(CoreError::invalid("gradient", name, "the names that `pending` gives"));
+        }
+        self.pending = replaced;
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.pending.fill(None);
+    }
+
+    fn step(&mut self, update: &Update) -> disco_core::Result<Updated> {
+        update.optimizer.validate()?;
+        let pending = std::mem::replace(&mut self.pending, vec![None; self.model.tensors.len()]);
+        Ok(self.follow(&pending, update)?)
+    }
+
+    fn save(&self, folder: &Path) -> disco_core::Result<()> {
+        let frame = &self.model.frame;
+        let mut tensors = Vec::new();
+        for (slot, values) in frame.slots.iter().zip(self.model.values()?) {
+            tensors.push((slot.name.clone(), slot.shape.to_vec(), values));
+        }
+        weights::write(&folder.join(FILE), tensors, Precision::F32)?;
+        Ok(self.optimizer.save(folder, &frame.slots)?)
+    }
+
+    fn load(&mut self, folder: &Path) -> disco_core::Result<()> {
+        let frame = self.model.frame.clone();
+        let file = Shard::open(folder.join(FILE))?;
+        let mut tensors = Vec::new();
+        for slot in &frame.slots {
+            let values = file.read(&slot.name)?;
+            CoreError::check_length("saved parameter", slot.shape[0] * slot.shape[1], values.len())?;
+            tensors.push(upload(values, slot.shape, &frame.device));
+        }
+        self.optimizer = OptimizerState::load(folder, &frame.slots, &tensors)?;
+        self.model.tensors = tensors;
+        self.clear();
+        Ok(())
+    }
+}
+
+/// A language model that can be tuned towards a target: text contexts, completions as samples.
+#[derive(Clone, Debug)]
+pub struct LmPolicy {
+    /// Knows the tokenizer and how to draw; its own parameters are those that tuning started from.
+    base: LanguageModel,
+    tokens: TokenPolicy,
+}
+
+impl LmPolicy {
+    /// A policy that starts as `model`. The parameters are shared until the first step.
+    pub fn new(model: LanguageModel) -> Self {
+        Self { tokens: TokenPolicy::new(model.tokens().clone()), base: model }
+    }
+
+    /// The policy as it is now, as a language model that can be saved.
+    pub fn model(&self) -> LanguageModel {
+        self.base.with_tokens(self.tokens.model.clone())
+    }
+}
+
+impl Scorer<String, Completion> for LmPolicy {
+    fn log_scores(&self, context: &String, samples: &[&Completion]) -> disco_core::Result<Vec<Score>> {
+        self.model().log_scores(context, samples)
+    }
+}
+
+impl Distribution<String, Completion> for LmPolicy {
+    fn sample(&self, context: &String, streams: &Streams) -> disco_core::Result<Vec<Sampled<Completion>>> {
+        self.model().sample(context, streams)
+    }
+
+    fn sample_each(
+        &self,
+        contexts: &[&String],
+        streams: &[Streams],
+    ) -> disco_core::Result<Vec<Vec<Sampled<Completion>>>> {
+        self.model().sample_each(contexts, streams)
+    }
+}
+
+impl Policy<String, Completion> for LmPolicy {
+    type Frozen = LanguageModel;
+    type Scalar = f32;
+
+    fn freeze(&self) -> disco_core::Result<LanguageModel> {
+        Ok(self.model())
+    }
+
+    fn accumulate(
+        &mut self,
+        batch: &[Item<'_, String, Completion>],
+        weigh: &mut Weigh<'_>,
+    ) -> disco_core::Result<()> {
+        let contexts: Vec<Vec<u32>> =
+            batch.iter().map(|item| self.base.encode(item.context)).collect::<Result<_>>()?;
+        let sequences: Vec<Sequence<'_>> = batch
+            .iter()
+            .zip(&contexts)
+            .map(|(item, context)| Sequence { context, tokens: &item.sample.tokens })
+            .collect();
+        Ok(self.tokens.accumulate_sequences(&sequences, weigh)?)
+    }
+
+    fn pending(&self) -> disco_core::Result<Tensors> {
+        self.tokens.pending()
+    }
+
+    fn replace_pending(&mut self, gradient: Tensors) -> disco_core::Result<()> {
+        self.tokens.replace_pending(gradient)
+    }
+
+    fn clear(&mut self) {
+        self.tokens.clear();
+    }
+
+    fn step(&mut self, update: &Update) -> disco_core::Result<Updated> {
+        self.tokens.step(update)
+    }
+
+    fn save(&self, folder: &Path) -> disco_core::Result<()> {
+        self.tokens.save(folder)
+    }
+
+    fn load(&mut self, folder: &Path) -> disco_core::Result<()> {
+        self.tokens.load(folder)
+    }
+}

@@ -1,0 +1,67 @@
+//! The log-probability of every token of given sequences.
+
+use crate::{
+    Result, TokenModel,
+    head::Head,
+    rows::{Rows, hidden, read, run},
+};
+
+impl TokenModel {
+    /// The log-probability of every token of `samples` (nats), given `context`.
+    ///
+    /// `None` for what is not a sequence of this model: empty, longer than the maximum, with an end token
+    /// before its end, or cut before the maximum. The context is read once, and sequences of like length are
+    /// worked on together; a score depends on neither.
+    ///
+    /// # Errors
+    /// Of the context ([`Error::EmptyContext`](crate::Error::EmptyContext),
+    /// [`Error::TooLong`](crate::Error::TooLong)), [`Error::TokenId`](crate::Error::TokenId), or
+    /// [`Error::NotFinite`](crate::Error::NotFinite) for a model that gives NaN.
+    ///
+    /// # Cost
+    /// One forward pass over the context and over all tokens but the last of each sequence.
+    pub fn token_log_probs(&self, context: &[u32], samples: &[&[u32]]) -> Result<Vec<Option<Vec<f64>>>> {
+        self.check_context(context)?;
+        for sample in samples {
+            self.check_ids(sample)?;
+        }
+        let mut order: Vec<usize> = (0..samples.len()).filter(|&i| self.is_event(samples[i])).collect();
+        let mut scored: Vec<Option<Vec<f64>>> = vec![None; samples.len()];
+        if order.is_empty() {
+            return Ok(scored);
+        }
+        // Longest first: the largest batch comes first, and its memory serves the others.
+        order.sort_by_key(|&i| std::cmp::Reverse(samples[i].len()));
+        let decoder = self.decoder();
+        let frame = &self.frame;
+        let head = Head::new(decoder.head().clone(), &self.generation.decoding);
+        let read = read(&decoder, &frame.spec, &[context], &frame.device);
+        for batch in order.chunks(self.generation.batch) {
+            let sequences: Vec<&[u32]> = batch.iter().map(|&i| samples[i]).collect();
+            let which = vec![0; batch.len()];
+            let Rows { hidden, targets } =
+                run(&decoder, &frame.spec, &read, &which, &sequences, &frame.device);
+            let log_probs = head.log_probs(&hidden, &targets)?;
+            for (targets, log_probs) in targets.iter().zip(log_probs) {
+                for (target, log_prob) in targets.iter().zip(log_probs) {
+                    scored[batch[target.sequence]].get_or_insert_default().push(log_prob);
+                }
+            }
+        }
+        Ok(scored)
+    }
+
+    /// The raw logits of the next token after each of `ids`: one row of the vocabulary's size per id. For
+    /// inspection, and comparison with other programs; decoding choices do not enter.
+    ///
+    /// # Errors
+    /// As [`token_log_probs`](Self::token_log_probs), but `ids` may fill all positions.
+    pub fn logits(&self, ids: &[u32]) -> Result<Vec<Vec<f32>>> {
+        self.check_fits(ids, 0)?;
+        let decoder = self.decoder();
+        let head = Head::new(decoder.head().clone(), &self.generation.decoding);
+        let hidden = hidden(&decoder, &self.frame.spec, ids, &self.frame.device);
+        let logits = head.logits(hidden)?;
+        Ok(logits.chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
+    }
+}

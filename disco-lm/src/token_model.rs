@@ -1,0 +1,272 @@
+//! A causal language model over token ids.
+
+use std::{path::Path, sync::Arc};
+
+use burn::tensor::{Device, Tensor, TensorData};
+use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Streams};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Decoding, Error, Result,
+    decoder::Decoder,
+    slots::{Slot, slots},
+    spec::{Positions, Spec},
+    weights::{self, TensorSource},
+};
+
+/// What a sequence is, and how it is drawn.
+///
+/// | parameter | default | range |
+/// |---|---|---|
+/// | `max_new_tokens` | 40 | 1 to the model's positions less the context |
+/// | `decoding` | temperature 1, nothing cut off | see [`Decoding`] |
+/// | `batch` | 128 | at least 1 |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Generation {
+    /// A sequence is cut after this many tokens, if no end token has come before.
+    pub max_new_tokens: usize,
+    /// How logits become the distribution of the next token.
+    pub decoding: Decoding,
+    /// How many sequences are worked on at once. It bounds the memory, and changes no result.
+    pub batch: usize,
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        Self { max_new_tokens: 40, decoding: Decoding::default(), batch: 128 }
+    }
+}
+
+impl Generation {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the field.
+    pub fn check(&self) -> Result<()> {
+        if self.max_new_tokens == 0 {
+            return Err(Error::invalid("max_new_tokens", 0, "at least 1"));
+        }
+        if self.batch == 0 {
+            return Err(Error::invalid("batch", 0, "at least 1"));
+        }
+        self.decoding.check()
+    }
+}
+
+/// What models of one architecture on one device share.
+#[derive(Debug)]
+pub(crate) struct Frame {
+    pub(crate) spec: Arc<Spec>,
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) device: Device,
+    rotary: Option<[Tensor<2>; 2]>,
+    /// Sorted ids that end a sequence.
+    end_tokens: Vec<u32>,
+}
+
+/// A decoder-only transformer as a distribution over token sequences, given a context of token ids.
+///
+/// A sequence is an event: at most `max_new_tokens` ids that end with an end token, whose log-probability
+/// counts, or that are cut at the maximum. Anything else has log-probability `-inf`.
+#[derive(Clone, Debug)]
+pub struct TokenModel {
+    pub(crate) frame: Arc<Frame>,
+    // Invariant: one tensor per slot, of the slot's shape.
+    pub(crate) tensors: Vec<Tensor<2>>,
+    pub(crate) generation: Generation,
+}
+
+impl TokenModel {
+    /// Reads `config.json`, `generation_config.json` (for the end tokens) and the safetensors of a Hugging
+    /// Face folder. No tokenizer is needed.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Format`], [`Error::Config`] or [`Error::Weights`], naming the file.
+    pub fn load(folder: &Path, device: &Device, generation: Generation) -> Result<Self> {
+        let path = folder.join("config.json");
+        let config = weights::read_json(&path)?;
+        let spec = Spec::from_config(&config, &path)?;
+        let path = folder.join("generation_config.json");
+        let generation_config = if path.exists() { Some(weights::read_json(&path)?) } else { None };
+        let end_tokens = generation_config
+            .as_ref()
+            .and_then(|config| config.get("eos_token_id"))
+            .or_else(|| config.get("eos_token_id"))
+            .map_or(Ok(Vec::new()), |value| end_tokens(value, &path))?;
+        let source = weights::SafetensorsFolder::open(folder)?;
+        Self::from_source(&source, spec, end_tokens, device, generation, folder)
+    }
+
+    pub(crate) fn from_source(
+        source: &dyn TensorSource,
+        spec: Spec,
+        end_tokens: Vec<u32>,
+        device: &Device,
+        generation: Generation,
+        path: &Path,
+    ) -> Result<Self> {
+        let values = weights::load(source, &slots(&spec), spec.tied, path)?;
+        Self::from_values(values, spec, end_tokens, device, generation)
+    }
+
+    /// A model from its parameters, one vector per slot.
+    pub(crate) fn from_values(
+        values: Vec<Vec<f32>>,
+        spec: Spec,
+        mut end_tokens: Vec<u32>,
+        device: &Device,
+        generation: Generation,
+    ) -> Result<Self> {
+        generation.check()?;
+        if let Some(id) = end_tokens.iter().find(|id| **id as usize >= spec.vocabulary) {
+            return Err(Error::TokenId { id: *id, vocabulary: spec.vocabulary });
+        }
+        end_tokens.sort_unstable();
+        let slots = slots(&spec);
+        let tensors = slots.iter().zip(values);
+        let tensors = tensors.map(|(slot, values)| upload(values, slot.shape, device)).collect();
+        let rotary = match &spec.positions {
+            Positions::Rotary(frequencies) => Some(frequencies.tables(spec.max_positions, device)),
+            Positions::Learned => None,
+        };
+        let frame = Frame { spec: Arc::new(spec), slots, device: device.clone(), rotary, end_tokens };
+        Ok(Self { frame: Arc::new(frame), tensors, generation })
+    }
+
+    /// The same model, drawing sequences in another way.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the setting.
+    pub fn with_generation(&self, generation: Generation) -> Result<Self> {
+        generation.check()?;
+        Ok(Self { generation, ..self.clone() })
+    }
+
+    /// How sequences are drawn.
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// The number of token ids.
+    pub fn vocabulary(&self) -> usize {
+        self.frame.spec.vocabulary
+    }
+
+    /// The number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.frame.slots.iter().map(|slot| slot.shape[0] * slot.shape[1]).sum()
+    }
+
+    /// Whether `id` ends a sequence.
+    pub fn is_end(&self, id: u32) -> bool {
+        self.frame.end_tokens.binary_search(&id).is_ok()
+    }
+
+    pub(crate) fn decoder(&self) -> Decoder {
+        self.decoder_with(&self.tensors)
+    }
+
+    /// The decoder with other tensors in its slots, such as those of an automatic-differentiation graph.
+    pub(crate) fn decoder_with(&self, tensors: &[Tensor<2>]) -> Decoder {
+        Decoder::assemble(&self.frame.spec, self.frame.rotary.clone(), tensors)
+    }
+
+    /// The parameters' values, one vector per slot.
+    pub(crate) fn values(&self) -> Result<Vec<Vec<f32>>> {
+        self.tensors.iter().map(|tensor| download(tensor.clone())).collect()
+    }
+
+    /// Checks that a context has tokens, all of the vocabulary, and leaves room for a sequence.
+    pub(crate) fn check_context(&self, context: &[u32]) -> Result<()> {
+        self.check_fits(context, self.generation.max_new_tokens)
+    }
+
+    /// Checks that a context has tokens, all of the vocabulary, and leaves room for `new` more.
+    pub(crate) fn check_fits(&self, context: &[u32], new: usize) -> Result<()> {
+        let positions = self.frame.spec.max_positions;
+        if context.is_empty() {
+            return Err(Error::EmptyContext { text: String::new() });
+        }
+        if context.len() + new > positions {
+            return Err(Error::TooLong { context: context.len(), new, positions });
+        }
+        self.check_ids(context)
+    }
+
+    pub(crate) fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        let vocabulary = self.vocabulary();
+        match ids.iter().find(|id| **id as usize >= vocabulary) {
+            Some(id) => Err(Error::TokenId { id: *id, vocabulary }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `sample` is a sequence that could be drawn: ended once, at its end, or cut at the maximum.
+    pub(crate) fn is_event(&self, sample: &[u32]) -> bool {
+        let most = self.generation.max_new_tokens;
+        match sample.split_last() {
+            None => false,
+            Some((last, before)) => {
+                sample.len() <= most
+                    && !before.iter().any(|id| self.is_end(*id))
+                    && (self.is_end(*last) || sample.len() == most)
+            }
+        }
+    }
+}
+
+/// `eos_token_id` is an id, a list of ids, or null.
+fn end_tokens(value: &serde_json::Value, path: &Path) -> Result<Vec<u32>> {
+    let id = |value: &serde_json::Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    let ids = match value {
+        serde_json::Value::Null => Some(Vec::new()),
+        serde_json::Value::Array(values) => values.iter().map(id).collect(),
+        single => id(single).map(|id| vec![id]),
+    };
+    ids.ok_or_else(|| Error::Config {
+        path: path.into(),
+        field: "eos_token_id".into(),
+        value: value.to_string(),
+        allowed: "a token id, a list of them, or null".into(),
+    })
+}
+
+/// Values to the device.
+pub(crate) fn upload(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values, shape), device)
+}
+
+/// Values from the device, in row-major order.
+pub(crate) fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    tensor
+        .try_into_vec_as::<f32>()
+        .map_err(|source| CoreError::failed("reading from the device", format!("{source:?}")).into())
+}
+
+impl Scorer<Vec<u32>, Vec<u32>> for TokenModel {
+    fn log_scores(&self, context: &Vec<u32>, samples: &[&Vec<u32>]) -> disco_core::Result<Vec<Score>> {
+        let samples: Vec<&[u32]> = samples.iter().map(|sample| sample.as_slice()).collect();
+        let rows = self.token_log_probs(context, &samples)?;
+        Ok(rows.into_iter().map(|row| Ok(row.map_or(f64::NEG_INFINITY, |row| row.iter().sum()))).collect())
+    }
+}
+
+impl Distribution<Vec<u32>, Vec<u32>> for TokenModel {
+    fn sample(&self, context: &Vec<u32>, streams: &Streams) -> disco_core::Result<Vec<Sampled<Vec<u32>>>> {
+        let mut drawn = self.draw(&[context], std::slice::from_ref(streams))?;
+        Ok(drawn.remove(0))
+    }
+
+    fn sample_each(
+        &self,
+        contexts: &[&Vec<u32>],
+        streams: &[Streams],
+    ) -> disco_core::Result<Vec<Vec<Sampled<Vec<u32>>>>> {
+        CoreError::check_length("streams, one run per context", contexts.len(), streams.len())?;
+        let contexts: Vec<&[u32]> = contexts.iter().map(|context| context.as_slice()).collect();
+        Ok(self.draw(&contexts, streams)?)
+    }
+}
+
+disco_core::impl_product!([] TokenModel);

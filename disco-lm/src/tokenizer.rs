@@ -1,0 +1,75 @@
+//! Text to token ids and back.
+
+use std::path::Path;
+
+use tokenizers::Tokenizer as HfTokenizer;
+
+use crate::{Error, Result};
+
+/// A Hugging Face `tokenizer.json`.
+#[derive(Clone, Debug)]
+pub struct Tokenizer(HfTokenizer);
+
+impl Tokenizer {
+    /// Reads a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is none.
+    pub fn load(path: &Path) -> Result<Self> {
+        let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+        let mut tokenizer = HfTokenizer::from_bytes(bytes).map_err(|error| Error::format(path, error))?;
+        // Files may ask for padding and truncation, which would change what is scored.
+        tokenizer.with_padding(None);
+        tokenizer.with_truncation(None).map_err(|source| Error::Tokenizer { source })?;
+        Ok(Self(tokenizer))
+    }
+
+    /// Writes a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn save(&self, path: &Path) -> Result<()> {
+        self.0.save(path, true).map_err(|source| Error::Tokenizer { source })
+    }
+
+    /// The ids of `text`, with the special tokens that the tokenizer itself adds (such as a begin token).
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
+        let encoding = self.0.encode_fast(text, true).map_err(|source| Error::Tokenizer { source })?;
+        Ok(encoding.get_ids().to_vec())
+    }
+
+    /// The text of `ids`, special tokens left out.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn decode(&self, ids: &[u32]) -> Result<String> {
+        self.0.decode(ids, true).map_err(|source| Error::Tokenizer { source })
+    }
+
+    /// The id of a token by its text.
+    pub fn id(&self, token: &str) -> Option<u32> {
+        self.0.token_to_id(token)
+    }
+
+    /// Checks that a vocabulary of this size has every id that the tokenizer makes.
+    ///
+    /// # Errors
+    /// [`Error::Vocabulary`].
+    pub fn check_fits(&self, vocabulary: usize) -> Result<()> {
+        match self.0.get_vocab(true).into_values().max() {
+            Some(largest_id) if largest_id as usize >= vocabulary => {
+                Err(Error::Vocabulary { largest_id, vocabulary })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl From<HfTokenizer> for Tokenizer {
+    fn from(tokenizer: HfTokenizer) -> Self {
+        Self(tokenizer)
+    }
+}

@@ -1,0 +1,50 @@
+//! What the tests of the language models share.
+
+use std::path::PathBuf;
+
+use disco_lm::{Backend, Device};
+use serde_json::Value;
+
+/// The architectures of the golden folder that decode: each a tiny random model and its reference values.
+pub(crate) const DECODERS: [&str; 5] = ["gpt2", "llama-gqa-tied", "llama-untied-rope3", "qwen2", "qwen3"];
+
+/// The folder of a golden model: under `DISCO_GOLDEN`, or the copy in the repository.
+pub(crate) fn folder(name: &str) -> PathBuf {
+    let root = std::env::var_os("DISCO_GOLDEN")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../golden")), PathBuf::from);
+    root.join(name)
+}
+
+/// The reference values of a golden model.
+pub(crate) fn golden(name: &str) -> Value {
+    let path = folder(name).join("golden.json");
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_json::from_str(&text).expect("golden.json is JSON")
+}
+
+/// The device of the first backend that is compiled in.
+pub(crate) fn device() -> Device {
+    let backend = Backend::ALL.into_iter().find(|backend| backend.is_compiled()).expect("a backend");
+    backend.device().expect("a compiled backend has a device")
+}
+
+/// A list of token ids.
+pub(crate) fn ids(value: &Value) -> Vec<u32> {
+    value.as_array().expect("ids").iter().map(|id| id.as_u64().expect("an id") as u32).collect()
+}
+
+/// A list of numbers; null is `-inf`.
+pub(crate) fn numbers(value: &Value) -> Vec<f64> {
+    let values = value.as_array().expect("numbers").iter();
+    values.map(|value| value.as_f64().unwrap_or(f64::NEG_INFINITY)).collect()
+}
+
+/// Checks numbers one by one, to an absolute tolerance; infinities must be equal.
+#[track_caller]
+pub(crate) fn assert_close(what: &str, actual: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(actual.len(), expected.len(), "{what}: length");
+    for (index, (actual, expected)) in actual.iter().zip(expected).enumerate() {
+        let same = actual == expected || (actual - expected).abs() <= tolerance;
+        assert!(same, "{what}[{index}]: {actual} is not within {tolerance} of {expected}");
+    }
+}
