@@ -3,7 +3,7 @@
 use crate::Property;
 
 /// A result whose error is disco-divergence's [`enum@Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a divergence could not be made, trusted or estimated.
 #[derive(Debug, thiserror::Error)]
@@ -34,4 +34,7 @@ pub enum Error {
         /// The value that gives it away.
         found: f64,
     },
+    /// The ratio of two normalising constants cannot be estimated.
+    #[error("the samples of target and policy do not overlap: the ratio of their Z cannot be estimated")]
+    NoOverlap,
 }

@@ -2,16 +2,28 @@
 
 mod alpha;
 mod check;
+mod contribution;
 mod divergence;
 mod error;
+mod estimator;
+mod exact;
 mod family;
+mod moments;
 mod names;
+mod renyi;
+mod report;
 mod skew;
 mod terms;
+mod two_samples;
 
 pub use alpha::Order;
 pub use check::{Property, check};
 pub use divergence::Divergence;
 pub use error::{Error, Result};
+pub use estimator::Estimator;
+pub use exact::exact;
 pub use family::FDivergence;
+pub use renyi::Renyi;
+pub use report::{Comparison, DivergenceEstimate, LogZ};
 pub use skew::Weight;
+pub use two_samples::{Scored, TwoSampleComparison, TwoSamples};

@@ -1,4 +1,5 @@
-//! Construction: every named divergence keeps the contract, is stable, and is read by the name it writes.
+//! Construction and bad input: every named divergence keeps the contract and is read by the name it writes;
+//! names and parameters that do not exist are refused.
 
 use disco_divergence::{Divergence, FDivergence, check};
 
@@ -24,5 +25,78 @@ fn all_pass_the_check() {
 fn names_are_read_back() {
     for divergence in everything() {
         assert_eq!(divergence.to_string().parse::<FDivergence>().unwrap(), divergence);
+        assert_eq!(divergence.name(), divergence.to_string());
+        let json = serde_json::to_string(&divergence).unwrap();
+        assert_eq!(json, format!("\"{divergence}\""));
+        assert_eq!(serde_json::from_str::<FDivergence>(&json).unwrap(), divergence);
+    }
+    assert_eq!(
+        format!("{:>6}|{:<5}|", FDivergence::JensenShannon, FDivergence::TotalVariation),
+        "    js|tv   |"
+    );
+}
+
+#[track_caller]
+fn refused(name: &str, says: &str) {
+    let message = name.parse::<FDivergence>().unwrap_err().to_string();
+    assert!(message.contains(says), "{message}");
+}
+
+#[test]
+fn other_names_and_parameters_are_refused() {
+    refused("kl", "no divergence is called `kl`; allowed: forward-kl, reverse-kl, tv");
+    refused("", "no divergence is called ``");
+    refused("TV", "`TV`");
+    refused("alpha", "`alpha`");
+    refused("alpha:", "`alpha:`");
+    refused("alpha:x", "`alpha:x`");
+    refused("beta:1", "`beta:1`");
+    refused("alpha:nan", "alpha is NaN; allowed: finite");
+    refused("alpha:inf", "alpha is inf");
+    refused("skewed-kl:0", "weight of a skewed divergence is 0; allowed: 0 < weight < 1");
+    refused("skewed-js:1", "weight of a skewed divergence is 1");
+    refused("skewed-js:NaN", "is NaN");
+    let error = serde_json::from_str::<FDivergence>("\"alpha:inf\"").unwrap_err();
+    assert!(error.to_string().contains("alpha is inf"), "{error}");
+}
+
+#[test]
+fn limits_are_those_of_the_table() {
+    let limit = |name: &str| name.parse::<FDivergence>().unwrap().derivative_at_infinity();
+    assert_eq!(limit("forward-kl"), 0.0);
+    assert_eq!(limit("reverse-kl"), f64::INFINITY);
+    assert_eq!(limit("tv"), 0.5);
+    assert!((limit("js") - 0.5 * 2f64.ln()).abs() < 1e-15);
+    assert_eq!(limit("chi2-forward"), 0.0);
+    assert_eq!(limit("chi2-reverse"), f64::INFINITY);
+    assert_eq!(limit("hellinger"), 0.5);
+    assert_eq!(limit("alpha:-1"), 0.5);
+    assert_eq!(limit("alpha:0.5"), 2.0);
+    assert_eq!(limit("alpha:1"), f64::INFINITY);
+    assert_eq!(limit("alpha:1.5"), f64::INFINITY);
+}
+
+#[test]
+fn infinite_log_ratios_have_the_limits() {
+    let at = |name: &str, l: f64| name.parse::<FDivergence>().unwrap().generator(l);
+    for (name, at_zero) in [
+        ("forward-kl", f64::INFINITY),
+        ("reverse-kl", 1.0),
+        ("tv", 0.5),
+        ("js", 0.5 * 2f64.ln()),
+        ("chi2-forward", f64::INFINITY),
+        ("chi2-reverse", 1.0),
+        ("hellinger", 0.5),
+        ("jeffreys", f64::INFINITY),
+        ("alpha:-2", f64::INFINITY),
+        ("alpha:0", f64::INFINITY),
+        ("alpha:0.25", 4.0),
+        ("alpha:2", 0.5),
+        ("skewed-kl:0.5", 2f64.ln() - 0.5),
+    ] {
+        let found = at(name, f64::NEG_INFINITY);
+        assert!(found == at_zero || (found - at_zero).abs() < 1e-15, "{name}: {found}");
+        assert_eq!(at(name, f64::INFINITY), f64::INFINITY, "{name}");
+        assert_eq!(at(name, 0.0), 0.0, "{name}");
     }
 }
