@@ -1,0 +1,27 @@
+//! What samples say of a target.
+
+use disco_core::Estimate;
+
+/// What samples say of a target: its moments, `ln Z`, and how well they cover it.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Assessment {
+    /// The mean of each constraint's feature under the target.
+    pub moments: Vec<Estimate>,
+    /// The mean over contexts of `ln Z_c` (nats).
+    pub log_z: Estimate,
+    /// The position of each context and its `ln Z_c`, except contexts that were left out.
+    pub log_z_by_context: Vec<(usize, Estimate)>,
+    /// The mean over contexts of `KL(p || base)` (nats).
+    pub kl_from_base: Estimate,
+    /// Kish's effective sample size of all samples under the target; infinite where sums are exact.
+    pub ess: f64,
+    /// The least effective sample size of a context.
+    pub least_context_ess: f64,
+    /// The largest share of one sample in all weight.
+    pub largest_share: f64,
+    /// How many contexts the means are over.
+    pub contexts: usize,
+    /// Samples that are possible under the base and satisfy the pointwise constraints.
+    pub samples_in_support: usize,
+}

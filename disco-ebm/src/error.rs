@@ -1,0 +1,218 @@
+//! What can go wrong between constraints and a fitted target.
+
+use std::{fmt::Write, path::PathBuf};
+
+/// A result whose error is disco-ebm's [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why constraints could not be fitted, or a saved target not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A parameter is out of range, or a model, scorer or feature failed.
+    #[error(transparent)]
+    Core(#[from] disco_core::Error),
+    /// Sampling or scoring failed in one of several contexts.
+    #[error("context {context}: {source}")]
+    InContext {
+        /// The position of the context in the list.
+        context: usize,
+        /// What happened there.
+        source: disco_core::Error,
+    },
+    /// Two features or constraints have the same name.
+    #[error("two features are named `{feature}`; a name stands for one feature")]
+    DuplicateFeature {
+        /// The name.
+        feature: String,
+    },
+    /// A constraint is on a feature that was not evaluated on the samples.
+    #[error("feature `{feature}` was not measured; measured: {}", list(.measured))]
+    NotMeasured {
+        /// The feature of the constraint.
+        feature: String,
+        /// The features that were.
+        measured: Vec<String>,
+    },
+    /// A pointwise constraint is on a feature that is not binary.
+    #[error("feature `{feature}` has a pointwise constraint but is {value} for a sample; allowed: 0 or 1")]
+    NotBinary {
+        /// The feature.
+        feature: String,
+        /// Its value.
+        value: f64,
+    },
+    /// Every sample of a context was skipped.
+    #[error("context {context}: all {skipped} samples were skipped")]
+    AllSkipped {
+        /// The position of the context in the list.
+        context: usize,
+        /// How many samples there were.
+        skipped: usize,
+    },
+    /// No sample of a context satisfies the pointwise constraints with positive probability.
+    #[error(
+        "context {context}: none of {samples} samples is possible under the base and satisfies the pointwise \
+         constraints; draw more samples, use a proposal that satisfies them, or leave such contexts out"
+    )]
+    NoSupport {
+        /// The position of the context in the list.
+        context: usize,
+        /// How many samples it has.
+        samples: usize,
+    },
+    /// The target of one feature is outside of what its sampled values can reach.
+    #[error(
+        "feature `{feature}`: target {target} with tolerance {tolerance} is out of reach: the samples that \
+         satisfy the pointwise constraints reach from {low} to {high}, ends excluded"
+    )]
+    OutOfReach {
+        /// The feature.
+        feature: String,
+        /// Its target moment.
+        target: f64,
+        /// The half-width of what is accepted around the target.
+        tolerance: f64,
+        /// The mean over contexts of the smallest value on the support.
+        low: f64,
+        /// The mean over contexts of the largest value on the support.
+        high: f64,
+    },
+    /// A feature is constant on the support (and equal to its target): its coefficient is arbitrary.
+    #[error(
+        "feature `{feature}` has no variation within any context among the samples that satisfy the pointwise \
+         constraints (mean {value}); its coefficient is arbitrary: drop the constraint"
+    )]
+    ConstantFeature {
+        /// The feature.
+        feature: String,
+        /// The mean it always has.
+        value: f64,
+    },
+    /// A feature is a linear combination of others on the support, with consistent targets: infinitely
+    /// many coefficients give the same distribution.
+    #[error(
+        "feature `{feature}` equals {} up to a constant on the samples, so the coefficients are not \
+         identified; drop one of these constraints or give a ridge", combination(.equals)
+    )]
+    Unidentified {
+        /// The dependent feature.
+        feature: String,
+        /// The others, with their factors.
+        equals: Vec<(String, f64)>,
+    },
+    /// Each target is within reach, but not all of them together: they lie outside, or on the boundary, of
+    /// the convex hull of the sampled feature values.
+    #[error(
+        "the targets cannot hold together: they ask for {} = {target}, but the samples that satisfy the \
+         pointwise constraints stay below {reachable}; the nearest moments within reach are {}",
+        combination(.direction), moments(.nearest)
+    )]
+    OutsideHull {
+        /// The combination of features, of largest factor 1 in absolute value, that is asked too much of.
+        direction: Vec<(String, f64)>,
+        /// What the targets ask of it (the least, within tolerances).
+        target: f64,
+        /// The most that the samples reach (not attained by any finite coefficients).
+        reachable: f64,
+        /// The moments on the hull nearest to the targets, in units of each feature's spread.
+        nearest: Vec<(String, f64)>,
+    },
+    /// The samples carry too little information at the fitted coefficients.
+    #[error(
+        "the effective sample size at the fitted coefficients is {ess:.2}, needed: {needed}; draw more samples, \
+         or use a proposal nearer to the target"
+    )]
+    TooFewEffectiveSamples {
+        /// The effective sample size.
+        ess: f64,
+        /// The least that is allowed.
+        needed: f64,
+    },
+    /// The adaptive loop used all its rounds.
+    #[error(
+        "after {rounds} rounds the effective sample size is {ess:.2}, wanted: {wanted}; allow more rounds or \
+         more samples, or propose from distributions nearer to the target"
+    )]
+    NotReached {
+        /// How many rounds were done.
+        rounds: usize,
+        /// The largest effective sample size of a fit to all of the targets; 0 if none succeeded.
+        ess: f64,
+        /// What was wanted.
+        wanted: f64,
+    },
+    /// A file could not be read or written.
+    #[error("{}: {source}", .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A saved target is not what this version reads.
+    #[error("{}: {source}", .path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Why, with line and column.
+        source: serde_json::Error,
+    },
+    /// A saved target has another version of the format.
+    #[error("{}: format version {found}; this program reads version {expected}", .path.display())]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// The version in the file.
+        found: u32,
+        /// The version that can be read.
+        expected: u32,
+    },
+    /// A saved target needs a feature that was not given.
+    #[error("the saved target needs feature `{feature}`; given: {}", list(.given))]
+    MissingFeature {
+        /// The name in the file.
+        feature: String,
+        /// The names that were given.
+        given: Vec<String>,
+    },
+    /// A feature was given that the saved target does not have.
+    #[error("feature `{feature}` is not in the saved target, which has: {}", list(.known))]
+    UnknownFeature {
+        /// The name that was given.
+        feature: String,
+        /// The names in the file.
+        known: Vec<String>,
+    },
+}
+
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".into() } else { names.join(", ") }
+}
+
+/// How many terms of a combination a message shows: the largest.
+const TERMS_SHOWN: usize = 6;
+
+fn combination(terms: &[(String, f64)]) -> String {
+    let mut sorted: Vec<_> = terms.iter().filter(|(_, factor)| *factor != 0.0).collect();
+    sorted.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+    let mut text = String::new();
+    for (index, (name, factor)) in sorted.iter().take(TERMS_SHOWN).enumerate() {
+        let sign = match (index, *factor < 0.0) {
+            (0, false) => "",
+            (0, true) => "-",
+            (_, false) => " + ",
+            (_, true) => " - ",
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{sign}{:.4} `{name}`", factor.abs());
+    }
+    if sorted.len() > TERMS_SHOWN {
+        let _ = write!(text, " + {} more", sorted.len() - TERMS_SHOWN);
+    }
+    text
+}
+
+fn moments(moments: &[(String, f64)]) -> String {
+    moments.iter().map(|(name, value)| format!("`{name}` {value:.6}")).collect::<Vec<_>>().join(", ")
+}

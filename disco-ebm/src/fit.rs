@@ -1,0 +1,178 @@
+//! From constraints to coefficients.
+
+use disco_core::Error as CoreError;
+
+use crate::{
+    Assessment, Constraint, ConstraintKind, ConstraintReport, ContextErrors, Dual, Ebm, Error, FitConfig,
+    FitReport, HeldOut, Measured, Result, Solution, Termination, Tilt,
+    problem::{Part, Problem},
+};
+
+/// Fitted constraints: the factor that makes the base into the target, and the report.
+#[derive(Clone, Debug)]
+pub struct Fit<C, X> {
+    tilt: Tilt<C, X>,
+    report: FitReport,
+}
+
+impl<C, X> Fit<C, X> {
+    pub(crate) fn new(tilt: Tilt<C, X>, report: FitReport) -> Self {
+        Self { tilt, report }
+    }
+
+    /// What the base is multiplied with.
+    pub fn tilt(&self) -> &Tilt<C, X> {
+        &self.tilt
+    }
+
+    /// How the fit went.
+    pub fn report(&self) -> &FitReport {
+        &self.report
+    }
+
+    /// The target: the base times the factor.
+    pub fn target<B>(&self, base: B) -> Ebm<B, C, X> {
+        Ebm::new(base, self.tilt.clone())
+    }
+}
+
+impl<C, X> Measured<C, X> {
+    /// Fits constraints on measured features: finds the coefficients of the distribution that satisfies them
+    /// and is nearest to the base, by minimising the [`Dual`].
+    ///
+    /// # Errors
+    /// Those of [`Dual::solve`]; [`Error::DuplicateFeature`], [`Error::NotMeasured`], [`Error::NotBinary`];
+    /// [`Error::NoSupport`], unless such contexts are left out; [`Error::TooFewEffectiveSamples`]; settings
+    /// out of range.
+    ///
+    /// # Performance
+    /// No model, scorer or feature is called.
+    pub fn fit(&self, constraints: &[Constraint<C, X>], config: &FitConfig) -> Result<Fit<C, X>> {
+        config.validate()?;
+        if config.contexts == ContextErrors::Drawn && self.contexts() < 2 {
+            let value = "drawn, with one context";
+            return Err(CoreError::invalid("contexts", value, "fixed, or two contexts or more").into());
+        }
+        let problem = Problem::new(self, constraints)?;
+        let fitted = problem.fit(Part::All, config, None)?;
+        let assessment = problem.assess(&fitted.tilt, Part::All, config.contexts)?;
+        if !(assessment.ess >= config.min_ess) {
+            return Err(Error::TooFewEffectiveSamples { ess: assessment.ess, needed: config.min_ess });
+        }
+        let (held_out, held_out_moments) = check_held_out(&problem, config, &fitted.solution);
+        let covariance = match &fitted.dual {
+            Some(dual) => dual.covariance(&fitted.solution.coefficients, config.contexts)?,
+            None => Default::default(),
+        };
+        let base = self.base_moments(config.contexts)?;
+        let mut errors =
+            covariance.diag().iter().map(|variance| variance.sqrt()).collect::<Vec<_>>().into_iter();
+        let reports = fitted.tilt.constraints().zip(fitted.tilt.coefficients()).enumerate();
+        let constraints = reports
+            .map(|(index, (constraint, coefficient))| ConstraintReport {
+                feature: constraint.name().into(),
+                asked: constraint.kind(),
+                coefficient: coefficient.map(|value| disco_core::Estimate {
+                    value,
+                    std_error: errors.next().expect("one variance per coefficient"),
+                    ess: assessment.ess,
+                }),
+                base: base[problem.column(index)],
+                achieved: assessment.moments[index],
+                held_out: held_out_moments.as_ref().map(|moments| moments[index]),
+            })
+            .collect();
+        let report = FitReport {
+            constraints,
+            log_z: assessment.log_z,
+            kl_from_base: assessment.kl_from_base,
+            ess: (!self.exact).then_some(assessment.ess),
+            least_context_ess: (!self.exact).then_some(assessment.least_context_ess),
+            largest_share: assessment.largest_share,
+            contexts: assessment.contexts,
+            contexts_left_out: self.contexts() - assessment.contexts,
+            samples: self.samples(),
+            samples_in_support: assessment.samples_in_support,
+            skipped: self.skipped.clone(),
+            exact: self.exact,
+            iterations: fitted.solution.iterations,
+            termination: fitted.solution.termination,
+            residual: fitted.solution.residual,
+            held_out,
+        };
+        Ok(Fit::new(fitted.tilt, report))
+    }
+
+    /// What these samples say of a target that was fitted to others: its moments, `ln Z`, and how well they
+    /// cover it.
+    ///
+    /// # Errors
+    /// [`Error::NotMeasured`], [`Error::NotBinary`], [`Error::NoSupport`].
+    pub fn assess(&self, tilt: &Tilt<C, X>, errors: ContextErrors) -> Result<Assessment> {
+        let constraints: Vec<Constraint<C, X>> = tilt.constraints().cloned().collect();
+        Problem::as_given(self, &constraints)?.assess(tilt, Part::AllContexts, errors)
+    }
+}
+
+/// A fit to a part of the samples.
+pub(crate) struct Fitted<C, X> {
+    pub(crate) tilt: Tilt<C, X>,
+    pub(crate) solution: Solution,
+    /// None if there are no moments.
+    pub(crate) dual: Option<Dual>,
+}
+
+impl<C, X> Problem<'_, C, X> {
+    /// Fits the coefficients to a part of the samples, from `start` if there is one.
+    pub(crate) fn fit(&self, part: Part, config: &FitConfig, start: Option<&[f64]>) -> Result<Fitted<C, X>> {
+        let part = match config.contexts_without_support {
+            crate::ContextsWithoutSupport::Refuse if part == Part::All => Part::AllContexts,
+            _ => part,
+        };
+        let dual = self.dual(part, config.ridge)?;
+        let solution = match &dual {
+            Some(dual) => dual.solve_from(&config.solver, start)?,
+            None => Solution {
+                coefficients: Vec::new(),
+                iterations: 0,
+                termination: Termination::ClosedForm,
+                residual: 0.0,
+            },
+        };
+        Ok(Fitted { tilt: self.tilt(&solution.coefficients)?, solution, dual })
+    }
+}
+
+/// Fits to a part of the samples, and measures the moments on the rest.
+fn check_held_out<C, X>(
+    problem: &Problem<'_, C, X>,
+    config: &FitConfig,
+    solution: &Solution,
+) -> (HeldOut, Option<Vec<disco_core::Estimate>>) {
+    let share = config.held_out;
+    if share == 0.0 || problem.is_exact() {
+        return (HeldOut::None, None);
+    }
+    let check = || {
+        let start = Some(solution.coefficients.as_slice());
+        let fitted = problem.fit(Part::Kept(share), config, start)?;
+        problem.assess(&fitted.tilt, Part::HeldOut(share), config.contexts)
+    };
+    match check() {
+        Ok(found) => {
+            let held_out = HeldOut::Measured { share, contexts: found.contexts, ess: found.ess };
+            (held_out, Some(found.moments))
+        }
+        Err(error) => (HeldOut::Unavailable { reason: error.to_string() }, None),
+    }
+}
+
+/// Whether a constraint is, for a binary feature, one that always holds.
+pub(crate) fn always(kind: ConstraintKind) -> Option<bool> {
+    match kind {
+        ConstraintKind::Pointwise { wanted } => Some(wanted),
+        ConstraintKind::Moment { target: 1.0, tolerance: 0.0 } => Some(true),
+        ConstraintKind::Moment { target: 0.0, tolerance: 0.0 } => Some(false),
+        ConstraintKind::Moment { .. } => None,
+    }
+}

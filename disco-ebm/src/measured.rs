@@ -1,0 +1,268 @@
+//! Samples with everything a fit needs to know of them, evaluated once.
+
+use std::{collections::BTreeMap, hash::Hash, sync::Arc};
+
+use disco_core::{
+    Distribution, Error as CoreError, Estimate, Feature, ImportanceWeights, Sampled, Scorer, Space, Streams,
+};
+use ndarray::{Array2, ArrayView2};
+use rand::Rng;
+
+use crate::{
+    ContextErrors, Error, Result,
+    evaluate::{self, score_base},
+    points::context_shares,
+    strata::Strata,
+};
+
+/// How far from 1 the probabilities of all outcomes of a space may sum for sums over it to be called exact.
+const MASS_TOLERANCE: f64 = 1e-7;
+
+/// The samples drawn in one context, with their log-probabilities (nats) under the base and under the
+/// proposal they were drawn from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ContextSamples<C, X> {
+    /// The context.
+    pub context: C,
+    /// The samples.
+    pub samples: Vec<X>,
+    /// `ln a(x|c)`, `-inf` for what the base cannot produce.
+    pub log_base: Vec<f64>,
+    /// `ln q(x|c)`: finite, since the samples were drawn from `q`. The same as `log_base` for samples of the base.
+    pub log_proposal: Vec<f64>,
+}
+
+/// Samples of one context, with the values of the features.
+#[derive(Clone, Debug)]
+pub(crate) struct Evaluated<C, X> {
+    // Invariant: as many samples, log-probabilities and rows, at least one; neither NaN nor +inf.
+    pub(crate) drawn: ContextSamples<C, X>,
+    pub(crate) values: Array2<f64>,
+}
+
+impl<C, X> Evaluated<C, X> {
+    /// `ln a/q` of each sample.
+    pub(crate) fn log_weights(&self) -> Vec<f64> {
+        self.drawn
+            .log_base
+            .iter()
+            .zip(&self.drawn.log_proposal)
+            .map(|(base, proposal)| base - proposal)
+            .collect()
+    }
+}
+
+/// Samples in one or more contexts, on which features were evaluated, each once.
+///
+/// Any number of fits, with any constraints on these features, can be made from it without evaluating or
+/// scoring anything again: [`fit`](Self::fit).
+///
+/// A sample that a feature or the base skipped is left out, and counted in [`skipped`](Self::skipped).
+#[derive(Clone, Debug)]
+pub struct Measured<C, X> {
+    // Invariant: distinct, one per column of values.
+    pub(crate) names: Vec<String>,
+    // Invariant: not empty.
+    pub(crate) contexts: Vec<Evaluated<C, X>>,
+    // Invariant: one per context, positive, sum to 1.
+    pub(crate) shares: Vec<f64>,
+    pub(crate) skipped: BTreeMap<String, usize>,
+    // Whether the samples are all outcomes of a space, with log_proposal 0.
+    pub(crate) exact: bool,
+}
+
+impl<C, X> Measured<C, X> {
+    /// Draws `count` samples of the base in each context, and evaluates the features.
+    ///
+    /// One draw from `rng` per context; sample `i` of a context has its own stream.
+    ///
+    /// # Errors
+    /// [`disco_core::Error`], [`Error::InContext`], [`Error::DuplicateFeature`], [`Error::AllSkipped`].
+    pub fn draw<R: Rng + ?Sized>(
+        base: &impl Distribution<C, X>,
+        contexts: Vec<C>,
+        features: &[Arc<dyn Feature<C, X>>],
+        count: usize,
+        rng: &mut R,
+    ) -> Result<Self> {
+        let samples = sample_each(base, &contexts, count, rng)?;
+        Self::from_base(contexts, samples, features)
+    }
+
+    /// Draws `count` samples of a proposal in each context, scores them with the base, and evaluates the features.
+    ///
+    /// # Errors
+    /// As [`draw`](Self::draw).
+    pub fn draw_from<R: Rng + ?Sized>(
+        base: &impl Scorer<C, X>,
+        proposal: &impl Distribution<C, X>,
+        contexts: Vec<C>,
+        features: &[Arc<dyn Feature<C, X>>],
+        count: usize,
+        rng: &mut R,
+    ) -> Result<Self> {
+        let samples = sample_each(proposal, &contexts, count, rng)?;
+        Self::from_proposal(base, contexts, samples, features)
+    }
+
+    /// Evaluates features on samples that were drawn from the base, those of each context together.
+    ///
+    /// # Errors
+    /// As [`draw`](Self::draw), and for log-probabilities that are not finite.
+    pub fn from_base(
+        contexts: Vec<C>,
+        samples: Vec<Vec<Sampled<X>>>,
+        features: &[Arc<dyn Feature<C, X>>],
+    ) -> Result<Self> {
+        CoreError::check_length("lists of samples, one per context", contexts.len(), samples.len())?;
+        let stored = contexts.into_iter().zip(samples).map(|(context, samples)| {
+            let (samples, log_base): (Vec<X>, Vec<f64>) =
+                samples.into_iter().map(|sample| (sample.value, sample.log_prob)).unzip();
+            ContextSamples { context, samples, log_proposal: log_base.clone(), log_base }
+        });
+        Self::from_stored(stored.collect(), features)
+    }
+
+    /// Evaluates features on samples that were drawn from a proposal, and scores them with the base.
+    ///
+    /// # Errors
+    /// As [`from_base`](Self::from_base).
+    pub fn from_proposal(
+        base: &impl Scorer<C, X>,
+        contexts: Vec<C>,
+        samples: Vec<Vec<Sampled<X>>>,
+        features: &[Arc<dyn Feature<C, X>>],
+    ) -> Result<Self> {
+        CoreError::check_length("lists of samples, one per context", contexts.len(), samples.len())?;
+        let mut skipped = BTreeMap::new();
+        let mut stored = Vec::with_capacity(contexts.len());
+        for (index, (context, samples)) in contexts.into_iter().zip(samples).enumerate() {
+            stored.push(score_base(base, index, context, samples, &mut skipped)?);
+        }
+        let mut measured = Self::from_stored(stored, features)?;
+        for (by, count) in skipped {
+            *measured.skipped.entry(by).or_default() += count;
+        }
+        Ok(measured)
+    }
+
+    /// Evaluates features on samples with known log-probabilities, such as those of another engine.
+    ///
+    /// # Errors
+    /// As [`from_base`](Self::from_base), and [`disco_core::Error::Length`].
+    pub fn from_stored(
+        stored: Vec<ContextSamples<C, X>>,
+        features: &[Arc<dyn Feature<C, X>>],
+    ) -> Result<Self> {
+        evaluate::measured(stored, features, false)
+    }
+
+    /// Evaluates features on all outcomes of a finite space: fits made from it are exact.
+    ///
+    /// # Errors
+    /// As [`from_base`](Self::from_base); [`disco_core::Error::Invalid`] if the probabilities of the outcomes do not
+    /// sum to 1 in each context, within 1e-7. A skipped outcome is an error, since the sum would lack it.
+    pub fn exact(
+        base: &impl Scorer<C, X>,
+        space: &Space<X>,
+        contexts: Vec<C>,
+        features: &[Arc<dyn Feature<C, X>>],
+    ) -> Result<Self>
+    where
+        X: Clone + Eq + Hash,
+    {
+        let mut stored = Vec::with_capacity(contexts.len());
+        for (index, context) in contexts.into_iter().enumerate() {
+            let in_context = |source| Error::InContext { context: index, source };
+            let log_base = space.log_scores(base, &context).map_err(in_context)?;
+            let mass = disco_core::numerics::log_sum_exp(&log_base).exp();
+            if !((mass - 1.0).abs() <= MASS_TOLERANCE) {
+                let field = "sum of the base's probabilities over the space";
+                return Err(in_context(CoreError::invalid(field, mass, "1, within 1e-7")));
+            }
+            let samples = space.outcomes().to_vec();
+            let log_proposal = vec![0.0; samples.len()];
+            stored.push(ContextSamples { context, samples, log_base, log_proposal });
+        }
+        evaluate::measured(stored, features, true)
+    }
+
+    /// Weights the contexts; without this they count the same, which is right for contexts drawn from their
+    /// distribution.
+    ///
+    /// # Errors
+    /// [`disco_core::Error`] for a wrong number of weights, or one that is not positive and finite.
+    pub fn with_context_weights(mut self, weights: &[f64]) -> Result<Self> {
+        self.shares = context_shares(Some(weights), self.contexts.len())?;
+        Ok(self)
+    }
+
+    /// The names of the features, in the order of the columns of [`values`](Self::values).
+    pub fn feature_names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// How many contexts there are.
+    pub fn contexts(&self) -> usize {
+        self.contexts.len()
+    }
+
+    /// How many samples were evaluated, in all contexts.
+    pub fn samples(&self) -> usize {
+        self.contexts.iter().map(|context| context.values.nrows()).sum()
+    }
+
+    /// A context and its evaluated samples, with their log-probabilities.
+    pub fn context(&self, context: usize) -> Option<&ContextSamples<C, X>> {
+        self.contexts.get(context).map(|evaluated| &evaluated.drawn)
+    }
+
+    /// The feature values of a context's samples: `[samples, features]`.
+    pub fn values(&self, context: usize) -> Option<ArrayView2<'_, f64>> {
+        self.contexts.get(context).map(|evaluated| evaluated.values.view())
+    }
+
+    /// How many samples each feature or scorer could not evaluate.
+    pub fn skipped(&self) -> &BTreeMap<String, usize> {
+        &self.skipped
+    }
+
+    /// Whether the samples are all outcomes of a finite space, so that sums have no sampling error.
+    pub fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// The mean of each feature under the base, from these samples: nothing is evaluated again.
+    ///
+    /// # Errors
+    /// [`disco_core::Error::ZeroWeights`], in the context where no sample is possible under the base.
+    pub fn base_moments(&self, errors: ContextErrors) -> Result<Vec<Estimate>> {
+        let mut weights = Vec::with_capacity(self.contexts.len());
+        for (context, evaluated) in self.contexts.iter().enumerate() {
+            let found = ImportanceWeights::from_log(evaluated.log_weights());
+            weights.push(found.map_err(|source| Error::InContext { context, source })?);
+        }
+        let strata = Strata::new(self.shares.clone(), weights, self.exact, errors);
+        let mean = |column: usize| strata.mean(|context| self.contexts[context].values.column(column));
+        Ok((0..self.names.len()).map(mean).collect())
+    }
+}
+
+fn sample_each<C, X, R: Rng + ?Sized>(
+    distribution: &impl Distribution<C, X>,
+    contexts: &[C],
+    count: usize,
+    rng: &mut R,
+) -> Result<Vec<Vec<Sampled<X>>>> {
+    if count == 0 {
+        return Err(CoreError::invalid("samples per context", count, "1 or more").into());
+    }
+    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::draw(rng, count)).collect();
+    let contexts: Vec<&C> = contexts.iter().collect();
+    let samples = distribution.sample_each(&contexts, &streams)?;
+    CoreError::check_length("lists of samples, one per context", contexts.len(), samples.len())?;
+    for samples in &samples {
+        CoreError::check_length("samples of a context", count, samples.len())?;
+    }
+    Ok(samples)
+}

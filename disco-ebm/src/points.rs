@@ -1,0 +1,101 @@
+//! What the dual is computed from, as numbers.
+
+use disco_core::{Error, numerics::check_log_scores};
+use ndarray::Array2;
+
+use crate::Result;
+
+/// What is asked of one feature's mean.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MomentTarget {
+    /// The feature, for messages.
+    pub name: String,
+    /// The mean that is asked for: finite.
+    pub target: f64,
+    /// The mean may lie in `target -+ tolerance`: 0 or more, finite.
+    pub tolerance: f64,
+}
+
+/// The points of one context: importance weights `ln a(x|c)/q(x|c)` and feature values, evaluated once.
+///
+/// A point that a pointwise constraint forbids has log-weight `-inf`; it counts for `Z`, and its feature
+/// values do not matter.
+///
+/// # Shapes
+/// - log-weights: `[points]`
+/// - values: `[points, features]`
+#[derive(Clone, Debug)]
+pub struct Points {
+    // Invariant: as many as rows of values, at least one, neither NaN nor +inf.
+    pub(crate) log_weights: Vec<f64>,
+    // Invariant: finite.
+    pub(crate) values: Array2<f64>,
+    pub(crate) exact: bool,
+}
+
+impl Points {
+    /// Points drawn from a proposal: `Z = mean(a/q exp(lambda . phi))`.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::Length`], and [`Error::NotANumber`] for a log-weight that is NaN or `+inf`
+    /// or a value that is not finite.
+    pub fn sampled(log_weights: Vec<f64>, values: Array2<f64>) -> Result<Self> {
+        Self::new(log_weights, values, false)
+    }
+
+    /// All points of a finite space, with `ln a(x|c)` as log-weights: `Z = sum(a exp(lambda . phi))`, exactly.
+    ///
+    /// # Errors
+    /// As [`sampled`](Self::sampled).
+    pub fn exact(log_weights: Vec<f64>, values: Array2<f64>) -> Result<Self> {
+        Self::new(log_weights, values, true)
+    }
+
+    fn new(log_weights: Vec<f64>, values: Array2<f64>, exact: bool) -> Result<Self> {
+        if log_weights.is_empty() {
+            return Err(Error::Empty { what: "points of a context".into() }.into());
+        }
+        Error::check_length("rows of feature values", log_weights.len(), values.nrows())?;
+        check_log_scores("importance weight", &log_weights)?;
+        for (index, row) in values.rows().into_iter().enumerate() {
+            if let Some((column, value)) = row.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+                return Err(
+                    Error::NotANumber { by: format!("feature {column}"), index, value: *value }.into()
+                );
+            }
+        }
+        Ok(Self { log_weights, values, exact })
+    }
+
+    /// How many points there are.
+    #[allow(clippy::len_without_is_empty)] // It is never empty.
+    pub fn len(&self) -> usize {
+        self.log_weights.len()
+    }
+
+    /// Whether any point has positive weight.
+    pub fn has_support(&self) -> bool {
+        self.log_weights.iter().any(|weight| *weight > f64::NEG_INFINITY)
+    }
+}
+
+/// Context weights that sum to 1: equal if none are given.
+///
+/// # Errors
+/// [`Error::Empty`], [`Error::Length`]; [`Error::Invalid`] for a weight that is not positive and finite.
+pub(crate) fn context_shares(weights: Option<&[f64]>, contexts: usize) -> Result<Vec<f64>> {
+    if contexts == 0 {
+        return Err(Error::Empty { what: "list of contexts".into() }.into());
+    }
+    let Some(weights) = weights else {
+        return Ok(vec![1.0 / contexts as f64; contexts]);
+    };
+    Error::check_length("context weights", contexts, weights.len())?;
+    if let Some((index, value)) =
+        weights.iter().enumerate().find(|(_, weight)| !(**weight > 0.0 && weight.is_finite()))
+    {
+        return Err(Error::invalid(format!("weight of context {index}"), value, "positive and finite").into());
+    }
+    let sum: f64 = weights.iter().sum();
+    Ok(weights.iter().map(|weight| weight / sum).collect())
+}

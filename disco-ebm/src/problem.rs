@@ -1,0 +1,215 @@
+//! Constraints on measured features, as numbers.
+
+use disco_core::ImportanceWeights;
+use ndarray::{Array2, ArrayView1, Axis};
+
+use crate::{
+    Assessment, Constraint, ConstraintKind, ContextErrors, Dual, Error, Measured, MomentTarget, Points,
+    Result, Tilt, fit::always, strata::Strata, tilt::check_distinct,
+};
+
+/// Which samples.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Part {
+    /// All of them, in the contexts where some satisfy the pointwise constraints.
+    All,
+    /// All of them; a context where none satisfies the pointwise constraints is an error.
+    AllContexts,
+    /// Those not in the part of this share that is held out; contexts as in `All`.
+    Kept(f64),
+    /// The part of this share that is held out; contexts as in `All`.
+    HeldOut(f64),
+}
+
+impl Part {
+    /// Whether a context's sample is in the part. Samples are independent, so that every k-th is as good as
+    /// a random choice.
+    fn contains(self, index: usize) -> bool {
+        let held_out = |share: f64| ((index + 1) as f64 * share).floor() > (index as f64 * share).floor();
+        match self {
+            Self::All | Self::AllContexts => true,
+            Self::Kept(share) => !held_out(share),
+            Self::HeldOut(share) => held_out(share),
+        }
+    }
+}
+
+/// Constraints, resolved against the columns of measured values.
+pub(crate) struct Problem<'a, C, X> {
+    measured: &'a Measured<C, X>,
+    constraints: Vec<Constraint<C, X>>,
+    /// The column of each constraint's feature.
+    columns: Vec<usize>,
+}
+
+impl<'a, C, X> Problem<'a, C, X> {
+    /// Resolves constraints; a moment of 0 or 1 on a feature that is binary on the samples becomes pointwise.
+    pub(crate) fn new(measured: &'a Measured<C, X>, constraints: &[Constraint<C, X>]) -> Result<Self> {
+        let mut problem = Self::as_given(measured, constraints)?;
+        for (constraint, &column) in problem.constraints.iter_mut().zip(&problem.columns) {
+            let pointwise = matches!(constraint.kind(), ConstraintKind::Pointwise { .. });
+            let Some(wanted) = always(constraint.kind()) else {
+                continue;
+            };
+            let mut values = measured.contexts.iter().flat_map(|context| context.values.column(column));
+            match values.find(|value| **value != 0.0 && **value != 1.0) {
+                Some(&value) if pointwise => {
+                    return Err(Error::NotBinary { feature: constraint.name().into(), value });
+                }
+                Some(_) => {}
+                None => {
+                    let feature = std::sync::Arc::clone(constraint.feature());
+                    *constraint = Constraint::new(feature, ConstraintKind::Pointwise { wanted })?;
+                }
+            }
+        }
+        Ok(problem)
+    }
+
+    /// Resolves constraints as they are.
+    pub(crate) fn as_given(measured: &'a Measured<C, X>, constraints: &[Constraint<C, X>]) -> Result<Self> {
+        if constraints.is_empty() {
+            return Err(disco_core::Error::Empty { what: "list of constraints".into() }.into());
+        }
+        check_distinct(constraints.iter().map(Constraint::name))?;
+        let column = |constraint: &Constraint<C, X>| {
+            let found = measured.names.iter().position(|name| name == constraint.name());
+            found.ok_or_else(|| Error::NotMeasured {
+                feature: constraint.name().into(),
+                measured: measured.names.clone(),
+            })
+        };
+        let columns = constraints.iter().map(column).collect::<Result<_>>()?;
+        Ok(Self { measured, constraints: constraints.to_vec(), columns })
+    }
+
+    /// The column of a constraint's feature.
+    pub(crate) fn column(&self, constraint: usize) -> usize {
+        self.columns[constraint]
+    }
+
+    pub(crate) fn is_exact(&self) -> bool {
+        self.measured.exact
+    }
+
+    /// The factor with these coefficients of the moments.
+    pub(crate) fn tilt(&self, coefficients: &[f64]) -> Result<Tilt<C, X>> {
+        let mut coefficients = coefficients.iter().copied();
+        Tilt::new(self.constraints.iter().map(|constraint| {
+            let moment = matches!(constraint.kind(), ConstraintKind::Moment { .. });
+            (constraint.clone(), moment.then(|| coefficients.next()).flatten())
+        }))
+    }
+
+    /// The dual of the moments on a part of the samples; none if there are no moments.
+    pub(crate) fn dual(&self, part: Part, ridge: f64) -> Result<Option<Dual>> {
+        let targets = self.moments();
+        let names: Vec<usize> = targets.iter().map(|(column, _)| *column).collect();
+        // All coefficients zero leave the pointwise constraints.
+        let hard = self.tilt(&vec![0.0; targets.len()])?;
+        let mut points = Vec::with_capacity(self.measured.contexts.len());
+        let mut shares = Vec::with_capacity(points.capacity());
+        for (index, context) in self.measured.contexts.iter().enumerate() {
+            let mut log_weights = context.log_weights();
+            let log_factors = hard.log_factors_of(context.values.view(), &self.columns)?;
+            log_weights.iter_mut().zip(log_factors).for_each(|(weight, factor)| *weight += factor);
+            let rows: Vec<usize> = (0..log_weights.len()).filter(|&row| part.contains(row)).collect();
+            let log_weights: Vec<f64> = rows.iter().map(|&row| log_weights[row]).collect();
+            if log_weights.iter().all(|weight| *weight == f64::NEG_INFINITY) {
+                if part == Part::AllContexts {
+                    return Err(Error::NoSupport { context: index, samples: rows.len() });
+                }
+                continue;
+            }
+            if targets.is_empty() {
+                continue;
+            }
+            let values = Array2::from_shape_fn((rows.len(), names.len()), |(i, j)| {
+                context.values[[rows[i], names[j]]]
+            });
+            points.push(if self.is_exact() {
+                Points::exact(log_weights, values)?
+            } else {
+                Points::sampled(log_weights, values)?
+            });
+            shares.push(self.measured.shares[index]);
+        }
+        if targets.is_empty() {
+            return Ok(None);
+        }
+        let targets = targets.into_iter().map(|(_, target)| target).collect();
+        if points.is_empty() {
+            return Err(self.no_support());
+        }
+        Ok(Some(Dual::new(targets, points, Some(&shares), ridge)?))
+    }
+
+    /// The columns and targets of the moments.
+    fn moments(&self) -> Vec<(usize, MomentTarget)> {
+        let moment = |(constraint, &column): (&Constraint<C, X>, &usize)| match constraint.kind() {
+            ConstraintKind::Moment { target, tolerance } => {
+                Some((column, MomentTarget { name: constraint.name().into(), target, tolerance }))
+            }
+            ConstraintKind::Pointwise { .. } => None,
+        };
+        self.constraints.iter().zip(&self.columns).filter_map(moment).collect()
+    }
+
+    /// What a part of the samples says of a factor.
+    pub(crate) fn assess(&self, tilt: &Tilt<C, X>, part: Part, errors: ContextErrors) -> Result<Assessment> {
+        let mut shares = Vec::new();
+        let mut weights = Vec::new();
+        let mut log_factors = Vec::new();
+        let mut kept = Vec::new();
+        for (index, context) in self.measured.contexts.iter().enumerate() {
+            let all = tilt.log_factors_of(context.values.view(), &self.columns)?;
+            let log_weights = context.log_weights();
+            let rows: Vec<usize> = (0..all.len()).filter(|&row| part.contains(row)).collect();
+            let factors: Vec<f64> = rows.iter().map(|&row| all[row]).collect();
+            let terms: Vec<f64> = rows.iter().map(|&row| log_weights[row] + all[row]).collect();
+            if terms.iter().all(|term| *term == f64::NEG_INFINITY) {
+                if part == Part::AllContexts {
+                    return Err(Error::NoSupport { context: index, samples: rows.len() });
+                }
+                continue;
+            }
+            weights.push(ImportanceWeights::from_log(terms)?);
+            shares.push(self.measured.shares[index]);
+            log_factors.push(factors);
+            kept.push((index, rows));
+        }
+        if kept.is_empty() {
+            return Err(self.no_support());
+        }
+        let positive = |weights: &ImportanceWeights| {
+            weights.log_weights().iter().filter(|weight| **weight > f64::NEG_INFINITY).count()
+        };
+        let samples_in_support = weights.iter().map(positive).sum();
+        let strata = Strata::new(shares, weights, self.is_exact(), errors);
+        let moment = |&column: &usize| {
+            let columns: Vec<_> = kept
+                .iter()
+                .map(|(index, rows)| {
+                    self.measured.contexts[*index].values.column(column).select(Axis(0), rows)
+                })
+                .collect();
+            strata.mean(|context| columns[context].view())
+        };
+        let (log_z, log_z_by_context) = strata.log_z();
+        Ok(Assessment {
+            moments: self.columns.iter().map(moment).collect(),
+            log_z,
+            log_z_by_context: kept.iter().map(|(index, _)| *index).zip(log_z_by_context).collect(),
+            kl_from_base: strata.kl(|context| ArrayView1::from(&log_factors[context])),
+            ess: strata.ess(),
+            least_context_ess: strata.least_ess(),
+            largest_share: strata.largest_share(),
+            contexts: kept.len(),
+            samples_in_support,
+        })
+    }
+
+    fn no_support(&self) -> Error {
+        Error::NoSupport { context: 0, samples: self.measured.contexts[0].values.nrows() }
+    }
+}

@@ -1,0 +1,106 @@
+//! What a fit says of itself.
+
+use std::collections::BTreeMap;
+
+use disco_core::Estimate;
+use serde::{Deserialize, Serialize};
+
+use crate::{ConstraintKind, Termination, saved_estimate};
+
+/// How a fit went, and how far it can be trusted.
+///
+/// Every estimate but the coefficients is about the fitted target `p` itself (its coefficients taken as they
+/// are), and its error says how far the estimate is from the truth about that `p`. So the error of an
+/// achieved moment is the one by which the true moment of `p` is expected to miss the target. The error of a
+/// coefficient is relative to the coefficient that infinitely many samples would give.
+///
+/// In JSON, an infinite error or effective sample size is `null`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct FitReport {
+    /// One entry per constraint, in order.
+    pub constraints: Vec<ConstraintReport>,
+    /// The mean over contexts of `ln Z_c` (nats).
+    #[serde(with = "saved_estimate")]
+    pub log_z: Estimate,
+    /// The mean over contexts of `KL(p || base) = lambda . E_p[phi] - ln Z` (nats), pointwise constraints included.
+    #[serde(with = "saved_estimate")]
+    pub kl_from_base: Estimate,
+    /// Kish's effective sample size of all samples under `p`; none where sums are exact.
+    pub ess: Option<f64>,
+    /// The least effective sample size of a context; none where sums are exact.
+    pub least_context_ess: Option<f64>,
+    /// The largest share of one sample in all weight.
+    pub largest_share: f64,
+    /// Contexts that the fit is a mean over.
+    pub contexts: usize,
+    /// Contexts left out because no sample satisfied the pointwise constraints.
+    pub contexts_left_out: usize,
+    /// Samples evaluated, in all contexts.
+    pub samples: usize,
+    /// Samples that are possible under the base and satisfy the pointwise constraints.
+    pub samples_in_support: usize,
+    /// How many samples each feature or scorer could not evaluate; they are left out everywhere.
+    pub skipped: BTreeMap<String, usize>,
+    /// Whether sums run over all of a finite space, so that there is no sampling error.
+    pub exact: bool,
+    /// Newton steps.
+    pub iterations: usize,
+    /// Why the solver stopped.
+    pub termination: Termination,
+    /// The largest distance of a moment from its target, beyond tolerance and ridge, in units of the feature's
+    /// standard deviation under the base.
+    pub residual: f64,
+    /// The check on samples kept back.
+    pub held_out: HeldOut,
+}
+
+/// What was asked of a feature, and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[non_exhaustive]
+pub struct ConstraintReport {
+    /// The name of the feature.
+    pub feature: String,
+    /// What was asked, as it was applied: a moment of 0 or 1 of a binary feature is pointwise.
+    pub asked: ConstraintKind,
+    /// `lambda`, none for a pointwise constraint.
+    #[serde(with = "saved_estimate::option")]
+    pub coefficient: Option<Estimate>,
+    /// The mean under the base, without any constraint.
+    #[serde(with = "saved_estimate")]
+    pub base: Estimate,
+    /// The mean under the fitted target.
+    #[serde(with = "saved_estimate")]
+    pub achieved: Estimate,
+    /// The mean on samples kept back, under the target fitted to the others, where there is one.
+    #[serde(with = "saved_estimate::option")]
+    pub held_out: Option<Estimate>,
+}
+
+/// The check on samples kept back: the moments that a fit to a part of the samples has on the rest.
+///
+/// They miss the targets by the errors of both parts, about `sqrt(1/(1 - share) + 1/share)` times what
+/// all samples would give.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
+pub enum HeldOut {
+    /// None was asked for, or sums are exact and there is nothing to check.
+    None,
+    /// The moments are in [`ConstraintReport::held_out`].
+    Measured {
+        /// The share of the samples that was kept back.
+        share: f64,
+        /// Contexts in which both parts have samples that satisfy the pointwise constraints.
+        contexts: usize,
+        /// The effective sample size of the samples kept back.
+        ess: f64,
+    },
+    /// The check could not be made.
+    Unavailable {
+        /// Why: the error of the fit to a part of the samples.
+        reason: String,
+    },
+}

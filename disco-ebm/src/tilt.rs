@@ -1,0 +1,177 @@
+//! What a fit multiplies the base with.
+
+use std::fmt;
+
+use disco_core::{Error as CoreError, Feature, Score, Scorer};
+use ndarray::ArrayView2;
+
+use crate::{Constraint, ConstraintKind, Error, Result};
+
+/// The factor `prod_j b_j(x, c) exp(sum_i lambda_i phi_i(x, c))` that turns a base into a target.
+///
+/// It is a [`Scorer`] of its own: of log-score `lambda . phi(x, c)`, or `-inf` where a pointwise constraint
+/// forbids the sample. [`Ebm`](crate::Ebm) is its product with the base.
+///
+/// # Performance
+/// Pointwise features are evaluated first, one after the other, each on the samples that are left; the others
+/// only on samples that satisfy all of them, and not if their coefficient is 0.
+pub struct Tilt<C, X> {
+    // Invariant: names are distinct; moments have finite coefficients, pointwise constraints have none.
+    terms: Vec<Term<C, X>>,
+}
+
+/// One factor.
+pub(crate) struct Term<C, X> {
+    pub(crate) constraint: Constraint<C, X>,
+    pub(crate) coefficient: Option<f64>,
+}
+
+impl<C, X> Clone for Term<C, X> {
+    fn clone(&self) -> Self {
+        Self { constraint: self.constraint.clone(), coefficient: self.coefficient }
+    }
+}
+
+impl<C, X> Clone for Tilt<C, X> {
+    fn clone(&self) -> Self {
+        Self { terms: self.terms.clone() }
+    }
+}
+
+impl<C, X> fmt::Debug for Tilt<C, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.terms.iter().map(|term| (&term.constraint, term.coefficient))).finish()
+    }
+}
+
+impl<C, X> Tilt<C, X> {
+    /// The factor of these constraints, with a coefficient for each moment and none for pointwise ones.
+    ///
+    /// # Errors
+    /// [`Error::DuplicateFeature`]; [`disco_core::Error::Invalid`] for a coefficient that is missing, not finite
+    /// or not wanted.
+    pub fn new(terms: impl IntoIterator<Item = (Constraint<C, X>, Option<f64>)>) -> Result<Self> {
+        let terms: Vec<_> =
+            terms.into_iter().map(|(constraint, coefficient)| Term { constraint, coefficient }).collect();
+        check_distinct(terms.iter().map(|term| term.constraint.name()))?;
+        for Term { constraint, coefficient } in &terms {
+            let (fits, allowed) = match constraint.kind() {
+                ConstraintKind::Pointwise { .. } => (coefficient.is_none(), "none: it is pointwise"),
+                ConstraintKind::Moment { .. } => (coefficient.is_some_and(f64::is_finite), "a finite number"),
+            };
+            if !fits {
+                let value = coefficient.map_or("missing".into(), |value| value.to_string());
+                let field = format!("coefficient of `{}`", constraint.name());
+                return Err(CoreError::invalid(field, value, allowed).into());
+            }
+        }
+        Ok(Self { terms })
+    }
+
+    /// The names of the features, in the order of the constraints.
+    pub fn feature_names(&self) -> impl Iterator<Item = &str> {
+        self.terms.iter().map(|term| term.constraint.name())
+    }
+
+    /// The constraints, as they were applied: a moment of 0 or 1 of a binary feature is pointwise.
+    pub fn constraints(&self) -> impl Iterator<Item = &Constraint<C, X>> {
+        self.terms.iter().map(|term| &term.constraint)
+    }
+
+    /// The coefficient `lambda` of each constraint, none for pointwise ones.
+    pub fn coefficients(&self) -> impl Iterator<Item = Option<f64>> {
+        self.terms.iter().map(|term| term.coefficient)
+    }
+
+    /// The log-factors of samples whose feature values are already known (nats).
+    ///
+    /// # Errors
+    /// [`disco_core::Error::Length`] for a wrong number of columns; [`Error::NotBinary`]; an error for a value
+    /// of a sample that is not finite.
+    ///
+    /// # Shapes
+    /// - values: `[samples, features]`, in the order of [`feature_names`](Self::feature_names)
+    /// - result: `[samples]`
+    pub fn log_factors(&self, values: ArrayView2<'_, f64>) -> Result<Vec<f64>> {
+        CoreError::check_length("columns of feature values", self.terms.len(), values.ncols())?;
+        let columns: Vec<usize> = (0..self.terms.len()).collect();
+        self.log_factors_of(values, &columns)
+    }
+
+    /// As [`log_factors`](Self::log_factors), where term `i` has the values of column `columns[i]`.
+    pub(crate) fn log_factors_of(&self, values: ArrayView2<'_, f64>, columns: &[usize]) -> Result<Vec<f64>> {
+        let mut log_factors = vec![0.0; values.nrows()];
+        for (term, &column) in self.terms.iter().zip(columns) {
+            for (index, (log_factor, &value)) in log_factors.iter_mut().zip(values.column(column)).enumerate()
+            {
+                *log_factor += term.log_factor(index, value)?;
+            }
+        }
+        Ok(log_factors)
+    }
+}
+
+impl<C, X> Term<C, X> {
+    fn log_factor(&self, index: usize, value: f64) -> Result<f64> {
+        if !value.is_finite() {
+            return Err(CoreError::NotANumber { by: self.constraint.name().into(), index, value }.into());
+        }
+        match (self.constraint.kind(), self.coefficient) {
+            (ConstraintKind::Pointwise { wanted }, _) => match (value == 1.0, value == 0.0) {
+                (false, false) => Err(Error::NotBinary { feature: self.constraint.name().into(), value }),
+                (one, _) => Ok(if one == wanted { 0.0 } else { f64::NEG_INFINITY }),
+            },
+            (ConstraintKind::Moment { .. }, coefficient) => Ok(coefficient.unwrap_or(0.0) * value),
+        }
+    }
+
+    /// Whether the term changes any score.
+    fn matters(&self) -> bool {
+        self.coefficient != Some(0.0)
+    }
+}
+
+impl<C, X> Scorer<C, X> for Tilt<C, X> {
+    fn log_scores(&self, context: &C, samples: &[&X]) -> disco_core::Result<Vec<Score>> {
+        let mut scores: Vec<Score> = vec![Ok(0.0); samples.len()];
+        let mut alive: Vec<usize> = (0..samples.len()).collect();
+        let (hard, soft): (Vec<_>, Vec<_>) =
+            self.terms.iter().filter(|term| term.matters()).partition(|term| term.coefficient.is_none());
+        for term in hard.into_iter().chain(soft) {
+            if alive.is_empty() {
+                break;
+            }
+            let name = term.constraint.name();
+            let left: Vec<&X> = alive.iter().map(|&index| samples[index]).collect();
+            let values = term.constraint.feature().values(context, &left)?;
+            if values.len() != left.len() {
+                let what = format!("values of feature `{name}`").into();
+                return Err(CoreError::Length { what, expected: left.len(), actual: values.len() });
+            }
+            for (&index, value) in alive.iter().zip(values) {
+                let added = value.map(|value| term.log_factor(index, value));
+                scores[index] = match (std::mem::replace(&mut scores[index], Ok(0.0)), added) {
+                    (_, Ok(Err(Error::Core(error)))) => return Err(error),
+                    (_, Ok(Err(error))) => return Err(CoreError::failed(name, error)),
+                    (Ok(score), Ok(Ok(added))) => Ok(score + added),
+                    (Err(skipped), _) | (_, Err(skipped)) => Err(skipped),
+                };
+            }
+            alive.retain(|&index| matches!(scores[index], Ok(score) if score > f64::NEG_INFINITY));
+        }
+        Ok(scores)
+    }
+}
+
+disco_core::impl_product!([C, X] Tilt<C, X>);
+
+/// Names are distinct.
+pub(crate) fn check_distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {
+    let mut seen = std::collections::HashSet::new();
+    for name in names {
+        if !seen.insert(name) {
+            return Err(Error::DuplicateFeature { feature: name.into() });
+        }
+    }
+    Ok(())
+}

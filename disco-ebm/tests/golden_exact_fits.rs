@@ -1,0 +1,56 @@
+//! Exact enumeration: fits on whole spaces against the golden file.
+
+mod golden;
+
+use disco_ebm::{ContextErrors, FitConfig, Measured, features};
+use golden::{COEFFICIENTS, EXACT, Golden, close, moments};
+
+#[test]
+fn golden_rows_are_fitted_exactly() {
+    for (index, row) in Golden::read().maximum_entropy.iter().enumerate() {
+        let base = row.base();
+        let constraints = row.constraints::<()>();
+        let measured =
+            Measured::exact(&base, base.space(), vec![()], &features(&constraints)).expect("measures");
+        for (i, moment) in measured.base_moments(ContextErrors::Fixed).expect("weights").iter().enumerate() {
+            if i < row.base_moments.len() {
+                close(&format!("row {index}, base moment {i}"), moment.value, row.base_moments[i], EXACT);
+                assert_eq!(moment.std_error, 0.0);
+            }
+        }
+        let fit = measured.fit(&constraints, &FitConfig::default()).expect("fits");
+        let report = fit.report();
+        assert!(report.termination.is_converged(), "{report:?}");
+        for (i, expected) in row.coefficients.iter().enumerate() {
+            let what = format!("row {index}, constraint {i}");
+            let found = &report.constraints[i];
+            close(&what, found.coefficient.expect("a moment").value, *expected, COEFFICIENTS);
+            close(&what, found.achieved.value, row.target_moments[i], EXACT);
+        }
+        close(&format!("row {index}, ln Z"), report.log_z.value, row.log_z, EXACT);
+        close(&format!("row {index}, KL"), report.kl_from_base.value, row.kl_target_base, EXACT);
+        // The target as a scorer, summed over the space, says the same.
+        let target = fit.target(&base);
+        close("ln Z of the scorer", base.space().log_z(&target, &()).expect("scores"), row.log_z, EXACT);
+    }
+}
+
+#[test]
+fn golden_contexts_are_fitted_exactly() {
+    let golden = Golden::read().maximum_entropy_contexts;
+    let base = golden.base();
+    let constraints = moments::<usize>(&golden.features, &golden.target_moments);
+    let contexts: Vec<usize> = (0..base.0.len()).collect();
+    let measured =
+        Measured::exact(&base, base.0[0].space(), contexts, &features(&constraints)).expect("measures");
+    let fit = measured.fit(&constraints, &FitConfig::default()).expect("fits");
+    for (i, (found, expected)) in fit.report().constraints.iter().zip(&golden.coefficients).enumerate() {
+        close(
+            &format!("coefficient {i}"),
+            found.coefficient.expect("a moment").value,
+            *expected,
+            COEFFICIENTS,
+        );
+        close(&format!("moment {i}"), found.achieved.value, golden.target_moments[i], EXACT);
+    }
+}
