@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Error, Result, Scorer, Streams, scorer::every_score};
+use crate::{Error, Result, Scorer, StreamRng, Streams, scorer::every_score};
 
 /// A sample with the log-probability it was drawn with.
 #[derive(Clone, Debug, PartialEq)]
@@ -43,6 +43,21 @@ pub trait Distribution<C, X>: Scorer<C, X> {
     fn log_probs(&self, context: &C, samples: &[&X]) -> Result<Vec<f64>> {
         every_score("distribution", self.log_scores(context, samples)?, samples.len())
     }
+}
+
+/// Draws a sample with its log-probability from each stream; `by` is named if one is not a number.
+pub(crate) fn draw_each<X>(
+    by: &str,
+    streams: &Streams,
+    mut draw: impl FnMut(&mut StreamRng) -> (X, f64),
+) -> Result<Vec<Sampled<X>>> {
+    let samples = streams.iter().enumerate().map(|(index, mut rng)| match draw(&mut rng) {
+        (_, value) if value.is_nan() || value == f64::INFINITY => {
+            Err(Error::NotANumber { by: by.into(), index, value })
+        }
+        (value, log_prob) => Ok(Sampled { value, log_prob }),
+    });
+    samples.collect()
 }
 
 macro_rules! forward_distribution {

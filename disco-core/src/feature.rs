@@ -43,6 +43,16 @@ pub enum Failure {
     Stop(Box<dyn std::error::Error + Send + Sync>),
 }
 
+impl Failure {
+    /// What it means for one sample of a batch; `by` is who failed.
+    pub(crate) fn named(self, by: &str) -> Result<Score> {
+        match self {
+            Self::Skip(reason) => Ok(Err(Skipped::new(by, reason))),
+            Self::Stop(source) => Err(Error::failed(by, source)),
+        }
+    }
+}
+
 /// A feature from a closure of one sample; made by [`feature`], [`predicate`] and [`try_feature`].
 #[derive(Clone, Debug)]
 pub struct FnFeature<F, K> {
@@ -132,8 +142,7 @@ where
             .enumerate()
             .map(|(index, outcome)| match outcome {
                 Ok(value) => finite(&self.name, index, value),
-                Err(Failure::Skip(reason)) => Ok(Err(Skipped::new(&self.name, reason))),
-                Err(Failure::Stop(source)) => Err(Error::failed(&self.name, source)),
+                Err(failure) => failure.named(&self.name),
             })
             .collect()
     }

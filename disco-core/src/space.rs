@@ -14,7 +14,8 @@ use crate::{Error, Feature, Result, Scorer, Table, numerics::log_sum_exp, scorer
 /// use disco_core::{Space, scorer};
 /// let space = Space::new(0..200u64)?;
 /// // sum_k 10^k / k! = e^10, but for a tail below 1e-100.
-/// let poisson = scorer(|_: &(), k: &u64| *k as f64 * 10f64.ln() - (1..=*k).map(|i| (i as f64).ln()).sum::<f64>());
+/// let log_factorial = |k: u64| (1..=k).map(|i| (i as f64).ln()).sum::<f64>();
+/// let poisson = scorer(|_: &(), k: &u64| *k as f64 * 10f64.ln() - log_factorial(*k));
 /// assert!((space.log_z(&poisson, &())? - 10.0).abs() < 1e-12);
 /// # Ok::<(), disco_core::Error>(())
 /// ```

@@ -82,6 +82,11 @@ impl Streams {
         self.len() == 0
     }
 
+    /// The key that all streams share.
+    pub(crate) fn key(&self) -> u64 {
+        self.key
+    }
+
     /// The number of stream `index` under the key.
     pub(crate) fn number(&self, index: usize) -> u64 {
         assert!(index < self.len(), "stream {index} of {}", self.len());

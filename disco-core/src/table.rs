@@ -12,10 +12,26 @@ use crate::{
 /// rounding to eight decimals in a file, far below what any estimate could see.
 const SUM_TOLERANCE: f64 = 1e-7;
 
+/// Checks that probabilities (linear) are not negative and sum to 1 within [`SUM_TOLERANCE`].
+pub(crate) fn check_probabilities(what: &str, probabilities: &[f64]) -> Result<()> {
+    if let Some((index, value)) = probabilities.iter().enumerate().find(|(_, value)| !(**value >= 0.0)) {
+        return Err(Error::invalid(format!("{what}, number {index}"), value, "0 to 1"));
+    }
+    check_sum(what, probabilities.iter().sum())
+}
+
+fn check_sum(what: &str, sum: f64) -> Result<()> {
+    if (sum - 1.0).abs() <= SUM_TOLERANCE {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("sum of {what}"), sum, "1, within 1e-7"))
+    }
+}
+
 /// A categorical distribution: a log-probability for each outcome of a [`Space`].
 ///
-/// It takes any context and ignores it. Outcomes outside the
-/// space have log-probability `-inf`. Expectations under it are exact sums.
+/// It takes any context and ignores it ([`PerContext`](crate::PerContext) has a table for each). Outcomes
+/// outside the space have log-probability `-inf`. Expectations under it are exact sums.
 ///
 /// # Performance
 /// Building costs one pass; a sample costs its stream, two draws and a clone of the outcome (alias
@@ -63,10 +79,7 @@ impl<X> Table<X> {
     pub fn from_log_probs(space: Space<X>, log_probs: Vec<f64>) -> Result<Self> {
         Error::check_length("log-probabilities of a table", space.len(), log_probs.len())?;
         check_log_scores("table", &log_probs)?;
-        let sum = log_sum_exp(&log_probs).exp();
-        if !((sum - 1.0).abs() <= SUM_TOLERANCE) {
-            return Err(Error::invalid("sum of a table's probabilities", sum, "1, within 1e-7"));
-        }
+        check_sum("a table's probabilities", log_sum_exp(&log_probs).exp())?;
         Ok(Self::of(space, log_probs))
     }
 
@@ -75,9 +88,7 @@ impl<X> Table<X> {
     /// # Errors
     /// As [`from_log_probs`](Self::from_log_probs); a negative probability is [`Error::Invalid`].
     pub fn from_probabilities(space: Space<X>, probabilities: &[f64]) -> Result<Self> {
-        if let Some((index, value)) = probabilities.iter().enumerate().find(|(_, value)| !(**value >= 0.0)) {
-            return Err(Error::invalid(format!("probability {index} of a table"), value, "0 to 1"));
-        }
+        check_probabilities("a table's probabilities", probabilities)?;
         Self::from_log_probs(space, probabilities.iter().map(|probability| probability.ln()).collect())
     }
 

@@ -3,11 +3,40 @@
 use crate::{
     Error, Estimate, Result,
     numerics::{check_log_scores, log_sum_exp},
+    sums::{sum_of, sum_of_pairs},
 };
 
 /// The importance weights of a set of samples drawn from `q`: `w_i = P(x_i) / q(x_i)`.
 ///
-/// Weights may be unnormalised: `P` need not sum to 1, and the mean weight estimates its `Z`.
+/// Weights may be unnormalised: `P` need not sum to 1, and the mean weight estimates its `Z`. A sample
+/// outside the support of `P` has weight zero and counts as a sample; one that `q` gives a probability of
+/// zero cannot have been drawn, and makes an error.
+///
+/// # Which estimate
+/// | quantity | method | needs |
+/// |---|---|---|
+/// | `ln Z` | [`log_z`](Self::log_z) | |
+/// | `E_p[v]`, any `P` | [`mean`](Self::mean), self-normalised: bias of order 1/n | |
+/// | `E_P[v] = sum_x P(x) v(x)` | [`plain_mean`](Self::plain_mean), unbiased | `P` normalised, if a mean is wanted |
+///
+/// Errors are by the delta method; [`bootstrap_mean`](Self::bootstrap_mean) and
+/// [`bootstrap_log_z`](Self::bootstrap_log_z) resample instead. Whether either can be believed is told by
+/// [`ess`](Self::ess), [`largest_share`](Self::largest_share) and [`pareto_tail`](Self::pareto_tail).
+///
+/// ```
+/// use disco_core::{Discrete, Distribution, ImportanceWeights, Streams, statrs::distribution::Poisson};
+/// let (target, proposal) = (Discrete(Poisson::new(11.0)?), Discrete(Poisson::new(10.0)?));
+/// let samples = proposal.sample(&(), &Streams::new(7, 20_000))?;
+/// let values: Vec<&u64> = samples.iter().map(|sample| &sample.value).collect();
+/// let log_q: Vec<f64> = samples.iter().map(|sample| sample.log_prob).collect();
+/// let weights = ImportanceWeights::new(&target.log_probs(&(), &values)?, &log_q)?;
+///
+/// let mean = weights.mean(&values.iter().map(|x| **x as f64).collect::<Vec<_>>())?;
+/// assert!((mean.value - 11.0).abs() < 5.0 * mean.std_error);
+/// assert!(weights.log_z().value.abs() < 5.0 * weights.log_z().std_error);
+/// assert!(weights.pareto_tail().is_some_and(|tail| tail.reliable()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImportanceWeights {
     // Invariant: neither NaN nor +inf, not all -inf.
@@ -15,6 +44,7 @@ pub struct ImportanceWeights {
     // Invariant: normalised[i] = exp(log_weights[i] - log sum exp), so it sums to 1.
     normalised: Vec<f64>,
     log_sum: f64,
+    ess: f64,
 }
 
 impl ImportanceWeights {
@@ -31,8 +61,10 @@ impl ImportanceWeights {
         if log_sum == f64::NEG_INFINITY {
             return Err(Error::ZeroWeights { count: log_weights.len() });
         }
-        let normalised = log_weights.iter().map(|log_weight| (log_weight - log_sum).exp()).collect();
-        Ok(Self { log_weights, normalised, log_sum })
+        let normalised: Vec<f64> =
+            log_weights.iter().map(|log_weight| (log_weight - log_sum).exp()).collect();
+        let ess = 1.0 / sum_of(&normalised, |weight| weight * weight);
+        Ok(Self { log_weights, normalised, log_sum, ess })
     }
 
     /// Weights from the log-scores of target and proposal.
@@ -58,7 +90,7 @@ impl ImportanceWeights {
 
     /// The effective sample size `(sum w)^2 / sum w^2`, between 1 and n.
     pub fn ess(&self) -> f64 {
-        1.0 / self.normalised.iter().map(|weight| weight * weight).sum::<f64>()
+        self.ess
     }
 
     /// The largest weight's share of the sum, between 1/n and 1.
@@ -68,31 +100,86 @@ impl ImportanceWeights {
 
     /// `ln Z`, with Z the mean weight; error by the delta method, `sd(w) / (sqrt(n) mean(w))`.
     pub fn log_z(&self) -> Estimate {
-        let n = self.log_weights.len() as f64;
-        // With m = mean(w): sum (w/m - 1)^2 = n^2 sum normalised^2 - n.
-        let squares = (n * n / self.ess() - n).max(0.0);
-        let std_error = if n > 1.0 { (squares / (n - 1.0) / n).sqrt() } else { f64::INFINITY };
-        Estimate { value: self.log_sum - n.ln(), std_error, ess: self.ess() }
+        log_z_estimate(self.log_weights.len(), self.log_sum, self.ess)
     }
 
-    /// The self-normalised mean `sum w v / sum w`; error by the delta method, `sqrt(sum W^2 (v - mean)^2)`
-    /// with `W` the normalised weights.
+    /// The self-normalised mean `sum w v / sum w`; error by the delta method,
+    /// `sqrt(n/(n-1) sum W^2 (v - mean)^2)` with `W` the normalised weights; infinite for one sample.
+    ///
+    /// # Performance
+    /// Two passes over weights and values.
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite and has weight.
     pub fn mean(&self, values: &[f64]) -> Result<Estimate> {
         Error::check_length("values to average", self.normalised.len(), values.len())?;
-        let mut mean = 0.0;
-        for (index, (&weight, &value)) in self.normalised.iter().zip(values).enumerate() {
-            if weight > 0.0 {
-                if !value.is_finite() {
-                    return Err(Error::NotANumber { by: "value to average".into(), index, value });
+        let mean = sum_of_pairs(&self.normalised, values, |weight, value| weight * value);
+        if !mean.is_finite() {
+            return self.mean_where_weighted(values);
+        }
+        let variance = sum_of_pairs(&self.normalised, values, |weight, value| {
+            let term = weight * (value - mean);
+            term * term
+        });
+        Ok(mean_estimate(self.normalised.len(), mean, variance, self.ess))
+    }
+
+    /// [`mean`](Self::mean) where some value is not finite: an error, unless its weight is zero.
+    fn mean_where_weighted(&self, values: &[f64]) -> Result<Estimate> {
+        let mut counted = values.to_vec();
+        for (index, (weight, value)) in self.normalised.iter().zip(&mut counted).enumerate() {
+            if !value.is_finite() {
+                if *weight > 0.0 {
+                    let by = "value to average".into();
+                    return Err(Error::NotANumber { by, index, value: *value });
                 }
-                mean += weight * value;
+                *value = 0.0;
             }
         }
-        let weighted = self.normalised.iter().zip(values).filter(|(weight, _)| **weight > 0.0);
-        let variance: f64 = weighted.map(|(weight, value)| (weight * (value - mean)).powi(2)).sum();
-        Ok(Estimate { value: mean, std_error: variance.sqrt(), ess: self.ess() })
+        let mean = sum_of_pairs(&self.normalised, &counted, |weight, value| weight * value);
+        if !mean.is_finite() {
+            return Err(Error::invalid("mean of the values", mean, "finite: the values are too large"));
+        }
+        self.mean(&counted)
     }
+
+    /// The plain importance-sampling mean `(1/n) sum w v`, unbiased for `sum_x P(x) v(x)`: for the mean of
+    /// `v` if `P` is normalised; error `sd(w v) / sqrt(n)`.
+    ///
+    /// # Errors
+    /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite and has weight;
+    /// [`Error::Invalid`] where the mean is beyond the range of `f64`.
+    pub fn plain_mean(&self, values: &[f64]) -> Result<Estimate> {
+        // (1/n) sum w v = Z mean_W(v), with Z the mean weight.
+        let mean = self.mean(values)?.value;
+        let n = self.normalised.len() as f64;
+        let z = (self.log_sum - n.ln()).exp();
+        // sum (W v - mean/n)^2 = sum of squares about the mean of the normalised terms.
+        let squares: f64 = sum_of_pairs(&self.normalised, values, |weight, value| {
+            let term = if weight > 0.0 { weight * value } else { 0.0 } - mean / n;
+            term * term
+        });
+        let std_error = if n > 1.0 { z * (squares * n / (n - 1.0)).sqrt() } else { f64::INFINITY };
+        let value = z * mean;
+        if !value.is_finite() {
+            return Err(Error::invalid("plain mean", value, "finite: normalise the target"));
+        }
+        Ok(Estimate { value, std_error, ess: self.ess })
+    }
+}
+
+/// `ln Z` from the number of samples, the log of the sum of their weights, and their ESS.
+pub(crate) fn log_z_estimate(count: usize, log_sum: f64, ess: f64) -> Estimate {
+    let n = count as f64;
+    // With m = mean(w): sum (w/m - 1)^2 = n^2 sum normalised^2 - n.
+    let squares = (n * n / ess - n).max(0.0);
+    let std_error = if count > 1 { (squares / (n - 1.0) / n).sqrt() } else { f64::INFINITY };
+    Estimate { value: log_sum - n.ln(), std_error, ess }
+}
+
+/// A self-normalised mean, with `squares = sum W^2 (v - mean)^2`.
+pub(crate) fn mean_estimate(count: usize, mean: f64, squares: f64, ess: f64) -> Estimate {
+    let n = count as f64;
+    let std_error = if count > 1 { (squares.max(0.0) * n / (n - 1.0)).sqrt() } else { f64::INFINITY };
+    Estimate { value: mean, std_error, ess }
 }

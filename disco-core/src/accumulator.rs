@@ -1,0 +1,229 @@
+//! Importance estimates from a stream of samples, in constant memory.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error, Estimate, Result,
+    weights::{log_z_estimate, mean_estimate},
+};
+
+/// Accumulates importance-weighted samples: `ln Z` and the means of any number of quantities, with their
+/// errors, from sums alone.
+///
+/// The estimates are those of [`ImportanceWeights`](crate::ImportanceWeights), but for rounding; two
+/// accumulators [`merge`](Self::merge), also when their samples came from different proposals (each
+/// weighed by its own).
+///
+/// # Numerics
+/// Sums are kept relative to the largest weight so far, and values relative to the first that has weight,
+/// so that neither large log-weights nor large means cost digits.
+///
+/// ```
+/// use disco_core::ImportanceAccumulator;
+/// let mut accumulator = ImportanceAccumulator::new(1);
+/// for (log_weight, value) in [(-1000.0, 1.0), (-1000.0, 2.0), (f64::NEG_INFINITY, 9.0)] {
+///     accumulator.add(log_weight, &[value])?;
+/// }
+/// assert_eq!(accumulator.mean(0)?.value, 1.5);
+/// assert!((accumulator.log_z()?.value - (-1000.0 + (2f64 / 3.0).ln())).abs() < 1e-12);
+/// # Ok::<(), disco_core::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImportanceAccumulator {
+    count: usize,
+    // Invariant: the largest log-weight, or none while all weights are zero. Not -inf, which JSON lacks.
+    scale: Option<f64>,
+    /// `sum w / e^scale`
+    sum: f64,
+    /// `sum (w / e^scale)^2`
+    squares: f64,
+    quantities: Vec<Quantity>,
+}
+
+/// The sums of one quantity `v`, with `u = w / e^scale` and `d = v - origin`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+struct Quantity {
+    origin: f64,
+    /// `sum u d`
+    first: f64,
+    /// `sum u^2 d`
+    square_first: f64,
+    /// `sum u^2 d^2`
+    square_second: f64,
+}
+
+impl Quantity {
+    /// The same sums about another origin: `d` becomes `d - shift`.
+    fn moved_to(&self, origin: f64, sum: f64, squares: f64) -> Self {
+        let shift = origin - self.origin;
+        Self {
+            origin,
+            first: self.first - shift * sum,
+            square_first: self.square_first - shift * squares,
+            square_second: self.square_second - 2.0 * shift * self.square_first + shift * shift * squares,
+        }
+    }
+
+    /// The same sums in units of weight that are `1/factor` as large.
+    fn rescaled(&self, factor: f64) -> Self {
+        Self {
+            origin: self.origin,
+            first: self.first * factor,
+            square_first: self.square_first * factor * factor,
+            square_second: self.square_second * factor * factor,
+        }
+    }
+}
+
+impl ImportanceAccumulator {
+    /// No samples yet, of `quantities` values each.
+    pub fn new(quantities: usize) -> Self {
+        Self {
+            count: 0,
+            scale: None,
+            sum: 0.0,
+            squares: 0.0,
+            quantities: vec![Quantity::default(); quantities],
+        }
+    }
+
+    /// Adds one sample: its log-weight `ln P(x) - ln q(x)` and the value of each quantity.
+    ///
+    /// A sample of weight zero (`-inf`) counts, its values do not.
+    ///
+    /// # Errors
+    /// [`Error::Length`]; [`Error::NotANumber`] for a log-weight that is NaN or `+inf`, and for a value
+    /// that is not finite and has weight; `index` counts the samples added before. Nothing is added then.
+    pub fn add(&mut self, log_weight: f64, values: &[f64]) -> Result<()> {
+        Error::check_length("values, one per quantity", self.quantities.len(), values.len())?;
+        if log_weight.is_nan() || log_weight == f64::INFINITY {
+            let by = "importance weight".into();
+            return Err(Error::NotANumber { by, index: self.count, value: log_weight });
+        }
+        if log_weight == f64::NEG_INFINITY {
+            self.count += 1;
+            return Ok(());
+        }
+        if let Some(&value) = values.iter().find(|value| !value.is_finite()) {
+            return Err(Error::NotANumber { by: "value to average".into(), index: self.count, value });
+        }
+        self.count += 1;
+        match self.scale {
+            None => {
+                self.scale = Some(log_weight);
+                for (quantity, value) in self.quantities.iter_mut().zip(values) {
+                    quantity.origin = *value;
+                }
+            }
+            Some(scale) if log_weight > scale => self.rescale(log_weight),
+            Some(_) => {}
+        }
+        let weight = self.scale.map_or(1.0, |scale| (log_weight - scale).exp());
+        self.sum += weight;
+        self.squares += weight * weight;
+        for (quantity, value) in self.quantities.iter_mut().zip(values) {
+            let distance = value - quantity.origin;
+            quantity.first += weight * distance;
+            quantity.square_first += weight * weight * distance;
+            quantity.square_second += weight * weight * distance * distance;
+        }
+        Ok(())
+    }
+
+    /// Adds the samples of another accumulator of the same quantities.
+    ///
+    /// # Errors
+    /// [`Error::Length`] for another number of quantities.
+    pub fn merge(&mut self, other: &Self) -> Result<()> {
+        Error::check_length("quantities", self.quantities.len(), other.quantities.len())?;
+        let count = self.count + other.count;
+        match (self.scale, other.scale) {
+            (_, None) => {}
+            (None, Some(_)) => *self = other.clone(),
+            (Some(mine), Some(theirs)) => {
+                let mut other = other.clone();
+                self.rescale(mine.max(theirs));
+                other.rescale(mine.max(theirs));
+                for (mine, theirs) in self.quantities.iter_mut().zip(&other.quantities) {
+                    let theirs = theirs.moved_to(mine.origin, other.sum, other.squares);
+                    mine.first += theirs.first;
+                    mine.square_first += theirs.square_first;
+                    mine.square_second += theirs.square_second;
+                }
+                self.sum += other.sum;
+                self.squares += other.squares;
+            }
+        }
+        self.count = count;
+        Ok(())
+    }
+
+    fn rescale(&mut self, scale: f64) {
+        let factor = self.scale.map_or(1.0, |old| (old - scale).exp());
+        self.sum *= factor;
+        self.squares *= factor * factor;
+        self.quantities.iter_mut().for_each(|quantity| *quantity = quantity.rescaled(factor));
+        self.scale = Some(scale);
+    }
+
+    /// How many samples were added.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// How many quantities are averaged.
+    pub fn quantities(&self) -> usize {
+        self.quantities.len()
+    }
+
+    /// The scale, if there is a weight above zero.
+    fn weighted(&self) -> Result<f64> {
+        match self.scale {
+            Some(scale) => Ok(scale),
+            None if self.count == 0 => Err(Error::Empty { what: "importance weights".into() }),
+            None => Err(Error::ZeroWeights { count: self.count }),
+        }
+    }
+
+    /// The effective sample size `(sum w)^2 / sum w^2`.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::ZeroWeights`].
+    pub fn ess(&self) -> Result<f64> {
+        self.weighted()?;
+        Ok(self.sum * self.sum / self.squares)
+    }
+
+    /// The largest weight's share of the sum.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::ZeroWeights`].
+    pub fn largest_share(&self) -> Result<f64> {
+        self.weighted()?;
+        Ok(1.0 / self.sum)
+    }
+
+    /// `ln Z`, with Z the mean weight.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::ZeroWeights`].
+    pub fn log_z(&self) -> Result<Estimate> {
+        let scale = self.weighted()?;
+        Ok(log_z_estimate(self.count, scale + self.sum.ln(), self.ess()?))
+    }
+
+    /// The self-normalised mean of a quantity.
+    ///
+    /// # Errors
+    /// [`Error::Empty`], [`Error::ZeroWeights`]; [`Error::Invalid`] for a quantity that there is not.
+    pub fn mean(&self, quantity: usize) -> Result<Estimate> {
+        self.weighted()?;
+        let Some(sums) = self.quantities.get(quantity) else {
+            let allowed = format!("below {}", self.quantities.len());
+            return Err(Error::invalid("quantity", quantity, allowed));
+        };
+        let offset = sums.first / self.sum;
+        let squares = sums.moved_to(sums.origin + offset, self.sum, self.squares).square_second;
+        Ok(mean_estimate(self.count, sums.origin + offset, squares / self.sum.powi(2), self.ess()?))
+    }
+}

@@ -1,0 +1,210 @@
+//! How scorers combine: products, powers, features as factors, fixed contexts.
+
+use crate::{Error, Feature, FnScorer, Result, Score, Scorer, TryScorer};
+
+/// `exp(coefficient * feature)`: a feature as a factor, such as `exp(reward / beta)`.
+#[derive(Clone, Copy, Debug)]
+pub struct Exponential<F> {
+    /// The exponent, before scaling.
+    pub feature: F,
+    /// What the feature is multiplied with.
+    pub coefficient: f64,
+}
+
+impl<F> Exponential<F> {
+    /// `exp(reward / beta)`: what turns a base into the target of reinforcement learning with a KL penalty
+    /// of strength `beta` (Korbak et al. 2022, equation 3, <https://arxiv.org/abs/2206.00761>).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] unless `beta` is positive and finite.
+    pub fn reward(reward: F, beta: f64) -> Result<Self> {
+        if beta > 0.0 && (1.0 / beta).is_finite() && beta.is_finite() {
+            Ok(Self { feature: reward, coefficient: 1.0 / beta })
+        } else {
+            Err(Error::invalid("beta", beta, "positive and finite"))
+        }
+    }
+}
+
+impl<C, X, F: Feature<C, X>> Scorer<C, X> for Exponential<F> {
+    fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
+        let values = self.feature.values(context, samples)?;
+        Ok(values.into_iter().map(|value| value.map(|value| self.coefficient * value)).collect())
+    }
+}
+
+/// A binary feature as a hard constraint: log-score 0 where it has the wanted value, `-inf` elsewhere.
+#[derive(Clone, Copy, Debug)]
+pub struct Condition<F> {
+    /// A feature whose values are 0 and 1.
+    pub feature: F,
+    /// Whether 1 is what is wanted.
+    pub wanted: bool,
+}
+
+impl<C, X, F: Feature<C, X>> Scorer<C, X> for Condition<F> {
+    fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
+        let values = self.feature.values(context, samples)?;
+        let wanted = f64::from(u8::from(self.wanted));
+        values
+            .into_iter()
+            .map(|value| match value {
+                Ok(value) if value == wanted => Ok(Ok(0.0)),
+                Ok(value) if value == 1.0 - wanted => Ok(Ok(f64::NEG_INFINITY)),
+                Ok(value) => {
+                    Err(Error::invalid(format!("condition `{}`", self.feature.name()), value, "0 or 1"))
+                }
+                Err(skipped) => Ok(Err(skipped)),
+            })
+            .collect()
+    }
+}
+
+/// The product of two scorers: the sum of their log-scores.
+///
+/// The second is asked only about the samples to which the first gives a score above `-inf`, so put
+/// what is cheap and what forbids first.
+#[derive(Clone, Copy, Debug)]
+pub struct Product<A, B>(pub A, pub B);
+
+impl<C, X, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Product<A, B> {
+    fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
+        let mut scores = self.0.log_scores(context, samples)?;
+        Error::check_length("log-scores of the first factor", samples.len(), scores.len())?;
+        let alive: Vec<usize> = (0..samples.len())
+            .filter(|&i| matches!(scores[i], Ok(score) if score != f64::NEG_INFINITY))
+            .collect();
+        if alive.is_empty() {
+            return Ok(scores);
+        }
+        let rest: Vec<&X> = alive.iter().map(|&i| samples[i]).collect();
+        let others = self.1.log_scores(context, &rest)?;
+        Error::check_length("log-scores of the second factor", rest.len(), others.len())?;
+        for (&i, other) in alive.iter().zip(others) {
+            scores[i] = match (std::mem::replace(&mut scores[i], Ok(0.0)), other) {
+                (Ok(first), Ok(second)) => Ok(first + second),
+                (Err(skipped), _) | (_, Err(skipped)) => Err(skipped),
+            };
+        }
+        Ok(scores)
+    }
+}
+
+/// A scorer raised to a power: its log-score times `exponent` (an inverse temperature).
+#[derive(Clone, Copy, Debug)]
+pub struct Power<S> {
+    base: S,
+    exponent: f64,
+}
+
+impl<C, X, S: Scorer<C, X>> Scorer<C, X> for Power<S> {
+    fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
+        let scores = self.base.log_scores(context, samples)?;
+        Ok(scores.into_iter().map(|score| score.map(|score| self.exponent * score)).collect())
+    }
+}
+
+/// A scorer, distribution or feature with its context fixed: one of samples alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Given<S, C> {
+    scorer: S,
+    context: C,
+}
+
+impl<C: Send + Sync, X, S: Scorer<C, X>> Scorer<(), X> for Given<S, C> {
+    fn log_scores(&self, _: &(), samples: &[&X]) -> Result<Vec<Score>> {
+        self.scorer.log_scores(&self.context, samples)
+    }
+}
+
+impl<C: Send + Sync, X, F: Feature<C, X>> Feature<(), X> for Given<F, C> {
+    fn name(&self) -> &str {
+        self.scorer.name()
+    }
+
+    fn values(&self, _: &(), samples: &[&X]) -> Result<Vec<Score>> {
+        self.scorer.values(&self.context, samples)
+    }
+}
+
+impl<C: Send + Sync, X, D: crate::Distribution<C, X>> crate::Distribution<(), X> for Given<D, C> {
+    fn sample(&self, _: &(), streams: &crate::Streams) -> Result<Vec<crate::Sampled<X>>> {
+        self.scorer.sample(&self.context, streams)
+    }
+}
+
+/// How scorers are combined, for every type.
+///
+/// Types that call [`impl_product!`](crate::impl_product) also have `*`.
+pub trait ScorerExt: Sized {
+    /// The product with another scorer.
+    fn times<S>(self, other: S) -> Product<Self, S> {
+        Product(self, other)
+    }
+
+    /// The scorer to the power `exponent`, positive and finite.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for any other exponent: zero would turn `-inf` into NaN.
+    fn power(self, exponent: f64) -> Result<Power<Self>> {
+        if exponent > 0.0 && exponent.is_finite() {
+            Ok(Power { base: self, exponent })
+        } else {
+            Err(Error::invalid("exponent", exponent, "positive and finite"))
+        }
+    }
+
+    /// `self * exp(reward / beta)`: the target of reinforcement learning with a KL penalty of strength
+    /// `beta` towards `self`.
+    ///
+    /// ```
+    /// use disco_core::{ScorerExt, Space, feature};
+    /// let base = Space::new([0, 1])?.uniform();
+    /// let target = (&base).rewarded(feature("reward", |_: &(), x: &i32| f64::from(*x)), 0.5)?;
+    /// let tuned = base.space().normalise(&target, &())?;
+    /// assert!((tuned.log_prob(&1) - tuned.log_prob(&0) - 1.0 / 0.5).abs() < 1e-12);
+    /// # Ok::<(), disco_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] unless `beta` is positive and finite.
+    fn rewarded<F>(self, reward: F, beta: f64) -> Result<Product<Self, Exponential<F>>> {
+        Ok(Product(self, Exponential::reward(reward, beta)?))
+    }
+
+    /// The scorer, distribution or feature with its context fixed.
+    fn given<C>(self, context: C) -> Given<Self, C> {
+        Given { scorer: self, context }
+    }
+}
+
+impl<S> ScorerExt for S {}
+
+/// Gives a scorer type the operator `*`: `a * b` is [`Product(a, b)`](crate::Product).
+///
+/// ```
+/// struct Mine;
+/// disco_core::impl_product!([] Mine);
+/// struct Holds<T>(T);
+/// disco_core::impl_product!([T] Holds<T>);
+/// let _ = Mine * Holds(1);
+/// ```
+#[macro_export]
+macro_rules! impl_product {
+    ([$($generic:tt)*] $type:ty) => {
+        impl<Other, $($generic)*> ::std::ops::Mul<Other> for $type {
+            type Output = $crate::Product<$type, Other>;
+            fn mul(self, other: Other) -> Self::Output {
+                $crate::Product(self, other)
+            }
+        }
+    };
+}
+
+impl_product!([F] FnScorer<F>);
+impl_product!([F] TryScorer<F>);
+impl_product!([F] Exponential<F>);
+impl_product!([F] Condition<F>);
+impl_product!([A, B] Product<A, B>);
+impl_product!([S] Power<S>);
+impl_product!([S, C] Given<S, C>);

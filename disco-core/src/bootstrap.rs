@@ -1,0 +1,118 @@
+//! Errors by resampling.
+
+use rand::RngExt;
+use rayon::prelude::*;
+
+use crate::{Error, Estimate, ImportanceWeights, Result, Streams};
+
+/// The distribution of an estimate over resampled data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bootstrap {
+    /// The estimate from the data themselves; its error is the standard deviation over the replicates.
+    pub estimate: Estimate,
+    // Invariant: at least two, ascending, no NaN.
+    replicates: Vec<f64>,
+}
+
+impl Bootstrap {
+    fn new(value: f64, ess: f64, mut replicates: Vec<f64>) -> Self {
+        let std_error = if replicates.iter().all(|replicate| replicate.is_finite()) {
+            let spread = Estimate::mean(&replicates);
+            spread.std_error * (replicates.len() as f64).sqrt()
+        } else {
+            f64::INFINITY
+        };
+        replicates.sort_unstable_by(f64::total_cmp);
+        Self { estimate: Estimate { value, std_error, ess }, replicates }
+    }
+
+    /// The estimates from the resampled data, ascending.
+    pub fn replicates(&self) -> &[f64] {
+        &self.replicates
+    }
+
+    /// The percentile interval of a level between 0 and 1: between the quantiles `(1 -+ level) / 2` of
+    /// the replicates.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for another level.
+    pub fn interval(&self, level: f64) -> Result<(f64, f64)> {
+        if !(level > 0.0 && level < 1.0) {
+            return Err(Error::invalid("level", level, "above 0 and below 1"));
+        }
+        let last = (self.replicates.len() - 1) as f64;
+        let quantile = |probability: f64| {
+            let place = probability * last;
+            let (low, high) =
+                (self.replicates[place.floor() as usize], self.replicates[place.ceil() as usize]);
+            // Equal neighbours first: between two infinite ones there is no line.
+            if low == high { low } else { low + place.fract() * (high - low) }
+        };
+        Ok((quantile((1.0 - level) / 2.0), quantile((1.0 + level) / 2.0)))
+    }
+}
+
+impl ImportanceWeights {
+    /// `ln Z` with its error by the bootstrap[^efron]: each stream draws one replicate, n samples
+    /// with replacement.
+    ///
+    /// A replicate that catches only weights of zero is `-inf`, and makes the standard error infinite.
+    ///
+    /// # Performance
+    /// n draws per replicate; replicates are spread over rayon's threads, and the result does not depend
+    /// on their number.
+    ///
+    /// [^efron]: Efron (1979), *Bootstrap methods: another look at the jackknife*,
+    ///   <https://doi.org/10.1214/aos/1176344552>
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for fewer than two replicates.
+    pub fn bootstrap_log_z(&self, replicates: &Streams) -> Result<Bootstrap> {
+        let estimate = self.log_z();
+        let replicates = resampled(self.normalised(), replicates, |drawn| {
+            Ok(estimate.value + (drawn.map(|i| self.normalised()[i]).sum::<f64>()).ln())
+        })?;
+        Ok(Bootstrap::new(estimate.value, estimate.ess, replicates))
+    }
+
+    /// The self-normalised [`mean`](Self::mean) with its error by the bootstrap, as
+    /// [`bootstrap_log_z`](Self::bootstrap_log_z).
+    ///
+    /// # Errors
+    /// Those of [`mean`](Self::mean); [`Error::Invalid`] for fewer than two replicates;
+    /// [`Error::ZeroWeights`] where a replicate catches only weights of zero: then too few samples lie in
+    /// the target's support for the bootstrap to tell anything.
+    pub fn bootstrap_mean(&self, values: &[f64], replicates: &Streams) -> Result<Bootstrap> {
+        let estimate = self.mean(values)?;
+        let weights = self.normalised();
+        let replicates = resampled(weights, replicates, |drawn| {
+            let (mut sum, mut weighted) = (0.0, 0.0);
+            for i in drawn.filter(|i| weights[*i] > 0.0) {
+                sum += weights[i];
+                weighted += weights[i] * values[i];
+            }
+            if sum > 0.0 { Ok(weighted / sum) } else { Err(Error::ZeroWeights { count: weights.len() }) }
+        })?;
+        Ok(Bootstrap::new(estimate.value, estimate.ess, replicates))
+    }
+}
+
+/// One statistic of n positions, drawn with replacement, per stream.
+fn resampled(
+    weights: &[f64],
+    streams: &Streams,
+    statistic: impl Fn(&mut dyn Iterator<Item = usize>) -> Result<f64> + Sync,
+) -> Result<Vec<f64>> {
+    if streams.len() < 2 {
+        return Err(Error::invalid("number of bootstrap replicates", streams.len(), "at least 2"));
+    }
+    let n = weights.len();
+    let replicates: Vec<Result<f64>> = (0..streams.len())
+        .into_par_iter()
+        .map(|replicate| {
+            let mut rng = streams.rng(replicate);
+            statistic(&mut (0..n).map(|_| rng.random_range(0..n)))
+        })
+        .collect();
+    replicates.into_iter().collect()
+}

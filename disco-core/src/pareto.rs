@@ -1,0 +1,92 @@
+//! How heavy the tail of the weights is.
+
+use crate::ImportanceWeights;
+
+/// The smallest tail that is fitted: with fewer points the shape is what the prior says.
+const SHORTEST_TAIL: usize = 5;
+
+/// The upper tail of importance weights, as a generalised Pareto distribution.
+///
+/// The fitted shape `k` says how many moments the weights have: fewer than `1/k`. Below the threshold the
+/// error estimates can be believed; above it, the samples do not cover where the target's mass is, and no
+/// number computed from them shows how far off they are[^psis].
+///
+/// [^psis]: Vehtari, Simpson, Gelman, Yao, Gabry (2024), *Pareto smoothed importance sampling*, JMLR 25(72),
+///   <https://jmlr.org/papers/v25/19-556.html>
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ParetoTail {
+    /// The estimated shape, `k` hat.
+    pub k: f64,
+    /// The largest `k` at which estimates from this many samples are reliable: `min(1 - 1/log10(n), 0.7)`.
+    pub threshold: f64,
+    /// How many weights were fitted.
+    pub fitted: usize,
+}
+
+impl ParetoTail {
+    /// Whether `k` is below the threshold.
+    pub fn reliable(&self) -> bool {
+        self.k < self.threshold
+    }
+}
+
+impl ImportanceWeights {
+    /// The shape of the tail: of the `min(n/5, 3 sqrt(n))` largest weights, those above the next
+    ///, fitted by the method of Zhang and Stephens[^zs] with their weakly
+    /// informative prior.
+    ///
+    /// `None` where fewer than five weights lie in the tail: there are fewer than 25 samples, or the largest
+    /// weights are equal, as with a bounded ratio over few outcomes. Then the ESS has to do. Cost: a partial
+    /// sort.
+    ///
+    /// [^zs]: Zhang and Stephens (2009), *A new and efficient estimation method for the generalized Pareto
+    ///   distribution*, Technometrics 51(3), <https://doi.org/10.1198/tech.2009.08017>
+    pub fn pareto_tail(&self) -> Option<ParetoTail> {
+        let n = self.normalised().len();
+        let tail = (0.2 * n as f64).min(3.0 * (n as f64).sqrt()).ceil() as usize;
+        if tail < SHORTEST_TAIL || tail >= n {
+            return None;
+        }
+        let mut weights = self.normalised().to_vec();
+        let (_, cutoff, largest) = weights.select_nth_unstable_by(n - tail - 1, f64::total_cmp);
+        // In units of the largest weight, so that nothing underflows when squared or inverted.
+        let (cutoff, unit) = (*cutoff, self.largest_share());
+        let mut excesses: Vec<f64> =
+            largest.iter().map(|weight| (weight - cutoff) / unit).filter(|excess| *excess > 0.0).collect();
+        if excesses.len() < SHORTEST_TAIL {
+            return None;
+        }
+        excesses.sort_unstable_by(f64::total_cmp);
+        let count = excesses.len() as f64;
+        // The prior is worth ten observations at k = 1/2, as in the reference implementation by the authors.
+        let k = (count * generalised_pareto_shape(&excesses) + 10.0 * 0.5) / (count + 10.0);
+        let threshold = (1.0 - 1.0 / (n as f64).log10()).min(0.7);
+        Some(ParetoTail { k, threshold, fitted: excesses.len() })
+    }
+}
+
+/// The shape of a generalised Pareto distribution fitted to ascending positive excesses: the profile
+/// likelihood averaged over a grid of `b = -k / sigma` under a prior that depends on the data
+/// (Zhang and Stephens 2009, section 3, with their `k` negated).
+fn generalised_pareto_shape(excesses: &[f64]) -> f64 {
+    let n = excesses.len();
+    let points = 30 + (n as f64).sqrt() as usize;
+    let largest = excesses[n - 1];
+    let quartile = excesses[((n as f64 / 4.0 + 0.5) as usize).max(1) - 1];
+    let shape_at = |b: f64| excesses.iter().map(|excess| (-b * excess).ln_1p()).sum::<f64>() / n as f64;
+    let grid: Vec<f64> = (1..=points)
+        .map(|j| 1.0 / largest + (1.0 - (points as f64 / (j as f64 - 0.5)).sqrt()) / (3.0 * quartile))
+        .collect();
+    let log_likelihoods: Vec<f64> = grid
+        .iter()
+        .map(|&b| {
+            let k = shape_at(b);
+            // -b/k is 1/sigma; at b = 0 the distribution is exponential, and sigma its mean.
+            let inverse_scale = if b == 0.0 { n as f64 / excesses.iter().sum::<f64>() } else { -b / k };
+            n as f64 * (inverse_scale.ln() - k - 1.0)
+        })
+        .collect();
+    let log_total = crate::numerics::log_sum_exp(&log_likelihoods);
+    let b = grid.iter().zip(&log_likelihoods).map(|(b, log)| b * (log - log_total).exp()).sum();
+    shape_at(b)
+}
