@@ -26,3 +26,7 @@ pub(crate) fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
         _ => Ok(()),
     }
 }
+
+pub(crate) fn io_error(path: &Path, source: io::Error) -> crate::Error {
+    crate::Error::Io { path: path.to_path_buf(), source }
+}

@@ -1,12 +1,41 @@
 #![doc = include_str!("../README.md")]
 
+mod batch;
+mod clock;
+mod config;
+mod credit;
+mod draw;
+mod error;
 mod files;
+mod gradient;
+mod group;
+mod measure;
 mod moments;
+mod nearer;
+mod observer;
+mod observers;
 mod optimizer;
+mod partition;
 mod policy;
+mod presets;
+mod problem;
+mod run;
+mod schedule;
 mod softmax_table;
+mod step;
+mod tuner;
+mod validate;
 
+pub use config::{Baseline, EarlyStopping, MicroBatch, Partition, Sampling, TunerConfig, Validation};
+pub use error::{Error, Result, Stage};
 pub use moments::Moments;
+pub use observer::{Control, Metric, Metrics, Observer, ObserverError, Outcome, Reason, Report, Shown};
+pub use observers::{Csv, JsonLines, Memory, StopFlag};
 pub use optimizer::{Adam, Optimizer, Update};
 pub use policy::{Item, Policy, Tensors, Updated, Weigh};
+pub use presets::rlhf_target;
+pub use problem::{Problem, Statistic};
+pub use run::Run;
+pub use schedule::{Decay, Schedule};
 pub use softmax_table::SoftmaxTable;
+pub use tuner::Tuner;

@@ -1,0 +1,218 @@
+//! Metrics of a step, from all its samples.
+
+use disco_core::{Error, Estimate, ImportanceWeights, Result};
+use disco_divergence::{Comparison, Estimator, FDivergence, LogZ};
+
+use crate::{Metric, Metrics, Problem, credit::Term, group::Group, partition::Mass};
+
+/// Samples of one context with all that metrics need.
+pub(crate) struct Measured<'a, C, X> {
+    pub(crate) context: &'a C,
+    pub(crate) group: &'a Group<X>,
+    /// `ln pi`, one per sample.
+    pub(crate) log_policy: &'a [f64],
+    /// The weights of earlier samples in the same context.
+    pub(crate) earlier: Mass,
+}
+
+/// What is measured between two distributions.
+const DIVERGENCES: [FDivergence; 4] =
+    [FDivergence::KlForward, FDivergence::KlReverse, FDivergence::TotalVariation, FDivergence::JensenShannon];
+
+/// Estimates by name, one per context, until they are averaged.
+#[derive(Default)]
+struct Columns(std::collections::BTreeMap<String, Vec<Estimate>>);
+
+impl Columns {
+    fn push(&mut self, name: impl Into<String>, estimate: Estimate) {
+        self.0.entry(name.into()).or_default().push(estimate);
+    }
+
+    /// `policy` and `other` are the names of pi and p in `D_f(pi||p)`.
+    fn push_divergences(&mut self, policy: &str, other: &str, pair: &str, comparison: &Comparison) {
+        let names = [
+            format!("kl_{other}_{policy}"),
+            format!("kl_{policy}_{other}"),
+            format!("tv_{pair}"),
+            format!("js_{pair}"),
+        ];
+        for (name, found) in names.into_iter().zip(&comparison.divergences) {
+            self.push(name, found.estimate);
+        }
+    }
+
+    /// The mean over contexts of each column; errors add in squares, given the contexts.
+    fn means(self) -> Metrics {
+        let mean = |estimates: Vec<Estimate>| {
+            let n = estimates.len() as f64;
+            let value = estimates.iter().map(|estimate| estimate.value).sum::<f64>() / n;
+            let variance: f64 = estimates.iter().map(|estimate| estimate.std_error.powi(2)).sum();
+            let ess = estimates.iter().map(|estimate| estimate.ess).sum();
+            Metric::from(Estimate { value, std_error: variance.sqrt() / n, ess })
+        };
+        self.0.into_iter().map(|(name, estimates)| (name, mean(estimates))).collect()
+    }
+}
+
+/// All metrics of some groups of samples; `offline` says that the policy did not draw them.
+pub(crate) fn measure<C, X>(
+    problem: &Problem<'_, C, X>,
+    measured: &[Measured<'_, C, X>],
+    offline: bool,
+) -> Result<Metrics> {
+    let mut columns = Columns::default();
+    let (mut ess, mut samples, mut largest) = (0.0, 0, None::<f64>);
+    for part in measured.iter().filter(|part| part.group.len() > 0) {
+        let (group, samples_of) = (part.group, part.group.samples.iter().collect::<Vec<&X>>());
+        samples += group.len();
+        let ratios = ImportanceWeights::new(part.log_policy, &group.log_proposal)?;
+        let weights = (group.successes() > 0)
+            .then(|| ImportanceWeights::from_log(group.log_weights.clone()))
+            .transpose()?;
+        let negative: Vec<f64> = part.log_policy.iter().map(|log_prob| -log_prob).collect();
+        columns.push("entropy", under_policy(&ratios, &negative, offline)?);
+        columns.push("outside_mass", outside_mass(part, offline)?);
+        if let Some(weights) = &weights {
+            ess += weights.ess();
+            largest = Some(largest.unwrap_or(0.0).max(weights.largest_share()));
+            target_columns(&mut columns, part, weights, offline)?;
+        }
+        if let Some(base) = problem.base {
+            let log_base = base.log_probs(part.context, &samples_of)?;
+            let comparison = Estimator::new(&log_base, part.log_policy, &group.log_proposal)
+                .and_then(|estimator| estimator.target_log_z(LogZ::Known(0.0)))
+                .and_then(|estimator| estimator.estimate(&DIVERGENCES))
+                .map_err(|source| Error::failed("divergence from the base", source))?;
+            columns.push_divergences("policy", "base", "policy_base", &comparison);
+        }
+        for feature in &problem.features {
+            moments(&mut columns, *feature, part, &samples_of, offline)?;
+        }
+        if let Some(length) = &problem.length {
+            let lengths: Vec<f64> = samples_of.iter().map(|sample| length(sample) as f64).collect();
+            columns.push("length", under_policy(&ratios, &lengths, offline)?);
+        }
+        for (name, statistic) in &problem.statistics {
+            let value = statistic(&samples_of);
+            if !value.is_finite() {
+                return Err(Error::NotANumber { by: name.clone(), index: 0, value });
+            }
+            columns.push(name, Estimate { value, std_error: f64::INFINITY, ess: 1.0 });
+        }
+    }
+    let mut metrics = columns.means();
+    if let Some(largest) = largest {
+        metrics.insert("ess".into(), ess.into());
+        metrics.insert("ess_share".into(), (ess / samples as f64).into());
+        metrics.insert("largest_weight_share".into(), largest.into());
+    }
+    Ok(metrics)
+}
+
+/// The mean of one value per sample under the policy.
+fn under_policy(ratios: &ImportanceWeights, values: &[f64], offline: bool) -> Result<Estimate> {
+    if offline { ratios.mean(values) } else { Ok(Estimate::mean(values)) }
+}
+
+fn outside_mass<C, X>(part: &Measured<'_, C, X>, offline: bool) -> Result<Estimate> {
+    let outside = |score: &f64| f64::from(u8::from(*score == f64::NEG_INFINITY));
+    let outside: Vec<f64> = part.group.log_target.iter().map(outside).collect();
+    under_policy(&ImportanceWeights::new(part.log_policy, &part.group.log_proposal)?, &outside, offline)
+}
+
+/// What compares the target with policy and proposal.
+fn target_columns<C, X>(
+    columns: &mut Columns,
+    part: &Measured<'_, C, X>,
+    weights: &ImportanceWeights,
+    offline: bool,
+) -> Result<()> {
+    let group = part.group;
+    // A constant from more samples than these is the better one; else their own, whose error then counts.
+    let known = part.earlier.count >= group.len() as u64 && part.earlier.log_mean() > f64::NEG_INFINITY;
+    let log_z = if known { LogZ::Known(part.earlier.log_mean()) } else { LogZ::Estimated };
+    let compare = |log_policy: &[f64]| {
+        Estimator::new(&group.log_target, log_policy, &group.log_proposal)
+            .and_then(|estimator| estimator.target_log_z(log_z))
+            .and_then(|estimator| estimator.estimate(&DIVERGENCES))
+            .map_err(|source| Error::failed("divergence from the target", source))
+    };
+    let comparison = compare(part.log_policy)?;
+    columns.push_divergences("policy", "target", "target_policy", &comparison);
+    if known {
+        let mass = comparison.target_mass;
+        columns.push("lacking_mass", Estimate { value: 1.0 - mass.value, ..mass });
+    }
+    if offline {
+        columns.push_divergences("proposal", "target", "target_proposal", &compare(&group.log_proposal)?);
+    }
+    columns.push("log_z", weights.log_z());
+    let running = part.earlier.and(group.mass()).log_mean();
+    columns.push("log_z_running", Estimate { value: running, std_error: f64::INFINITY, ess: 1.0 });
+    Ok(())
+}
+
+/// A feature's mean under policy, proposal and target, over the samples it could be evaluated for.
+fn moments<C, X>(
+    columns: &mut Columns,
+    feature: &dyn disco_core::Feature<C, X>,
+    part: &Measured<'_, C, X>,
+    samples: &[&X],
+    offline: bool,
+) -> Result<()> {
+    let found = feature.values(part.context, samples)?;
+    Error::check_length("values of a feature", samples.len(), found.len())?;
+    let group = part.group;
+    let (mut values, mut ratios, mut weights) = (Vec::new(), Vec::new(), Vec::new());
+    for (at, value) in found.into_iter().enumerate() {
+        if let Ok(value) = value {
+            if !value.is_finite() {
+                return Err(Error::NotANumber { by: feature.name().into(), index: at, value });
+            }
+            values.push(value);
+            ratios.push(part.log_policy[at] - group.log_proposal[at]);
+            weights.push(group.log_weights[at]);
+        }
+    }
+    if values.is_empty() {
+        return Ok(());
+    }
+    let name = feature.name();
+    if offline {
+        columns.push(format!("moment/{name}/proposal"), Estimate::mean(&values));
+    }
+    let policy = under_policy(&ImportanceWeights::from_log(ratios)?, &values, offline)?;
+    columns.push(format!("moment/{name}/policy"), policy);
+    if weights.iter().any(|weight| *weight != f64::NEG_INFINITY) {
+        let target = ImportanceWeights::from_log(weights)?.mean(&values)?;
+        columns.push(format!("moment/{name}/target"), target);
+    }
+    Ok(())
+}
+
+/// Statistics of the gradient's terms.
+pub(crate) fn term_metrics(terms: &[Term], metrics: &mut Metrics) {
+    let columns = [
+        ("pseudo_reward", terms.iter().map(|term| term.pseudo_reward).collect::<Vec<f64>>()),
+        ("advantage", terms.iter().map(|term| -term.weight).collect()),
+    ];
+    if terms.is_empty() {
+        return;
+    }
+    let n = terms.len() as f64;
+    for (name, values) in columns {
+        let mean = Estimate::mean(&values);
+        let variance = values.iter().map(|value| (value - mean.value).powi(2)).sum::<f64>() / n;
+        metrics.insert(format!("{name}/mean"), mean.into());
+        metrics.insert(format!("{name}/std"), variance.sqrt().into());
+        metrics.insert(format!("{name}/min"), values.iter().copied().fold(f64::INFINITY, f64::min).into());
+        metrics
+            .insert(format!("{name}/max"), values.iter().copied().fold(f64::NEG_INFINITY, f64::max).into());
+    }
+    let cut: f64 = terms.iter().map(|term| term.cut).sum();
+    if cut > 0.0 {
+        let kept: f64 = terms.iter().map(|term| term.weight.abs()).sum();
+        let share = if cut.is_finite() { cut / (cut + kept) } else { 1.0 };
+        metrics.insert("cut_share".into(), share.into());
+    }
+}

@@ -1,0 +1,109 @@
+//! A context's normalising constant, never from the sample it is applied to.
+
+use disco_core::numerics::{log_add_exp, log_sum_exp};
+use serde::{Deserialize, Serialize};
+
+/// A sum of importance weights `P/q` (as its logarithm), and how many there were: their mean is `Z`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Mass {
+    pub(crate) log_sum: f64,
+    pub(crate) count: u64,
+}
+
+/// Log-scores in JSON, which has no `-inf`: `null` stands for it.
+pub(crate) mod or_minus_infinity {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(scores: &[f64], serializer: S) -> Result<S::Ok, S::Error> {
+        let finite = |score: &f64| (*score != f64::NEG_INFINITY).then_some(*score);
+        scores.iter().map(finite).collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<f64>, D::Error> {
+        let scores = Vec::<Option<f64>>::deserialize(deserializer)?;
+        Ok(scores.into_iter().map(|score| score.unwrap_or(f64::NEG_INFINITY)).collect())
+    }
+}
+
+/// A mass in JSON: its log-sum as above, and its count.
+impl Serialize for Mass {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let log_sum = (self.log_sum != f64::NEG_INFINITY).then_some(self.log_sum);
+        (log_sum, self.count).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Mass {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (log_sum, count) = <(Option<f64>, u64)>::deserialize(deserializer)?;
+        Ok(Self { log_sum: log_sum.unwrap_or(f64::NEG_INFINITY), count })
+    }
+}
+
+impl Mass {
+    /// No weights.
+    pub(crate) const NONE: Self = Self { log_sum: f64::NEG_INFINITY, count: 0 };
+
+    /// The mass of some log-weights.
+    pub(crate) fn of(log_weights: &[f64]) -> Self {
+        Self { log_sum: log_sum_exp(log_weights), count: log_weights.len() as u64 }
+    }
+
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { log_sum: log_add_exp(self.log_sum, other.log_sum), count: self.count + other.count }
+    }
+
+    /// `ln Z`; `-inf` where nothing says that it is above zero.
+    pub(crate) fn log_mean(self) -> f64 {
+        if self.count == 0 { f64::NEG_INFINITY } else { self.log_sum - (self.count as f64).ln() }
+    }
+}
+
+/// `ln Z` for each sample, from the others and `outside`.
+///
+/// Sums of what comes before and of what comes after are added: subtracting a sample's own weight from the
+/// total would leave nothing but rounding where that weight is most of it.
+pub(crate) fn log_z_without_each(log_weights: &[f64], outside: Mass) -> Vec<f64> {
+    let mut after = vec![f64::NEG_INFINITY; log_weights.len()];
+    for at in (0..log_weights.len().saturating_sub(1)).rev() {
+        after[at] = log_add_exp(after[at + 1], log_weights[at + 1]);
+    }
+    let count = log_weights.len() as u64 - u64::from(!log_weights.is_empty());
+    let mut before = outside.log_sum;
+    let mut without = Vec::with_capacity(log_weights.len());
+    for (&log_weight, &after) in log_weights.iter().zip(&after) {
+        let others = Mass { log_sum: log_add_exp(before, after), count: outside.count + count };
+        without.push(others.log_mean());
+        before = log_add_exp(before, log_weight);
+    }
+    without
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Mass, log_z_without_each};
+
+    #[test]
+    fn the_constant_of_each_sample_is_that_of_the_others() {
+        // One weight is e^800 times the others: a difference of sums could not see them.
+        let weights = [0.5, 800.0, f64::NEG_INFINITY, -1.0];
+        let outside = Mass::of(&[2.0, 0.0]);
+        for (at, found) in log_z_without_each(&weights, outside).into_iter().enumerate() {
+            let others: Vec<f64> =
+                weights.iter().enumerate().filter(|(other, _)| *other != at).map(|pair| *pair.1).collect();
+            let expected = Mass::of(&others).and(outside).log_mean();
+            assert!((found - expected).abs() < 1e-13, "{at}: {found} is not {expected}");
+        }
+        assert_eq!(log_z_without_each(&[1.0], Mass::NONE), [f64::NEG_INFINITY]);
+        assert!(log_z_without_each(&[], outside).is_empty());
+    }
+
+    #[test]
+    fn an_empty_sum_survives_json() {
+        for mass in [Mass::NONE, Mass { log_sum: f64::NEG_INFINITY, count: 7 }, Mass::of(&[0.1, 0.7])] {
+            let stored = serde_json::to_string(&mass).unwrap();
+            assert_eq!(serde_json::from_str::<Mass>(&stored).unwrap(), mass);
+        }
+    }
+}

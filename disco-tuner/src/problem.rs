@@ -1,0 +1,124 @@
+//! What a run is about: contexts, target, and what is to be measured.
+
+use disco_core::{Contexts, Distribution, Error, Feature, Result, Scorer};
+
+/// A statistic of a whole batch of samples, such as Distinct-n or self-BLEU.
+pub type Statistic<'a, X> = dyn Fn(&[&X]) -> f64 + Send + Sync + 'a;
+
+/// The contexts to tune in, the target to tune towards, and what to measure on the way.
+///
+/// Features and base only serve metrics; they are not evaluated at steps without.
+pub struct Problem<'a, C, X> {
+    pub(crate) contexts: &'a Contexts<C>,
+    pub(crate) target: &'a dyn Scorer<C, X>,
+    pub(crate) hard: bool,
+    pub(crate) base: Option<&'a dyn Distribution<C, X>>,
+    // Invariant: names are different.
+    pub(crate) features: Vec<&'a dyn Feature<C, X>>,
+    pub(crate) statistics: Vec<(String, Box<Statistic<'a, X>>)>,
+    pub(crate) length: Option<Box<Length<'a, X>>>,
+    pub(crate) held_out: Option<&'a Contexts<C>>,
+    pub(crate) show: Option<(usize, Box<Show<'a, C, X>>)>,
+}
+
+pub(crate) type Length<'a, X> = dyn Fn(&X) -> usize + Send + Sync + 'a;
+pub(crate) type Show<'a, C, X> = dyn Fn(&C, &X) -> String + Send + Sync + 'a;
+
+impl<C, X> std::fmt::Debug for Problem<'_, C, X> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let features: Vec<_> = self.features.iter().map(|feature| feature.name()).collect();
+        f.debug_struct("Problem")
+            .field("contexts", &self.contexts.len())
+            .field("features", &features)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a, C, X> Problem<'a, C, X> {
+    /// Tuning towards `target`, an unnormalised `P(x|c)`. Put what is cheap and what forbids first in a
+    /// product: later factors are not asked about what is forbidden.
+    pub fn new(contexts: &'a Contexts<C>, target: &'a dyn Scorer<C, X>) -> Self {
+        Self {
+            contexts,
+            target,
+            hard: false,
+            base: None,
+            features: Vec::new(),
+            statistics: Vec::new(),
+            length: None,
+            held_out: None,
+            show: None,
+        }
+    }
+
+    /// Says that the target has hard constraints, so that a divergence that cannot have them is refused
+    /// before anything is sampled. Otherwise it is refused at the first sample that violates one, and before
+    /// any update if that sample comes in the first step.
+    #[must_use]
+    pub fn with_hard_constraints(mut self) -> Self {
+        self.hard = true;
+        self
+    }
+
+    /// The original model, for the divergences of the policy from it: one log-probability per sample of
+    /// those steps that have metrics.
+    #[must_use]
+    pub fn with_base(mut self, base: &'a dyn Distribution<C, X>) -> Self {
+        self.base = Some(base);
+        self
+    }
+
+    /// Features whose moments under policy, proposal and target are to be estimated.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that comes twice.
+    pub fn with_features(
+        mut self,
+        features: impl IntoIterator<Item = &'a dyn Feature<C, X>>,
+    ) -> Result<Self> {
+        for feature in features {
+            if self.features.iter().any(|other| other.name() == feature.name()) {
+                return Err(Error::invalid("name of a feature", feature.name(), "a name of its own"));
+            }
+            self.features.push(feature);
+        }
+        Ok(self)
+    }
+
+    /// A statistic of each measured step's samples of one context, averaged over contexts; it becomes the
+    /// metric `name`.
+    #[must_use]
+    pub fn with_statistic(
+        mut self,
+        name: impl Into<String>,
+        statistic: impl Fn(&[&X]) -> f64 + Send + Sync + 'a,
+    ) -> Self {
+        self.statistics.push((name.into(), Box::new(statistic)));
+        self
+    }
+
+    /// How long a sample is, for micro-batches by tokens and the metric `length`.
+    #[must_use]
+    pub fn with_length(mut self, length: impl Fn(&X) -> usize + Send + Sync + 'a) -> Self {
+        self.length = Some(Box::new(length));
+        self
+    }
+
+    /// Contexts that are not tuned in, for [`Validation`](crate::Validation).
+    #[must_use]
+    pub fn with_held_out(mut self, contexts: &'a Contexts<C>) -> Self {
+        self.held_out = Some(contexts);
+        self
+    }
+
+    /// Puts the first `count` samples of each measured step into its [`Report`](crate::Report), as text.
+    #[must_use]
+    pub fn with_samples_shown(
+        mut self,
+        count: usize,
+        show: impl Fn(&C, &X) -> String + Send + Sync + 'a,
+    ) -> Self {
+        self.show = Some((count, Box::new(show)));
+        self
+    }
+}

@@ -1,0 +1,215 @@
+//! A run: its state between steps, and how it begins and ends.
+
+use std::collections::VecDeque;
+
+use disco_core::{ContextOrder, Error as CoreError, Replacement};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Control, Error, Observer, Outcome, Policy, Problem, Reason, Report, Result, Sampling, Stage, Tuner,
+    group::Group, partition::Mass,
+};
+
+/// A run of a [`Tuner`], made by [`Tuner::start`].
+///
+/// Its randomness depends on the seed and the step's number only: nothing of a generator has to be kept.
+#[derive(Debug)]
+pub struct Run<'a, P: Policy<C, X>, C, X> {
+    pub(crate) tuner: &'a Tuner,
+    pub(crate) policy: &'a mut P,
+    pub(crate) problem: &'a Problem<'a, C, X>,
+    pub(crate) order: ContextOrder<'a, C>,
+    /// What offline samples are drawn from.
+    pub(crate) proposal: Option<P::Frozen>,
+    pub(crate) progress: Progress,
+    /// The samples of earlier steps that are used again, oldest first.
+    pub(crate) window: VecDeque<Vec<Group<X>>>,
+}
+
+/// The state of a run, but for policy, proposal and replayed samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Progress {
+    /// How many steps are done.
+    pub(crate) step: u64,
+    /// Per context, the importance weights of the steps that left the window.
+    pub(crate) masses: Vec<Mass>,
+    /// How many steps in a row, to the last, had no success; and their samples.
+    pub(crate) barren_steps: u64,
+    pub(crate) barren_samples: u64,
+    /// The best value of the watched metric and its step; how many measurements ago.
+    pub(crate) best: Option<(f64, u64)>,
+    pub(crate) stale: u64,
+    /// Why the run ended, if it did.
+    pub(crate) reason: Option<Reason>,
+}
+
+impl<'a, P, C, X> Run<'a, P, C, X>
+where
+    P: Policy<C, X>,
+{
+    pub(crate) fn new(tuner: &'a Tuner, policy: &'a mut P, problem: &'a Problem<'a, C, X>) -> Result<Self> {
+        let config = tuner.config();
+        if problem.hard && tuner.refuses_hard_constraints() {
+            return Err(tuner.hard_constraints("the problem says so".into()));
+        }
+        let contexts = config.contexts_per_step.min(problem.contexts.len());
+        if config.samples_per_step < 2 * contexts {
+            let allowed = format!("at least {}: two in each of {contexts} contexts", 2 * contexts);
+            return Err(CoreError::invalid("samples_per_step", config.samples_per_step, allowed).into());
+        }
+        if config.micro_batch.tokens.is_some() && problem.length.is_none() {
+            let allowed = "none, for a problem that does not say how long a sample is";
+            return Err(CoreError::invalid("micro_batch.tokens", "given", allowed).into());
+        }
+        if config.validation.is_some() != problem.held_out.is_some() {
+            let (value, allowed) = match config.validation {
+                Some(_) => ("given", "none, for a problem without held-out contexts"),
+                None => ("none", "given, for a problem with held-out contexts"),
+            };
+            return Err(CoreError::invalid("validation", value, allowed).into());
+        }
+        let probabilities = problem.contexts.probabilities();
+        let equal = probabilities.iter().all(|other| *other == probabilities[0]);
+        let replacement = if equal { Replacement::Without } else { Replacement::With };
+        // A pending gradient of the caller's would be taken for part of the first step's.
+        policy.clear();
+        let proposal = match config.sampling {
+            Sampling::Online => None,
+            Sampling::Offline { .. } => Some(policy.freeze()?),
+        };
+        Ok(Self {
+            order: problem.contexts.order(config.seed, replacement)?,
+            progress: Progress {
+                step: 0,
+                masses: vec![Mass::NONE; problem.contexts.len()],
+                barren_steps: 0,
+                barren_samples: 0,
+                best: None,
+                stale: 0,
+                reason: None,
+            },
+            window: VecDeque::new(),
+            tuner,
+            policy,
+            problem,
+            proposal,
+        })
+    }
+
+    /// How many steps are done.
+    pub fn done(&self) -> u64 {
+        self.progress.step
+    }
+
+    /// The policy as it is now.
+    pub fn policy(&self) -> &P {
+        self.policy
+    }
+
+    /// What offline samples are drawn from; `None` online.
+    pub fn proposal(&self) -> Option<&P::Frozen> {
+        self.proposal.as_ref()
+    }
+
+    /// Makes one step; `None` where the run is over.
+    ///
+    /// # Errors
+    /// Those of [`enum@Error`]. The parameters are then as the last finished update left them, the pending
+    /// gradient is cleared, and the step does not count.
+    pub fn step(&mut self) -> Result<Option<Report>> {
+        if self.progress.step >= self.tuner.config().steps {
+            self.progress.reason.get_or_insert(Reason::Finished);
+        }
+        if self.progress.reason.is_some() {
+            return Ok(None);
+        }
+        let report = self.advance().inspect_err(|_| self.policy.clear())?;
+        self.watch(&report)?;
+        Ok(Some(report))
+    }
+
+    /// Makes all remaining steps, and tells `observer` of each.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step); [`Error::Observer`] if the observer refuses to start.
+    pub fn drive(mut self, observer: &mut dyn Observer) -> Result<Outcome> {
+        observer.start(self.tuner.config(), self.progress.step).map_err(Error::Observer)?;
+        let mut failures = Failures::default();
+        while let Some(report) = self.step()? {
+            match observer.step(&report) {
+                Ok(Control::Continue) => {}
+                Ok(Control::Stop) => self.progress.reason = Some(Reason::Observer),
+                Err(failure) => failures.add(report.step, &*failure),
+            }
+        }
+        let mut outcome = Outcome {
+            step: self.progress.step,
+            reason: self.progress.reason.unwrap_or(Reason::Finished),
+            best: self.progress.best,
+            observer_failures: failures.count,
+            first_observer_failure: failures.first.clone(),
+        };
+        if let Err(failure) = observer.finish(&outcome) {
+            failures.add(outcome.step, &*failure);
+            (outcome.observer_failures, outcome.first_observer_failure) = (failures.count, failures.first);
+        }
+        Ok(outcome)
+    }
+
+    /// Follows the metric of early stopping.
+    fn watch(&mut self, report: &Report) -> Result<()> {
+        let Some(stopping) = &self.tuner.config().early_stopping else { return Ok(()) };
+        let validated = stopping.metric.starts_with("validation/");
+        let measured = report.metrics.keys().any(|name| name.starts_with("validation/") == validated);
+        let Some(metric) = report.metrics.get(&stopping.metric) else {
+            // A measurement without it is a wrong name, unless the samples had no success to measure it from.
+            if measured && report.contexts_without_success == 0 {
+                return Err(Error::Metric {
+                    metric: stopping.metric.clone(),
+                    available: report.metrics.keys().cloned().collect::<Vec<_>>().join(", "),
+                });
+            }
+            return Ok(());
+        };
+        let progress = &mut self.progress;
+        match progress.best {
+            Some((best, _)) if !(metric.value < best - stopping.min_delta) => progress.stale += 1,
+            _ => (progress.best, progress.stale) = (Some((metric.value, report.step)), 0),
+        }
+        if progress.stale >= stopping.patience {
+            progress.reason = Some(Reason::NoImprovement);
+        }
+        Ok(())
+    }
+
+    /// Names the step, stage and context of an error of core.
+    pub(crate) fn in_context(
+        &self,
+        stage: Stage,
+        context: usize,
+    ) -> impl Fn(CoreError) -> Error + use<P, C, X> {
+        let step = self.progress.step;
+        move |source| Error::Context { step, stage, context, source }
+    }
+
+    /// Names the step and stage of an error of core.
+    pub(crate) fn at(&self, stage: Stage) -> impl Fn(CoreError) -> Error + use<P, C, X> {
+        let step = self.progress.step;
+        move |source| Error::Step { step, stage, source }
+    }
+}
+
+/// How often an observer failed, and how first.
+#[derive(Default)]
+struct Failures {
+    count: u64,
+    first: Option<(u64, String)>,
+}
+
+impl Failures {
+    fn add(&mut self, step: u64, failure: &(dyn std::error::Error + Send + Sync)) {
+        self.count += 1;
+        self.first.get_or_insert_with(|| (step, failure.to_string()));
+    }
+}
