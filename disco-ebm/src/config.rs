@@ -14,7 +14,7 @@ use crate::{Result, Solver};
 /// | `ridge` | 0 | 0 or more, finite |
 /// | `min_ess` | 10 | 0 or more, finite |
 /// | `held_out` | 0.2 | 0 (none) to 0.9 |
-/// | `contexts` | `fixed` | `fixed`, `drawn` |
+/// | `context_errors` | `fixed` | `fixed`, `drawn` |
 /// | `contexts_without_support` | `refuse` | `refuse`, `leave_out` |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -30,7 +30,7 @@ pub struct FitConfig {
     /// coefficients are those of a fit to all samples.
     pub held_out: f64,
     /// What standard errors refer to.
-    pub contexts: ContextErrors,
+    pub context_errors: ContextErrors,
     /// What to do with a context in which no sample satisfies the pointwise constraints.
     pub contexts_without_support: ContextsWithoutSupport,
 }
@@ -42,7 +42,7 @@ impl Default for FitConfig {
             ridge: 0.0,
             min_ess: 10.0,
             held_out: 0.2,
-            contexts: ContextErrors::default(),
+            context_errors: ContextErrors::default(),
             contexts_without_support: ContextsWithoutSupport::default(),
         }
     }

@@ -49,22 +49,22 @@ impl<C, X> Measured<C, X> {
     /// No model, scorer or feature is called.
     pub fn fit(&self, constraints: &[Constraint<C, X>], config: &FitConfig) -> Result<Fit<C, X>> {
         config.validate()?;
-        if config.contexts == ContextErrors::Drawn && self.contexts() < 2 {
+        if config.context_errors == ContextErrors::Drawn && self.contexts() < 2 {
             let value = "drawn, with one context";
-            return Err(CoreError::invalid("contexts", value, "fixed, or two contexts or more").into());
+            return Err(CoreError::invalid("context_errors", value, "fixed, or two contexts or more").into());
         }
         let problem = Problem::new(self, constraints)?;
         let fitted = problem.fit(Part::All, config, None)?;
-        let assessment = problem.assess(&fitted.tilt, Part::All, config.contexts)?;
+        let assessment = problem.assess(&fitted.tilt, Part::All, config.context_errors)?;
         if !(assessment.ess >= config.min_ess) {
             return Err(Error::TooFewEffectiveSamples { ess: assessment.ess, needed: config.min_ess });
         }
         let (held_out, held_out_moments) = check_held_out(&problem, config, &fitted.solution);
         let covariance = match &fitted.dual {
-            Some(dual) => dual.covariance(&fitted.solution.coefficients, config.contexts)?,
+            Some(dual) => dual.covariance(&fitted.solution.coefficients, config.context_errors)?,
             None => Default::default(),
         };
-        let base = self.base_moments(config.contexts)?;
+        let base = self.base_moments(config.context_errors)?;
         let mut errors =
             covariance.diag().iter().map(|variance| variance.sqrt()).collect::<Vec<_>>().into_iter();
         let reports = fitted.tilt.constraints().zip(fitted.tilt.coefficients()).enumerate();
@@ -156,7 +156,7 @@ fn check_held_out<C, X>(
     let check = || {
         let start = Some(solution.coefficients.as_slice());
         let fitted = problem.fit(Part::Kept(share), config, start)?;
-        problem.assess(&fitted.tilt, Part::HeldOut(share), config.contexts)
+        problem.assess(&fitted.tilt, Part::HeldOut(share), config.context_errors)
     };
     match check() {
         Ok(found) => {

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod adaptive;
 mod assessment;
 mod config;
 mod constraint;
@@ -23,6 +24,7 @@ mod saved_estimate;
 mod strata;
 mod tilt;
 
+pub use adaptive::{AdaptiveConfig, AdaptiveFit, Keep, Round, fit_adaptively};
 pub use assessment::Assessment;
 pub use config::{ContextErrors, ContextsWithoutSupport, FitConfig};
 pub use constraint::{Constraint, ConstraintKind, features};

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, hash::Hash, sync::Arc};
 use disco_core::{
     Distribution, Error as CoreError, Estimate, Feature, ImportanceWeights, Sampled, Scorer, Space, Streams,
 };
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, Axis};
 use rand::Rng;
 
 use crate::{
@@ -195,6 +195,30 @@ impl<C, X> Measured<C, X> {
     pub fn with_context_weights(mut self, weights: &[f64]) -> Result<Self> {
         self.shares = context_shares(Some(weights), self.contexts.len())?;
         Ok(self)
+    }
+
+    /// The same samples, with the context weights of others.
+    pub(crate) fn with_shares_of(mut self, other: &Self) -> Self {
+        self.shares.clone_from(&other.shares);
+        self
+    }
+
+    /// Adds samples of the same contexts and features.
+    pub(crate) fn append(&mut self, other: Self) -> Result<()> {
+        for (index, (mine, mut theirs)) in self.contexts.iter_mut().zip(other.contexts).enumerate() {
+            let append = mine.values.append(Axis(0), theirs.values.view());
+            append.map_err(|source| Error::InContext {
+                context: index,
+                source: CoreError::failed("feature values", source),
+            })?;
+            mine.drawn.samples.append(&mut theirs.drawn.samples);
+            mine.drawn.log_base.append(&mut theirs.drawn.log_base);
+            mine.drawn.log_proposal.append(&mut theirs.drawn.log_proposal);
+        }
+        for (by, count) in other.skipped {
+            *self.skipped.entry(by).or_default() += count;
+        }
+        Ok(())
     }
 
     /// The names of the features, in the order of the columns of [`values`](Self::values).

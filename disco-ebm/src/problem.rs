@@ -1,6 +1,8 @@
 //! Constraints on measured features, as numbers.
 
-use disco_core::ImportanceWeights;
+use std::sync::Arc;
+
+use disco_core::{Estimate, ImportanceWeights};
 use ndarray::{Array2, ArrayView1, Axis};
 
 use crate::{
@@ -58,7 +60,7 @@ impl<'a, C, X> Problem<'a, C, X> {
                 }
                 Some(_) => {}
                 None => {
-                    let feature = std::sync::Arc::clone(constraint.feature());
+                    let feature = Arc::clone(constraint.feature());
                     *constraint = Constraint::new(feature, ConstraintKind::Pointwise { wanted })?;
                 }
             }
@@ -86,6 +88,27 @@ impl<'a, C, X> Problem<'a, C, X> {
     /// The column of a constraint's feature.
     pub(crate) fn column(&self, constraint: usize) -> usize {
         self.columns[constraint]
+    }
+
+    /// How many moments there are.
+    pub(crate) fn dimension(&self) -> usize {
+        self.moments().len()
+    }
+
+    /// The same problem with targets only a fraction of the way from `start` (one per constraint) to these.
+    pub(crate) fn towards(&self, start: &[Estimate], fraction: f64) -> Result<Self> {
+        let nearer = |(constraint, start): (&Constraint<C, X>, &Estimate)| match constraint.kind() {
+            ConstraintKind::Moment { target, tolerance } => {
+                let target = start.value + fraction * (target - start.value);
+                Constraint::new(
+                    Arc::clone(constraint.feature()),
+                    ConstraintKind::Moment { target, tolerance },
+                )
+            }
+            ConstraintKind::Pointwise { .. } => Ok(constraint.clone()),
+        };
+        let constraints = self.constraints.iter().zip(start).map(nearer).collect::<Result<_>>()?;
+        Ok(Self { measured: self.measured, constraints, columns: self.columns.clone() })
     }
 
     pub(crate) fn is_exact(&self) -> bool {

@@ -1,0 +1,268 @@
+//! Fits that sample again, from better proposals, until they can be trusted.
+
+use std::sync::Arc;
+
+use disco_core::{Distribution, Error as CoreError, numerics::log_sum_exp};
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Constraint, Error, Fit, FitConfig, Measured, Result, Tilt, features,
+    problem::{Part, Problem},
+};
+
+/// Halvings of the interval in which the farthest reachable intermediate target lies.
+const BISECTIONS: usize = 12;
+
+/// Settings of [`fit_adaptively`].
+///
+/// | field | default | range |
+/// |---|---|---|
+/// | `samples` | 1000 | 1 or more |
+/// | `wanted_ess` | 500 | positive, finite |
+/// | `step_ess` | 50 | positive, finite |
+/// | `max_rounds` | 10 | 1 or more |
+/// | `keep` | `all` | `all`, `latest` |
+/// | `fit` | as [`FitConfig`] | |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdaptiveConfig {
+    /// Samples per context and round.
+    pub samples: usize,
+    /// The effective sample size at which the fit is done.
+    pub wanted_ess: f64,
+    /// The effective sample size that an intermediate target must have for a proposal to be made from it.
+    pub step_ess: f64,
+    /// The most rounds, with the first, which samples the base.
+    pub max_rounds: usize,
+    /// Which samples a fit uses.
+    pub keep: Keep,
+    /// The settings of each fit.
+    pub fit: FitConfig,
+}
+
+impl Default for AdaptiveConfig {
+    fn default() -> Self {
+        Self {
+            samples: 1000,
+            wanted_ess: 500.0,
+            step_ess: 50.0,
+            max_rounds: 10,
+            keep: Keep::default(),
+            fit: FitConfig::default(),
+        }
+    }
+}
+
+impl AdaptiveConfig {
+    fn validate(&self) -> Result<()> {
+        self.fit.validate()?;
+        for (field, value) in [("samples", self.samples), ("max_rounds", self.max_rounds)] {
+            if value == 0 {
+                return Err(CoreError::invalid(field, value, "1 or more").into());
+            }
+        }
+        for (field, value) in [("wanted_ess", self.wanted_ess), ("step_ess", self.step_ess)] {
+            if !(value > 0.0 && value.is_finite()) {
+                return Err(CoreError::invalid(field, value, "positive and finite").into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which samples a fit uses after several rounds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Keep {
+    /// Those of all rounds, as samples of the mixture of all proposals (the balance heuristic, Veach and Guibas
+    /// 1995): each proposal scores the samples of all rounds.
+    #[default]
+    All,
+    /// Those of the last round: nothing is scored again.
+    Latest,
+}
+
+/// One round of [`fit_adaptively`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Round {
+    /// The samples the round's fit used, in all contexts.
+    pub samples: usize,
+    /// How far towards the targets the round came: the fraction of the way from the moments under the pointwise
+    /// constraints alone, 1 for the targets themselves.
+    pub progress: f64,
+    /// The effective sample size there.
+    pub ess: f64,
+}
+
+/// What [`fit_adaptively`] found.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AdaptiveFit<C, X> {
+    /// The fit to the targets.
+    pub fit: Fit<C, X>,
+    /// The samples it was made from.
+    pub measured: Measured<C, X>,
+    /// What each round came to; the last one reached the targets.
+    pub rounds: Vec<Round>,
+}
+
+/// Fits constraints that the base satisfies so rarely that its own samples would not do.
+///
+/// The first round samples the base. As long as the effective sample size at the targets is below
+/// `wanted_ess`, `propose` is asked for a distribution near to what could be fitted so far (a policy tuned towards
+/// it, or a mixture of that and the base), which is sampled next. What could be fitted is the target itself if its
+/// effective sample size is at least `step_ess`; otherwise the farthest point with that size on the straight line
+/// from the moments under the pointwise constraints alone to the targets.
+///
+/// `propose` is given the factor to multiply the base with, and the round. It may return any normalised
+/// distribution: weights correct for the difference.
+///
+/// # Errors
+/// As [`Measured::draw`] and [`Measured::fit`]; [`Error::NotReached`] after `max_rounds`; what `propose`
+/// returns. An error of a fit that no intermediate target avoids is returned as it is.
+///
+/// # Performance
+/// Features are evaluated once on each sample. With [`Keep::All`], round `k` also scores its samples with the
+/// `k` earlier proposals, and theirs with its own.
+pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
+    base: &impl Distribution<C, X>,
+    contexts: Vec<C>,
+    constraints: &[Constraint<C, X>],
+    config: &AdaptiveConfig,
+    rng: &mut R,
+    mut propose: impl FnMut(&Tilt<C, X>, &Round) -> disco_core::Result<Arc<dyn Distribution<C, X>>>,
+) -> Result<AdaptiveFit<C, X>> {
+    config.validate()?;
+    let features = features(constraints);
+    let mut measured = Measured::draw(base, contexts.clone(), &features, config.samples, rng)?;
+    let mut pool = Pool::new(&measured);
+    let mut rounds = Vec::new();
+    loop {
+        let (tilt, round) = match measured.fit(constraints, &config.fit) {
+            Ok(fit) => {
+                let ess = fit.report().ess.expect("samples have an effective sample size");
+                let round = Round { samples: measured.samples(), progress: 1.0, ess };
+                if ess >= config.wanted_ess {
+                    rounds.push(round);
+                    return Ok(AdaptiveFit { fit, measured, rounds });
+                }
+                if ess >= config.step_ess {
+                    (fit.tilt().clone(), round)
+                } else {
+                    step(&measured, constraints, config, None)?
+                }
+            }
+            Err(error) => step(&measured, constraints, config, Some(error))?,
+        };
+        rounds.push(round);
+        if rounds.len() == config.max_rounds {
+            let reached = rounds.iter().filter(|round| round.progress == 1.0);
+            let ess = reached.map(|round| round.ess).fold(0.0, f64::max);
+            return Err(Error::NotReached { rounds: rounds.len(), ess, wanted: config.wanted_ess });
+        }
+        let proposal = propose(&tilt, &round)?;
+        let batch =
+            Measured::draw_from(base, &proposal.as_ref(), contexts.clone(), &features, config.samples, rng)?;
+        match config.keep {
+            Keep::Latest => measured = batch.with_shares_of(&measured),
+            Keep::All => pool.add(&mut measured, batch, proposal)?,
+        }
+    }
+}
+
+/// The farthest intermediate target with enough effective samples.
+///
+/// `error` is what the fit to the targets themselves failed with, if it did; it is returned if no step can be made.
+fn step<C, X>(
+    measured: &Measured<C, X>,
+    constraints: &[Constraint<C, X>],
+    config: &AdaptiveConfig,
+    error: Option<Error>,
+) -> Result<(Tilt<C, X>, Round)> {
+    match error {
+        None
+        | Some(Error::OutOfReach { .. } | Error::OutsideHull { .. } | Error::TooFewEffectiveSamples { .. }) =>
+            {}
+        Some(other) => return Err(other),
+    }
+    let problem = Problem::new(measured, constraints)?;
+    let errors = config.fit.context_errors;
+    let start = problem.assess(&problem.tilt(&vec![0.0; problem.dimension()])?, Part::All, errors)?;
+    let (mut best, mut low, mut high) = (None, 0.0, 1.0);
+    for _ in 0..BISECTIONS {
+        let progress = 0.5 * (low + high);
+        let nearer = problem.towards(&start.moments, progress)?;
+        let fitted = nearer.fit(Part::All, &config.fit, None);
+        let assessed = fitted.and_then(|fitted| {
+            let found = nearer.assess(&fitted.tilt, Part::All, errors)?;
+            Ok((fitted.tilt, found.ess))
+        });
+        match assessed {
+            Ok((tilt, ess)) if ess >= config.step_ess => {
+                let round = Round { samples: measured.samples(), progress, ess };
+                best = Some((tilt, round));
+                low = progress;
+            }
+            _ => high = progress,
+        }
+    }
+    best.ok_or_else(|| {
+        error.unwrap_or(Error::TooFewEffectiveSamples { ess: start.ess, needed: config.step_ess })
+    })
+}
+
+/// The proposals so far, and what each of them says of every sample.
+struct Pool<C, X> {
+    /// All but the first, which is the base.
+    proposals: Vec<Arc<dyn Distribution<C, X>>>,
+    /// `[contexts][samples][proposals]`, the base first.
+    log_probs: Vec<Vec<Vec<f64>>>,
+}
+
+impl<C, X> Pool<C, X> {
+    fn new(measured: &Measured<C, X>) -> Self {
+        let of = |log_base: &Vec<f64>| log_base.iter().map(|log_prob| vec![*log_prob]).collect();
+        let log_probs = measured.contexts.iter().map(|context| of(&context.drawn.log_base)).collect();
+        Self { proposals: Vec::new(), log_probs }
+    }
+
+    /// Adds a batch, and makes all samples those of the mixture of all proposals.
+    ///
+    /// All proposals were asked for as many samples, so that they have equal shares in the mixture.
+    fn add(
+        &mut self,
+        measured: &mut Measured<C, X>,
+        batch: Measured<C, X>,
+        proposal: Arc<dyn Distribution<C, X>>,
+    ) -> Result<()> {
+        for (index, (old, new)) in measured.contexts.iter().zip(&batch.contexts).enumerate() {
+            let in_context = |source| Error::InContext { context: index, source };
+            let rows = &mut self.log_probs[index];
+            let (context, samples) = (&old.drawn.context, old.drawn.samples.iter().collect::<Vec<_>>());
+            let log_probs = proposal.log_probs(context, &samples).map_err(in_context)?;
+            CoreError::check_length("log-probabilities under the proposal", rows.len(), log_probs.len())?;
+            rows.iter_mut().zip(log_probs).for_each(|(row, log_prob)| row.push(log_prob));
+
+            let samples: Vec<&X> = new.drawn.samples.iter().collect();
+            let mut added: Vec<Vec<f64>> =
+                new.drawn.log_base.iter().map(|log_prob| vec![*log_prob]).collect();
+            for earlier in &self.proposals {
+                let log_probs = earlier.log_probs(context, &samples).map_err(in_context)?;
+                CoreError::check_length("log-probabilities under a proposal", added.len(), log_probs.len())?;
+                added.iter_mut().zip(log_probs).for_each(|(row, log_prob)| row.push(log_prob));
+            }
+            added.iter_mut().zip(&new.drawn.log_proposal).for_each(|(row, log_prob)| row.push(*log_prob));
+            rows.append(&mut added);
+        }
+        self.proposals.push(proposal);
+        measured.append(batch)?;
+        let log_count = ((self.proposals.len() + 1) as f64).ln();
+        for (context, rows) in measured.contexts.iter_mut().zip(&self.log_probs) {
+            context.drawn.log_proposal = rows.iter().map(|row| log_sum_exp(row) - log_count).collect();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! Targets written to files and read again.
+
+use std::{fs, path::Path, sync::Arc};
+
+use disco_core::{Feature, Scorer, Space, StreamRng, Table, feature, predicate};
+use disco_ebm::{Constraint, Error, Fit, FitConfig, Measured, SavedTarget, features};
+use rand::SeedableRng;
+
+fn uniform() -> Table<u32> {
+    Space::new(0..10u32).expect("distinct").uniform()
+}
+
+fn even() -> Arc<dyn Feature<(), u32>> {
+    Arc::new(predicate("even", |_: &(), x: &u32| x % 2 == 0))
+}
+
+fn size() -> Arc<dyn Feature<(), u32>> {
+    Arc::new(feature("size", |_: &(), x: &u32| f64::from(*x)))
+}
+
+fn constraints() -> [Constraint<(), u32>; 2] {
+    [
+        Constraint::pointwise(even()),
+        Constraint::moment(size(), 5.0).expect("finite").within(0.1).expect("positive"),
+    ]
+}
+
+fn sampled() -> Fit<(), u32> {
+    let mut rng = StreamRng::seed_from_u64(1);
+    let measured =
+        Measured::draw(&uniform(), vec![()], &features(&constraints()), 2000, &mut rng).expect("measures");
+    measured.fit(&constraints(), &FitConfig::default()).expect("fits")
+}
+
+fn exact() -> Fit<(), u32> {
+    let measured = Measured::exact(&uniform(), uniform().space(), vec![()], &features(&constraints()))
+        .expect("measures");
+    measured.fit(&constraints(), &FitConfig::default()).expect("fits")
+}
+
+#[test]
+fn a_target_comes_back_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Exact fits have infinite effective sample sizes, which JSON does not know.
+    for (name, fit) in [("sampled.json", sampled()), ("exact.json", exact())] {
+        let path = folder.path().join(name);
+        fit.save(&path).expect("writes");
+        let saved = SavedTarget::read(&path).expect("reads");
+        assert_eq!(saved.feature_names().collect::<Vec<_>>(), ["even", "size"]);
+        assert_eq!(saved.report(), fit.report());
+        assert_eq!(saved, fit.to_saved());
+        // In any order.
+        let bound = saved.bind([size(), even()]).expect("binds");
+        let samples: Vec<u32> = (0..10).collect();
+        let samples: Vec<&u32> = samples.iter().collect();
+        let scores = |fit: &Fit<(), u32>| fit.target(uniform()).log_scores(&(), &samples).expect("scores");
+        assert_eq!(scores(&bound), scores(&fit), "bit for bit");
+    }
+    let left: Vec<_> = fs::read_dir(folder.path()).expect("lists").collect();
+    assert_eq!(left.len(), 2, "no temporary file is left: {left:?}");
+}
+
+#[test]
+fn features_are_found_by_name() {
+    let saved = exact().to_saved();
+    match saved.bind([even()]).err() {
+        Some(Error::MissingFeature { feature, given }) => {
+            assert_eq!((feature.as_str(), given), ("size", vec!["even".to_owned()]))
+        }
+        other => panic!("{other:?}"),
+    }
+    let other: Arc<dyn Feature<(), u32>> = Arc::new(predicate("odd", |_: &(), x: &u32| x % 2 == 1));
+    match saved.bind([even(), size(), other]).err() {
+        Some(Error::UnknownFeature { feature, known }) => {
+            assert_eq!((feature.as_str(), known), ("odd", vec!["even".to_owned(), "size".to_owned()]));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(saved.bind([even(), even(), size()]).err(), Some(Error::DuplicateFeature { .. })));
+}
+
+fn write(folder: &Path, text: &str) -> Result<SavedTarget, Error> {
+    let path = folder.join("target.json");
+    fs::write(&path, text).expect("writes");
+    SavedTarget::read(&path)
+}
+
+#[test]
+fn damaged_files_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let folder = folder.path();
+    let good = serde_json::to_string(&exact().to_saved()).expect("serialises");
+    assert!(write(folder, &good).is_ok());
+    for bad in [
+        &good[..good.len() / 2],
+        "",
+        "[]",
+        &good.replace("\"terms\"", "\"term\""),
+        &good.replace("\"pointwise\"", "\"sometimes\""),
+        &good.replacen("{\"version\":1,", "{\"version\":1,\"more\":2,", 1),
+    ] {
+        match write(folder, bad).err() {
+            Some(error @ Error::Json { .. }) => {
+                let message = error.to_string();
+                assert!(message.contains("target.json") && message.contains("line"), "{message}");
+            }
+            other => panic!("{bad}: {other:?}"),
+        }
+    }
+    match write(folder, &good.replacen("\"version\":1", "\"version\":7", 1)).err() {
+        Some(Error::Version { found: 7, expected: 1, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+    // A coefficient for a pointwise constraint, or none for a moment, is found when features are bound.
+    let start = good.find("\"coefficient\":null").expect("the pointwise constraint has none");
+    let mut edited = good.clone();
+    edited.replace_range(start..start + "\"coefficient\":null".len(), "\"coefficient\":0.5");
+    let bound = write(folder, &edited).expect("well-formed").bind([even(), size()]);
+    assert!(matches!(bound.err(), Some(Error::Core(disco_core::Error::Invalid { .. }))));
+    assert!(matches!(SavedTarget::read(folder.join("none.json")).err(), Some(Error::Io { .. })));
+}
+
+#[test]
+fn a_failed_write_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fit = exact();
+    // The name is taken by a folder, so that the last step, the renaming, fails.
+    let path = folder.path().join("target.json");
+    fs::create_dir(&path).expect("a folder");
+    assert!(matches!(fit.save(&path).err(), Some(Error::Io { .. })));
+    assert_eq!(fs::read_dir(folder.path()).expect("lists").count(), 1);
+    assert!(matches!(fit.save(folder.path().join("no/such/folder.json")).err(), Some(Error::Io { .. })));
+    assert!(matches!(fit.save("/").err(), Some(Error::Io { .. })));
+    // A good file survives a failed write of another.
+    let good = folder.path().join("good.json");
+    fit.save(&good).expect("writes");
+    fit.save(&good).expect("writes again");
+    assert!(SavedTarget::read(&good).is_ok());
+}
