@@ -47,6 +47,12 @@ impl Backend {
         }
     }
 
+    /// Where this backend computes.
+    #[cfg(feature = "lm")]
+    pub(crate) fn device(self) -> Result<disco_lm::Device> {
+        Ok(self.feature().parse::<disco_lm::Backend>()?.device()?)
+    }
+
     /// The arguments that make cargo build with this backend. One that is not the default has a target
     /// folder of its own, so that going back and forth rebuilds nothing.
     fn build_arguments(self, feature: &str) -> Vec<OsString> {

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -20,6 +20,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Train the embedded model from nothing, on a text.
+    Pretrain(PretrainArguments),
     /// Run all tests of the workspace.
     Test {
         /// The backend that the tests of the language model run on.
@@ -33,6 +35,26 @@ enum Command {
     Ci,
     /// Check the hygiene of the repository: edges between crates, documentation, leftovers.
     Tidy,
+}
+
+/// What `cargo xtask pretrain` is told.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct PretrainArguments {
+    /// The text to learn from. Passages are separated by blank lines.
+    #[arg(long)]
+    pub(crate) corpus: PathBuf,
+    /// The folder that receives the model; by default that of the embedded model.
+    #[arg(long)]
+    pub(crate) out: Option<PathBuf>,
+    /// Seed of the initial weights, the examples and the dropout.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Number of training steps; by default what the embedded model was trained with.
+    #[arg(long)]
+    pub(crate) steps: Option<usize>,
+    /// Where to compute.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) backend: Backend,
 }
 
 /// Does what the command line asks; prints an error, with its causes, to standard error.
@@ -52,8 +74,18 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<()> {
     match command {
+        Command::Pretrain(arguments) => pretrain(&arguments),
         Command::Test { backend, arguments } => backend::run(backend::workspace_tests(backend, &arguments)),
         Command::Ci => ci::run(),
         Command::Tidy => tidy::run(),
     }
+}
+
+/// Trains here if a language model is compiled in, else runs cargo again to have one.
+fn pretrain(arguments: &PretrainArguments) -> Result<()> {
+    #[cfg(feature = "lm")]
+    if arguments.backend.is_compiled() {
+        return crate::pretrain::run(arguments);
+    }
+    backend::run(backend::relaunch(arguments.backend))
 }

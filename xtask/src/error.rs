@@ -1,6 +1,11 @@
 //! Why a workflow stopped.
 
-use std::{io, path::Path, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use crate::SpecError;
 
 /// A result whose error is xtask's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -57,6 +62,22 @@ pub enum Error {
         /// Why it failed.
         source: io::Error,
     },
+    /// The output folder holds something that is not the results of a run.
+    #[error("{} is no folder of earlier results: name another one, or move it away", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A spec file has problems.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The language model failed.
+    #[cfg(feature = "lm")]
+    #[error(transparent)]
+    Model(#[from] disco_lm::Error),
+    /// A value cannot be written as JSON.
+    #[error("cannot write as JSON: {0}")]
+    Json(serde_json::Error),
 }
 
 impl Error {

@@ -1,0 +1,144 @@
+//! The figures of the report.
+
+use std::fmt::Write;
+
+use super::{
+    axis::Axis,
+    chart::{Chart, Mark, Rule, Series},
+    html::escape,
+};
+use crate::{
+    numbers::plain,
+    record::{FeatureRecord, RunRecord},
+};
+
+const SMALL: (f64, f64) = (430.0, 220.0);
+const LARGE: (f64, f64) = (720.0, 300.0);
+
+/// Divergences that are at most 1 share a chart; the others have another.
+const BOUNDED: [&str; 2] = ["TV", "JS"];
+/// Classes for lines that are no stage.
+const LINES: [&str; 4] = ["line-a", "line-b", "line-c", "line-d"];
+
+/// Each feature's mean at each step, with one standard error.
+pub(super) fn moments_by_step(record: &RunRecord) -> Vec<String> {
+    let chart = |(index, feature): (usize, &FeatureRecord)| {
+        let points = record.steps.iter().map(|step| (step.step as f64, step.moments[index].value)).collect();
+        let errors = record.steps.iter().map(|step| step.moments[index].std_error).collect();
+        let binary = record.spec.features[index].kind.is_binary();
+        Chart {
+            title: format!("Mean of {} at each step of tuning", feature.name),
+            x_label: "step",
+            y_label: if binary { "share of samples" } else { "mean" },
+            series: vec![Series { name: "policy".into(), class: "tuned", points, errors }],
+            rules: vec![
+                Rule { y: feature.asked, name: "asked".into(), class: "asked" },
+                Rule { y: feature.base.value, name: "before".into(), class: "base" },
+            ],
+            marks: Vec::new(),
+            size: SMALL,
+            y_bounds: if binary { (0.0, 1.0) } else { (f64::NEG_INFINITY, f64::INFINITY) },
+            y_includes: if binary { vec![0.0, 1.0] } else { Vec::new() },
+        }
+    };
+    record
+        .features
+        .iter()
+        .enumerate()
+        .map(|(index, feature)| figure(&feature.name, &chart((index, feature))))
+        .collect()
+}
+
+/// The divergences at each step, with one standard error.
+pub(super) fn divergences_by_step(record: &RunRecord) -> Vec<String> {
+    let names = || record.steps.first().into_iter().flat_map(|step| step.divergences.keys());
+    let chart = |bounded: bool| {
+        let chosen = names().filter(|name| BOUNDED.contains(&name.as_str()) == bounded);
+        let series: Vec<Series> = chosen
+            .zip(LINES.iter().cycle())
+            .map(|(name, class)| {
+                let at = |step: &crate::record::StepRecord| step.divergences.get(name).copied();
+                let known = || record.steps.iter().filter_map(|step| Some((step.step as f64, at(step)?)));
+                Series {
+                    name: name.clone(),
+                    class,
+                    points: known().map(|(step, estimate)| (step, estimate.value)).collect(),
+                    errors: known().map(|(_, estimate)| estimate.std_error).collect(),
+                }
+            })
+            .filter(|series| series.points.iter().any(|point| point.1.is_finite()))
+            .collect();
+        let title = if bounded { "Bounded divergences to the target" } else { "KL divergences" };
+        (!series.is_empty()).then(|| Chart {
+            title: title.into(),
+            x_label: "step",
+            y_label: if bounded { "divergence" } else { "nats" },
+            series,
+            rules: Vec::new(),
+            marks: Vec::new(),
+            size: SMALL,
+            y_bounds: (0.0, f64::INFINITY),
+            y_includes: vec![0.0],
+        })
+    };
+    [true, false].into_iter().filter_map(chart).map(|chart| figure(&chart.title, &chart)).collect()
+}
+
+/// Total variation against acceptance rate, and where the run is on it.
+pub(super) fn qrs_curve(record: &RunRecord) -> String {
+    let qrs = &record.qrs;
+    let points =
+        qrs.curve.iter().map(|point| (point.acceptance_rate.value, point.total_variation.value)).collect();
+    let errors = qrs.curve.iter().map(|point| point.total_variation.std_error).collect();
+    let chosen = format!("ln β = {}", plain(qrs.log_beta));
+    let chart = Chart {
+        title: "Total variation to the target against acceptance rate".into(),
+        x_label: "acceptance rate",
+        y_label: "total variation to the target",
+        series: vec![Series { name: String::new(), class: "qrs", points, errors }],
+        rules: Vec::new(),
+        marks: vec![Mark {
+            x: qrs.acceptance_rate.value,
+            y: qrs.total_variation.value,
+            name: chosen,
+            class: "qrs",
+        }],
+        size: LARGE,
+        y_bounds: (0.0, 1.0),
+        y_includes: vec![0.0],
+    };
+    figure(&chart.title, &chart)
+}
+
+/// Where base, tuned policy and QRS are on a line, and where they should be.
+pub(super) fn strip(feature: &FeatureRecord, binary: bool) -> String {
+    // Each on a lane of its own, so that none hides another.
+    let lanes = [(&feature.base, "base", 6.0), (&feature.tuned, "tuned", 15.0), (&feature.qrs, "qrs", 24.0)];
+    let values = lanes.iter().map(|lane| lane.0.value).chain([feature.asked]);
+    let ends = if binary { vec![0.0, 1.0] } else { Vec::new() };
+    let axis = Axis::tight(values.chain(ends), 6.0, 194.0);
+    let name = escape(&feature.name);
+    let mut svg = format!(
+        r#"<svg class="strip" viewBox="0 0 200 30" role="img" aria-label="{name}: before, asked, tuned, QRS">"#
+    );
+    let at = axis.place(feature.asked);
+    let _ = write!(svg, r#"<line class="rule asked" x1="{at:.1}" x2="{at:.1}" y1="0" y2="30"/>"#);
+    for (estimate, class, y) in lanes {
+        let (x, error) = (axis.place(estimate.value), estimate.std_error);
+        let _ = write!(svg, r#"<line class="axis" x1="6" x2="194" y1="{y}" y2="{y}"/>"#);
+        if error.is_finite() {
+            let (low, high) =
+                (axis.place(estimate.value - 2.0 * error), axis.place(estimate.value + 2.0 * error));
+            let _ = write!(
+                svg,
+                r#"<line class="whisker {class}" x1="{low:.1}" x2="{high:.1}" y1="{y}" y2="{y}"/>"#
+            );
+        }
+        let _ = write!(svg, r#"<circle class="mark {class}" cx="{x:.1}" cy="{y}" r="3.4"/>"#);
+    }
+    svg + "</svg>"
+}
+
+fn figure(caption: &str, chart: &Chart) -> String {
+    format!("<figure><figcaption>{}</figcaption>{}</figure>", escape(caption), chart.svg())
+}

@@ -1,0 +1,27 @@
+//! Conditions on single values, in words and in code.
+
+use super::reader::Allowed;
+
+pub(super) const ANY_TEXT: Allowed<String> = Allowed { words: "a string", holds: |_| true };
+pub(super) const SOME_TEXT: Allowed<String> =
+    Allowed { words: "a string that is not empty", holds: |text| !text.is_empty() };
+pub(super) const TEXTS: Allowed<Vec<String>> =
+    Allowed { words: "strings, at least one: [\"...\", \"...\"]", holds: |texts| !texts.is_empty() };
+
+pub(super) const WHOLE: Allowed<u64> = Allowed { words: "a whole number from 0", holds: |_| true };
+pub(super) const COUNT: Allowed<u64> = Allowed { words: "a whole number from 1", holds: |count| *count >= 1 };
+/// Standard errors need two.
+pub(super) const AT_LEAST_TWO: Allowed<u64> =
+    Allowed { words: "a whole number from 2", holds: |count| *count >= 2 };
+
+pub(super) const FINITE: Allowed<f64> = Allowed { words: "a finite number", holds: |x| x.is_finite() };
+pub(super) const POSITIVE: Allowed<f64> =
+    Allowed { words: "a finite number above 0", holds: |x| *x > 0.0 && x.is_finite() };
+pub(super) const NOT_NEGATIVE: Allowed<f64> =
+    Allowed { words: "a finite number from 0", holds: |x| *x >= 0.0 && x.is_finite() };
+pub(super) const INSIDE_UNIT: Allowed<f64> =
+    Allowed { words: "a number above 0 and below 1", holds: |x| *x > 0.0 && *x < 1.0 };
+pub(super) const SHARE: Allowed<f64> =
+    Allowed { words: "a number from 0 to below 1", holds: |x| *x >= 0.0 && *x < 1.0 };
+pub(super) const POSITIVE_SHARE: Allowed<f64> =
+    Allowed { words: "a number above 0 and at most 1", holds: |x| *x > 0.0 && *x <= 1.0 };

@@ -1,0 +1,124 @@
+//! What a run is asked to do, as a value.
+//!
+//! A [`Spec`] is read from TOML; everything in it has been checked, so that a run does not find out late.
+
+mod allowed;
+mod features;
+mod problem;
+mod read;
+mod reader;
+
+use std::path::PathBuf;
+
+use disco_divergence::FDivergence;
+use disco_tuner::Optimizer;
+use serde::Serialize;
+
+pub use features::{FeatureKind, FeatureSpec, LengthUnit, Target, Words};
+pub use problem::{Problem, SpecError};
+pub use read::read_spec;
+
+use crate::Backend;
+
+/// A whole run.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Spec {
+    /// The heading of the report.
+    pub title: String,
+    /// The seed of every random draw.
+    pub seed: u64,
+    /// The backend that the model runs on.
+    pub backend: Backend,
+    /// The base distribution.
+    pub model: ModelSpec,
+    /// What the samples continue. Never empty.
+    pub contexts: Vec<String>,
+    /// What is measured and asked for. Never empty; names differ.
+    pub features: Vec<FeatureSpec>,
+    /// How the target is found.
+    pub fit: FitSpec,
+    /// How the policy is brought to it.
+    pub tune: TuneSpec,
+    /// What is drawn in the end.
+    pub sample: SampleSpec,
+}
+
+/// Which language model, and how it is decoded: both are part of the base distribution.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ModelSpec {
+    /// Where it comes from.
+    pub source: ModelSource,
+    /// A sample is cut after this many tokens.
+    pub max_new_tokens: usize,
+    /// Logits are divided by this.
+    pub temperature: f64,
+    /// Only so many of the most probable tokens.
+    pub top_k: Option<usize>,
+    /// Only the most probable tokens that together have this probability.
+    pub top_p: Option<f64>,
+}
+
+/// Where a model comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelSource {
+    /// The one in this repository.
+    Embedded,
+    /// A folder in Hugging Face's format.
+    Folder(PathBuf),
+}
+
+/// How the target is found.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FitSpec {
+    /// How many samples of the base it is fitted on and measured with, in all contexts together.
+    pub samples: usize,
+    /// The share of them that is not fitted on, to check the fit with.
+    pub held_out: f64,
+}
+
+/// How the policy is brought to the target.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct TuneSpec {
+    /// What is minimised.
+    pub divergence: FDivergence,
+    /// How many updates.
+    pub steps: usize,
+    /// How many samples an update is made from, in all its contexts together.
+    pub samples_per_step: usize,
+    /// How many contexts they are divided over.
+    pub contexts_per_step: usize,
+    /// The step size.
+    pub learning_rate: f64,
+    /// The rate rises linearly over so many steps.
+    pub warmup_steps: usize,
+    /// The rule that follows the gradient.
+    pub optimizer: Optimizer,
+    /// The gradient is scaled down to this norm.
+    pub max_gradient_norm: Option<f64>,
+    /// How many samples are differentiated at once: a limit on memory that changes no result.
+    pub micro_batch: usize,
+}
+
+/// What is drawn in the end.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SampleSpec {
+    /// How many samples of the tuned policy, and how many proposals for quasi-rejection sampling.
+    pub count: usize,
+    /// How many of each kind are shown in the report.
+    pub shown: usize,
+    /// How quasi-rejection sampling chooses its beta.
+    pub qrs: QrsGoal,
+}
+
+/// How quasi-rejection sampling chooses its beta.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum QrsGoal {
+    /// The one with this acceptance rate.
+    AcceptanceRate(f64),
+    /// The one with this total variation to the target.
+    TotalVariation(f64),
+    /// This one.
+    LogBeta(f64),
+}

@@ -1,0 +1,203 @@
+//! From TOML to a [`Spec`].
+
+use std::path::{Path, PathBuf};
+
+use disco_core::Contexts;
+use disco_divergence::FDivergence;
+use disco_tuner::{Adam, Optimizer};
+
+use super::{
+    FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, SpecError, TuneSpec,
+    allowed::{
+        ANY_TEXT, AT_LEAST_TWO, COUNT, FINITE, INSIDE_UNIT, NOT_NEGATIVE, POSITIVE, POSITIVE_SHARE, SHARE,
+        SOME_TEXT, TEXTS, WHOLE,
+    },
+    features::read_feature,
+    reader::{Document, Section},
+};
+use crate::Backend;
+
+/// The word that names the model in this repository.
+const EMBEDDED: &str = "embedded";
+
+/// Reads a spec. `name` is what errors call the file; its paths are relative to `folder`.
+///
+/// # Errors
+/// Every problem of the file at once, each with line, column, field and what is allowed.
+pub fn read_spec(name: &str, text: &str, folder: &Path) -> Result<Spec, SpecError> {
+    let spec = Document::read(name, text, |top| read_top(top, folder, name))?;
+    Ok(spec.expect("a document that reports no problem has every section"))
+}
+
+/// None only if a problem was reported.
+fn read_top(top: &Section<'_>, folder: &Path, name: &str) -> Option<Spec> {
+    let stem =
+        Path::new(name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    let backends =
+        [("flex", Backend::Flex), ("tch", Backend::Tch), ("wgpu", Backend::Wgpu), ("cuda", Backend::Cuda)];
+    let title = top.string("title", &ANY_TEXT).unwrap_or(stem);
+    let seed = top.integer("seed", &WHOLE).unwrap_or(0);
+    let backend = top.choice("backend", &backends).unwrap_or_default();
+    let model = required(top, "model", |model| read_model(model, folder));
+    let contexts = required(top, "contexts", |contexts| read_contexts(contexts, folder));
+    let features = top.tables("features", read_feature);
+    if !top.has("features") {
+        top.wrong_table("has no [[features]]", "at least one feature with a target");
+    }
+    let fit = top.table_or_empty("fit", |fit| FitSpec {
+        samples: count(fit, "samples", 2048),
+        held_out: fit.number("held_out", &SHARE).unwrap_or(0.25),
+    });
+    let tune = top.table_or_empty("tune", read_tune).flatten();
+    let sample = top.table_or_empty("sample", read_sample);
+
+    let features: Vec<_> = features.into_iter().collect::<Option<_>>()?;
+    for (index, feature) in features.iter().enumerate() {
+        if features[..index].iter().any(|other| other.name == feature.name) {
+            top.wrong("features", &format!("has the name \"{}\" twice", feature.name), "names that differ");
+        }
+    }
+    let contexts = contexts?;
+    let tune = tune?;
+    if tune.contexts_per_step > contexts.len() {
+        top.wrong(
+            "tune",
+            &format!("has contexts_per_step = {}", tune.contexts_per_step),
+            &format!("at most the number of contexts, {}", contexts.len()),
+        );
+    }
+    Some(Spec { title, seed, backend, model: model?, contexts, features, fit: fit?, tune, sample: sample? })
+}
+
+/// The table `field`, with a problem if it is missing.
+fn required<T>(
+    top: &Section<'_>,
+    field: &'static str,
+    read: impl FnOnce(&Section<'_>) -> Option<T>,
+) -> Option<T> {
+    if !top.has(field) {
+        top.wrong_table(&format!("has no [{field}]"), "a table of this name");
+    }
+    top.table(field, read).flatten()
+}
+
+/// A number of samples.
+fn count(section: &Section<'_>, field: &'static str, default: usize) -> usize {
+    section.integer(field, &AT_LEAST_TWO).map_or(default, |count| count as usize)
+}
+
+fn read_model(model: &Section<'_>, folder: &Path) -> Option<ModelSpec> {
+    if !model.has("source") {
+        model.wrong_table("has no `source`", "\"embedded\", or a folder in Hugging Face's format");
+    }
+    let source = model.string("source", &SOME_TEXT);
+    let optional = |field| model.integer(field, &COUNT).map(|count| count as usize);
+    let spec = ModelSpec {
+        source: match source.as_deref() {
+            Some(EMBEDDED) | None => ModelSource::Embedded,
+            Some(path) => ModelSource::Folder(relative(folder, path)),
+        },
+        max_new_tokens: optional("max_new_tokens").unwrap_or(40),
+        temperature: model.number("temperature", &POSITIVE).unwrap_or(1.0),
+        top_k: optional("top_k"),
+        top_p: model.number("top_p", &POSITIVE_SHARE),
+    };
+    source.map(|_| spec)
+}
+
+fn read_contexts(contexts: &Section<'_>, folder: &Path) -> Option<Vec<String>> {
+    let list = contexts.strings("list", &TEXTS);
+    let file = contexts.string("file", &SOME_TEXT);
+    match (contexts.has("list"), contexts.has("file")) {
+        (true, false) => list,
+        (false, true) => read_lines(contexts, &relative(folder, &file?)),
+        _ => {
+            contexts
+                .wrong_table("must say where the contexts are", "either list = [\"...\"] or file = \"...\"");
+            None
+        }
+    }
+}
+
+/// The lines of a file, each a context.
+fn read_lines(contexts: &Section<'_>, path: &Path) -> Option<Vec<String>> {
+    match Contexts::from_text_file(path) {
+        Ok(read) => Some(read.items().to_vec()),
+        Err(error) => {
+            let allowed = "a text file (UTF-8) with one context a line, at least one";
+            contexts.wrong("file", &format!("gives no contexts: {error}"), allowed);
+            None
+        }
+    }
+}
+
+/// A path of the spec, seen from the folder of the spec.
+fn relative(folder: &Path, path: &str) -> PathBuf {
+    folder.join(path)
+}
+
+fn read_tune(tune: &Section<'_>) -> Option<TuneSpec> {
+    let divergence = tune.string("divergence", &SOME_TEXT).unwrap_or_else(|| "js".into());
+    let divergence: Option<FDivergence> = match divergence.parse() {
+        Ok(divergence) => Some(divergence),
+        Err(error) => {
+            tune.wrong("divergence", &format!("is \"{divergence}\""), &error.to_string());
+            None
+        }
+    };
+    let optimizer = tune.table("optimizer", read_optimizer);
+    let positive = |field, default| tune.integer(field, &COUNT).map_or(default, |count| count as usize);
+    let spec = TuneSpec {
+        divergence: divergence?,
+        steps: positive("steps", 50),
+        samples_per_step: count(tune, "samples_per_step", 256),
+        contexts_per_step: positive("contexts_per_step", 1),
+        learning_rate: tune.number("learning_rate", &POSITIVE).unwrap_or(1e-4),
+        warmup_steps: tune.integer("warmup_steps", &WHOLE).unwrap_or(0) as usize,
+        optimizer: optimizer.unwrap_or_default(),
+        max_gradient_norm: tune.number("max_gradient_norm", &POSITIVE),
+        micro_batch: positive("micro_batch", 64),
+    };
+    Some(spec)
+}
+
+fn read_optimizer(optimizer: &Section<'_>) -> Optimizer {
+    const KINDS: [(&str, &str); 3] = [("adam", "adam"), ("adamw", "adamw"), ("sgd", "sgd")];
+    let kind = optimizer.choice("kind", &KINDS);
+    let weight_decay = optimizer.number("weight_decay", &NOT_NEGATIVE).unwrap_or(0.0);
+    if kind == Some("sgd") {
+        return Optimizer::Sgd {
+            momentum: optimizer.number("momentum", &SHARE).unwrap_or(0.0),
+            weight_decay,
+        };
+    }
+    let default = Adam::default();
+    let adam = Adam {
+        beta1: optimizer.number("beta1", &SHARE).unwrap_or(default.beta1),
+        beta2: optimizer.number("beta2", &SHARE).unwrap_or(default.beta2),
+        epsilon: optimizer.number("epsilon", &POSITIVE).unwrap_or(default.epsilon),
+        weight_decay,
+    };
+    if kind == Some("adamw") { Optimizer::AdamW(adam) } else { Optimizer::Adam(adam) }
+}
+
+fn read_sample(sample: &Section<'_>) -> SampleSpec {
+    let goals = ["acceptance_rate", "total_variation", "log_beta"];
+    let given = goals.into_iter().filter(|goal| sample.has(goal)).count();
+    if given > 1 {
+        sample.wrong_table(
+            "says more than once how to choose beta",
+            &format!("at most one of: {}", goals.join(", ")),
+        );
+    }
+    let qrs = sample
+        .number("acceptance_rate", &POSITIVE_SHARE)
+        .map(QrsGoal::AcceptanceRate)
+        .or_else(|| sample.number("total_variation", &INSIDE_UNIT).map(QrsGoal::TotalVariation))
+        .or_else(|| sample.number("log_beta", &FINITE).map(QrsGoal::LogBeta));
+    SampleSpec {
+        count: count(sample, "count", 1024),
+        shown: sample.integer("shown", &WHOLE).unwrap_or(6) as usize,
+        qrs: qrs.unwrap_or(QrsGoal::AcceptanceRate(0.5)),
+    }
+}

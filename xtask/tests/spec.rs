@@ -1,0 +1,208 @@
+//! Every problem of a spec file is an error that names file, line, column, field and what is allowed.
+
+mod common;
+
+use std::{fs, path::Path};
+
+use xtask::{Backend, FeatureKind, ModelSource, QrsGoal, SpecError, Target, Words, read_spec};
+
+/// The least that a spec must say.
+const LEAST: &str = r#"
+[model]
+source = "embedded"
+[contexts]
+list = ["Once"]
+[[features]]
+name = "night"
+kind = "contains"
+text = "night"
+mean = 0.5
+"#;
+
+fn read(text: &str) -> Result<xtask::Spec, SpecError> {
+    read_spec("specs/mine.toml", text, Path::new("specs"))
+}
+
+/// Checks that `text` has exactly one problem, and what its first line and its allowed values say.
+#[track_caller]
+fn check(text: &str, message: &str, allowed: &str) {
+    let error = read(text).unwrap_err();
+    assert_eq!(error.problems.len(), 1, "{error}");
+    let problem = &error.problems[0];
+    let (line, column) = problem.position;
+    assert_eq!(format!("{line}:{column}: {}", problem.message), message, "{error}");
+    assert!(problem.allowed.contains(allowed), "`{}` should contain `{allowed}`", problem.allowed);
+}
+
+/// The same for `LEAST` with one line replaced by another.
+#[track_caller]
+fn check_line(line: &str, instead: &str, message: &str, allowed: &str) {
+    assert!(LEAST.contains(line));
+    check(&LEAST.replace(line, instead), message, allowed);
+}
+
+#[test]
+fn what_is_not_said_has_a_default() {
+    let spec = read(LEAST).unwrap();
+    assert_eq!((spec.title.as_str(), spec.seed, spec.backend), ("mine", 0, Backend::Flex));
+    assert_eq!(spec.model.source, ModelSource::Embedded);
+    assert_eq!(spec.tune.divergence.to_string(), "js");
+    assert_eq!(spec.sample.qrs, QrsGoal::AcceptanceRate(0.5));
+    let words = Words { text: "night".into(), whole_word: false, ignore_case: false };
+    assert_eq!(spec.features[0].kind, FeatureKind::Contains(words));
+    assert_eq!(spec.features[0].target, Target::Mean(0.5));
+}
+
+#[test]
+fn the_demo_is_a_spec() {
+    let spec = common::demo_spec();
+    assert_eq!(spec.model.source, ModelSource::Embedded);
+    assert!(spec.features.iter().any(|feature| matches!(feature.target, Target::Mean(_))));
+    assert!(spec.features.iter().any(|feature| !matches!(feature.target, Target::Mean(_))));
+}
+
+#[test]
+fn unknown_fields_are_named_with_what_was_meant() {
+    check(
+        &format!("{LEAST}[tune]\nstep = 3\n"),
+        "12:1: unknown field `tune.step`; did you mean `steps`?",
+        "divergence, optimizer, steps",
+    );
+    check(
+        &format!("sed = 3{LEAST}"),
+        "1:1: unknown field `sed`; did you mean `seed`?",
+        "title, seed, backend",
+    );
+    check_line(
+        "text = \"night\"",
+        "text = \"night\"\npatern = \"n\"",
+        "10:1: unknown field `features.1.patern`",
+        "whole_word",
+    );
+}
+
+#[test]
+fn wrong_types_and_values_are_found_where_they_are() {
+    check(&format!("seed = \"one\"{LEAST}"), "1:8: `seed` is of type string", "a whole number from 0");
+    check(&format!("seed = -1{LEAST}"), "1:8: `seed` is -1", "a whole number from 0");
+    check(&format!("backend = \"cpu\"{LEAST}"), "1:11: `backend` is \"cpu\"", "flex, tch, wgpu, cuda");
+    check(&format!("{LEAST}[tune]\nsteps = 0\n"), "12:9: `tune.steps` is 0", "a whole number from 1");
+    check(&format!("{LEAST}[tune]\nlearning_rate = nan\n"), "12:17: `tune.learning_rate` is nan", "above 0");
+    check(
+        &format!("{LEAST}[tune]\ndivergence = \"jss\"\n"),
+        "12:14: `tune.divergence` is \"jss\"",
+        "js, chi2-forward",
+    );
+    check(
+        &format!("{LEAST}[tune]\noptimizer = {{ kind = \"lion\" }}\n"),
+        "12:22: `tune.optimizer.kind` is \"lion\"",
+        "adam, adamw, sgd",
+    );
+    check(&format!("{LEAST}[fit]\nheld_out = 1\n"), "12:12: `fit.held_out` is 1", "from 0 to below 1");
+    check(
+        &format!("{LEAST}[sample]\nacceptance_rate = 0\n"),
+        "12:19: `sample.acceptance_rate` is 0",
+        "at most 1",
+    );
+    check(&format!("tune = 3{LEAST}"), "1:8: `tune` is of type integer", "a table: [tune]");
+    check(
+        &format!("{LEAST}[sample]\nlog_beta = 1\nacceptance_rate = 0.5\n"),
+        "11:2: [sample] says more than once how to choose beta",
+        "at most one of",
+    );
+    check(
+        &format!("{LEAST}[tune]\ncontexts_per_step = 2\n"),
+        "11:1: `tune` has contexts_per_step = 2",
+        "at most the number of contexts, 1",
+    );
+}
+
+#[test]
+fn targets_must_fit_their_features() {
+    check_line("mean = 0.5", "mean = 1.5", "10:8: `features.1.mean` is 1.5", "above 0 and below 1");
+    check_line("mean = 0.5", "mean = 1", "10:8: `features.1.mean` is 1", "above 0 and below 1");
+    check_line("mean = 0.5", "", "6:1: [features.1] has no target", "always = true");
+    check_line(
+        "mean = 0.5",
+        "mean = 0.5\nnever = true",
+        "6:1: [features.1] has more than one target",
+        "one of",
+    );
+    check_line("mean = 0.5", "always = false", "10:10: `features.1.always` is false", "never = true");
+    let count = LEAST.replace("contains", "count");
+    assert!(read(&count.replace("mean = 0.5", "mean = 2.5")).is_ok());
+    check(&count.replace("mean = 0.5", "mean = -1"), "10:8: `features.1.mean` is -1", "from 0");
+    check(
+        &count.replace("mean = 0.5", "always = true"),
+        "10:10: `features.1.always` is asked of a feature that is not 0 or 1",
+        "mean = NUMBER",
+    );
+}
+
+#[test]
+fn features_need_name_kind_and_what_belongs_to_it() {
+    check_line("name = \"night\"", "", "6:1: [features.1] has no `name`", "a name");
+    check_line("kind = \"contains\"", "", "6:1: [features.1] has no `kind`", "contains, count, regex");
+    check_line(
+        "kind = \"contains\"",
+        "kind = \"contain\"",
+        "8:8: `features.1.kind` is \"contain\"; did you mean `contains`?",
+        "contains, count",
+    );
+    check_line("text = \"night\"", "", "6:1: [features.1] has no `text`", "not empty");
+    check_line("text = \"night\"", "text = \"\"", "9:8: `features.1.text` is \"\"", "not empty");
+    let regex = LEAST.replace("contains", "regex");
+    check(
+        &regex.replace("text = \"night\"", "pattern = \"(\""),
+        "9:11: `features.1.pattern` is no regular expression: unclosed group",
+        "https://docs.rs/regex",
+    );
+    check_line("[[features]]", "[features]", "6:1: `features` is of type table", "[[features]]");
+    let twice = format!("{LEAST}[[features]]\nname = \"night\"\nkind = \"ends\"\nalways = true\n");
+    let error = read(&twice).unwrap_err();
+    assert!(error.to_string().contains("has the name \"night\" twice"), "{error}");
+}
+
+#[test]
+fn contexts_come_from_a_list_or_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let with =
+        |contexts: &str| read_spec("mine.toml", &LEAST.replace("list = [\"Once\"]", contexts), folder.path());
+    fs::write(folder.path().join("lines.txt"), "one\n two \n").unwrap();
+    assert_eq!(with("file = \"lines.txt\"").unwrap().contexts, ["one", " two "]);
+
+    fs::write(folder.path().join("empty.txt"), "").unwrap();
+    let empty = with("file = \"empty.txt\"").unwrap_err();
+    assert!(
+        empty.problems[0].message.starts_with("`contexts.file` gives no contexts: file of contexts"),
+        "{empty}"
+    );
+    let missing = with("file = \"missing.txt\"").unwrap_err();
+    assert!(missing.problems[0].message.starts_with("`contexts.file` gives no contexts:"), "{missing}");
+    let none = with("list = []").unwrap_err();
+    assert_eq!(none.problems[0].message, "`contexts.list` is []");
+    let both = with("list = [\"a\"]\nfile = \"lines.txt\"").unwrap_err();
+    assert_eq!(both.problems[0].message, "[contexts] must say where the contexts are");
+}
+
+#[test]
+fn paths_are_seen_from_the_folder_of_the_spec() {
+    let spec = read(&LEAST.replace("\"embedded\"", "\"models/small\"")).unwrap();
+    assert_eq!(spec.model.source, ModelSource::Folder(Path::new("specs/models/small").into()));
+}
+
+#[test]
+fn what_is_not_toml_is_found_where_it_ends_to_be() {
+    check("title = \n", "1:9: is not TOML: string values must be quoted, expected literal string", "TOML");
+}
+
+#[test]
+fn all_problems_are_shown_at_once_with_their_lines() {
+    let error = read("seed = \"one\"\n[model]\n").unwrap_err();
+    let shown = error.to_string();
+    assert_eq!(error.problems.len(), 4, "{shown}");
+    let expected = "specs/mine.toml has 4 problems";
+    assert!(shown.starts_with(expected), "{shown}");
+    let expected = "specs/mine.toml:1:8: `seed` is of type string\n 1 | seed = \"one\"\n   |        ^^^^^\n   = allowed: a whole number from 0";
+    assert!(shown.contains(expected), "{shown}");
+}
