@@ -35,7 +35,7 @@ impl ImportanceWeights {
     ///, fitted by the method of Zhang and Stephens[^zs] with their weakly
     /// informative prior.
     ///
-    /// `None` where fewer than five weights lie in the tail: there are fewer than 25 samples, or the largest
+    /// `None` where fewer than five weights lie in the tail: there are at most 20 samples, or the largest
     /// weights are equal, as with a bounded ratio over few outcomes. Then the ESS has to do. Cost: a partial
     /// sort.
     ///
@@ -44,7 +44,7 @@ impl ImportanceWeights {
     pub fn pareto_tail(&self) -> Option<ParetoTail> {
         let n = self.normalised().len();
         let tail = (0.2 * n as f64).min(3.0 * (n as f64).sqrt()).ceil() as usize;
-        if tail < SHORTEST_TAIL || tail >= n {
+        if tail < SHORTEST_TAIL {
             return None;
         }
         let mut weights = self.normalised().to_vec();

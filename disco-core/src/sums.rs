@@ -31,3 +31,38 @@ pub(crate) fn sum_of_pairs(one: &[f64], two: &[f64], term: impl Fn(f64, f64) -> 
     }
     lanes.iter().sum::<f64>() + rest
 }
+
+/// Sums of weighted values `v`, with `d = v - origin`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WeightedSums {
+    /// `sum w d`
+    pub(crate) first: f64,
+    /// `sum w^2 d`
+    pub(crate) square_first: f64,
+    /// `sum w^2 d^2`
+    pub(crate) square_second: f64,
+}
+
+/// All three sums in one pass over two slices of one length.
+pub(crate) fn weighted_sums(weights: &[f64], values: &[f64], origin: f64) -> WeightedSums {
+    debug_assert_eq!(weights.len(), values.len());
+    let mut lanes = [[0.0; LANES]; 3];
+    let mut add = |lane: usize, weight: f64, value: f64| {
+        let distance = value - origin;
+        let term = weight * distance;
+        lanes[0][lane] += term;
+        lanes[1][lane] += weight * term;
+        lanes[2][lane] += term * term;
+    };
+    let (weights, values) = (weights.chunks_exact(LANES), values.chunks_exact(LANES));
+    for (lane, (weight, value)) in weights.remainder().iter().zip(values.remainder()).enumerate() {
+        add(lane, *weight, *value);
+    }
+    for (weights, values) in weights.zip(values) {
+        for lane in 0..LANES {
+            add(lane, weights[lane], values[lane]);
+        }
+    }
+    let [first, square_first, square_second] = lanes.map(|lanes| lanes.iter().sum());
+    WeightedSums { first, square_first, square_second }
+}

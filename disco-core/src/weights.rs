@@ -2,8 +2,8 @@
 
 use crate::{
     Error, Estimate, Result,
-    numerics::{check_log_scores, log_sum_exp},
-    sums::{sum_of, sum_of_pairs},
+    numerics::check_log_scores,
+    sums::{sum_of, sum_of_pairs, weighted_sums},
 };
 
 /// The importance weights of a set of samples drawn from `q`: `w_i = P(x_i) / q(x_i)`.
@@ -41,7 +41,7 @@ use crate::{
 pub struct ImportanceWeights {
     // Invariant: neither NaN nor +inf, not all -inf.
     log_weights: Vec<f64>,
-    // Invariant: normalised[i] = exp(log_weights[i] - log sum exp), so it sums to 1.
+    // Invariant: normalised[i] = exp(log_weights[i] - log_sum), so it sums to 1.
     normalised: Vec<f64>,
     log_sum: f64,
     ess: f64,
@@ -57,12 +57,15 @@ impl ImportanceWeights {
             return Err(Error::Empty { what: "importance weights".into() });
         }
         check_log_scores("importance weight", &log_weights)?;
-        let log_sum = log_sum_exp(&log_weights);
-        if log_sum == f64::NEG_INFINITY {
+        let largest = log_weights.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if largest == f64::NEG_INFINITY {
             return Err(Error::ZeroWeights { count: log_weights.len() });
         }
-        let normalised: Vec<f64> =
-            log_weights.iter().map(|log_weight| (log_weight - log_sum).exp()).collect();
+        let mut normalised: Vec<f64> =
+            log_weights.iter().map(|log_weight| (log_weight - largest).exp()).collect();
+        let sum = sum_of(&normalised, |weight| weight);
+        normalised.iter_mut().for_each(|weight| *weight /= sum);
+        let log_sum = largest + sum.ln();
         let ess = 1.0 / sum_of(&normalised, |weight| weight * weight);
         Ok(Self { log_weights, normalised, log_sum, ess })
     }
@@ -107,21 +110,26 @@ impl ImportanceWeights {
     /// `sqrt(n/(n-1) sum W^2 (v - mean)^2)` with `W` the normalised weights; infinite for one sample.
     ///
     /// # Performance
-    /// Two passes over weights and values.
+    /// One pass over weights and values, at the speed of memory.
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite and has weight.
     pub fn mean(&self, values: &[f64]) -> Result<Estimate> {
         Error::check_length("values to average", self.normalised.len(), values.len())?;
-        let mean = sum_of_pairs(&self.normalised, values, |weight, value| weight * value);
+        // Squares are summed about the mean of the first values, so that a mean far from zero costs no digits.
+        let first = values.len().min(256);
+        let weight: f64 = self.normalised[..first].iter().sum();
+        let weighted =
+            sum_of_pairs(&self.normalised[..first], &values[..first], |weight, value| weight * value);
+        let origin = if weight > 0.0 { weighted / weight } else { 0.0 };
+        let sums = weighted_sums(&self.normalised, values, origin);
+        let mean = origin + sums.first;
         if !mean.is_finite() {
             return self.mean_where_weighted(values);
         }
-        let variance = sum_of_pairs(&self.normalised, values, |weight, value| {
-            let term = weight * (value - mean);
-            term * term
-        });
-        Ok(mean_estimate(self.normalised.len(), mean, variance, self.ess))
+        let squares =
+            sums.square_second - 2.0 * sums.first * sums.square_first + sums.first * sums.first / self.ess;
+        Ok(mean_estimate(self.normalised.len(), mean, squares, self.ess))
     }
 
     /// [`mean`](Self::mean) where some value is not finite: an error, unless its weight is zero.
@@ -140,7 +148,9 @@ impl ImportanceWeights {
         if !mean.is_finite() {
             return Err(Error::invalid("mean of the values", mean, "finite: the values are too large"));
         }
-        self.mean(&counted)
+        let squares =
+            sum_of_pairs(&self.normalised, &counted, |weight, value| (weight * (value - mean)).powi(2));
+        Ok(mean_estimate(self.normalised.len(), mean, squares, self.ess))
     }
 
     /// The plain importance-sampling mean `(1/n) sum w v`, unbiased for `sum_x P(x) v(x)`: for the mean of
@@ -180,6 +190,8 @@ pub(crate) fn log_z_estimate(count: usize, log_sum: f64, ess: f64) -> Estimate {
 /// A self-normalised mean, with `squares = sum W^2 (v - mean)^2`.
 pub(crate) fn mean_estimate(count: usize, mean: f64, squares: f64, ess: f64) -> Estimate {
     let n = count as f64;
-    let std_error = if count > 1 { (squares.max(0.0) * n / (n - 1.0)).sqrt() } else { f64::INFINITY };
+    // Rounding can leave a sum of squares just below zero; one that is not finite says nothing.
+    let known = count > 1 && squares.is_finite();
+    let std_error = if known { (squares.max(0.0) * n / (n - 1.0)).sqrt() } else { f64::INFINITY };
     Estimate { value: mean, std_error, ess }
 }

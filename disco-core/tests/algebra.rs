@@ -1,0 +1,119 @@
+//! Products, powers, rewards, conditions, fixed contexts, and scorers that fail.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use disco_core::{
+    Condition, Error, Exponential, Failure, Feature, Product, Scorer, ScorerExt, Space, feature, predicate,
+    scorer, try_feature, try_scorer,
+};
+
+#[test]
+fn an_operator_for_every_type_of_scorer() {
+    let even = predicate("even", |_: &(), x: &i32| x % 2 == 0);
+    let size = feature("size", |_: &(), x: &i32| f64::from(*x));
+    let base = Space::new(0..10).unwrap().uniform();
+    let target = base.clone()
+        * Condition { feature: even, wanted: true }
+        * Exponential { feature: size, coefficient: 0.5 };
+    let exact: f64 = (0..10).step_by(2).map(|x| 0.1 * (0.5 * f64::from(x)).exp()).sum();
+    assert!((base.space().log_z(&target, &()).unwrap() - exact.ln()).abs() < 1e-14);
+    let tempered = target.power(2.0).unwrap() * scorer(|_: &(), _: &i32| 1.0);
+    let exact: f64 =
+        (0..10).step_by(2).map(|x| 1f64.exp() * (0.1 * (0.5 * f64::from(x)).exp()).powi(2)).sum();
+    assert!((base.space().log_z(&tempered, &()).unwrap() - exact.ln()).abs() < 1e-14);
+}
+
+#[test]
+fn what_is_already_impossible_is_not_scored_again() {
+    let asked = AtomicUsize::new(0);
+    let expensive = scorer(|_: &(), _: &i32| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        -1.0
+    });
+    let even = Condition { feature: predicate("even", |_: &(), x: &i32| x % 2 == 0), wanted: true };
+    let target = Product(even, expensive);
+    let scores = target.log_scores(&(), &[&0, &1, &2, &3, &5]).unwrap();
+    let impossible = Ok(f64::NEG_INFINITY);
+    let expected = [Ok(-1.0), impossible.clone(), Ok(-1.0), impossible.clone(), impossible];
+    assert_eq!(scores, expected);
+    assert_eq!(asked.load(Ordering::Relaxed), 2);
+}
+
+#[test]
+fn a_failure_skips_a_sample_or_stops_the_run() {
+    let picky = |name: &str| {
+        try_scorer(name, |_: &(), x: &i32| match *x {
+            0 => Err(Failure::Skip("zero".into())),
+            i32::MIN => Err(Failure::Stop("out of memory".into())),
+            x => Ok(f64::from(-x)),
+        })
+    };
+    let product = Product(scorer(|_: &(), _: &i32| 1.0), picky("parser"));
+    let scores = product.log_scores(&(), &[&1, &0]).unwrap();
+    assert_eq!(scores[0], Ok(0.0));
+    let skipped = scores[1].as_ref().unwrap_err();
+    assert_eq!((skipped.by(), skipped.reason()), ("parser", "zero"));
+    // A skip passes through powers, fixed contexts and either side of a product.
+    let wrapped = Product(picky("parser").power(2.0).unwrap().given(()), scorer(|_: &(), _: &i32| 1.0));
+    assert_eq!(wrapped.log_scores(&(), &[&0, &1]).unwrap(), [Err(skipped.clone()), Ok(-1.0)]);
+
+    let stopped = product.log_scores(&(), &[&1, &i32::MIN]).unwrap_err();
+    assert_eq!(stopped.to_string(), "parser failed: out of memory");
+    // An exact sum cannot do without the skipped outcome.
+    let error = Space::new(0..3).unwrap().log_z(&picky("parser"), &()).unwrap_err();
+    assert!(matches!(&error, Error::Failed { .. }), "{error}");
+
+    let fallible = try_feature("ratio", |_: &(), x: &i32| match x {
+        0 => Err(Failure::Skip("division by zero".into())),
+        1 => Ok(f64::INFINITY),
+        x => Ok(1.0 / f64::from(*x)),
+    });
+    assert_eq!(fallible.values(&(), &[&2, &0]).unwrap()[0], Ok(0.5));
+    let error = fallible.values(&(), &[&2, &1]).unwrap_err();
+    assert!(matches!(&error, Error::NotANumber { by, index: 1, .. } if by == "ratio"), "{error}");
+}
+
+#[test]
+fn bad_factors_are_refused() {
+    let flat = || scorer(|_: &(), _: &i32| 0.0);
+    for exponent in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        assert!(matches!(flat().power(exponent), Err(Error::Invalid { .. })), "{exponent}");
+    }
+    for beta in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-310] {
+        let reward = feature("reward", |_: &(), x: &i32| f64::from(*x));
+        assert!(matches!(flat().rewarded(reward, beta), Err(Error::Invalid { .. })), "{beta}");
+    }
+    let length = feature("length", |_: &(), x: &i32| f64::from(*x));
+    let condition = Condition { feature: length, wanted: true };
+    assert!(matches!(condition.log_scores(&(), &[&1, &2]), Err(Error::Invalid { .. })));
+}
+
+#[test]
+fn a_fixed_context_is_handed_to_scorer_and_feature() {
+    let offset = scorer(|context: &i32, x: &i32| f64::from(x - context));
+    assert_eq!(offset.given(3).log_scores(&(), &[&5]).unwrap(), [Ok(2.0)]);
+    let distance = feature("distance", |context: &i32, x: &i32| f64::from((x - context).abs()));
+    let fixed = distance.given(3);
+    assert_eq!(fixed.name(), "distance");
+    assert_eq!(fixed.values(&(), &[&1]).unwrap(), [Ok(2.0)]);
+}
+
+#[test]
+fn scorers_and_features_are_shared_behind_pointers() {
+    let calls = Arc::new(Mutex::new(0));
+    let counter = Arc::clone(&calls);
+    let counted: Arc<dyn Feature<(), i32>> = Arc::new(feature("count", move |_: &(), _: &i32| {
+        *counter.lock().unwrap() += 1;
+        1.0
+    }));
+    let tilt: Box<dyn Scorer<(), i32>> =
+        Box::new(Exponential { feature: Arc::clone(&counted), coefficient: 2.0 });
+    assert_eq!(
+        (&tilt).times(scorer(|_: &(), _: &i32| -2.0)).log_scores(&(), &[&1, &2]).unwrap(),
+        [Ok(0.0), Ok(0.0)]
+    );
+    assert_eq!(*calls.lock().unwrap(), 2);
+}

@@ -1,0 +1,119 @@
+//! Samples recorded by another engine: files, look-ups, order, bad input.
+
+use std::{fs, path::PathBuf};
+
+use disco_core::{Distribution, Empirical, Error, Record, Scorer, Streams};
+
+/// A file that is removed with the value.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str, content: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("disco-core-empirical-{}-{name}", std::process::id()));
+        fs::write(&path, content).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).unwrap();
+    }
+}
+
+const LINES: &str = r#"{"sample": "yes", "log_prob": -0.5, "context": "p", "engine": "other"}
+{"sample": "no", "log_prob": -1.25, "context": "q"}
+{"sample": "no", "log_prob": -0.9327521295671886, "context": "p"}
+{"sample": "yes", "log_prob": -0.5001, "context": "p"}
+"#;
+
+#[test]
+fn records_are_read_by_context_in_order() {
+    let file = Scratch::new("records.jsonl", LINES);
+    let recorded = Empirical::<String, String>::from_json_lines(&file.0).unwrap();
+    assert_eq!(recorded.contexts(), ["p", "q"]);
+    let p = "p".to_string();
+    let texts: Vec<&str> = recorded.samples(&p).unwrap().iter().map(|sample| &*sample.value).collect();
+    assert_eq!(texts, ["yes", "no", "yes"]);
+    // Noise of the engine is settled in favour of the first: one sample, one log-probability.
+    let log_probs: Vec<f64> = recorded.samples(&p).unwrap().iter().map(|sample| sample.log_prob).collect();
+    assert_eq!(log_probs, [-0.5, -0.9327521295671886, -0.5]);
+    let scores = recorded.log_scores(&p, &[&"no".to_string(), &"perhaps".to_string()]).unwrap();
+    assert_eq!(scores[0], Ok(-0.9327521295671886));
+    assert!(scores[1].as_ref().unwrap_err().reason().contains("not among the records"));
+    assert!(matches!(recorded.samples(&"r".to_string()), Err(Error::Invalid { .. })));
+}
+
+#[test]
+fn samples_of_structured_types_need_no_context() {
+    let lines = "{\"sample\": [1, 2], \"log_prob\": -3}\n{\"sample\": [], \"log_prob\": -0.1}\n";
+    let file = Scratch::new("structured.jsonl", lines);
+    let recorded = Empirical::<(), Vec<u32>>::from_json_lines(&file.0).unwrap();
+    assert_eq!(recorded.samples(&()).unwrap()[0].value, [1, 2]);
+}
+
+#[track_caller]
+fn refused_at_line(lines: &str, line: usize, reason: &str) {
+    let file = Scratch::new(&format!("bad-{}.jsonl", lines.len()), lines);
+    let error = Empirical::<String, String>::from_json_lines(&file.0).unwrap_err();
+    assert!(matches!(error, Error::Malformed { line: found, .. } if found == line), "{error}");
+    assert!(error.to_string().contains(reason), "{error}");
+}
+
+#[test]
+fn malformed_records_are_named_by_line() {
+    let good = "{\"sample\": \"a\", \"log_prob\": -1, \"context\": \"c\"}\n";
+    refused_at_line(&format!("{good}{{\"sample\": \"a\""), 2, "EOF");
+    refused_at_line(&format!("{good}{good}{{\"sample\": \"a\", \"context\": \"c\"}}\n"), 3, "log_prob");
+    refused_at_line("{\"log_prob\": -1, \"context\": \"c\"}\n", 1, "sample");
+    refused_at_line("{\"sample\": \"a\", \"log_prob\": null, \"context\": \"c\"}\n", 1, "null");
+    refused_at_line("{\"sample\": \"a\", \"log_prob\": -1}\n", 1, "field `context`");
+    refused_at_line(&format!("{good}\n{good}"), 2, "EOF");
+    let other = good.replace("-1", "-1.2");
+    refused_at_line(&format!("{good}{other}"), 2, "within 0.01 of -1");
+}
+
+#[test]
+fn bad_records_are_refused() {
+    let record = |log_prob| Record { context: (), sample: 'x', log_prob };
+    assert!(matches!(Empirical::<(), char>::new([]), Err(Error::Empty { .. })));
+    for log_prob in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+        assert!(matches!(Empirical::new([record(log_prob)]), Err(Error::Invalid { .. })), "{log_prob}");
+    }
+    assert!(matches!(Empirical::new([record(-1.0), record(-2.0)]), Err(Error::Invalid { .. })));
+    let empty = Scratch::new("empty.jsonl", "");
+    assert!(matches!(Empirical::<(), char>::from_json_lines(&empty.0), Err(Error::Empty { .. })));
+    assert!(matches!(Empirical::<(), char>::from_json_lines("/no/such/file"), Err(Error::Io { .. })));
+}
+
+fn numbered(n: usize) -> Empirical<(), usize> {
+    Empirical::new((0..n).map(|sample| Record { context: (), sample, log_prob: -(n as f64).ln() })).unwrap()
+}
+
+#[test]
+fn without_replacement_a_key_gives_each_record_once() {
+    let recorded = numbered(100);
+    let streams = Streams::new(3, 100);
+    let drawn = recorded.sample(&(), &streams).unwrap();
+    let mut sorted: Vec<usize> = drawn.iter().map(|sample| sample.value).collect();
+    assert!(!sorted.is_sorted());
+    sorted.sort_unstable();
+    assert_eq!(sorted, (0..100).collect::<Vec<_>>());
+    // Also when the streams come in parts.
+    let parts: Vec<_> =
+        streams.chunks(7).flat_map(|streams| recorded.sample(&(), &streams).unwrap()).collect();
+    assert_eq!(parts, drawn);
+    assert!(matches!(recorded.sample(&(), &Streams::new(3, 101)), Err(Error::Invalid { .. })));
+    assert_ne!(recorded.sample(&(), &Streams::new(4, 100)).unwrap(), drawn);
+}
+
+#[test]
+fn with_replacement_there_is_no_end() {
+    let recorded = numbered(10).with_replacement();
+    let drawn = recorded.sample(&(), &Streams::new(3, 1000)).unwrap();
+    // Ten binomial counts, n = 1000, five standard deviations.
+    for value in 0..10 {
+        let count = drawn.iter().filter(|sample| sample.value == value).count() as f64;
+        assert!((count - 100.0).abs() < 5.0 * 90f64.sqrt(), "{value}: {count}");
+    }
+}
