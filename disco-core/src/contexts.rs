@@ -174,7 +174,7 @@ impl<C> ContextOrder<'_, C> {
     /// Without replacement, each run of `contexts.len()` positions that begins at a multiple of that
     /// number is a pass: a fresh random order of all contexts.
     pub fn take(&self, from: u64, count: usize) -> Vec<usize> {
-        let numbers = from..from + count as u64;
+        let numbers = from..from.saturating_add(count as u64);
         match self.replacement {
             Replacement::With => self.contexts.draw(&Streams::numbered(self.key, numbers)),
             Replacement::Without => {
