@@ -1,1 +1,33 @@
 #![doc = include_str!("../README.md")]
+
+mod adaptive;
+mod chain;
+mod choose;
+mod curve;
+mod error;
+mod independent;
+mod nodes;
+mod point;
+mod pool;
+mod proposals;
+mod qrs;
+mod random_walk;
+mod ratios;
+mod resampling;
+mod run;
+mod sampler;
+
+pub use adaptive::{Adapted, AdaptiveQrs, Event};
+pub use chain::ChainConfig;
+pub use choose::{Choice, Goal, choose_beta};
+pub use curve::Curve;
+pub use error::{Error, Result};
+pub use independent::IndependentMh;
+pub use point::{Point, Warning};
+pub use pool::ProposalPool;
+pub use qrs::{Qrs, Rejection};
+pub use random_walk::{LocalMove, LocalProposal, RandomWalk};
+pub use ratios::Ratios;
+pub use resampling::ImportanceResampling;
+pub use run::{Budget, RunConfig, Statistics};
+pub use sampler::{Draw, Sampler};

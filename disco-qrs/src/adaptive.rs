@@ -1,0 +1,164 @@
+//! Quasi-rejection sampling whose beta follows the largest ratio.
+
+use std::ops::ControlFlow;
+
+use disco_core::{Distribution, Scorer};
+
+use crate::{
+    Draw, Result, RunConfig, Statistics,
+    proposals::Proposals,
+    qrs::{limit, log_score},
+    ratios::check_log_beta,
+};
+
+/// Quasi-rejection sampling that raises beta to each ratio that exceeds it, and then restarts cleanly
+/// (Caffo, Booth and Davis 2002, the empirical supremum).
+///
+/// Every proposal keeps its own uniform number `u`, and is accepted at beta if `u < P / (beta q)`. What was
+/// accepted at a smaller beta is tested again with the same `u` at the larger one; what was rejected stays
+/// rejected. So after every raise the surviving samples are those that a run with the new beta would have given
+/// from the same proposals: nothing is drawn again, and no sample of another beta is left.
+///
+/// As an iterator it tells of both ([`Event`]); [`run`](Self::run) returns the samples that survive. The draws of
+/// the budget are surviving ones.
+///
+/// Beta is chosen by the same proposals that it is applied to: exact as it stops growing, with a bias that
+/// vanishes with the number of proposals.
+pub struct AdaptiveQrs<'a, C, X, D, S> {
+    proposals: Proposals<'a, C, X, D, S>,
+    log_beta: f64,
+    /// The limits of the samples that survive so far.
+    limits: Vec<f64>,
+    /// A sample that its own ratio raised beta for: told after the raise.
+    pending: Option<(Draw<X>, f64)>,
+}
+
+/// What an [`AdaptiveQrs`] tells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event<X> {
+    /// A sample was accepted at the current beta.
+    Accepted {
+        /// The sample; its log-score is that at the current beta.
+        draw: Draw<X>,
+        /// It is accepted at every `ln beta` below this.
+        limit: f64,
+    },
+    /// Beta was raised.
+    Raised {
+        /// The new `ln beta`.
+        log_beta: f64,
+        /// How many samples are accepted no more: those whose limit is not above `log_beta`.
+        dropped: usize,
+    },
+}
+
+/// What [`AdaptiveQrs::run`] returns.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Adapted<X> {
+    /// The samples that the final beta accepts, with their log-scores at it.
+    pub draws: Vec<Draw<X>>,
+    /// The final `ln beta`: the largest ratio seen, if it is above the initial one.
+    pub log_beta: f64,
+    /// How often beta was raised.
+    pub raises: usize,
+    /// What was done; `accepted` and `draws` count the samples that survive.
+    pub statistics: Statistics,
+}
+
+impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> AdaptiveQrs<'a, C, X, D, S> {
+    /// Samples in one context, with an initial `ln beta`.
+    ///
+    /// # Errors
+    /// As [`Qrs::new`](crate::Qrs::new).
+    pub fn new(proposal: D, target: S, context: C, log_beta: f64, config: RunConfig) -> Result<Self> {
+        check_log_beta(log_beta)?;
+        let proposals = Proposals::new(proposal, target, vec![context], config)?;
+        Ok(Self { proposals, log_beta, limits: Vec::new(), pending: None })
+    }
+
+    /// As [`Qrs::on_batch`](crate::Qrs::on_batch).
+    pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.proposals.on_batch(Box::new(progress));
+        self
+    }
+
+    fn accept(&mut self, draw: Draw<X>, limit: f64) -> Event<X> {
+        self.limits.push(limit);
+        self.proposals.accept(0);
+        self.proposals.draw(0);
+        Event::Accepted { draw, limit }
+    }
+
+    fn raise(&mut self, log_beta: f64) -> Event<X> {
+        let before = self.limits.len();
+        self.log_beta = log_beta;
+        self.limits.retain(|limit| log_beta < *limit);
+        let dropped = before - self.limits.len();
+        self.proposals.take_back(0, dropped as u64);
+        Event::Raised { log_beta, dropped }
+    }
+
+    /// The current `ln beta`.
+    pub fn log_beta(&self) -> f64 {
+        self.log_beta
+    }
+
+    /// What was done so far; `accepted` and `draws` count the samples that survive.
+    pub fn statistics(&self) -> Statistics {
+        self.proposals.statistics()
+    }
+
+    /// Runs until the budget is spent, and keeps the samples that survive.
+    ///
+    /// # Errors
+    /// The first error of proposal or target.
+    pub fn run(mut self) -> Result<Adapted<X>> {
+        let (mut accepted, mut raises) = (Vec::new(), 0);
+        for event in self.by_ref() {
+            match event? {
+                Event::Accepted { draw, limit } => accepted.push((draw, limit)),
+                Event::Raised { log_beta, .. } => {
+                    raises += 1;
+                    accepted.retain(|(_, limit)| log_beta < *limit);
+                }
+            }
+        }
+        let log_beta = self.log_beta;
+        let draws = accepted.into_iter().map(|(mut draw, _)| {
+            // A global proposal always has a log-probability.
+            draw.log_score =
+                draw.log_proposal.map_or(draw.log_target, |q| log_score(draw.log_target, q, log_beta));
+            draw
+        });
+        Ok(Adapted { draws: draws.collect(), log_beta, raises, statistics: self.statistics() })
+    }
+}
+
+impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Iterator for AdaptiveQrs<'_, C, X, D, S> {
+    type Item = Result<Event<X>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some((draw, limit)) = self.pending.take() {
+            return Some(Ok(self.accept(draw, limit)));
+        }
+        loop {
+            let scored = match self.proposals.next()? {
+                Ok(scored) => scored,
+                Err(error) => return Some(Err(error)),
+            };
+            let (log_ratio, limit) = (scored.log_ratio(), limit(&scored));
+            let log_beta = self.log_beta.max(log_ratio);
+            let accepted = (log_beta < limit).then(|| {
+                let log_score = log_score(scored.log_target, scored.log_proposal, log_beta);
+                (scored.into_draw(log_score), limit)
+            });
+            if log_beta > self.log_beta {
+                self.pending = accepted;
+                return Some(Ok(self.raise(log_beta)));
+            }
+            if let Some((draw, limit)) = accepted {
+                return Some(Ok(self.accept(draw, limit)));
+            }
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Choosing beta for what is wanted.
+
+use disco_core::Error;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error as QrsError, Point, Ratios, Result};
+
+/// What beta is chosen for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Goal {
+    /// The largest beta that accepts this share of the proposals, in (0, 1].
+    AcceptanceRate(f64),
+    /// The smallest beta whose total variation from the target is at most this, in [0, 1].
+    TotalVariation(f64),
+    /// The largest ratio that was seen: as far as these proposals show, `p_beta` is the target.
+    LargestRatio,
+}
+
+/// A beta chosen from proposals, with what is to be expected of it and how uncertain the choice is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// `ln beta`.
+    pub log_beta: f64,
+    /// The standard error of `ln beta` as an estimate of the beta that reaches the goal exactly: that of the
+    /// wanted quantity, divided by its slope in `ln beta`. None where the slope is zero, and for
+    /// [`Goal::LargestRatio`], where no sample tells how much larger ratios can be:
+    /// [`Point::above_at_most`] bounds how often they come.
+    pub std_error: Option<f64>,
+    /// The diagnostics at this beta, from the same proposals; over several contexts their mean.
+    pub point: Point,
+}
+
+/// Bisection halves the interval of `ln beta` until rounding stops it: far fewer steps than this.
+const STEPS: usize = 200;
+
+/// Chooses one beta for several contexts: acceptance rate and total variation are means over them.
+///
+/// # Cost
+/// About 60 binary searches per context, and one [`Ratios::point`] each.
+///
+/// # Errors
+/// [`Error::Empty`] for no context; [`Error::Invalid`] for a goal outside its range;
+/// [`Unreachable`](QrsError::Unreachable) for an acceptance rate that no beta has.
+pub fn choose_beta(contexts: &[Ratios], goal: Goal) -> Result<Choice> {
+    if contexts.is_empty() {
+        return Err(Error::Empty { what: "contexts to choose a beta for".into() }.into());
+    }
+    let mean = |of: &dyn Fn(&Ratios) -> f64| contexts.iter().map(of).sum::<f64>() / contexts.len() as f64;
+    let least = contexts.iter().map(Ratios::smallest_log_ratio).fold(f64::INFINITY, f64::min);
+    let largest = contexts.iter().map(Ratios::largest_log_ratio).fold(f64::NEG_INFINITY, f64::max);
+    let log_beta = match goal {
+        Goal::AcceptanceRate(wanted) => {
+            if !(wanted > 0.0 && wanted <= 1.0) {
+                return Err(Error::invalid("wanted acceptance rate", wanted, "above 0, at most 1").into());
+            }
+            let most = mean(&|ratios| ratios.mass_from(0));
+            if wanted > most {
+                return Err(QrsError::Unreachable { wanted, most });
+            }
+            // Above the largest ratio, the rate is Z / beta.
+            let high =
+                largest.max(contexts.iter().map(Ratios::log_z_value).fold(least, f64::max) - wanted.ln());
+            let enough = |log_beta: f64| mean(&|ratios| ratios.acceptance_moments(log_beta).0) >= wanted;
+            bisect(least, high, enough).0
+        }
+        Goal::TotalVariation(wanted) => {
+            if !(0.0..=1.0).contains(&wanted) {
+                return Err(Error::invalid("wanted total variation", wanted, "0 to 1").into());
+            }
+            let too_far = |log_beta: f64| mean(&|ratios| ratios.total_variation_at(log_beta)) > wanted;
+            if too_far(least) { bisect(least, largest, too_far).1 } else { least }
+        }
+        Goal::LargestRatio => largest,
+    };
+    let points: Vec<Point> = contexts.iter().map(|ratios| ratios.point(log_beta)).collect::<Result<_>>()?;
+    let mut point = Point::mean(&points)?;
+    point.log_beta = log_beta;
+    let (error, slope) = match goal {
+        Goal::AcceptanceRate(_) => {
+            let slope = |ratios: &Ratios| ratios.below_in_units(ratios.position(log_beta), log_beta).0;
+            (point.acceptance_rate.std_error, mean(&slope))
+        }
+        Goal::TotalVariation(_) => {
+            let slope = |ratios: &Ratios| -ratios.total_variation_slope(log_beta);
+            (point.total_variation.std_error, mean(&slope))
+        }
+        Goal::LargestRatio => (0.0, 0.0),
+    };
+    let std_error = (slope > 0.0).then(|| error / slope);
+    Ok(Choice { log_beta, std_error, point })
+}
+
+impl Ratios {
+    /// Chooses beta for one context; where every context is to have its own, for each.
+    ///
+    /// ```
+    /// use disco_qrs::{Goal, Ratios};
+    /// // Ten proposals, of which five satisfy the constraint and one of these has twice the weight.
+    /// let log_target = [0.0, 0.0, 0.0, 0.0, 2f64.ln()];
+    /// let log_target = [log_target, [f64::NEG_INFINITY; 5]].concat();
+    /// let ratios = Ratios::new(&log_target, &[0.0; 10])?;
+    /// let choice = ratios.choose(Goal::AcceptanceRate(0.4))?;
+    /// assert!((choice.log_beta - (4.0 / 3.0f64).ln()).abs() < 1e-12);
+    /// assert!(ratios.choose(Goal::AcceptanceRate(0.6)).is_err());
+    /// # Ok::<(), disco_qrs::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`choose_beta`].
+    pub fn choose(&self, goal: Goal) -> Result<Choice> {
+        choose_beta(std::slice::from_ref(self), goal)
+    }
+
+    /// The largest `ln beta` with at least this acceptance rate, which must be reachable.
+    pub(crate) fn log_beta_for_acceptance(&self, wanted: f64) -> f64 {
+        let high = self.largest_log_ratio().max(self.log_z_value() - wanted.ln());
+        bisect(self.smallest_log_ratio(), high, |log_beta| self.acceptance_moments(log_beta).0 >= wanted).0
+    }
+}
+
+/// The two neighbours between which `holds` turns false: it holds at the first, and not at the second unless
+/// that is `high`.
+fn bisect(low: f64, high: f64, holds: impl Fn(f64) -> bool) -> (f64, f64) {
+    let (mut low, mut high) = (low, high);
+    for _ in 0..STEPS {
+        let middle = low + 0.5 * (high - low);
+        if middle <= low || middle >= high {
+            break;
+        }
+        if holds(middle) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    (low, high)
+}

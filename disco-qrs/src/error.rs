@@ -1,0 +1,34 @@
+//! What can go wrong when samples are drawn or a sampler is judged.
+
+/// A result whose error is disco-qrs's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a sampler stopped, or a beta could not be chosen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A parameter, a score or a model that cannot be used.
+    #[error(transparent)]
+    Core(#[from] disco_core::Error),
+    /// Rejection sampling met a ratio above the bound that it was given: what it returned so far is not
+    /// distributed as the target. Quasi-rejection sampling takes the same number as its beta.
+    #[error(
+        "proposal {proposal} has ln(P/q) = {log_ratio}, above the bound {log_bound} of rejection sampling"
+    )]
+    BoundExceeded {
+        /// The number of the proposal, from 0.
+        proposal: u64,
+        /// Its `ln(P/q)`.
+        log_ratio: f64,
+        /// The logarithm of the bound.
+        log_bound: f64,
+    },
+    /// No beta accepts so often: that share of the proposals is not in the target's support.
+    #[error("no beta has an acceptance rate of {wanted}: at most {most} of the proposals can be accepted")]
+    Unreachable {
+        /// The acceptance rate that was asked for.
+        wanted: f64,
+        /// The share of proposals with P > 0.
+        most: f64,
+    },
+}

@@ -1,0 +1,163 @@
+//! What the diagnostics say at one beta, and of the weights as a whole.
+
+use std::{fmt, mem};
+
+use disco_core::{Error, Estimate};
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// Fidelity and efficiency of quasi-rejection sampling at one beta.
+///
+/// Each estimate has its standard error; [`Estimate::interval`] makes an interval of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// `ln beta`; the mean of them where contexts have their own.
+    pub log_beta: f64,
+    /// The acceptance rate `Z_beta / beta`.
+    pub acceptance_rate: Estimate,
+    /// `ln Z_beta`, `Z_beta = sum_x min(P(x), beta q(x))` (nats).
+    pub log_z_beta: Estimate,
+    /// The total variation between `p` and `p_beta`.
+    pub total_variation: Estimate,
+    /// KL(p||p_beta) (nats): the forward KL, with `p_beta` as the policy.
+    pub forward_kl: Estimate,
+    /// KL(p_beta||p) (nats).
+    pub reverse_kl: Estimate,
+    /// The Jensen-Shannon divergence of `p` and `p_beta` (nats, weights of one half).
+    pub jensen_shannon: Estimate,
+    /// The mean of each feature under `p_beta`, in the order in which they were added.
+    pub features: Vec<Estimate>,
+    /// How many proposals have a ratio above beta: what all divergences rest on.
+    pub above: usize,
+    /// With 95% confidence, at most this share of all proposals has a ratio above beta (Clopper and Pearson
+    /// 1934); about 3/n where none of n has. Exact where the whole space was given.
+    pub above_at_most: f64,
+    /// What makes the divergences at this beta doubtful.
+    pub warnings: Vec<Warning>,
+}
+
+impl Point {
+    /// The mean over contexts of their own diagnostics, each context with the same weight.
+    ///
+    /// Errors are those of the mean over *these* contexts: the spread between contexts is not part of them.
+    /// `above` is the sum, `above_at_most` the mean of the bounds; of each kind of warning, the worst remains.
+    ///
+    /// # Errors
+    /// [`Error::Empty`]; [`Error::Length`] where the numbers of features differ.
+    pub fn mean(points: &[Self]) -> Result<Self> {
+        let Some(first) = points.first() else {
+            return Err(Error::Empty { what: "diagnostics to average".into() }.into());
+        };
+        for point in points {
+            Error::check_length("features in each context", first.features.len(), point.features.len())?;
+        }
+        let mean = |of: fn(&Self) -> Estimate| mean_of(points.iter().map(of));
+        let features = (0..first.features.len())
+            .map(|feature| mean_of(points.iter().map(|point| point.features[feature])))
+            .collect();
+        let warnings = Warning::worst(points.iter().flat_map(|point| &point.warnings));
+        let count = points.len() as f64;
+        Ok(Self {
+            log_beta: points.iter().map(|point| point.log_beta).sum::<f64>() / count,
+            acceptance_rate: mean(|point| point.acceptance_rate),
+            log_z_beta: mean(|point| point.log_z_beta),
+            total_variation: mean(|point| point.total_variation),
+            forward_kl: mean(|point| point.forward_kl),
+            reverse_kl: mean(|point| point.reverse_kl),
+            jensen_shannon: mean(|point| point.jensen_shannon),
+            features,
+            above: points.iter().map(|point| point.above).sum(),
+            above_at_most: points.iter().map(|point| point.above_at_most).sum::<f64>() / count,
+            warnings,
+        })
+    }
+}
+
+/// The mean of independent estimates; the effective sizes add up.
+pub(crate) fn mean_of(estimates: impl ExactSizeIterator<Item = Estimate>) -> Estimate {
+    let count = estimates.len() as f64;
+    let (mut value, mut variance, mut ess) = (0.0, 0.0, 0.0);
+    for estimate in estimates {
+        value += estimate.value;
+        variance += estimate.std_error.powi(2);
+        ess += estimate.ess;
+    }
+    Estimate { value: value / count, std_error: variance.sqrt() / count, ess }
+}
+
+/// Why estimates from these proposals should not be believed too much.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Warning {
+    /// One weight is so large a share of all that its proposal decides: every error is underestimated.
+    DominantWeight {
+        /// The largest weight's share.
+        share: f64,
+    },
+    /// The weights are worth few samples of the target.
+    FewEffective {
+        /// The effective sample size.
+        ess: f64,
+    },
+    /// Few proposals lie above beta, so that the errors of the divergences are rough.
+    FewAbove {
+        /// How many do.
+        above: usize,
+    },
+    /// No proposal lies above beta: every divergence is 0 as far as these proposals show, and its error is
+    /// unknown.
+    NoneAbove,
+}
+
+impl Warning {
+    /// A weight with a larger share dominates.
+    pub const DOMINANT_SHARE: f64 = 0.1;
+    /// Fewer effective samples are few.
+    pub const FEW_EFFECTIVE: f64 = 100.0;
+    /// Fewer proposals above beta are few.
+    pub const FEW_ABOVE: usize = 10;
+
+    /// Grows with how bad it is, among warnings of one kind.
+    fn severity(self) -> f64 {
+        match self {
+            Self::DominantWeight { share } => share,
+            Self::FewEffective { ess } => -ess,
+            Self::FewAbove { above } => -(above as f64),
+            Self::NoneAbove => 0.0,
+        }
+    }
+
+    /// The worst of each kind.
+    pub(crate) fn worst<'a>(warnings: impl Iterator<Item = &'a Self>) -> Vec<Self> {
+        let mut worst: Vec<Self> = Vec::new();
+        for &warning in warnings {
+            match worst.iter_mut().find(|other| mem::discriminant(*other) == mem::discriminant(&warning)) {
+                Some(other) if warning.severity() > other.severity() => *other = warning,
+                Some(_) => {}
+                None => worst.push(warning),
+            }
+        }
+        worst
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DominantWeight { share } => {
+                write!(
+                    f,
+                    "one proposal has {:.0}% of all importance weight: errors are underestimated",
+                    100.0 * share
+                )
+            }
+            Self::FewEffective { ess } => {
+                write!(f, "the weights are worth only {ess:.1} samples of the target")
+            }
+            Self::FewAbove { above } => write!(f, "only {above} proposals have a ratio above beta"),
+            Self::NoneAbove => f.write_str("no proposal has a ratio above beta: divergences show as 0"),
+        }
+    }
+}

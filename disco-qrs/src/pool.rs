@@ -1,0 +1,123 @@
+//! Proposals that are drawn once, judged, and then accepted at any beta.
+
+use disco_core::{Distribution, Error, Scorer};
+
+use crate::{
+    Draw, Ratios, Result, RunConfig, Statistics,
+    proposals::Proposals,
+    qrs::{limit, log_score},
+    ratios::check_log_beta,
+};
+
+/// Scored proposals of one context, kept: look at the curve, choose beta, and accept from the same proposals.
+///
+/// At every beta, what is accepted is what [`Qrs`](crate::Qrs) returns for the same seed.
+///
+/// ```
+/// use disco_core::{Space, scorer};
+/// use disco_qrs::{Budget, Goal, ProposalPool, RunConfig};
+/// let proposal = Space::new(0..100)?.uniform();
+/// let target = scorer(|_: &(), x: &i32| -0.1 * f64::from(*x));
+/// let pool = ProposalPool::draw(&proposal, &target, (), RunConfig::new(7, Budget::proposals(20_000)))?;
+/// let choice = pool.ratios()?.choose(Goal::TotalVariation(0.05))?;
+/// assert!((choice.point.total_variation.value - 0.05).abs() < 1e-9);
+/// let samples = pool.accept(choice.log_beta)?;
+/// let rate = samples.len() as f64 / pool.len() as f64;
+/// assert!((rate - choice.point.acceptance_rate.value).abs() < 0.01);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct ProposalPool<X> {
+    values: Vec<X>,
+    // Invariant: as many of each as values; skipped samples have -inf.
+    log_target: Vec<f64>,
+    log_proposal: Vec<f64>,
+    limits: Vec<f64>,
+    statistics: Statistics,
+}
+
+impl<X> ProposalPool<X> {
+    /// Draws and scores proposals until the budget, of proposals or seconds, is spent.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a budget of draws, which a pool has not, and as [`Qrs::new`](crate::Qrs::new); the
+    /// first error of proposal or target.
+    pub fn draw<C>(
+        proposal: impl Distribution<C, X>,
+        target: impl Scorer<C, X>,
+        context: C,
+        config: RunConfig,
+    ) -> Result<Self> {
+        if let Some(draws) = config.budget.draws {
+            return Err(
+                Error::invalid("draws of a pool's budget", draws, "none: give proposals or seconds").into()
+            );
+        }
+        let mut proposals = Proposals::new(proposal, target, vec![context], config)?;
+        let (mut values, mut log_target, mut log_proposal, mut limits) = (vec![], vec![], vec![], vec![]);
+        while let Some(scored) = proposals.next() {
+            let scored = scored?;
+            log_target.push(scored.log_target);
+            log_proposal.push(scored.log_proposal);
+            limits.push(limit(&scored));
+            values.push(scored.value);
+        }
+        Ok(Self { values, log_target, log_proposal, limits, statistics: proposals.statistics() })
+    }
+
+    /// How many proposals there are.
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The proposals, in the order they were drawn.
+    pub fn values(&self) -> &[X] {
+        &self.values
+    }
+
+    /// `ln P` of each (nats); `-inf` for those that could not be scored.
+    pub fn log_target(&self) -> &[f64] {
+        &self.log_target
+    }
+
+    /// `ln q` of each (nats).
+    pub fn log_proposal(&self) -> &[f64] {
+        &self.log_proposal
+    }
+
+    /// What was done.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Their ratios, for diagnostics and the choice of beta.
+    ///
+    /// # Errors
+    /// As [`Ratios::new`].
+    pub fn ratios(&self) -> Result<Ratios> {
+        Ratios::new(&self.log_target, &self.log_proposal)
+    }
+
+    /// The samples that `ln beta` accepts, in order.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a `ln beta` that is not finite.
+    pub fn accept(&self, log_beta: f64) -> Result<Vec<Draw<&X>>> {
+        check_log_beta(log_beta)?;
+        let accepted = (0..self.len()).filter(|&i| log_beta < self.limits[i]);
+        let draws = accepted.map(|i| Draw {
+            value: &self.values[i],
+            context: 0,
+            proposal: i as u64,
+            log_target: self.log_target[i],
+            log_proposal: Some(self.log_proposal[i]),
+            log_score: log_score(self.log_target[i], self.log_proposal[i], log_beta),
+        });
+        Ok(draws.collect())
+    }
+}

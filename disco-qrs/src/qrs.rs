@@ -1,0 +1,202 @@
+//! Quasi-rejection sampling, and rejection sampling.
+
+use std::ops::ControlFlow;
+
+use disco_core::{Distribution, Error, Scorer};
+
+use crate::{
+    Draw, Error as QrsError, Result, RunConfig, Sampler, Statistics,
+    proposals::{Proposals, Scored},
+    ratios::check_log_beta,
+};
+
+/// Quasi-rejection sampling (Eikema et al. 2022): a proposal `x ~ q` is accepted with probability
+/// `min(1, P(x) / (beta q(x)))`.
+///
+/// The samples are independent draws of `p_beta = min(P, beta q) / Z_beta`, which is the target `p` where no ratio
+/// P/q exceeds beta, and nears the proposal (restricted to the target's support) as beta goes to 0. How near
+/// it is to the target, and how many proposals an accepted sample costs, is estimated by
+/// [`Ratios::curve`](crate::Ratios::curve) for any beta.
+///
+/// It is an iterator, of all contexts in turn: proposal 0 of each, proposal 1 of each, and so on. After an error
+/// it ends.
+///
+/// ```
+/// use disco_core::{Space, scorer};
+/// use disco_qrs::{Budget, Qrs, RunConfig, Sampler};
+/// // Uniform proposals of 0 to 9; the target wants even numbers, and 8 five times as often.
+/// let proposal = Space::new(0..10)?.uniform();
+/// let target = scorer(|_: &(), x: &i32| match x {
+///     8 => 5f64.ln(),
+///     x if x % 2 == 0 => 0.0,
+///     _ => f64::NEG_INFINITY,
+/// });
+/// // The largest ratio P/q is 50.
+/// let mut qrs = Qrs::new(&proposal, &target, (), 50f64.ln(), RunConfig::new(7, Budget::draws(900)))?;
+/// let mut eights = 0;
+/// for draw in qrs.by_ref() {
+///     let draw = draw?;
+///     assert!(draw.value % 2 == 0 && (draw.log_score - draw.log_target).abs() < 1e-12);
+///     eights += i32::from(draw.value == 8);
+/// }
+/// // 5/9 of 900, and an acceptance rate of 9/50.
+/// assert!((440..560).contains(&eights));
+/// assert!((qrs.statistics().acceptance_rate().unwrap().value - 0.18).abs() < 0.03);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Performance
+/// `beta / Z_beta` proposals, each scored once by the target, and one uniform number per accepted sample.
+pub struct Qrs<'a, C, X, D, S> {
+    proposals: Proposals<'a, C, X, D, S>,
+    // Invariant: finite; one per context.
+    log_betas: Vec<f64>,
+}
+
+impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Qrs<'a, C, X, D, S> {
+    /// Samples in one context, with `ln beta`.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a `ln beta` that is not finite, and for a batch or budget outside its range.
+    pub fn new(proposal: D, target: S, context: C, log_beta: f64, config: RunConfig) -> Result<Self> {
+        Self::each(proposal, target, vec![context], vec![log_beta], config)
+    }
+
+    /// Samples in each context, with a `ln beta` of its own; repeat it for a common one.
+    ///
+    /// Context `k` gives the same samples whatever the other contexts are.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`Error::Empty`] or [`Error::Length`] for lists that are empty or differ.
+    pub fn each(
+        proposal: D,
+        target: S,
+        contexts: Vec<C>,
+        log_betas: Vec<f64>,
+        config: RunConfig,
+    ) -> Result<Self> {
+        Error::check_length("ln beta, one per context", contexts.len(), log_betas.len())?;
+        log_betas.iter().try_for_each(|log_beta| check_log_beta(*log_beta).map(|_| ()))?;
+        Ok(Self { proposals: Proposals::new(proposal, target, contexts, config)?, log_betas })
+    }
+
+    /// Calls `progress` each time a batch is used up, with the state so far; `Break` ends the run, and what
+    /// was returned until then is as good as any.
+    pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.proposals.on_batch(Box::new(progress));
+        self
+    }
+
+    /// What was done so far in one context.
+    pub fn statistics_of(&self, context: usize) -> Option<Statistics> {
+        self.proposals.statistics_of(context)
+    }
+}
+
+/// The largest `ln beta` at which a proposal is accepted, with its own uniform number `u`: `u < w / beta`.
+/// `-inf` for P = 0.
+pub(crate) fn limit<X>(scored: &Scored<X>) -> f64 {
+    if scored.log_target == f64::NEG_INFINITY {
+        f64::NEG_INFINITY
+    } else {
+        scored.log_ratio() - scored.log_uniform
+    }
+}
+
+/// `min(ln P, ln beta + ln q)`.
+pub(crate) fn log_score(log_target: f64, log_proposal: f64, log_beta: f64) -> f64 {
+    log_target.min(log_beta + log_proposal)
+}
+
+impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Iterator for Qrs<'_, C, X, D, S> {
+    type Item = Result<Draw<X>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let scored = match self.proposals.next()? {
+                Ok(scored) => scored,
+                Err(error) => return Some(Err(error)),
+            };
+            let log_beta = self.log_betas[scored.context];
+            if log_beta < limit(&scored) {
+                self.proposals.accept(scored.context);
+                self.proposals.draw(scored.context);
+                let log_score = log_score(scored.log_target, scored.log_proposal, log_beta);
+                return Some(Ok(scored.into_draw(log_score)));
+            }
+        }
+    }
+}
+
+impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Sampler<X> for Qrs<'_, C, X, D, S> {
+    fn name(&self) -> &'static str {
+        "qrs"
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.proposals.statistics()
+    }
+}
+
+/// A ratio may exceed the bound of [`Rejection`] by this much (nats, relative to 1 + |bound|): rounding.
+const ROUNDING: f64 = 1e-9;
+
+/// Rejection sampling (von Neumann 1951): exact samples of the target, where a bound on P/q is known.
+///
+/// It accepts as [`Qrs`] does with `beta` at the bound, but a ratio above the bound is an error: the
+/// samples until then are not those of the target.
+pub struct Rejection<'a, C, X, D, S> {
+    proposals: Proposals<'a, C, X, D, S>,
+    log_bound: f64,
+}
+
+impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Rejection<'a, C, X, D, S> {
+    /// Samples in one context, where `ln(P/q) <= log_bound` everywhere.
+    ///
+    /// # Errors
+    /// As [`Qrs::new`].
+    pub fn new(proposal: D, target: S, context: C, log_bound: f64, config: RunConfig) -> Result<Self> {
+        check_log_beta(log_bound)?;
+        Ok(Self { proposals: Proposals::new(proposal, target, vec![context], config)?, log_bound })
+    }
+
+    /// As [`Qrs::on_batch`].
+    pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.proposals.on_batch(Box::new(progress));
+        self
+    }
+}
+
+impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Iterator for Rejection<'_, C, X, D, S> {
+    type Item = Result<Draw<X>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let scored = match self.proposals.next()? {
+                Ok(scored) => scored,
+                Err(error) => return Some(Err(error)),
+            };
+            let (log_ratio, log_bound) = (scored.log_ratio(), self.log_bound);
+            if log_ratio > log_bound + ROUNDING * (1.0 + log_bound.abs()) {
+                self.proposals.close();
+                return Some(Err(QrsError::BoundExceeded { proposal: scored.number, log_ratio, log_bound }));
+            }
+            if log_bound < limit(&scored) {
+                self.proposals.accept(0);
+                self.proposals.draw(0);
+                let log_score = scored.log_target;
+                return Some(Ok(scored.into_draw(log_score)));
+            }
+        }
+    }
+}
+
+impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Sampler<X> for Rejection<'_, C, X, D, S> {
+    fn name(&self) -> &'static str {
+        "rejection"
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.proposals.statistics()
+    }
+}

@@ -1,0 +1,137 @@
+//! Sampling-importance-resampling.
+
+use std::{collections::VecDeque, ops::ControlFlow};
+
+use disco_core::{Distribution, Error, ImportanceWeights, Scorer, Streams};
+use rand::RngExt;
+
+use crate::{
+    Draw, Result, RunConfig, Sampler, Statistics,
+    proposals::{Proposals, Scored},
+};
+
+/// Sampling-importance-resampling (Rubin 1987): of each pool of proposals, some are drawn again, with replacement
+/// and with probabilities in proportion to their weights P/q.
+///
+/// The samples near the target as the pools grow, with a bias of O(1 / pool), which they do not tell. One draw per
+/// pool gives independent samples; several share their pool, and repeat. A pool without any sample in
+/// the target's support gives none.
+pub struct ImportanceResampling<'a, C, X, D, S> {
+    proposals: Proposals<'a, C, X, D, S>,
+    pool_size: usize,
+    draws_per_pool: usize,
+    pool: Vec<Scored<X>>,
+    resampled: VecDeque<Draw<X>>,
+    /// One stream per pool.
+    choices: Streams,
+    pools: usize,
+}
+
+impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> ImportanceResampling<'a, C, X, D, S> {
+    /// Draws `draws_per_pool` of each `pool_size` proposals, in one context.
+    ///
+    /// An incomplete pool at the end of the budget is left.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for sizes of zero, and for a batch or budget outside its range.
+    pub fn new(
+        proposal: D,
+        target: S,
+        context: C,
+        pool_size: usize,
+        draws_per_pool: usize,
+        config: RunConfig,
+    ) -> Result<Self> {
+        for (field, value) in [("pool of proposals", pool_size), ("draws per pool", draws_per_pool)] {
+            if value == 0 {
+                return Err(Error::invalid(field, value, "at least 1").into());
+            }
+        }
+        Ok(Self {
+            proposals: Proposals::new(proposal, target, vec![context], config)?,
+            pool_size,
+            draws_per_pool,
+            pool: Vec::with_capacity(pool_size),
+            resampled: VecDeque::new(),
+            choices: Streams::new(config.seed, usize::MAX).child(0),
+            pools: 0,
+        })
+    }
+
+    /// As [`Qrs::on_batch`](crate::Qrs::on_batch).
+    pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
+        self.proposals.on_batch(Box::new(progress));
+        self
+    }
+
+    fn resample(&mut self) -> Result<()> {
+        let mut rng = self.choices.rng(self.pools);
+        self.pools += 1;
+        let weights = match ImportanceWeights::from_log(self.pool.iter().map(Scored::log_ratio).collect()) {
+            Ok(weights) => weights,
+            Err(Error::ZeroWeights { .. }) => {
+                self.pool.clear();
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut sum = 0.0;
+        let cumulative: Vec<f64> = weights
+            .normalised()
+            .iter()
+            .map(|weight| {
+                sum += weight;
+                sum
+            })
+            .collect();
+        for _ in 0..self.draws_per_pool {
+            let uniform = rng.random::<f64>() * sum;
+            // The product may round up to the whole sum: its first place is one with weight.
+            let last = cumulative.partition_point(|cumulative| *cumulative < sum);
+            let position = cumulative.partition_point(|cumulative| *cumulative <= uniform).min(last);
+            let chosen = self.pool[position].clone();
+            let log_score = chosen.log_target;
+            self.resampled.push_back(chosen.into_draw(log_score));
+        }
+        self.pool.clear();
+        Ok(())
+    }
+}
+
+impl<C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> Iterator for ImportanceResampling<'_, C, X, D, S> {
+    type Item = Result<Draw<X>>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(draw) = self.resampled.pop_front() {
+                self.proposals.accept(0);
+                if !self.proposals.draw(0) {
+                    self.resampled.clear();
+                }
+                return Some(Ok(draw));
+            }
+            match self.proposals.next()? {
+                Ok(scored) => self.pool.push(scored),
+                Err(error) => return Some(Err(error)),
+            }
+            if self.pool.len() == self.pool_size
+                && let Err(error) = self.resample()
+            {
+                self.proposals.close();
+                return Some(Err(error));
+            }
+        }
+    }
+}
+
+impl<C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> Sampler<X>
+    for ImportanceResampling<'_, C, X, D, S>
+{
+    fn name(&self) -> &'static str {
+        "sir"
+    }
+
+    fn statistics(&self) -> Statistics {
+        self.proposals.statistics()
+    }
+}

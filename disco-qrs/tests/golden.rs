@@ -1,0 +1,162 @@
+//! Golden values: every row of the QRS tables of `exact.json`, exactly and from a million samples.
+
+use disco_core::{
+    Discrete, Distribution, Estimate, Streams,
+    statrs::{distribution::Poisson, function::gamma::ln_gamma},
+};
+use disco_qrs::{Curve, Ratios};
+use serde_json::Value;
+
+/// Exact sums over 0..OUTCOMES; the tail beyond is below 1e-100.
+const EXACT: f64 = 1e-9;
+const OUTCOMES: u64 = 200;
+const SAMPLES: usize = 1_000_000;
+/// An estimate is within so many standard errors of the truth, but for one in 16,000.
+const ERRORS: f64 = 4.0;
+
+fn golden(table: &str) -> Value {
+    let folder = std::env::var("DISCO_GOLDEN")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../golden").into());
+    let text = std::fs::read_to_string(std::path::Path::new(&folder).join("exact.json")).unwrap();
+    let json: Value = serde_json::from_str(&text).unwrap();
+    json[table].clone()
+}
+
+/// A Poisson target with a factor, everywhere or on odd numbers, and a Poisson proposal, as the table names
+/// them: "Poisson(11)", "37*Poisson(11) on odd numbers".
+struct Problem {
+    target_mean: f64,
+    log_factor: f64,
+    odd: bool,
+    proposal_mean: f64,
+    rows: Vec<Value>,
+}
+
+fn mean_of(name: &str) -> f64 {
+    let from = name.find("Poisson(").unwrap() + "Poisson(".len();
+    name[from..].split(')').next().unwrap().parse().unwrap()
+}
+
+fn log_poisson(mean: f64, x: u64) -> f64 {
+    x as f64 * mean.ln() - mean - ln_gamma(x as f64 + 1.0)
+}
+
+impl Problem {
+    fn read(table: &str) -> Self {
+        let json = golden(table);
+        let target = json["target"].as_str().unwrap();
+        let factor: f64 = target.split_once('*').map_or(1.0, |(factor, _)| factor.parse().unwrap());
+        Self {
+            target_mean: mean_of(target),
+            log_factor: factor.ln(),
+            odd: target.contains("odd"),
+            proposal_mean: mean_of(json["proposal"].as_str().unwrap()),
+            rows: json["rows"].as_array().unwrap().clone(),
+        }
+    }
+
+    fn log_target(&self, x: u64) -> f64 {
+        if self.odd && x.is_multiple_of(2) {
+            f64::NEG_INFINITY
+        } else {
+            self.log_factor + log_poisson(self.target_mean, x)
+        }
+    }
+
+    /// Diagnostics at the betas of the table, with the mean as a feature.
+    fn curve(&self, outcomes: &[u64], ratios: Ratios) -> Curve {
+        let values: Vec<f64> = outcomes.iter().map(|x| *x as f64).collect();
+        let grid: Vec<f64> = self.rows.iter().map(|row| row["beta"].as_f64().unwrap().ln()).collect();
+        assert!(!grid.is_empty());
+        ratios.with_feature("mean", &values).unwrap().curve(&grid).unwrap()
+    }
+
+    fn exact(&self) -> Curve {
+        let outcomes: Vec<u64> = (0..OUTCOMES).collect();
+        let target: Vec<f64> = outcomes.iter().map(|x| self.log_target(*x)).collect();
+        let proposal: Vec<f64> = outcomes.iter().map(|x| log_poisson(self.proposal_mean, *x)).collect();
+        self.curve(&outcomes, Ratios::exact(&target, &proposal).unwrap())
+    }
+
+    fn sampled(&self, key: u64) -> Curve {
+        let proposal = Discrete(Poisson::new(self.proposal_mean).unwrap());
+        let samples = proposal.sample(&(), &Streams::new(key, SAMPLES)).unwrap();
+        let outcomes: Vec<u64> = samples.iter().map(|sample| sample.value).collect();
+        let target: Vec<f64> = outcomes.iter().map(|x| self.log_target(*x)).collect();
+        let log_proposal: Vec<f64> = samples.iter().map(|sample| sample.log_prob).collect();
+        self.curve(&outcomes, Ratios::new(&target, &log_proposal).unwrap())
+    }
+
+    /// Compares each number of each row with `close`, which is told its name.
+    fn compare(&self, curve: &Curve, close: impl Fn(&str, Estimate, f64, bool)) {
+        for (row, point) in self.rows.iter().zip(&curve.points) {
+            let doubtful = !point.warnings.is_empty();
+            let z_beta = Estimate {
+                value: point.log_z_beta.value.exp(),
+                std_error: point.log_z_beta.std_error * point.log_z_beta.value.exp(),
+                ess: point.log_z_beta.ess,
+            };
+            let numbers = [
+                ("z_beta", z_beta, false),
+                ("acceptance_rate", point.acceptance_rate, false),
+                ("tv", point.total_variation, doubtful),
+                ("kl_target_qrs", point.forward_kl, doubtful),
+                ("reverse_kl_qrs_target", point.reverse_kl, doubtful),
+                ("mean", point.features[0], false),
+            ];
+            let given: Vec<_> = numbers.into_iter().filter(|(name, ..)| !row[*name].is_null()).collect();
+            assert!(given.len() >= 5);
+            for (name, estimate, doubtful) in given {
+                close(&format!("{name} at {}", row["beta"]), estimate, row[name].as_f64().unwrap(), doubtful);
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn exactly(table: &str) {
+    let problem = Problem::read(table);
+    problem.compare(&problem.exact(), |name, found, expected, _| {
+        let error = (found.value - expected).abs();
+        assert!(error < EXACT * expected.abs().max(1.0), "{name}: {found:?}, expected {expected}");
+        assert_eq!(found.std_error, 0.0);
+    });
+}
+
+#[track_caller]
+fn from_samples(table: &str, key: u64) {
+    let problem = Problem::read(table);
+    let curve = problem.sampled(key);
+    // Where few or no proposals lie above beta, which the curve says, divergences have no error to go by.
+    assert!(curve.points.iter().filter(|point| point.warnings.is_empty()).count() >= 3);
+    problem.compare(&curve, |name, found, expected, doubtful| {
+        let errors = (found.value - expected).abs() / (found.std_error + EXACT);
+        assert!(doubtful || errors < ERRORS, "{name}: {found:?}, expected {expected}: {errors} errors off");
+        assert!(!doubtful || (found.value - expected).abs() < 1e-4, "{name}: {found:?}, expected {expected}");
+    });
+}
+
+#[test]
+fn golden_qrs_poisson_exactly() {
+    exactly("qrs_poisson");
+}
+
+#[test]
+fn golden_qrs_odd_poisson_exactly() {
+    exactly("qrs_odd_poisson");
+    let (problem, z) = (Problem::read("qrs_odd_poisson"), golden("qrs_odd_poisson")["z"].as_f64().unwrap());
+    assert!((problem.exact().log_z.value - z.ln()).abs() < EXACT);
+}
+
+#[test]
+fn golden_qrs_poisson_from_a_million_samples() {
+    from_samples("qrs_poisson", 1);
+}
+
+#[test]
+fn golden_qrs_odd_poisson_from_a_million_samples() {
+    from_samples("qrs_odd_poisson", 2);
+    let (curve, z) =
+        (Problem::read("qrs_odd_poisson").sampled(2), golden("qrs_odd_poisson")["z"].as_f64().unwrap());
+    assert!((curve.log_z.value - z.ln()).abs() < ERRORS * curve.log_z.std_error);
+}
