@@ -119,8 +119,3 @@ fn show(command: &Command) -> String {
     });
     std::iter::once(program).chain(arguments).collect::<Vec<_>>().join(" ")
 }
-
-/// Runs `workflow` if this binary was compiled with the backend, else cargo again with it.
-pub(crate) fn with(backend: Backend, workflow: impl FnOnce() -> Result<()>) -> Result<()> {
-    if backend.is_compiled() { workflow() } else { run(relaunch(backend)) }
-}

@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand};
 use crate::{
     Error, Result,
     backend::{self, Backend},
-    ci, tidy,
+    ci,
+    steer::{self, RunOptions},
+    tidy,
 };
 
 /// Every workflow of disco, and the checks of its repository.
@@ -20,6 +22,15 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Steer the embedded language model to a distribution: measure, fit, tune, sample, report.
+    Demo(RunOptions),
+    /// The same from a file that names model, contexts, features with targets, and settings.
+    Run {
+        /// The file; `xtask/specs/demo.toml` is one in which every field is explained.
+        spec: PathBuf,
+        #[command(flatten)]
+        options: RunOptions,
+    },
     /// Train the embedded model from nothing, on a text.
     Pretrain(PretrainArguments),
     /// Run all tests of the workspace.
@@ -74,6 +85,8 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command) -> Result<()> {
     match command {
+        Command::Demo(options) => steer::demo(&options),
+        Command::Run { spec, options } => steer::run(&spec, &options),
         Command::Pretrain(arguments) => pretrain(&arguments),
         Command::Test { backend, arguments } => backend::run(backend::workspace_tests(backend, &arguments)),
         Command::Ci => ci::run(),

@@ -75,6 +75,46 @@ pub enum Error {
     #[cfg(feature = "lm")]
     #[error(transparent)]
     Model(#[from] disco_lm::Error),
+    /// A divergence that must not leave the target's support, and a target that has less support than the base.
+    #[error(
+        "the divergence `{divergence}` is infinite, since `{feature}` is to hold always or never and the policy \
+         cannot keep to that from the start: choose forward-kl, js, tv or another that is finite, or ask for a mean"
+    )]
+    HardConstraints {
+        /// The divergence.
+        divergence: String,
+        /// The feature that always or never is to hold.
+        feature: String,
+    },
+    /// Quasi-rejection sampling accepted nothing.
+    #[error(
+        "none of {proposals} proposals was accepted at ln beta = {log_beta}: ask for a larger `acceptance_rate`, or \
+         draw more with `sample.count`"
+    )]
+    NothingAccepted {
+        /// How many proposals there were.
+        proposals: u64,
+        /// `ln beta`.
+        log_beta: f64,
+    },
+    /// A feature's pattern cannot be compiled.
+    #[error("a feature's pattern: {0}")]
+    Pattern(#[from] regex::Error),
+    /// A distribution, feature or estimate failed.
+    #[error(transparent)]
+    Core(#[from] disco_core::Error),
+    /// The target could not be fitted.
+    #[error(transparent)]
+    Fit(#[from] disco_ebm::Error),
+    /// A divergence could not be estimated.
+    #[error(transparent)]
+    Divergence(#[from] disco_divergence::Error),
+    /// Tuning failed.
+    #[error(transparent)]
+    Tune(#[from] disco_tuner::Error),
+    /// Quasi-rejection sampling failed.
+    #[error(transparent)]
+    Reject(#[from] disco_qrs::Error),
     /// A value cannot be written as JSON.
     #[error("cannot write as JSON: {0}")]
     Json(serde_json::Error),

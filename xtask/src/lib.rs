@@ -5,21 +5,27 @@ mod ci;
 mod cli;
 mod error;
 mod memory;
+#[cfg(feature = "lm")]
+mod model;
 mod numbers;
 mod output;
+mod pipeline;
 #[cfg(feature = "lm")]
 mod pretrain;
 mod progress;
 mod record;
 mod report;
 mod spec;
+mod steer;
 mod text;
 mod tidy;
+mod workflow;
 
 pub use backend::{Backend, workspace_root};
 pub use cli::main;
 pub use error::{Error, Result};
 pub use output::{OutputFolder, terminal_table, write_outputs};
+pub use pipeline::{Clock, Finished, run_pipeline};
 pub use progress::{Progress, ProgressTarget};
 pub use record::{
     DistanceRecord, FeatureRecord, FitRecord, FromBase, ModelRecord, QrsPoint, QrsRecord, RunRecord,
@@ -30,5 +36,7 @@ pub use spec::{
     FeatureKind, FeatureSpec, FitSpec, LengthUnit, ModelSource, ModelSpec, Problem, QrsGoal, SampleSpec,
     Spec, SpecError, Target, TuneSpec, Words, read_spec,
 };
+pub use steer::RunOptions;
 pub use text::{TextFeature, TextSample};
 pub use tidy::{CrateGraph, Finding, check_crates, check_source, findings};
+pub use workflow::{Loaded, WEIGHTS, run_workflow};

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use disco_core::Estimate;
+use disco_tuner::Metric;
 use serde::Serialize;
 
 use crate::spec::Spec;
@@ -96,14 +97,16 @@ pub struct FitRecord {
 pub struct StepRecord {
     /// From 1.
     pub step: usize,
-    /// The features' means under the policy, in the order of the spec.
-    pub moments: Vec<Estimate>,
-    /// Divergences by name, in nats where they have a unit.
-    pub divergences: BTreeMap<String, Estimate>,
+    /// How many tokens its samples have.
+    pub tokens: usize,
+    /// The features' means under the policy, in the order of the spec; none where no sample could be evaluated.
+    pub moments: Vec<Option<Metric>>,
+    /// Divergences by name, in nats where they have a unit; fewer where no sample was in the target's support.
+    pub divergences: BTreeMap<String, Metric>,
     /// The effective sample size of the target's importance weights.
-    pub ess: f64,
-    /// The gradient's L2 norm before clipping; none where no update was made.
-    pub gradient_norm: Option<f64>,
+    pub ess: Option<f64>,
+    /// The gradient's L2 norm before clipping.
+    pub gradient_norm: f64,
     /// The step size.
     pub learning_rate: f64,
 }

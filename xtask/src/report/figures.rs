@@ -1,6 +1,8 @@
 //! The figures of the report.
 
-use std::fmt::Write;
+use std::{collections::BTreeSet, fmt::Write};
+
+use disco_tuner::Metric;
 
 use super::{
     axis::Axis,
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     numbers::plain,
-    record::{FeatureRecord, RunRecord},
+    record::{FeatureRecord, RunRecord, StepRecord},
 };
 
 const SMALL: (f64, f64) = (430.0, 220.0);
@@ -23,8 +25,7 @@ const LINES: [&str; 4] = ["line-a", "line-b", "line-c", "line-d"];
 /// Each feature's mean at each step, with one standard error.
 pub(super) fn moments_by_step(record: &RunRecord) -> Vec<String> {
     let chart = |(index, feature): (usize, &FeatureRecord)| {
-        let points = record.steps.iter().map(|step| (step.step as f64, step.moments[index].value)).collect();
-        let errors = record.steps.iter().map(|step| step.moments[index].std_error).collect();
+        let (points, errors) = series(record, |step| step.moments[index]);
         let binary = record.spec.features[index].kind.is_binary();
         Chart {
             title: format!("Mean of {} at each step of tuning", feature.name),
@@ -49,22 +50,22 @@ pub(super) fn moments_by_step(record: &RunRecord) -> Vec<String> {
         .collect()
 }
 
+/// A metric at each step that has it, and its standard errors.
+fn series(record: &RunRecord, metric: impl Fn(&StepRecord) -> Option<Metric>) -> (Vec<(f64, f64)>, Vec<f64>) {
+    let known = record.steps.iter().filter_map(|step| Some((step.step as f64, metric(step)?)));
+    known.map(|(step, metric)| ((step, metric.value), metric.std_error.unwrap_or(f64::INFINITY))).unzip()
+}
+
 /// The divergences at each step, with one standard error.
 pub(super) fn divergences_by_step(record: &RunRecord) -> Vec<String> {
-    let names = || record.steps.first().into_iter().flat_map(|step| step.divergences.keys());
+    let names: BTreeSet<&String> = record.steps.iter().flat_map(|step| step.divergences.keys()).collect();
     let chart = |bounded: bool| {
-        let chosen = names().filter(|name| BOUNDED.contains(&name.as_str()) == bounded);
+        let chosen = names.iter().copied().filter(|name| BOUNDED.contains(&name.as_str()) == bounded);
         let series: Vec<Series> = chosen
             .zip(LINES.iter().cycle())
             .map(|(name, class)| {
-                let at = |step: &crate::record::StepRecord| step.divergences.get(name).copied();
-                let known = || record.steps.iter().filter_map(|step| Some((step.step as f64, at(step)?)));
-                Series {
-                    name: name.clone(),
-                    class,
-                    points: known().map(|(step, estimate)| (step, estimate.value)).collect(),
-                    errors: known().map(|(_, estimate)| estimate.std_error).collect(),
-                }
+                let (points, errors) = series(record, |step| step.divergences.get(name).copied());
+                Series { name: name.clone(), class, points, errors }
             })
             .filter(|series| series.points.iter().any(|point| point.1.is_finite()))
             .collect();

@@ -10,15 +10,15 @@ mod reader;
 
 use std::path::PathBuf;
 
-use disco_divergence::FDivergence;
-use disco_tuner::Optimizer;
+use disco_divergence::{Divergence, FDivergence};
+use disco_tuner::{Decay, Optimizer};
 use serde::Serialize;
 
 pub use features::{FeatureKind, FeatureSpec, LengthUnit, Target, Words};
 pub use problem::{Problem, SpecError};
 pub use read::read_spec;
 
-use crate::Backend;
+use crate::{Backend, Error};
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,6 +41,32 @@ pub struct Spec {
     pub tune: TuneSpec,
     /// What is drawn in the end.
     pub sample: SampleSpec,
+}
+
+impl Spec {
+    /// How many samples of `total` each context has: at least two, for there to be an error.
+    pub fn per_context(&self, total: usize) -> usize {
+        total.div_ceil(self.contexts.len()).max(2)
+    }
+
+    /// Checks that the divergence can have the constraints.
+    ///
+    /// # Errors
+    /// [`Error::HardConstraints`] for one that is infinite where the policy leaves the target's support, if a
+    /// feature is always or never to hold.
+    pub fn check_divergence(&self) -> crate::Result<()> {
+        let divergence = self.tune.divergence;
+        let hard = self.features.iter().find(|feature| !matches!(feature.target, Target::Mean(_)));
+        match hard {
+            Some(feature) if divergence.derivative_at_infinity() == f64::INFINITY => {
+                Err(Error::HardConstraints {
+                    divergence: divergence.to_string(),
+                    feature: feature.name.clone(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Which language model, and how it is decoded: both are part of the base distribution.
@@ -92,6 +118,8 @@ pub struct TuneSpec {
     pub learning_rate: f64,
     /// The rate rises linearly over so many steps.
     pub warmup_steps: usize,
+    /// How it falls after that.
+    pub decay: Decay,
     /// The rule that follows the gradient.
     pub optimizer: Optimizer,
     /// The gradient is scaled down to this norm.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use disco_core::Contexts;
 use disco_divergence::FDivergence;
-use disco_tuner::{Adam, Optimizer};
+use disco_tuner::{Adam, Decay, Optimizer};
 
 use super::{
     FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, SpecError, TuneSpec,
@@ -147,6 +147,7 @@ fn read_tune(tune: &Section<'_>) -> Option<TuneSpec> {
     };
     let optimizer = tune.table("optimizer", read_optimizer);
     let positive = |field, default| tune.integer(field, &COUNT).map_or(default, |count| count as usize);
+    let decays = [("constant", Decay::Constant), ("linear", Decay::Linear), ("cosine", Decay::Cosine)];
     let spec = TuneSpec {
         divergence: divergence?,
         steps: positive("steps", 50),
@@ -154,6 +155,7 @@ fn read_tune(tune: &Section<'_>) -> Option<TuneSpec> {
         contexts_per_step: positive("contexts_per_step", 1),
         learning_rate: tune.number("learning_rate", &POSITIVE).unwrap_or(1e-4),
         warmup_steps: tune.integer("warmup_steps", &WHOLE).unwrap_or(0) as usize,
+        decay: tune.choice("decay", &decays).unwrap_or_default(),
         optimizer: optimizer.unwrap_or_default(),
         max_gradient_norm: tune.number("max_gradient_norm", &POSITIVE),
         micro_batch: positive("micro_batch", 64),

@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, path::Path};
 
 use disco_core::Estimate;
+use disco_tuner::Metric;
 use xtask::{
     DistanceRecord, FeatureRecord, FitRecord, FromBase, ModelRecord, QrsPoint, QrsRecord, RunRecord,
     SampleRecord, Samples, Spec, StageRecord, StepRecord, read_spec,
@@ -18,6 +19,10 @@ pub(crate) fn estimate(value: f64, std_error: f64) -> Estimate {
     Estimate { value, std_error, ess: 500.0 }
 }
 
+fn metric(value: f64, std_error: f64) -> Option<Metric> {
+    Some(Metric { value, std_error: Some(std_error) })
+}
+
 fn step(step: usize) -> StepRecord {
     let share = 1.0 - (-(step as f64) / 12.0).exp();
     let wiggle = 0.02 * (step as f64 * 2.3).sin();
@@ -29,17 +34,18 @@ fn step(step: usize) -> StepRecord {
     ];
     StepRecord {
         step,
+        tokens: 8500,
         moments: vec![
-            estimate(0.08 + 0.41 * share + wiggle, 0.03),
-            estimate(0.55 - 0.54 * share - wiggle / 2.0, 0.02),
+            metric(0.08 + 0.41 * share + wiggle, 0.03),
+            metric(0.55 - 0.54 * share - wiggle / 2.0, 0.02),
         ],
         divergences: divergences
             .map(|(name, value, error): (&str, f64, f64)| {
-                (name.to_owned(), estimate(value + wiggle / 4.0, error))
+                (name.to_owned(), metric(value + wiggle / 4.0, error).unwrap())
             })
             .into(),
-        ess: 40.0 + 100.0 * share,
-        gradient_norm: Some(1.0 - 0.8 * share),
+        ess: Some(40.0 + 100.0 * share),
+        gradient_norm: 1.0 - 0.8 * share,
         learning_rate: 3e-4,
     }
 }

@@ -1,0 +1,79 @@
+//! Language models for the pipeline.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use disco_lm::{Completion, Decoding, Generation, LanguageModel, LmPolicy, Precision};
+
+use crate::{
+    Error, ProgressTarget, Result, RunRecord,
+    numbers::grouped,
+    pretrain::embedded_model,
+    record::ModelRecord,
+    spec::{ModelSource, Spec},
+    text::TextSample,
+    workflow::{Loaded, run_workflow},
+};
+
+impl TextSample for Completion {
+    fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn token_count(&self) -> usize {
+        self.tokens.len()
+    }
+
+    fn finished(&self) -> bool {
+        self.finished
+    }
+}
+
+/// Runs a spec on its language model; gives where the results are, and what they say.
+pub(crate) fn run(spec: &Spec, out: &Path) -> Result<(PathBuf, RunRecord)> {
+    let folder = match &spec.model.source {
+        ModelSource::Embedded => embedded_model(),
+        ModelSource::Folder(folder) => folder.clone(),
+    };
+    let load = || load(spec, &folder);
+    let save = |policy: &LmPolicy, to: &Path| Ok(policy.model().save(to, Precision::F32)?);
+    run_workflow(spec, out, weight_bytes(&folder)?, ProgressTarget::detect(), load, save)
+}
+
+fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
+    let decoding = Decoding {
+        temperature: spec.model.temperature,
+        top_k: spec.model.top_k.unwrap_or(0),
+        top_p: spec.model.top_p.unwrap_or(1.0),
+    };
+    let generation =
+        Generation { max_new_tokens: spec.model.max_new_tokens, decoding, ..Generation::default() };
+    let base = LanguageModel::load(folder, &spec.backend.device()?, generation)?;
+    let tokens = base.tokens();
+    let facts = [
+        ("parameters", grouped(tokens.parameters() as u64)),
+        ("vocabulary", grouped(tokens.vocabulary() as u64)),
+    ];
+    let name = match &spec.model.source {
+        ModelSource::Embedded => "embedded".into(),
+        ModelSource::Folder(folder) => folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    };
+    let facts = BTreeMap::from(facts.map(|(name, value)| (name.to_owned(), value)));
+    Ok(Loaded { policy: LmPolicy::new(base.clone()), base, record: ModelRecord { name, facts } })
+}
+
+/// The largest size that a model's weights have when they are saved in f32: twice that of a file in f16.
+fn weight_bytes(folder: &Path) -> Result<u64> {
+    let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
+    let mut bytes = 0;
+    for entry in entries {
+        let entry = entry.map_err(|source| Error::read(folder, source))?;
+        if entry.path().extension().is_some_and(|extension| extension == "safetensors") {
+            bytes += entry.metadata().map_err(|source| Error::read(&entry.path(), source))?.len();
+        }
+    }
+    Ok(2 * bytes)
+}

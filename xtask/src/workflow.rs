@@ -1,0 +1,66 @@
+//! A run from beginning to end: place for its results, model, pipeline, results.
+
+use std::path::{Path, PathBuf};
+
+use disco_core::Distribution;
+use disco_tuner::Policy;
+
+use crate::{
+    Result,
+    memory::peak_bytes,
+    output::{OutputFolder, write_outputs},
+    pipeline::{Clock, run_pipeline},
+    progress::ProgressTarget,
+    record::{ModelRecord, RunRecord},
+    spec::Spec,
+    text::TextSample,
+};
+
+/// The folder of the tuned weights, inside of the results.
+pub const WEIGHTS: &str = "model";
+
+/// A model, ready to be steered.
+#[derive(Debug)]
+pub struct Loaded<B, P> {
+    /// What the spec calls the base.
+    pub base: B,
+    /// What is tuned; it starts as the base.
+    pub policy: P,
+    /// What the report says of it.
+    pub record: ModelRecord,
+}
+
+/// Runs a spec, and puts the results into the folder `out`; gives where they are, and what they say.
+///
+/// `weights` is how many bytes `save` will write, so that a disk without room for them is found at once.
+///
+/// # Errors
+/// As [`OutputFolder::prepare`], before anything is computed; those of `load`, of [`run_pipeline`] and of
+/// `save`. Whatever the error, nothing is left behind, and earlier results are still there.
+pub fn run_workflow<X, B, P>(
+    spec: &Spec,
+    out: &Path,
+    weights: u64,
+    progress: ProgressTarget,
+    load: impl FnOnce() -> Result<Loaded<B, P>>,
+    save: impl FnOnce(&P, &Path) -> Result<()>,
+) -> Result<(PathBuf, RunRecord)>
+where
+    X: TextSample,
+    B: Distribution<String, X>,
+    P: Policy<String, X>,
+{
+    let folder = OutputFolder::prepare(out, weights)?;
+    let mut clock = Clock::default();
+    let Loaded { base, mut policy, record: model } = load()?;
+    clock.lap("load", 0, 0);
+    let mut finished = run_pipeline(spec, model, &base, &mut policy, &mut clock, progress)?;
+    folder.begin_writing()?;
+    save(&policy, &folder.path().join(WEIGHTS))?;
+    clock.lap("save", 0, 0);
+    finished.record.stages = clock.stages().to_vec();
+    finished.record.peak_memory_bytes = peak_bytes();
+    finished.fit.save(folder.path().join("target.json"))?;
+    write_outputs(&folder, &finished.record)?;
+    Ok((folder.finish()?, finished.record))
+}

@@ -1,0 +1,45 @@
+//! Bad input ends with a message and a code that is not zero, before anything is built or computed.
+
+use std::{fs, process::Command};
+
+/// Runs xtask; gives its exit code and what it says on standard error.
+fn run(arguments: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_spec_with_problems_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bad.toml");
+    fs::write(&path, "sed = 1\n[model]\nsource = \"embedded\"\n[contexts]\nlist = [\"Once\"]\n").unwrap();
+    let (code, said) = run(&["run", path.to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("bad.toml:1:1: unknown field `sed`; did you mean `seed`?"), "{said}");
+    assert!(said.contains("the file has no [[features]]"), "{said}");
+    assert!(!said.contains("Compiling") && !said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn a_missing_spec_is_named() {
+    let (code, said) = run(&["run", "no-such-file.toml"]);
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("error: cannot read no-such-file.toml: "), "{said}");
+}
+
+#[test]
+fn a_divergence_that_does_not_fit_is_refused() {
+    let (code, said) = run(&["demo", "--divergence", "reverse-kl"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("the divergence `reverse-kl` is infinite"), "{said}");
+    let (code, said) = run(&["demo", "--divergence", "kl"]);
+    assert_eq!(code, Some(1));
+    assert!(said.contains("forward-kl, reverse-kl"), "{said}");
+}
+
+#[test]
+fn an_unknown_command_is_refused() {
+    let (code, said) = run(&["dmeo"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("demo"), "{said}");
+}
