@@ -40,3 +40,8 @@ pub use steer::RunOptions;
 pub use text::{TextFeature, TextSample};
 pub use tidy::{CrateGraph, Finding, check_crates, check_source, findings};
 pub use workflow::{Loaded, WEIGHTS, run_workflow};
+
+/// The example of the repository's README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct RootReadme;

@@ -157,9 +157,7 @@ fn every_estimate_agrees_with_the_exact_answer() {
         let p = space.normalise(&target, context).unwrap().probabilities().to_vec();
         let pi = policy.rows()[index].probabilities();
         let a = start.rows()[index].probabilities();
-        let sum = |term: &dyn Fn(usize) -> f64| {
-            (0..p.len()).map(term).sum::<f64>() / 2.0
-        };
+        let sum = |term: &dyn Fn(usize) -> f64| (0..p.len()).map(term).sum::<f64>() / 2.0;
         let kl = |p: f64, q: f64| if p > 0.0 { p * (p / q).ln() } else { 0.0 };
         exact[0] += sum(&|i| kl(p[i], pi[i]));
         exact[1] += sum(&|i| kl(pi[i], p[i]));

@@ -26,6 +26,11 @@ impl Axis {
         Self { low: low * tight.step, high: high * tight.step, ..tight }
     }
 
+    /// The same with ticks at least `step` apart.
+    pub(super) fn with_least_step(self, step: f64) -> Self {
+        Self { step: self.step.max(step), ..self }
+    }
+
     fn between(values: impl Iterator<Item = f64>, from: f64, to: f64, distance: f64) -> Self {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.filter(|value| value.is_finite()) {

@@ -36,6 +36,8 @@ pub(super) struct Mark {
 pub(super) struct Chart {
     pub(super) title: String,
     pub(super) x_label: &'static str,
+    /// Ticks on the x axis are not nearer than this: 1 where only whole numbers have a meaning.
+    pub(super) x_step: f64,
     pub(super) y_label: &'static str,
     pub(super) series: Vec<Series>,
     pub(super) rules: Vec<Rule>,
@@ -52,7 +54,7 @@ pub(super) struct Chart {
 const LEFT: f64 = 46.0;
 const RIGHT: f64 = 80.0;
 const RIGHT_WITHOUT_LABELS: f64 = 12.0;
-const TOP: f64 = 14.0;
+const TOP: f64 = 30.0;
 const BOTTOM: f64 = 38.0;
 /// Labels nearer than this overlap.
 const LABEL_HEIGHT: f64 = 14.0;
@@ -80,7 +82,7 @@ impl Chart {
         let ys = points().map(|point| point.1).chain(marks().map(|mark| mark.1)).chain(bands);
         let ys = ys.chain(self.rules.iter().map(|rule| rule.y)).chain(self.y_includes.iter().copied());
         let ys = ys.map(|value| value.clamp(self.y_bounds.0, self.y_bounds.1));
-        let x = Axis::tight(xs, LEFT, self.right());
+        let x = Axis::tight(xs, LEFT, self.right()).with_least_step(self.x_step);
         let y = Axis::round(ys, height - BOTTOM, TOP);
 
         let mut svg = String::new();
@@ -144,12 +146,7 @@ impl Chart {
             height - 5.0,
             escape(self.x_label)
         );
-        let _ = write!(
-            svg,
-            r#"<text class="label" x="{LEFT}" y="{:.1}">{}</text>"#,
-            height - 5.0,
-            escape(self.y_label)
-        );
+        let _ = write!(svg, r#"<text class="label" x="0" y="12">{}</text>"#, escape(self.y_label));
     }
 
     /// Names at the right end of lines and rules, and beside marks, moved apart where they would overlap.
@@ -255,6 +252,7 @@ mod tests {
         let chart = Chart {
             title: "a < b".into(),
             x_label: "x",
+            x_step: 0.0,
             y_label: "y",
             series: vec![series],
             rules: Vec::new(),

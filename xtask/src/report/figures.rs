@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write};
 
+use disco_core::Estimate;
 use disco_tuner::Metric;
 
 use super::{
@@ -30,6 +31,7 @@ pub(super) fn moments_by_step(record: &RunRecord) -> Vec<String> {
         Chart {
             title: format!("Mean of {} at each step of tuning", feature.name),
             x_label: "step",
+            x_step: 1.0,
             y_label: if binary { "share of samples" } else { "mean" },
             series: vec![Series { name: "policy".into(), class: "tuned", points, errors }],
             rules: vec![
@@ -73,6 +75,7 @@ pub(super) fn divergences_by_step(record: &RunRecord) -> Vec<String> {
         (!series.is_empty()).then(|| Chart {
             title: title.into(),
             x_label: "step",
+            x_step: 1.0,
             y_label: if bounded { "divergence" } else { "nats" },
             series,
             rules: Vec::new(),
@@ -95,6 +98,7 @@ pub(super) fn qrs_curve(record: &RunRecord) -> String {
     let chart = Chart {
         title: "Total variation to the target against acceptance rate".into(),
         x_label: "acceptance rate",
+        x_step: 0.0,
         y_label: "total variation to the target",
         series: vec![Series { name: String::new(), class: "qrs", points, errors }],
         rules: Vec::new(),
@@ -115,9 +119,14 @@ pub(super) fn qrs_curve(record: &RunRecord) -> String {
 pub(super) fn strip(feature: &FeatureRecord, binary: bool) -> String {
     // Each on a lane of its own, so that none hides another.
     let lanes = [(&feature.base, "base", 6.0), (&feature.tuned, "tuned", 15.0), (&feature.qrs, "qrs", 24.0)];
-    let values = lanes.iter().map(|lane| lane.0.value).chain([feature.asked]);
-    let ends = if binary { vec![0.0, 1.0] } else { Vec::new() };
-    let axis = Axis::tight(values.chain(ends), 6.0, 194.0);
+    let reach = |estimate: &Estimate| [-2.0, 2.0].map(|errors| estimate.value + errors * estimate.std_error);
+    let values = lanes.iter().flat_map(|lane| reach(lane.0)).chain([feature.asked]);
+    // Shares are between 0 and 1, whatever their errors; other means are shown as far as the whiskers reach.
+    let axis = if binary {
+        Axis::tight([0.0, 1.0].into_iter(), 6.0, 194.0)
+    } else {
+        Axis::tight(values, 6.0, 194.0)
+    };
     let name = escape(&feature.name);
     let mut svg = format!(
         r#"<svg class="strip" viewBox="0 0 200 30" role="img" aria-label="{name}: before, asked, tuned, QRS">"#
