@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use disco_core::{Distribution, Sampled, Score, Scorer, Streams};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Generation, Precision, Result, TokenModel, Tokenizer, weights};
+use crate::{Error, Generation, Precision, Result, TokenModel, Tokenizer};
 
 /// A sequence that a language model drew.
 ///
@@ -139,7 +139,7 @@ impl LanguageModel {
                 if name == "config.json" { with_dtype(content, precision, &path)? } else { content.clone() };
             std::fs::write(&path, content).map_err(|source| Error::io(&path, source))?;
         }
-        weights::save(&new, &self.tokens.frame.slots, &self.tokens.values()?, precision)?;
+        self.tokens.save_weights(&new, precision)?;
         if folder.exists() {
             let old = staging.path().join("old");
             std::fs::rename(folder, &old).map_err(|source| Error::io(folder, source))?;

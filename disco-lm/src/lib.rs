@@ -11,6 +11,7 @@ mod head;
 mod language_model;
 mod optimizer;
 mod policy;
+pub mod pretrain;
 mod rope;
 mod rows;
 mod score;

@@ -7,7 +7,7 @@ use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Strea
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Decoding, Error, Result,
+    Decoding, Error, Precision, Result,
     decoder::Decoder,
     slots::{Slot, slots},
     spec::{Positions, Spec},
@@ -175,6 +175,14 @@ impl TokenModel {
     /// The parameters' values, one vector per slot.
     pub(crate) fn values(&self) -> Result<Vec<Vec<f32>>> {
         self.tensors.iter().map(|tensor| download(tensor.clone())).collect()
+    }
+
+    /// Writes `model.safetensors` into `folder`, under the tensors' Hugging Face names.
+    ///
+    /// # Errors
+    /// [`Error::Format`] naming the file if it cannot be written.
+    pub fn save_weights(&self, folder: &Path, precision: Precision) -> Result<()> {
+        weights::save(folder, &self.frame.slots, &self.values()?, precision)
     }
 
     /// Checks that a context has tokens, all of the vocabulary, and leaves room for a sequence.

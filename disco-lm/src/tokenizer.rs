@@ -24,12 +24,12 @@ impl Tokenizer {
         Ok(Self(tokenizer))
     }
 
-    /// Writes a `tokenizer.json`.
+    /// The content of a `tokenizer.json`.
     ///
     /// # Errors
     /// [`Error::Tokenizer`].
-    pub fn save(&self, path: &Path) -> Result<()> {
-        self.0.save(path, true).map_err(|source| Error::Tokenizer { source })
+    pub fn to_json(&self) -> Result<String> {
+        self.0.to_string(false).map_err(|source| Error::Tokenizer { source })
     }
 
     /// The ids of `text`, with the special tokens that the tokenizer itself adds (such as a begin token).

@@ -1,0 +1,190 @@
+//! Folders in and out, and what is wrong with the others.
+
+mod common;
+#[path = "common/tiny.rs"]
+mod tiny;
+
+use std::path::Path;
+
+use common::{assert_close, device, folder, ids};
+use disco_lm::{Error, Generation, LanguageModel, Precision, TokenModel};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+fn load(folder: &Path) -> Result<TokenModel, Error> {
+    let generation = Generation { max_new_tokens: 4, ..Generation::default() };
+    TokenModel::load(folder, &device(), generation)
+}
+
+fn tiny_folder() -> TempDir {
+    let folder = TempDir::new().expect("a temporary folder");
+    tiny::write(folder.path(), 0);
+    folder
+}
+
+/// Changes a field of config.json.
+fn configure(folder: &Path, field: &str, value: serde_json::Value) {
+    let path = folder.join("config.json");
+    let mut config: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
+    config[field] = value;
+    std::fs::write(path, config.to_string()).expect("writable");
+}
+
+#[track_caller]
+fn check_refused(folder: &Path, message: &str) {
+    let error = load(folder).expect_err(message).to_string();
+    assert!(error.contains(message), "{error}");
+}
+
+#[test]
+fn shards_give_the_same_model_as_one_file() {
+    let whole = tiny_folder();
+    let logits = load(whole.path()).expect("loads").logits(&[1, 2, 3]).expect("logits");
+    let bytes = std::fs::read(whole.path().join("model.safetensors")).expect("readable");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("valid");
+    let mut map = serde_json::Map::new();
+    let mut shards: [Vec<_>; 2] = [Vec::new(), Vec::new()];
+    for (index, (name, view)) in tensors.iter().enumerate() {
+        let shard = format!("model-{:05}-of-00002.safetensors", index % 2 + 1);
+        map.insert(name.into(), shard.into());
+        shards[index % 2].push((name, view));
+    }
+    let split = TempDir::new().expect("a temporary folder");
+    std::fs::copy(whole.path().join("config.json"), split.path().join("config.json")).expect("copied");
+    for (index, shard) in shards.into_iter().enumerate() {
+        let path = split.path().join(format!("model-{:05}-of-00002.safetensors", index + 1));
+        safetensors::serialize_to_file(shard, None, &path).expect("written");
+    }
+    let index = serde_json::json!({"metadata": {}, "weight_map": map});
+    std::fs::write(split.path().join("model.safetensors.index.json"), index.to_string()).expect("written");
+    assert_eq!(load(split.path()).expect("loads").logits(&[1, 2, 3]).expect("logits"), logits);
+}
+
+#[test]
+fn missing_files_are_named() {
+    let empty = TempDir::new().expect("a temporary folder");
+    check_refused(empty.path(), "config.json");
+    let folder = tiny_folder();
+    std::fs::remove_file(folder.path().join("model.safetensors")).expect("removed");
+    check_refused(folder.path(), "model.safetensors");
+    let error = LanguageModel::load(tiny_folder().path(), &device(), Generation::default());
+    assert!(error.expect_err("no tokenizer").to_string().contains("tokenizer.json"));
+}
+
+#[test]
+fn a_truncated_file_is_an_error_wherever_it_is_cut() {
+    let folder = tiny_folder();
+    let path = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&path).expect("readable");
+    for kept in [0, 7, 8, 100, bytes.len() / 2, bytes.len() - 1] {
+        std::fs::write(&path, &bytes[..kept]).expect("writable");
+        let error = load(folder.path()).expect_err("truncated");
+        assert!(matches!(error, Error::Format { .. }), "{kept}: {error}");
+    }
+}
+
+#[test]
+fn all_that_does_not_fit_is_listed() {
+    let folder = tiny_folder();
+    configure(folder.path(), "num_hidden_layers", 3.into());
+    configure(folder.path(), "intermediate_size", 25.into());
+    configure(folder.path(), "tie_word_embeddings", false.into());
+    match load(folder.path()).expect_err("does not fit") {
+        Error::Weights { missing, misshapen, unexpected, .. } => {
+            assert_eq!(missing.len(), 9 + 1, "a layer and the head: {missing:?}");
+            assert_eq!(misshapen.len(), 6, "three feed-forward matrices in two layers: {misshapen:?}");
+            assert!(unexpected.is_empty());
+        }
+        other => panic!("{other}"),
+    }
+    let folder = tiny_folder();
+    configure(folder.path(), "num_hidden_layers", 1.into());
+    match load(folder.path()).expect_err("does not fit") {
+        Error::Weights { unexpected, .. } => assert_eq!(unexpected.len(), 9),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn unsupported_configurations_are_named() {
+    for (field, value, message) in [
+        ("model_type", "mamba".into(), "gpt2, llama, mistral, qwen2, qwen3"),
+        ("vocab_size", "many".into(), "vocab_size"),
+        ("vocab_size", 0.into(), "vocab_size"),
+        ("num_key_value_heads", 3.into(), "num_key_value_heads"),
+        ("hidden_act", "gelu".into(), "hidden_act"),
+        ("rms_norm_eps", 0.0.into(), "norm epsilon"),
+        ("rope_scaling", serde_json::json!({"rope_type": "yarn"}), "rope_type"),
+        ("eos_token_id", 4.into(), "token id 4"),
+        ("eos_token_id", "end".into(), "eos_token_id"),
+    ] {
+        let folder = tiny_folder();
+        configure(folder.path(), field, value);
+        check_refused(folder.path(), message);
+    }
+}
+
+#[test]
+fn a_weight_that_is_no_number_is_named() {
+    let folder = tiny_folder();
+    let path = folder.path().join("model.safetensors");
+    let mut bytes = std::fs::read(&path).expect("readable");
+    let end = bytes.len();
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    std::fs::write(&path, bytes).expect("writable");
+    check_refused(folder.path(), "is NaN");
+}
+
+#[test]
+fn a_tokenizer_with_more_ids_than_the_model_is_refused() {
+    let folder = tiny_folder();
+    let vocabulary: serde_json::Map<String, serde_json::Value> =
+        (0..5).map(|id| (format!("t{id}"), id.into())).collect();
+    let tokenizer = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+        "pre_tokenizer": {"type": "Whitespace"}, "post_processor": null, "decoder": null,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": "t0"},
+    });
+    std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).expect("writable");
+    let error = LanguageModel::load(folder.path(), &device(), Generation::default()).expect_err("too large");
+    assert!(matches!(error, Error::Vocabulary { largest_id: 4, vocabulary: 4 }), "{error}");
+}
+
+#[test]
+fn golden_folders_survive_saving_in_the_file_layout() {
+    for name in common::DECODERS {
+        let context = ids(&common::golden(name)["context_ids"]);
+        let model = load(&folder(name)).expect("loads");
+        let saved = TempDir::new().expect("a temporary folder");
+        model.save_weights(saved.path(), Precision::F32).expect("saved");
+        std::fs::copy(folder(name).join("config.json"), saved.path().join("config.json")).expect("copied");
+        let again = load(saved.path()).expect("loads again");
+        for (old, new) in model.logits(&context).expect("logits").iter().zip(again.logits(&context).expect("logits")) {
+            let [old, new] = [old, &new].map(|row| row.iter().copied().map(f64::from).collect::<Vec<_>>());
+            assert_close(name, &new, &old, 0.0);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    /// Whatever stands in the header or instead of it: an error or a model, no panic, and no allocation that
+    /// a lying header asks for.
+    #[test]
+    fn a_lying_header_is_an_error(position in 0usize..2000, byte: u8, length: u64) {
+        let folder = tiny_folder();
+        let path = folder.path().join("model.safetensors");
+        let mut bytes = std::fs::read(&path).expect("readable");
+        let position = position.min(bytes.len() - 1);
+        bytes[position] = byte;
+        std::fs::write(&path, &bytes).expect("writable");
+        let _ = load(folder.path());
+        bytes[..8].copy_from_slice(&length.to_le_bytes());
+        std::fs::write(&path, &bytes).expect("writable");
+        if length as usize > bytes.len() {
+            prop_assert!(load(folder.path()).is_err());
+        }
+    }
+}
