@@ -29,6 +29,7 @@ impl<'b, X> Batch<'b, X> {
         }
         let outside = |at: usize, group: &Group<X>| match partition {
             Partition::Step => Mass::NONE,
+            Partition::Normalised => Mass::NORMALISED,
             Partition::Running => by_context[&group.context]
                 .iter()
                 .filter(|(other, _)| *other != at)

@@ -161,6 +161,8 @@ pub enum Partition {
     Running,
     /// From the samples of the same step.
     Step,
+    /// It is 1: the target's log-scores are log-probabilities, as those of another model are.
+    Normalised,
 }
 
 /// What is subtracted from `f'(pi/p)` to lower the variance of the gradient, whose mean stays the same.

@@ -106,11 +106,11 @@ impl Credit<'_> {
         let mut slope =
             if kept == log_ratio { full } else { self.slope(log_policy, log_target, log_z, kept) };
         slope = slope.clamp(-self.max_pseudo_reward, self.max_pseudo_reward);
-        let weight = weigh(slope, kept, baseline);
+        let weight = weigh(slope, kept.exp(), baseline);
         let cut = if slope == full && kept == log_ratio {
             0.0
         } else {
-            (weigh(full, log_ratio, baseline).abs() - weight.abs()).max(0.0)
+            (weigh(full, log_ratio.exp(), baseline).abs() - weight.abs()).max(0.0)
         };
         Term { pseudo_reward: -slope, weight, cut }
     }
@@ -145,21 +145,26 @@ impl Credit<'_> {
         let others = (0..own.start).chain(own.end..group.len());
         let log_weights: Vec<f64> = others.clone().map(|at| group.log_weights[at]).collect();
         let log_z = Mass::of(&log_weights).and(prior.outside).log_mean();
+        // Sums are of differences from f'(inf), so that samples which all lie outside the support get that and
+        // no rounding: their weights are then exactly zero, and nothing is left for Adam to blow up.
+        let infinity = self.divergence.derivative_at_infinity();
+        let origin = if infinity == f64::INFINITY { 0.0 } else { infinity };
         let (mut slopes, mut ratios) = (0.0, 0.0);
         for at in others {
             let log_target = group.log_target[at];
             let log_ratio = (log_policy[at] - group.log_proposal[at]).min(self.max_log_ratio);
             if log_ratio > f64::NEG_INFINITY {
                 let slope = self.slope(log_policy[at], log_target, log_z, log_ratio);
-                slopes += slope.clamp(-self.max_pseudo_reward, self.max_pseudo_reward);
-                ratios += log_ratio.exp();
+                let ratio = log_ratio.exp();
+                slopes += weigh(slope.clamp(-self.max_pseudo_reward, self.max_pseudo_reward), ratio, origin);
+                ratios += ratio;
             }
         }
-        if ratios > 0.0 { slopes / ratios } else { 0.0 }
+        if ratios > 0.0 { origin + slopes / ratios } else { 0.0 }
     }
 }
 
-/// `slope - exp(log_ratio) * baseline`.
-fn weigh(slope: f64, log_ratio: f64, baseline: f64) -> f64 {
-    if baseline == 0.0 { slope } else { slope - log_ratio.exp() * baseline }
+/// `slope - ratio * baseline`, also for an infinite ratio where there is no baseline.
+fn weigh(slope: f64, ratio: f64, baseline: f64) -> f64 {
+    if baseline == 0.0 { slope } else { slope - ratio * baseline }
 }

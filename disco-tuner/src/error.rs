@@ -94,6 +94,28 @@ pub enum Error {
         /// The names there are.
         available: String,
     },
+    /// There is nothing to resume from.
+    #[error("{}: no checkpoint", folder.display())]
+    NoCheckpoint {
+        /// Where one was looked for.
+        folder: PathBuf,
+    },
+    /// A checkpoint is not as it was written.
+    #[error("{}: damaged checkpoint: {difference}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        difference: String,
+    },
+    /// A checkpoint is of a run with other settings.
+    #[error("{}: the checkpoint is of other settings: {differences}", path.display())]
+    OtherSettings {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Each setting that differs, with both values.
+        differences: String,
+    },
     /// A file could not be written or read.
     #[error("{}: {source}", path.display())]
     Io {

@@ -121,6 +121,10 @@ where
                 let mut weights = Vec::with_capacity(jobs.len());
                 for (job, &log_prob) in jobs.iter().zip(log_probs) {
                     let (group, prior) = (batch.groups[job.group], &batch.priors[job.group]);
+                    if log_prob.is_nan() || log_prob == f64::INFINITY {
+                        let by = format!("policy, in context {},", group.context);
+                        return Err(CoreError::NotANumber { by, index: job.at, value: log_prob });
+                    }
                     let term = match job.term {
                         Some(term) => {
                             if let Some(before) = log_policy[job.group].as_ref().map(|list| list[job.at]) {
@@ -130,10 +134,6 @@ where
                             term
                         }
                         None => {
-                            if log_prob.is_nan() || log_prob == f64::INFINITY {
-                                let by = format!("policy, in context {},", group.context);
-                                return Err(CoreError::NotANumber { by, index: job.at, value: log_prob });
-                            }
                             let term = credit.term(group, prior, job.at, log_prob, credit.constant());
                             match checked(job.group, job.at, log_prob, term) {
                                 Ok(term) => gradient.terms.push(term),

@@ -1,14 +1,17 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod checkpoints;
 mod clock;
 mod config;
+mod crc32c;
 mod credit;
 mod draw;
 mod error;
 mod files;
 mod gradient;
 mod group;
+mod manifest;
 mod measure;
 mod moments;
 mod nearer;
@@ -19,6 +22,7 @@ mod partition;
 mod policy;
 mod presets;
 mod problem;
+mod resume;
 mod run;
 mod schedule;
 mod softmax_table;
@@ -26,11 +30,16 @@ mod step;
 mod tuner;
 mod validate;
 
+pub use checkpoints::Checkpoints;
 pub use config::{Baseline, EarlyStopping, MicroBatch, Partition, Sampling, TunerConfig, Validation};
 pub use error::{Error, Result, Stage};
 pub use moments::Moments;
 pub use observer::{Control, Metric, Metrics, Observer, ObserverError, Outcome, Reason, Report, Shown};
-pub use observers::{Csv, JsonLines, Memory, StopFlag};
+#[cfg(feature = "console")]
+pub use observers::Console;
+#[cfg(feature = "tensorboard")]
+pub use observers::TensorBoard;
+pub use observers::{Background, Csv, JsonLines, Memory, StopFlag};
 pub use optimizer::{Adam, Optimizer, Update};
 pub use policy::{Item, Policy, Tensors, Updated, Weigh};
 pub use presets::rlhf_target;

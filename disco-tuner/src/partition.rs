@@ -44,6 +44,9 @@ impl Mass {
     /// No weights.
     pub(crate) const NONE: Self = Self { log_sum: f64::NEG_INFINITY, count: 0 };
 
+    /// What is known of a normalised target: no samples change that its `Z` is 1.
+    pub(crate) const NORMALISED: Self = Self { log_sum: 0.0, count: u64::MAX };
+
     /// The mass of some log-weights.
     pub(crate) fn of(log_weights: &[f64]) -> Self {
         Self { log_sum: log_sum_exp(log_weights), count: log_weights.len() as u64 }
@@ -51,12 +54,19 @@ impl Mass {
 
     /// Both together.
     pub(crate) fn and(self, other: Self) -> Self {
+        if self == Self::NORMALISED || other == Self::NORMALISED {
+            return Self::NORMALISED;
+        }
         Self { log_sum: log_add_exp(self.log_sum, other.log_sum), count: self.count + other.count }
     }
 
     /// `ln Z`; `-inf` where nothing says that it is above zero.
     pub(crate) fn log_mean(self) -> f64 {
-        if self.count == 0 { f64::NEG_INFINITY } else { self.log_sum - (self.count as f64).ln() }
+        match self {
+            Self::NORMALISED => 0.0,
+            Self { count: 0, .. } => f64::NEG_INFINITY,
+            Self { log_sum, count } => log_sum - (count as f64).ln(),
+        }
     }
 }
 
@@ -65,6 +75,9 @@ impl Mass {
 /// Sums of what comes before and of what comes after are added: subtracting a sample's own weight from the
 /// total would leave nothing but rounding where that weight is most of it.
 pub(crate) fn log_z_without_each(log_weights: &[f64], outside: Mass) -> Vec<f64> {
+    if outside == Mass::NORMALISED {
+        return vec![0.0; log_weights.len()];
+    }
     let mut after = vec![f64::NEG_INFINITY; log_weights.len()];
     for at in (0..log_weights.len().saturating_sub(1)).rev() {
         after[at] = log_add_exp(after[at + 1], log_weights[at + 1]);
@@ -97,6 +110,12 @@ mod tests {
         }
         assert_eq!(log_z_without_each(&[1.0], Mass::NONE), [f64::NEG_INFINITY]);
         assert!(log_z_without_each(&[], outside).is_empty());
+    }
+
+    #[test]
+    fn a_normalised_target_stays_so() {
+        assert_eq!(log_z_without_each(&[700.0, -3.0], Mass::NORMALISED), [0.0, 0.0]);
+        assert_eq!(Mass::of(&[700.0]).and(Mass::NORMALISED).log_mean(), 0.0);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use disco_core::{ContextOrder, Error as CoreError, Replacement};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Control, Error, Observer, Outcome, Policy, Problem, Reason, Report, Result, Sampling, Stage, Tuner,
-    group::Group, partition::Mass,
+    Checkpoints, Control, Error, Observer, Outcome, Policy, Problem, Reason, Report, Result, Sampling, Stage,
+    Tuner, group::Group, partition::Mass,
 };
 
 /// A run of a [`Tuner`], made by [`Tuner::start`].
@@ -24,6 +24,7 @@ pub struct Run<'a, P: Policy<C, X>, C, X> {
     pub(crate) progress: Progress,
     /// The samples of earlier steps that are used again, oldest first.
     pub(crate) window: VecDeque<Vec<Group<X>>>,
+    pub(crate) checkpoints: Option<&'a Checkpoints<X>>,
 }
 
 /// The state of a run, but for policy, proposal and replayed samples.
@@ -32,6 +33,8 @@ pub struct Run<'a, P: Policy<C, X>, C, X> {
 pub(crate) struct Progress {
     /// How many steps are done.
     pub(crate) step: u64,
+    /// The step before which the proposal was frozen, if that is kept in a checkpoint.
+    pub(crate) proposal: Option<u64>,
     /// Per context, the importance weights of the steps that left the window.
     pub(crate) masses: Vec<Mass>,
     /// How many steps in a row, to the last, had no success; and their samples.
@@ -82,6 +85,7 @@ where
             order: problem.contexts.order(config.seed, replacement)?,
             progress: Progress {
                 step: 0,
+                proposal: None,
                 masses: vec![Mass::NONE; problem.contexts.len()],
                 barren_steps: 0,
                 barren_samples: 0,
@@ -90,6 +94,7 @@ where
                 reason: None,
             },
             window: VecDeque::new(),
+            checkpoints: None,
             tuner,
             policy,
             problem,
@@ -112,24 +117,30 @@ where
         self.proposal.as_ref()
     }
 
-    /// Makes one step; `None` where the run is over.
+    /// Makes one step, and a checkpoint where one is due; `None` where the run is over.
     ///
     /// # Errors
     /// Those of [`enum@Error`]. The parameters are then as the last finished update left them, the pending
-    /// gradient is cleared, and the step does not count.
+    /// gradient is cleared, and the step does not count, unless it was validation that failed, which comes
+    /// after it.
     pub fn step(&mut self) -> Result<Option<Report>> {
-        if self.progress.step >= self.tuner.config().steps {
-            self.progress.reason.get_or_insert(Reason::Finished);
-        }
         if self.progress.reason.is_some() {
             return Ok(None);
         }
         let report = self.advance().inspect_err(|_| self.policy.clear())?;
         self.watch(&report)?;
+        if self.progress.step >= self.tuner.config().steps {
+            self.progress.reason.get_or_insert(Reason::Finished);
+        }
+        let due = |checkpoints: &Checkpoints<X>| self.progress.step.is_multiple_of(checkpoints.every);
+        let best = self.progress.best.is_some_and(|(_, step)| step == self.progress.step);
+        if self.checkpoints.is_some_and(due) || best || self.progress.reason.is_some() {
+            self.checkpoint()?;
+        }
         Ok(Some(report))
     }
 
-    /// Makes all remaining steps, and tells `observer` of each.
+    /// Makes all remaining steps, and tells `observer` of each. A run that it stops leaves a checkpoint.
     ///
     /// # Errors
     /// As [`step`](Self::step); [`Error::Observer`] if the observer refuses to start.
@@ -139,7 +150,11 @@ where
         while let Some(report) = self.step()? {
             match observer.step(&report) {
                 Ok(Control::Continue) => {}
-                Ok(Control::Stop) => self.progress.reason = Some(Reason::Observer),
+                Ok(Control::Stop) if self.progress.reason.is_none() => {
+                    self.progress.reason = Some(Reason::Observer);
+                    self.checkpoint()?;
+                }
+                Ok(Control::Stop) => {}
                 Err(failure) => failures.add(report.step, &*failure),
             }
         }
@@ -173,9 +188,11 @@ where
             return Ok(());
         };
         let progress = &mut self.progress;
-        match progress.best {
-            Some((best, _)) if !(metric.value < best - stopping.min_delta) => progress.stale += 1,
-            _ => (progress.best, progress.stale) = (Some((metric.value, report.step)), 0),
+        let bar = progress.best.map_or(f64::INFINITY, |(best, _)| best - stopping.min_delta);
+        if metric.value < bar {
+            (progress.best, progress.stale) = (Some((metric.value, report.step)), 0);
+        } else {
+            progress.stale += 1;
         }
         if progress.stale >= stopping.patience {
             progress.reason = Some(Reason::NoImprovement);

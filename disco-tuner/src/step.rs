@@ -60,7 +60,8 @@ where
         if let Some((metric, z)) = test
             && self.is_nearer(&batch, &log_policy, metric, z)?
         {
-            proposal = Some(self.policy.freeze().map_err(self.at(Stage::LogProb))?);
+            proposal = Some(self.policy.freeze().map_err(self.at(Stage::Update))?);
+            self.save_proposal()?;
         }
         let update = Update {
             optimizer: config.optimizer.clone(),
@@ -82,6 +83,7 @@ where
         }
         if proposal.is_some() {
             (self.proposal, report.proposal_replaced) = (proposal, true);
+            self.progress.proposal = self.checkpoints.map(|_| step);
         }
         self.count_support(window.back().map_or(&[], Vec::as_slice));
         Ok(report)

@@ -4,7 +4,7 @@ use disco_core::{StreamRng, Streams};
 use rand::SeedableRng;
 
 use crate::{
-    Metrics, Policy, Result, Run, Stage,
+    Metrics, Partition, Policy, Result, Run, Stage,
     clock::Clock,
     group::drawn,
     measure::{Measured, measure},
@@ -38,13 +38,17 @@ where
                 let mut within = Clock::default();
                 groups.push(self.score(held_out.items(), place, samples, log_probs, &mut within)?);
             }
+            let earlier = match config.partition {
+                Partition::Normalised => Mass::NORMALISED,
+                Partition::Running | Partition::Step => Mass::NONE,
+            };
             let measured: Vec<_> = groups
                 .iter()
                 .map(|group| Measured {
                     context: &held_out.items()[group.context],
                     group,
                     log_policy: &group.log_proposal,
-                    earlier: Mass::NONE,
+                    earlier,
                 })
                 .collect();
             let metrics = measure(self.problem, &measured, false).map_err(self.at(Stage::Validation))?;

@@ -1,6 +1,8 @@
 //! Enumerable problems, and exact answers for them.
 #![allow(dead_code)] // Each test file uses its part.
 
+pub(crate) mod scripted;
+
 use disco_core::{Contexts, Scorer, Space, scorer};
 use disco_tuner::SoftmaxTable;
 

@@ -1,0 +1,98 @@
+//! A folder whose every file is listed with its size and checksum.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error, Result,
+    crc32c::crc32c,
+    files::{io_error, sync_folder, write_durably},
+};
+
+/// The name of the list itself.
+const FILE: &str = "manifest.json";
+const VERSION: u32 = 1;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    version: u32,
+    /// Size and CRC-32C by path within the folder, parts joined by `/`.
+    files: BTreeMap<String, (u64, u32)>,
+}
+
+/// Lists the files of a folder, and flushes all of them to the disk.
+pub(crate) fn seal(folder: &Path) -> Result<()> {
+    let mut files = BTreeMap::new();
+    for path in walk(folder)? {
+        let bytes = fs::read(&path).map_err(|source| io_error(&path, source))?;
+        File::open(&path)
+            .and_then(|file| file.sync_all())
+            .and_then(|()| sync_folder(path.parent()))
+            .map_err(|source| io_error(&path, source))?;
+        files.insert(name(folder, &path), (bytes.len() as u64, crc32c(&bytes)));
+    }
+    let path = folder.join(FILE);
+    let bytes = serde_json::to_vec(&Manifest { version: VERSION, files })
+        .map_err(|source| io_error(&path, source.into()))?;
+    write_durably(&path, &bytes).map_err(|source| io_error(&path, source))
+}
+
+/// Checks that a folder is what [`seal`] listed, no file more or less.
+pub(crate) fn check(folder: &Path) -> Result<()> {
+    let damaged = |path: PathBuf, difference: String| Err(Error::Damaged { path, difference });
+    let path = folder.join(FILE);
+    let bytes = fs::read(&path).map_err(|source| io_error(&path, source))?;
+    let manifest: Manifest = match serde_json::from_slice(&bytes) {
+        Ok(manifest) => manifest,
+        Err(error) => return damaged(path, error.to_string()),
+    };
+    if manifest.version != VERSION {
+        return damaged(path, format!("version {}, where this program writes {VERSION}", manifest.version));
+    }
+    let found = walk(folder)?;
+    for path in &found {
+        let name = name(folder, path);
+        if name != FILE && !manifest.files.contains_key(&name) {
+            return damaged(path.clone(), "not in the manifest".into());
+        }
+    }
+    for (name, (size, checksum)) in &manifest.files {
+        let path = name.split('/').fold(folder.to_path_buf(), |path, part| path.join(part));
+        if !found.contains(&path) {
+            return damaged(path, "missing".into());
+        }
+        let bytes = fs::read(&path).map_err(|source| io_error(&path, source))?;
+        if bytes.len() as u64 != *size {
+            return damaged(path, format!("{} bytes, where the manifest has {size}", bytes.len()));
+        }
+        if crc32c(&bytes) != *checksum {
+            return damaged(path, "another content than the manifest's checksum is of".into());
+        }
+    }
+    Ok(())
+}
+
+/// All files below a folder.
+fn walk(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(|source| io_error(folder, source))? {
+        let path = entry.map_err(|source| io_error(folder, source))?.path();
+        if path.is_dir() {
+            files.extend(walk(&path)?);
+        } else {
+            files.push(path);
+        }
+    }
+    Ok(files)
+}
+
+fn name(folder: &Path, path: &Path) -> String {
+    let parts = path.strip_prefix(folder).unwrap_or(path).components();
+    parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
+}

@@ -1,0 +1,110 @@
+//! A policy that keeps its parameters, or follows a script of them, and records the gradients it is given.
+
+use std::path::Path;
+
+use disco_core::{Distribution, Error, Result, Sampled, Score, Scorer, Streams};
+use disco_tuner::{Item, Policy, SoftmaxTable, Tensors, Update, Updated, Weigh};
+
+pub(crate) type Table = SoftmaxTable<usize, usize>;
+
+/// Draws at random, or each outcome as often as its probability says: then a mean over the samples *is* the
+/// expectation.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) table: Table,
+    pub(crate) stratified: bool,
+}
+
+impl Scorer<usize, usize> for Source {
+    fn log_scores(&self, context: &usize, samples: &[&usize]) -> Result<Vec<Score>> {
+        self.table.log_scores(context, samples)
+    }
+}
+
+impl Distribution<usize, usize> for Source {
+    fn sample(&self, context: &usize, streams: &Streams) -> Result<Vec<Sampled<usize>>> {
+        if !self.stratified {
+            return self.table.sample(context, streams);
+        }
+        let row = &self.table.rows()[*context];
+        let mut samples = Vec::new();
+        for (value, (&probability, &log_prob)) in
+            row.probabilities().iter().zip(row.as_log_probs()).enumerate()
+        {
+            let count = (probability * streams.len() as f64).round() as usize;
+            samples.extend(std::iter::repeat_n(Sampled { value, log_prob }, count));
+        }
+        Error::check_length("stratified samples", streams.len(), samples.len())?;
+        Ok(samples)
+    }
+}
+
+/// Parameters by update: the first before any, the last from then on.
+#[derive(Debug)]
+pub(crate) struct Scripted {
+    pub(crate) script: Vec<Table>,
+    pub(crate) proposal: Source,
+    pub(crate) gradients: Vec<Vec<f64>>,
+    at: usize,
+    source: Source,
+}
+
+impl Scripted {
+    pub(crate) fn new(script: Vec<Table>, proposal: Table, stratified: bool) -> Self {
+        let source = Source { table: script[0].clone(), stratified };
+        let proposal = Source { table: proposal, stratified };
+        Self { script, proposal, gradients: Vec::new(), at: 0, source }
+    }
+}
+
+impl Scorer<usize, usize> for Scripted {
+    fn log_scores(&self, context: &usize, samples: &[&usize]) -> Result<Vec<Score>> {
+        self.source.log_scores(context, samples)
+    }
+}
+
+impl Distribution<usize, usize> for Scripted {
+    fn sample(&self, context: &usize, streams: &Streams) -> Result<Vec<Sampled<usize>>> {
+        self.source.sample(context, streams)
+    }
+}
+
+impl Policy<usize, usize> for Scripted {
+    type Frozen = Source;
+    type Scalar = f64;
+
+    fn freeze(&self) -> Result<Source> {
+        Ok(self.proposal.clone())
+    }
+
+    fn accumulate(&mut self, batch: &[Item<'_, usize, usize>], weigh: &mut Weigh<'_>) -> Result<()> {
+        self.source.table.accumulate(batch, weigh)
+    }
+
+    fn pending(&self) -> Result<Tensors<f64>> {
+        self.source.table.pending()
+    }
+
+    fn replace_pending(&mut self, gradient: Tensors<f64>) -> Result<()> {
+        self.source.table.replace_pending(gradient)
+    }
+
+    fn clear(&mut self) {
+        self.source.table.clear();
+    }
+
+    fn step(&mut self, _: &Update) -> Result<Updated> {
+        self.gradients.extend(self.pending()?.remove("logits"));
+        self.at = (self.at + 1).min(self.script.len() - 1);
+        self.source.table = self.script[self.at].clone();
+        Ok(Updated { gradient_norm: 0.0 })
+    }
+
+    fn save(&self, folder: &Path) -> Result<()> {
+        self.source.table.save(folder)
+    }
+
+    fn load(&mut self, folder: &Path) -> Result<()> {
+        self.source.table.load(folder)
+    }
+}

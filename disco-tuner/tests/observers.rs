@@ -1,0 +1,199 @@
+//! Observers that write for other programs, and one that runs beside.
+
+mod common;
+
+use std::time::Duration;
+
+use common::{Kind, World, target};
+use disco_tuner::{
+    Background, Control, Memory, Observer, ObserverError, Outcome, Problem, Report, Tuner, TunerConfig,
+};
+
+fn tune(config: TunerConfig, observer: &mut dyn Observer) -> Outcome {
+    let (world, target) = (World::new(2, 30), target(Kind::Mixed));
+    let problem = Problem::new(&world.contexts, &target)
+        .with_samples_shown(3, |context, outcome| format!("{outcome} in {context}"));
+    Tuner::new(config).unwrap().run(&mut world.policy(), &problem, observer).unwrap()
+}
+
+fn config() -> TunerConfig {
+    TunerConfig { steps: 6, metrics_every: 2, ..TunerConfig::default() }
+}
+
+#[test]
+fn samples_are_shown_at_measured_steps() {
+    let mut observed = Memory::default();
+    tune(config(), &mut observed);
+    let counts: Vec<usize> = observed.reports().iter().map(|report| report.shown.len()).collect();
+    assert_eq!(counts, [3, 0, 3, 0, 3, 3]);
+    assert!(observed.reports()[0].shown[0].text.contains(" in "));
+}
+
+/// Hands on what it is told, slowly, and fails where told to.
+struct Slow {
+    delay: Duration,
+    fail: bool,
+    told: std::sync::mpsc::Sender<u64>,
+}
+
+impl Observer for Slow {
+    fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+        std::thread::sleep(self.delay);
+        self.told.send(report.step)?;
+        if self.fail { Err("no route to host".into()) } else { Ok(Control::Continue) }
+    }
+}
+
+#[test]
+fn a_slow_observer_in_the_background_holds_nothing_up() {
+    let (told, heard) = std::sync::mpsc::channel();
+    let slow = |delay, fail| Slow { delay: Duration::from_millis(delay), fail, told: told.clone() };
+    // Room for all: nothing is lost, though the run is long over when the last is written.
+    let outcome = tune(config(), &mut Background::new(slow(20, false), 10));
+    assert_eq!((outcome.step, outcome.observer_failures), (6, 0));
+    assert_eq!(heard.try_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    // Room for one: what does not fit is dropped, and counted.
+    let outcome = tune(config(), &mut Background::new(slow(300, false), 1));
+    let written = heard.try_iter().count() as u64;
+    assert!(
+        outcome.observer_failures >= 1 && written + outcome.observer_failures == 6,
+        "{outcome:?}, {written}"
+    );
+    assert!(outcome.first_observer_failure.unwrap().1.contains("too slow"));
+    // Its own failures become known.
+    let outcome = tune(config(), &mut Background::new(slow(0, true), 10));
+    assert!(outcome.observer_failures >= 1);
+    assert!(outcome.first_observer_failure.unwrap().1.contains("no route to host"));
+}
+
+#[cfg(feature = "console")]
+#[test]
+fn the_console_needs_no_terminal() {
+    let outcome = tune(config(), &mut disco_tuner::Console::new(["js_target_policy", "log_z"]));
+    assert_eq!(outcome.observer_failures, 0);
+}
+
+#[cfg(feature = "tensorboard")]
+mod tensorboard {
+    use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+    use super::{Memory, Observer, config, tune};
+    use disco_tuner::{Control, ObserverError, Report, TensorBoard};
+
+    /// Both: what is written is compared with what was told.
+    struct Both(TensorBoard, Memory);
+
+    impl Observer for Both {
+        fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+            self.0.step(report)?;
+            self.1.step(report)
+        }
+    }
+
+    fn write(folder: &Path) -> Memory {
+        let mut both = Both(TensorBoard::new(folder).unwrap(), Memory::default());
+        both.0.start(&config(), 0).unwrap();
+        assert_eq!(tune(config(), &mut both).observer_failures, 0);
+        both.1
+    }
+
+    /// The fields of a protocol buffer: number, and content of those with a length.
+    fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
+        fn varint(bytes: &mut &[u8]) -> u64 {
+            let mut value = 0;
+            for shift in (0..).step_by(7) {
+                let byte = bytes[0];
+                *bytes = &bytes[1..];
+                value |= u64::from(byte & 0x7f) << shift;
+                if byte < 0x80 {
+                    break;
+                }
+            }
+            value
+        }
+        let mut found = Vec::new();
+        while !bytes.is_empty() {
+            let key = varint(&mut bytes);
+            let content = match key & 7 {
+                0 => varint(&mut bytes).to_le_bytes().to_vec(),
+                kind => {
+                    let length = match kind {
+                        1 => 8,
+                        5 => 4,
+                        _ => varint(&mut bytes) as usize,
+                    };
+                    let (content, rest) = bytes.split_at(length);
+                    bytes = rest;
+                    content.to_vec()
+                }
+            };
+            found.push((key >> 3, content));
+        }
+        found
+    }
+
+    #[test]
+    fn event_files_hold_every_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = write(folder.path());
+        let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let bytes = fs::read(path).unwrap();
+        let (mut rest, mut scalars, mut records) = (&bytes[..], BTreeMap::new(), 0);
+        while !rest.is_empty() {
+            let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+            let event = fields(&rest[12..12 + length]);
+            rest = &rest[16 + length..];
+            records += 1;
+            let step = event.iter().find(|field| field.0 == 2).map(|field| &field.1);
+            let step = u64::from_le_bytes(step.unwrap()[..].try_into().unwrap());
+            for (_, summary) in event.iter().filter(|field| field.0 == 5) {
+                for (_, value) in fields(summary) {
+                    let value = fields(&value);
+                    let tag = String::from_utf8(value[0].1.clone()).unwrap();
+                    if let Some((_, number)) = value.iter().find(|field| field.0 == 2) {
+                        scalars.insert((tag, step), f32::from_le_bytes(number[..].try_into().unwrap()));
+                    }
+                }
+            }
+        }
+        assert_eq!(records, 1 + 1 + 6);
+        for report in told.reports() {
+            for (name, metric) in report.metrics.iter().filter(|(_, metric)| metric.value.is_finite()) {
+                assert_eq!(scalars[&(name.clone(), report.step)], metric.value as f32);
+            }
+            assert_eq!(scalars[&("gradient_norm".to_owned(), report.step)], report.gradient_norm as f32);
+        }
+    }
+
+    /// Runs where DISCO_TENSORBOARD_PYTHON names a Python that has tensorboard.
+    #[test]
+    fn tensorboard_itself_reads_them() {
+        let Some(python) = std::env::var_os("DISCO_TENSORBOARD_PYTHON") else {
+            println!("DISCO_TENSORBOARD_PYTHON is not set: not compared with TensorBoard");
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let told = write(folder.path());
+        let script = "
+import sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+events = EventAccumulator(sys.argv[1]); events.Reload()
+for event in events.Scalars('js_target_policy'): print(event.step, event.value)
+print(sorted(events.Tags()['tensors']))
+print(events.Tensors('samples')[0].tensor_proto.string_val[0].decode().splitlines()[2].strip())
+";
+        let output = Command::new(python).args(["-c", script]).arg(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = String::from_utf8(output.stdout).unwrap();
+        let mut lines = output.lines();
+        for (step, metric) in told.series("js_target_policy") {
+            let (found_step, value) = lines.next().unwrap().split_once(' ').unwrap();
+            assert_eq!(
+                (found_step.parse(), value.parse::<f64>().unwrap() as f32),
+                (Ok(step), metric.value as f32)
+            );
+        }
+        assert_eq!(lines.next().unwrap(), "['samples', 'settings']");
+        assert_eq!(lines.next().unwrap(), told.reports()[0].shown[0].text);
+    }
+}
