@@ -1,7 +1,7 @@
 //! Golden values: every divergence of `exact.json`, exactly and from a million samples.
 
 use disco_core::{Distribution, Space, Streams, Table};
-use disco_divergence::{Estimator, FDivergence, LogZ, Renyi, Scored, TwoSamples, exact};
+use disco_divergence::{Divergence, Estimator, FDivergence, LogZ, Renyi, Scored, TwoSamples, exact};
 
 /// Exact sums over the space.
 const EXACT: f64 = 1e-9;
@@ -92,10 +92,40 @@ fn take(log_probs: &[f64], positions: &[usize], shift: f64) -> Vec<f64> {
     positions.iter().map(|&position| log_probs[position] + shift).collect()
 }
 
+/// A mean of a million samples is normal enough for four errors if the skewness of its terms, over the root
+/// of their number, is below this. Heavier terms (chi-squared from a proposal that hardly ever draws what
+/// matters) have no error that a sample could tell, and the million is no test of them.
+const SKEWNESS: f64 = 0.1;
+
+/// Whether the contributions `u f(v/u)` of samples of `log_proposal` are that light, by exact sums.
+fn is_light(golden: &Golden, divergence: &FDivergence, log_proposal: &[f64]) -> bool {
+    let terms: Vec<(f64, f64)> = (0..log_proposal.len())
+        .map(|x| {
+            let (log_target, log_policy) = (golden.log_target[x], golden.log_policy[x]);
+            let term = divergence.weighted_generator(log_policy - log_target, log_target - log_proposal[x]);
+            (log_proposal[x].exp(), term)
+        })
+        .collect();
+    let mean: f64 = terms.iter().map(|(q, term)| q * term).sum();
+    let central = |power: i32| terms.iter().map(|(q, term)| q * (term - mean).abs().powi(power)).sum::<f64>();
+    central(3) / central(2).powf(1.5) / (SAMPLES as f64).sqrt() < SKEWNESS
+}
+
 #[track_caller]
-fn within_errors(found: &[disco_divergence::DivergenceEstimate], golden: &Golden, from: &str) {
+fn within_errors(
+    found: &[disco_divergence::DivergenceEstimate],
+    golden: &Golden,
+    log_proposal: &[f64],
+    from: &str,
+) {
     assert_eq!(found.len(), golden.expected.len());
+    let light = |divergence: &FDivergence| is_light(golden, divergence, log_proposal);
+    // Those with bounded f and all others that this proposal serves.
+    assert!(golden.expected.iter().filter(|(divergence, _)| light(divergence)).count() >= 7, "{from}");
     for (found, (divergence, expected)) in found.iter().zip(&golden.expected) {
+        if !light(divergence) {
+            continue;
+        }
         let estimate = found.estimate;
         let errors = (estimate.value - expected) / estimate.std_error;
         assert!(
@@ -128,16 +158,22 @@ fn golden_divergences_from_a_million_samples() {
         within_errors(
             &known.estimate(&divergences).unwrap().divergences,
             &golden,
+            proposal,
             &format!("{name}, Z known"),
         );
         let found = estimator.estimate(&divergences).unwrap();
-        within_errors(&found.divergences, &golden, &format!("{name}, Z estimated"));
+        within_errors(&found.divergences, &golden, proposal, &format!("{name}, Z estimated"));
         let log_z = found.target_log_z;
         assert!((log_z.value - 5.0).abs() <= ERRORS * log_z.std_error + EXACT, "{log_z:?}");
         let policy = take(&golden.log_policy, &positions, 0.01f64.ln());
         let estimator = Estimator::new(&target, &policy, &log_proposal).unwrap();
         let both = estimator.policy_log_z(LogZ::Estimated).unwrap();
-        within_errors(&both.estimate(&divergences).unwrap().divergences, &golden, &format!("{name}, both Z"));
+        within_errors(
+            &both.estimate(&divergences).unwrap().divergences,
+            &golden,
+            proposal,
+            &format!("{name}, both Z"),
+        );
     }
 }
 
@@ -155,8 +191,11 @@ fn golden_divergences_between_two_sampled_distributions() {
         [0, 1].map(|i: usize| Scored { log_target: &columns[i].0, log_policy: &columns[i].1 });
     let samples = TwoSamples::new(target, policy).unwrap();
     let known = samples.clone().log_ratio_z(LogZ::Known(shift)).unwrap().estimate(&divergences).unwrap();
-    within_errors(&known.divergences, &golden, "both, Z known");
+    // The pool of both: two thirds of the target's samples, one third of the policy's.
+    let mixture = golden.log_target.iter().zip(&golden.log_policy);
+    let mixture: Vec<f64> = mixture.map(|(p, pi)| ((2.0 * p.exp() + pi.exp()) / 3.0).ln()).collect();
+    within_errors(&known.divergences, &golden, &mixture, "both, Z known");
     let found = samples.log_ratio_z(LogZ::Estimated).unwrap().estimate(&divergences).unwrap();
-    within_errors(&found.divergences, &golden, "both, Z estimated");
+    within_errors(&found.divergences, &golden, &mixture, "both, Z estimated");
     assert!((found.log_ratio_z.value - shift).abs() < ERRORS * found.log_ratio_z.std_error);
 }

@@ -1,5 +1,7 @@
 //! A curve of 64 betas on a million stored pairs, and its parts.
 
+#![allow(missing_docs)] // criterion_group! makes an undocumented function.
+
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};

@@ -6,9 +6,9 @@ use disco_core::{Distribution, Scorer};
 
 use crate::{
     Draw, Result, RunConfig, Statistics,
+    beta::check_log_beta,
     proposals::Proposals,
     qrs::{limit, log_score},
-    ratios::check_log_beta,
 };
 
 /// Quasi-rejection sampling that raises beta to each ratio that exceeds it, and then restarts cleanly

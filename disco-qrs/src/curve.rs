@@ -1,15 +1,15 @@
 //! Diagnostics for a grid of beta, in one pass over sorted ratios.
 
 use disco_core::{Error, Estimate, statrs::function::beta::inv_beta_reg};
-use disco_divergence::{Divergence, FDivergence};
+use disco_divergence::FDivergence;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Point, Ratios, Result, Warning,
+    divergences::Setting,
     nodes::{Node, compress},
     point::mean_of,
-    ratios::FeatureColumn,
 };
 
 /// Fidelity against efficiency: the diagnostics of quasi-rejection sampling for a grid of beta.
@@ -69,23 +69,6 @@ impl Curve {
 /// What is computed at each beta, in the order of [`Point`]'s fields.
 const DIVERGENCES: [FDivergence; 4] =
     [FDivergence::TotalVariation, FDivergence::KlForward, FDivergence::KlReverse, FDivergence::JensenShannon];
-
-/// What does not depend on the divergence at one beta. Densities are relative to q: `u = p/q`, `v = p_beta/q`.
-struct Setting<'a> {
-    ratios: &'a Ratios,
-    log_z: f64,
-    /// `ln v` above beta.
-    log_v: f64,
-    /// `ln(v/u)` up to beta, where it is constant.
-    log_gain: f64,
-    /// The mass of p up to beta, as a logarithm: it may underflow where that of p_beta does not.
-    log_target_below: f64,
-    /// The mass of p_beta up to beta.
-    sampler_below: f64,
-    /// `sum u^2 / (sum u)^2` up to beta.
-    concentration: f64,
-    above: &'a [Node],
-}
 
 impl Ratios {
     /// The diagnostics at each `ln beta` of a grid.
@@ -234,93 +217,5 @@ impl Ratios {
         } else {
             inv_beta_reg(above + 1.0, count - above, 0.95)
         }
-    }
-
-    /// The mean of a feature under `p_beta` at each beta: one pass up and one pass down.
-    fn feature_means(&self, feature: &FeatureColumn, log_betas: &[f64]) -> Vec<Estimate> {
-        let mut positions: Vec<(usize, usize)> =
-            log_betas.iter().enumerate().map(|(i, log_beta)| (self.position(*log_beta), i)).collect();
-        positions.sort_unstable();
-        // Up to position k, in units of the k-th ratio: sums of w y, w^2 y and w^2 y^2.
-        let mut below = vec![[0.0; 3]; log_betas.len()];
-        let (mut sums, mut last, mut next) = ([0.0; 3], self.sorted[0], positions.iter().peekable());
-        for k in 0..=self.sorted.len() {
-            while let Some((_, i)) = next.next_if(|(position, _)| *position == k) {
-                below[*i] = sums;
-            }
-            if next.peek().is_none() {
-                break;
-            }
-            let (value, mass, shrink) = (feature.deviations[k], self.mass(k), (last - self.sorted[k]).exp());
-            sums[0] = sums[0] * shrink + mass * value;
-            sums[1] = sums[1] * (shrink * shrink) + mass * value;
-            sums[2] = sums[2] * (shrink * shrink) + mass * value * value;
-            last = self.sorted[k];
-        }
-        // From position k on: sums of y and y^2.
-        let mut above = vec![[0.0; 2]; log_betas.len()];
-        let (mut sums, mut next) = ([0.0; 2], positions.iter().rev().peekable());
-        for k in (0..=self.sorted.len()).rev() {
-            while let Some((_, i)) = next.next_if(|(position, _)| *position == k) {
-                above[*i] = sums;
-            }
-            if next.peek().is_none() {
-                break;
-            }
-            let (value, mass) = (feature.deviations[k - 1], self.mass(k - 1));
-            sums[0] += mass * value;
-            sums[1] += mass * value * value;
-        }
-        let means = log_betas.iter().zip(below.iter().zip(above)).map(|(&log_beta, (below, above))| {
-            let (k, (acceptance, square)) = (self.position(log_beta), self.acceptance_moments(log_beta));
-            let unit = if k == 0 { 0.0 } else { (self.sorted[k - 1] - log_beta).exp() };
-            let mean = (below[0] * unit + above[0]) / acceptance;
-            // sum (min(w, beta) / beta)^2 (y - mean)^2.
-            let squares = (below[2] - 2.0 * mean * below[1]) * (unit * unit) + above[1]
-                - 2.0 * mean * above[0]
-                + mean * mean * square;
-            Estimate {
-                value: feature.centre + mean,
-                std_error: self.error_of_mean(squares) / acceptance,
-                ess: self.samples() * acceptance * (acceptance / square),
-            }
-        });
-        means.collect()
-    }
-}
-
-impl Setting<'_> {
-    /// One divergence, as `Ratios::curve` describes.
-    fn estimate(&self, divergence: &FDivergence) -> Estimate {
-        let derivative_at_one = divergence.derivative(0.0);
-        let term = |log_u: f64, log_v: f64| {
-            let slope = divergence.weighted_derivative(log_v - log_u, log_v);
-            let value = divergence.weighted_generator(log_v - log_u, log_u);
-            (value, slope - log_v.exp() * derivative_at_one)
-        };
-        let (below, slope_below) = if self.log_target_below == f64::NEG_INFINITY {
-            (0.0, 0.0)
-        } else {
-            term(self.log_target_below, self.log_target_below + self.log_gain)
-        };
-        let terms: Vec<(f64, f64)> =
-            self.above.iter().map(|node| term(node.log_ratio - self.log_z, self.log_v)).collect();
-        let (mut value, mut b) = (below, slope_below);
-        for (node, (term, slope)) in self.above.iter().zip(&terms) {
-            value += node.mass * term;
-            b += node.mass * slope;
-        }
-        let a = value - b;
-        // Up to beta, the influence function is proportional to u.
-        let mut squares =
-            self.concentration * (below - a * self.log_target_below.exp() - b * self.sampler_below).powi(2);
-        let v = self.log_v.exp();
-        for (node, (term, _)) in self.above.iter().zip(&terms) {
-            let u = (node.log_ratio - self.log_z).exp();
-            squares += node.mass * (term - a * u - b * v).powi(2);
-        }
-        // Interpolation can leave a divergence of zero below it by rounding.
-        let value = value.max(0.0);
-        Estimate { value, std_error: self.ratios.error_of_mean(squares), ess: self.ratios.ess() }
     }
 }

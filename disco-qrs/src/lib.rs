@@ -1,10 +1,13 @@
 #![doc = include_str!("../README.md")]
 
 mod adaptive;
+mod beta;
 mod chain;
 mod choose;
 mod curve;
+mod divergences;
 mod error;
+mod features;
 mod independent;
 mod nodes;
 mod point;

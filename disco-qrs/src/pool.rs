@@ -1,12 +1,14 @@
 //! Proposals that are drawn once, judged, and then accepted at any beta.
 
+use std::ops::ControlFlow;
+
 use disco_core::{Distribution, Error, Scorer};
 
 use crate::{
     Draw, Ratios, Result, RunConfig, Statistics,
+    beta::check_log_beta,
     proposals::Proposals,
     qrs::{limit, log_score},
-    ratios::check_log_beta,
 };
 
 /// Scored proposals of one context, kept: look at the curve, choose beta, and accept from the same proposals.
@@ -37,7 +39,7 @@ pub struct ProposalPool<X> {
 }
 
 impl<X> ProposalPool<X> {
-    /// Draws and scores proposals until the budget, of proposals or seconds, is spent.
+    /// Draws and scores proposals of one context until the budget, of proposals or seconds, is spent.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a budget of draws, which a pool has not, and as [`Qrs::new`](crate::Qrs::new); the
@@ -48,21 +50,50 @@ impl<X> ProposalPool<X> {
         context: C,
         config: RunConfig,
     ) -> Result<Self> {
+        let goes_on = |_: &Statistics| ControlFlow::Continue(());
+        Ok(Self::draw_each(proposal, target, vec![context], config, goes_on)?.remove(0))
+    }
+
+    /// A pool for each context, with `progress` called as by [`Qrs::on_batch`](crate::Qrs::on_batch).
+    ///
+    /// Pool `k` accepts what [`Qrs::each`](crate::Qrs::each) returns for context `k`.
+    ///
+    /// # Errors
+    /// As [`draw`](Self::draw), and [`Error::Empty`] for no context.
+    pub fn draw_each<C>(
+        proposal: impl Distribution<C, X>,
+        target: impl Scorer<C, X>,
+        contexts: Vec<C>,
+        config: RunConfig,
+        progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send,
+    ) -> Result<Vec<Self>> {
         if let Some(draws) = config.budget.draws {
             return Err(
                 Error::invalid("draws of a pool's budget", draws, "none: give proposals or seconds").into()
             );
         }
-        let mut proposals = Proposals::new(proposal, target, vec![context], config)?;
-        let (mut values, mut log_target, mut log_proposal, mut limits) = (vec![], vec![], vec![], vec![]);
+        let empty = || Self {
+            values: vec![],
+            log_target: vec![],
+            log_proposal: vec![],
+            limits: vec![],
+            statistics: Statistics::default(),
+        };
+        let mut pools: Vec<Self> = contexts.iter().map(|_| empty()).collect();
+        let mut proposals = Proposals::new(proposal, target, contexts, config)?;
+        proposals.on_batch(Box::new(progress));
         while let Some(scored) = proposals.next() {
             let scored = scored?;
-            log_target.push(scored.log_target);
-            log_proposal.push(scored.log_proposal);
-            limits.push(limit(&scored));
-            values.push(scored.value);
+            let pool = &mut pools[scored.context];
+            pool.log_target.push(scored.log_target);
+            pool.log_proposal.push(scored.log_proposal);
+            pool.limits.push(limit(&scored));
+            pool.values.push(scored.value);
         }
-        Ok(Self { values, log_target, log_proposal, limits, statistics: proposals.statistics() })
+        for (context, pool) in pools.iter_mut().enumerate() {
+            pool.statistics = proposals.statistics_of(context).unwrap_or_default();
+        }
+        Ok(pools)
     }
 
     /// How many proposals there are.
@@ -103,7 +134,7 @@ impl<X> ProposalPool<X> {
         Ratios::new(&self.log_target, &self.log_proposal)
     }
 
-    /// The samples that `ln beta` accepts, in order.
+    /// The samples that `ln beta` accepts, in order. Their [`context`](Draw::context) is 0.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a `ln beta` that is not finite.

@@ -226,6 +226,6 @@ impl<X> Lane<X> {
         self.statistics.skipped += u64::from(scored.skipped);
         let impossible = scored.log_target == f64::NEG_INFINITY && !scored.skipped;
         self.statistics.impossible += u64::from(impossible);
-        self.statistics.largest_log_ratio = self.statistics.largest_log_ratio.max(scored.log_ratio());
+        self.statistics.see(scored.log_ratio());
     }
 }

@@ -6,8 +6,8 @@ use disco_core::{Distribution, Error, Scorer};
 
 use crate::{
     Draw, Error as QrsError, Result, RunConfig, Sampler, Statistics,
+    beta::check_log_beta,
     proposals::{Proposals, Scored},
-    ratios::check_log_beta,
 };
 
 /// Quasi-rejection sampling (Eikema et al. 2022): a proposal `x ~ q` is accepted with probability

@@ -169,7 +169,7 @@ where
                     f64::NEG_INFINITY
                 }
             };
-            self.statistics.largest_log_ratio = self.statistics.largest_log_ratio.max(log_target);
+            self.statistics.see(log_target);
             let state = State { value: candidate.value, number, log_target };
             if self.step(index, state, candidate.log_ratio, deciders.rng(index).random::<f64>().ln()) {
                 self.stopped = true;

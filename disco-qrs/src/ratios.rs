@@ -3,10 +3,7 @@
 use disco_core::{Error, Estimate, numerics::check_log_scores};
 use rayon::prelude::*;
 
-use crate::Result;
-
-/// So far may `ln beta` lie above the largest `ln(P/q)`: `exp(-700)` is still a normal number.
-const LARGEST_EXCESS: f64 = 700.0;
+use crate::{Result, features::FeatureColumn};
 
 /// The ratios `w = P/q` of proposals in one context, sorted, with running sums: every diagnostic of
 /// quasi-rejection sampling, for any beta, follows from them.
@@ -16,7 +13,7 @@ const LARGEST_EXCESS: f64 = 700.0;
 /// largest: neither over- nor underflows, whatever the spread of `ln(P/q)`.
 ///
 /// # Cost
-/// One sort, O(n log n), and 44 bytes per proposal; then an acceptance rate or total variation costs a binary
+/// One sort, O(n log n), and 36 bytes per proposal; then an acceptance rate or total variation costs a binary
 /// search.
 ///
 /// ```
@@ -33,7 +30,7 @@ pub struct Ratios {
     // Invariant: finite, ascending, at least one. Proposals with P = 0 are not here, but in `count`.
     pub(crate) sorted: Vec<f64>,
     // Invariant: order[k] is the place of sorted[k] among the proposals as given.
-    order: Vec<u32>,
+    pub(crate) order: Vec<u32>,
     // The mass of each sorted ratio: 1 / count for samples, q(x) for outcomes.
     masses: Masses,
     count: usize,
@@ -50,14 +47,6 @@ enum Masses {
     Equal(f64),
     // The masses, and their sums from k on; one entry more, 0, at the end of the sums.
     Own { masses: Vec<f64>, from: Vec<f64> },
-}
-
-/// The values of one feature, in the order of the sorted ratios, less `centre`.
-#[derive(Clone, Debug)]
-pub(crate) struct FeatureColumn {
-    pub(crate) name: String,
-    pub(crate) centre: f64,
-    pub(crate) deviations: Vec<f64>,
 }
 
 impl Ratios {
@@ -152,30 +141,6 @@ impl Ratios {
         );
     }
 
-    /// Adds a feature, one finite value per proposal in the order in which they were given: its mean under
-    /// `p_beta` is then part of every diagnostic.
-    ///
-    /// # Errors
-    /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite where P > 0; [`Error::Invalid`]
-    /// for a name that is there already.
-    pub fn with_feature(mut self, name: impl Into<String>, values: &[f64]) -> Result<Self> {
-        let name = name.into();
-        Error::check_length("values of a feature", self.count, values.len())?;
-        if self.features.iter().any(|feature| feature.name == name) {
-            return Err(Error::invalid("name of a feature", name, "one that is not taken").into());
-        }
-        let mut deviations: Vec<f64> = self.order.iter().map(|&index| values[index as usize]).collect();
-        if let Some(k) = deviations.iter().position(|value| !value.is_finite()) {
-            let (index, value) = (self.order[k] as usize, deviations[k]);
-            return Err(Error::NotANumber { by: format!("feature `{name}`"), index, value }.into());
-        }
-        // The variance is a difference of second moments: centred, it loses no digits.
-        let centre = deviations.iter().sum::<f64>() / deviations.len() as f64;
-        deviations.iter_mut().for_each(|value| *value -= centre);
-        self.features.push(FeatureColumn { name, centre, deviations });
-        Ok(self)
-    }
-
     /// How many proposals there are, those with P = 0 included.
     #[allow(clippy::len_without_is_empty)] // It is never empty.
     pub fn len(&self) -> usize {
@@ -251,16 +216,6 @@ impl Ratios {
         -self.mass_from(j) / acceptance * (1.0 - self.mass_from(self.position(log_beta)) / acceptance)
     }
 
-    /// Refuses a beta at which the acceptance rate underflows.
-    pub(crate) fn check_log_beta(&self, log_beta: f64) -> Result<f64> {
-        let most = self.largest_log_ratio() + LARGEST_EXCESS;
-        if log_beta > most && log_beta.is_finite() {
-            let allowed = format!("at most {most}, {LARGEST_EXCESS} above the largest ln(P/q)");
-            return Err(Error::invalid("ln beta", log_beta, allowed).into());
-        }
-        check_log_beta(log_beta)
-    }
-
     pub(crate) fn log_z_value(&self) -> f64 {
         self.largest_log_ratio() + self.below[self.sorted.len() - 1].ln()
     }
@@ -331,13 +286,4 @@ fn sums_from(values: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator) -
         sums[k] = sum;
     }
     sums
-}
-
-/// Refuses a `ln beta` that is not finite: beta is zero, infinite or NaN.
-pub(crate) fn check_log_beta(log_beta: f64) -> Result<f64> {
-    if log_beta.is_finite() {
-        Ok(log_beta)
-    } else {
-        Err(Error::invalid("ln beta", log_beta, "finite: beta is positive and finite").into())
-    }
 }

@@ -94,7 +94,7 @@ impl RunConfig {
 }
 
 /// What a sampler has done so far.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Statistics {
     /// Proposals that were used: drawn, scored, and accepted or not. What a batch holds beyond the last sample
     /// that was asked for does not count.
@@ -107,24 +107,11 @@ pub struct Statistics {
     pub skipped: u64,
     /// Proposals outside the target's support.
     pub impossible: u64,
-    /// The largest `ln(P/q)` so far (for a random walk, the largest `ln P`); `-inf` before the first.
-    pub largest_log_ratio: f64,
+    /// The largest `ln(P/q)` so far (for a random walk, the largest `ln P`); none before the first proposal
+    /// with P > 0.
+    pub largest_log_ratio: Option<f64>,
     /// Time since the first batch.
     pub seconds: f64,
-}
-
-impl Default for Statistics {
-    fn default() -> Self {
-        Self {
-            proposals: 0,
-            accepted: 0,
-            draws: 0,
-            skipped: 0,
-            impossible: 0,
-            largest_log_ratio: f64::NEG_INFINITY,
-            seconds: 0.0,
-        }
-    }
 }
 
 impl Statistics {
@@ -138,13 +125,22 @@ impl Statistics {
         (self.proposals > 0).then(|| self.draws as f64 / self.proposals as f64)
     }
 
+    /// Keeps the largest ratio; `-inf` is none.
+    pub(crate) fn see(&mut self, log_ratio: f64) {
+        if log_ratio > self.largest_log_ratio.unwrap_or(f64::NEG_INFINITY) {
+            self.largest_log_ratio = Some(log_ratio);
+        }
+    }
+
     pub(crate) fn add(&mut self, other: &Self) {
         self.proposals += other.proposals;
         self.accepted += other.accepted;
         self.draws += other.draws;
         self.skipped += other.skipped;
         self.impossible += other.impossible;
-        self.largest_log_ratio = self.largest_log_ratio.max(other.largest_log_ratio);
+        if let Some(log_ratio) = other.largest_log_ratio {
+            self.see(log_ratio);
+        }
         self.seconds = self.seconds.max(other.seconds);
     }
 }

@@ -197,6 +197,24 @@ fn a_pool_accepts_what_a_run_returns() {
         assert_eq!(found, expected);
     }
     assert_eq!(pool.ratios().unwrap().len(), 3_000);
+    // A pool per context, as `Qrs::each`.
+    let mut batches = 0;
+    let pools = ProposalPool::draw_each(proposal(), target(), vec![(), ()], config, |statistics| {
+        batches += 1;
+        assert!(statistics.proposals <= 6_000);
+        ControlFlow::Continue(())
+    });
+    let pools = pools.unwrap();
+    assert_eq!(batches, 12);
+    let mut qrs = Qrs::each(proposal(), target(), vec![(), ()], vec![2.0, 3.0], config).unwrap();
+    let draws = all(&mut qrs);
+    for (context, log_beta) in [2.0, 3.0].into_iter().enumerate() {
+        let accepted = pools[context].accept(log_beta).unwrap();
+        let numbers: Vec<u64> = accepted.iter().map(|draw| draw.proposal).collect();
+        let of_context = draws.iter().filter(|draw| draw.context == context);
+        assert_eq!(numbers, of_context.map(|draw| draw.proposal).collect::<Vec<_>>());
+    }
+    assert_ne!(pools[0].values(), pools[1].values());
 }
 
 #[test]

@@ -6,7 +6,7 @@ use disco_qrs::{Curve, Goal, Point, Ratios, Warning, choose_beta};
 use rand::RngExt;
 
 /// Interpolation between nodes and rounding of sums over 20,000 proposals.
-const RELATIVE: f64 = 1e-9;
+const RELATIVE: f64 = 1e-11;
 
 /// `n` pairs (ln P, ln q); one in ten is impossible, and some ratios are equal.
 fn pairs(seed: u64, n: usize) -> (Vec<f64>, Vec<f64>) {
@@ -27,7 +27,7 @@ fn pairs(seed: u64, n: usize) -> (Vec<f64>, Vec<f64>) {
 #[track_caller]
 fn close(found: Estimate, expected: Estimate, what: &str) {
     let same = |a: f64, b: f64| (a - b).abs() <= RELATIVE * b.abs() + 1e-13;
-    let errors = (found.std_error - expected.std_error).abs() <= 1e-6 * expected.std_error + 1e-13;
+    let errors = (found.std_error - expected.std_error).abs() <= 1e-9 * expected.std_error + 1e-13;
     assert!(same(found.value, expected.value) && errors, "{what}: {found:?}, expected {expected:?}");
 }
 

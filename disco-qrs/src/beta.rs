@@ -1,0 +1,29 @@
+//! Which beta can be used.
+
+use disco_core::Error;
+
+use crate::{Ratios, Result};
+
+/// So far may `ln beta` lie above the largest `ln(P/q)`: `exp(-700)` is still a normal number.
+const LARGEST_EXCESS: f64 = 700.0;
+
+impl Ratios {
+    /// Refuses a beta at which the acceptance rate underflows.
+    pub(crate) fn check_log_beta(&self, log_beta: f64) -> Result<f64> {
+        let most = self.largest_log_ratio() + LARGEST_EXCESS;
+        if log_beta > most && log_beta.is_finite() {
+            let allowed = format!("at most {most}, {LARGEST_EXCESS} above the largest ln(P/q)");
+            return Err(Error::invalid("ln beta", log_beta, allowed).into());
+        }
+        check_log_beta(log_beta)
+    }
+}
+
+/// Refuses a `ln beta` that is not finite: beta is zero, infinite or NaN.
+pub(crate) fn check_log_beta(log_beta: f64) -> Result<f64> {
+    if log_beta.is_finite() {
+        Ok(log_beta)
+    } else {
+        Err(Error::invalid("ln beta", log_beta, "finite: beta is positive and finite").into())
+    }
+}

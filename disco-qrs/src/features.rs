@@ -1,0 +1,91 @@
+//! Features of the proposals, and their means under `p_beta`.
+
+use disco_core::{Error, Estimate};
+
+use crate::{Ratios, Result};
+
+/// The values of one feature, in the order of the sorted ratios, less `centre`.
+#[derive(Clone, Debug)]
+pub(crate) struct FeatureColumn {
+    pub(crate) name: String,
+    pub(crate) centre: f64,
+    pub(crate) deviations: Vec<f64>,
+}
+
+impl Ratios {
+    /// Adds a feature, one finite value per proposal in the order in which they were given: its mean under
+    /// `p_beta` is then part of every diagnostic.
+    ///
+    /// # Errors
+    /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite where P > 0; [`Error::Invalid`]
+    /// for a name that is there already.
+    pub fn with_feature(mut self, name: impl Into<String>, values: &[f64]) -> Result<Self> {
+        let name = name.into();
+        Error::check_length("values of a feature", self.len(), values.len())?;
+        if self.features.iter().any(|feature| feature.name == name) {
+            return Err(Error::invalid("name of a feature", name, "one that is not taken").into());
+        }
+        let mut deviations: Vec<f64> = self.order.iter().map(|&index| values[index as usize]).collect();
+        if let Some(k) = deviations.iter().position(|value| !value.is_finite()) {
+            let (index, value) = (self.order[k] as usize, deviations[k]);
+            return Err(Error::NotANumber { by: format!("feature `{name}`"), index, value }.into());
+        }
+        // The variance is a difference of second moments: centred, it loses no digits.
+        let centre = deviations.iter().sum::<f64>() / deviations.len() as f64;
+        deviations.iter_mut().for_each(|value| *value -= centre);
+        self.features.push(FeatureColumn { name, centre, deviations });
+        Ok(self)
+    }
+
+    /// The mean of a feature under `p_beta` at each beta: one pass up and one pass down.
+    pub(crate) fn feature_means(&self, feature: &FeatureColumn, log_betas: &[f64]) -> Vec<Estimate> {
+        let mut positions: Vec<(usize, usize)> =
+            log_betas.iter().enumerate().map(|(i, log_beta)| (self.position(*log_beta), i)).collect();
+        positions.sort_unstable();
+        // Up to position k, in units of the k-th ratio: sums of w y, w^2 y and w^2 y^2.
+        let mut below = vec![[0.0; 3]; log_betas.len()];
+        let (mut sums, mut last, mut next) = ([0.0; 3], self.sorted[0], positions.iter().peekable());
+        for k in 0..=self.sorted.len() {
+            while let Some((_, i)) = next.next_if(|(position, _)| *position == k) {
+                below[*i] = sums;
+            }
+            if next.peek().is_none() {
+                break;
+            }
+            let (value, mass, shrink) = (feature.deviations[k], self.mass(k), (last - self.sorted[k]).exp());
+            sums[0] = sums[0] * shrink + mass * value;
+            sums[1] = sums[1] * (shrink * shrink) + mass * value;
+            sums[2] = sums[2] * (shrink * shrink) + mass * value * value;
+            last = self.sorted[k];
+        }
+        // From position k on: sums of y and y^2.
+        let mut above = vec![[0.0; 2]; log_betas.len()];
+        let (mut sums, mut next) = ([0.0; 2], positions.iter().rev().peekable());
+        for k in (0..=self.sorted.len()).rev() {
+            while let Some((_, i)) = next.next_if(|(position, _)| *position == k) {
+                above[*i] = sums;
+            }
+            if next.peek().is_none() {
+                break;
+            }
+            let (value, mass) = (feature.deviations[k - 1], self.mass(k - 1));
+            sums[0] += mass * value;
+            sums[1] += mass * value * value;
+        }
+        let means = log_betas.iter().zip(below.iter().zip(above)).map(|(&log_beta, (below, above))| {
+            let (k, (acceptance, square)) = (self.position(log_beta), self.acceptance_moments(log_beta));
+            let unit = if k == 0 { 0.0 } else { (self.sorted[k - 1] - log_beta).exp() };
+            let mean = (below[0] * unit + above[0]) / acceptance;
+            // sum (min(w, beta) / beta)^2 (y - mean)^2.
+            let squares = (below[2] - 2.0 * mean * below[1]) * (unit * unit) + above[1]
+                - 2.0 * mean * above[0]
+                + mean * mean * square;
+            Estimate {
+                value: feature.centre + mean,
+                std_error: self.error_of_mean(squares) / acceptance,
+                ess: self.samples() * acceptance * (acceptance / square),
+            }
+        });
+        means.collect()
+    }
+}
