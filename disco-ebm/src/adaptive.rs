@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use disco_core::{Distribution, Error as CoreError, numerics::log_sum_exp};
+use disco_core::{Contexts, Distribution, Error as CoreError, numerics::log_sum_exp};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -121,7 +121,7 @@ pub struct AdaptiveFit<C, X> {
 /// distribution: weights correct for the difference.
 ///
 /// # Errors
-/// As [`Measured::draw`] and [`Measured::fit`]; [`Error::NotReached`] after `max_rounds`; what `propose`
+/// As [`Measured::draw`], [`Measured::with_context_weights`] and [`Measured::fit`]; [`Error::NotReached`] after `max_rounds`; what `propose`
 /// returns. An error of a fit that no intermediate target avoids is returned as it is.
 ///
 /// # Performance
@@ -129,7 +129,7 @@ pub struct AdaptiveFit<C, X> {
 /// `k` earlier proposals, and theirs with its own.
 pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
     base: &impl Distribution<C, X>,
-    contexts: Vec<C>,
+    contexts: &Contexts<C>,
     constraints: &[Constraint<C, X>],
     config: &AdaptiveConfig,
     rng: &mut R,
@@ -137,7 +137,9 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
 ) -> Result<AdaptiveFit<C, X>> {
     config.validate()?;
     let features = features(constraints);
-    let mut measured = Measured::draw(base, contexts.clone(), &features, config.samples, rng)?;
+    let items = || contexts.items().to_vec();
+    let mut measured = Measured::draw(base, items(), &features, config.samples, rng)?
+        .with_context_weights(contexts.probabilities())?;
     let mut pool = Pool::new(&measured);
     let mut rounds = Vec::new();
     loop {
@@ -164,8 +166,7 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
             return Err(Error::NotReached { rounds: rounds.len(), ess, wanted: config.wanted_ess });
         }
         let proposal = propose(&tilt, &round)?;
-        let batch =
-            Measured::draw_from(base, &proposal.as_ref(), contexts.clone(), &features, config.samples, rng)?;
+        let batch = Measured::draw_from(base, &proposal.as_ref(), items(), &features, config.samples, rng)?;
         match config.keep {
             Keep::Latest => measured = batch.with_shares_of(&measured),
             Keep::All => pool.add(&mut measured, batch, proposal)?,

@@ -20,6 +20,9 @@ pub struct Assessment {
     pub least_context_ess: f64,
     /// The largest share of one sample in all weight.
     pub largest_share: f64,
+    /// The largest Pareto shape `k` of a context's weights ([`disco_core::ParetoTail`]): above 0.7 the errors
+    /// cannot be believed. None where sums are exact, or where no context has five different large weights.
+    pub largest_pareto_k: Option<f64>,
     /// How many contexts the means are over.
     pub contexts: usize,
     /// Samples that are possible under the base and satisfy the pointwise constraints.

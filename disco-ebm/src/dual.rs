@@ -1,17 +1,9 @@
 //! The convex dual of the maximum-entropy problem, its gradient and its Hessian.
 
 use disco_core::{Error as CoreError, numerics::log_sum_exp};
-use ndarray::{Array1, Array2, Axis, Slice, linalg::general_mat_mul, parallel::prelude::*};
+use ndarray::{Array1, Array2};
 
 use crate::{Error, MomentTarget, Points, Result, points::context_shares};
-
-/// Rows are summed in at most this many runs, whose partial sums are added in order: the result does not
-/// depend on the number of threads.
-const RUNS: usize = 64;
-/// A run has at least this many rows.
-const MIN_RUN: usize = 2048;
-/// Rows that are centred and weighted at a time: with 100 features, 200 kB, which stays in cache.
-const BLOCK: usize = 256;
 
 /// The dual of the maximum-entropy problem on evaluated points:
 ///
@@ -95,7 +87,7 @@ impl Dual {
         for (context, points) in points.iter().enumerate() {
             let support = points.log_weights.iter().filter(|weight| **weight > f64::NEG_INFINITY).count();
             if support == 0 {
-                return Err(Error::NoSupport { context, samples: points.len() });
+                return Err(Error::NoSupport { context, samples: points.len(), never: Vec::new() });
             }
             starts.push(starts[context] + support);
             log_divisors.push(if exact { 0.0 } else { (points.len() as f64).ln() });
@@ -218,79 +210,6 @@ impl Dual {
         hessian
     }
 
-    /// `sum_i weight_i (phi_i - centre_c(i)) (phi_i - centre_c(i))'`, with a centre for each context.
-    pub(crate) fn scatter(&self, weights: &Array1<f64>, centres: &Array2<f64>) -> Array2<f64> {
-        let (n, d, rows) = (self.values.nrows(), self.dimension(), self.run_rows());
-        let starts: Vec<usize> = (0..n).step_by(rows).collect();
-        let run = |start: usize| {
-            let end = (start + rows).min(n);
-            let mut sum = Array2::zeros((d, d));
-            let mut scratch = Array2::zeros((BLOCK.min(end - start), d));
-            let mut context = self.starts.partition_point(|&first| first <= start) - 1;
-            for block in (start..end).step_by(BLOCK) {
-                let len = BLOCK.min(end - block);
-                for (row, mut scaled) in (block..block + len).zip(scratch.rows_mut()) {
-                    while row >= self.starts[context + 1] {
-                        context += 1;
-                    }
-                    let root = weights[row].sqrt();
-                    ndarray::Zip::from(&mut scaled)
-                        .and(self.values.row(row))
-                        .and(centres.row(context))
-                        .for_each(|scaled, value, centre| *scaled = root * (value - centre));
-                }
-                let scaled = scratch.slice_axis(Axis(0), Slice::from(..len));
-                general_mat_mul(1.0, &scaled.t(), &scaled, 1.0, &mut sum);
-            }
-            sum
-        };
-        let partial: Vec<Array2<f64>> = starts.into_par_iter().map(run).collect();
-        partial.into_iter().fold(Array2::zeros((d, d)), |sum, part| sum + part)
-    }
-
-    /// `lambda . phi` of each point.
-    pub(crate) fn linear(&self, lambda: &Array1<f64>) -> Array1<f64> {
-        let mut linear = Array1::zeros(self.values.nrows());
-        let rows = self.run_rows();
-        linear
-            .axis_chunks_iter_mut(Axis(0), rows)
-            .into_par_iter()
-            .zip(self.values.axis_chunks_iter(Axis(0), rows).into_par_iter())
-            .for_each(|(mut linear, values)| linear.assign(&values.dot(lambda)));
-        linear
-    }
-
-    /// The moments of each context, from weights that sum to the context's share.
-    fn means(&self, weights: &Array1<f64>) -> Array2<f64> {
-        let rows = self.run_rows();
-        let segments: Vec<(usize, usize, usize)> = (0..self.contexts())
-            .flat_map(|context| {
-                let end = self.starts[context + 1];
-                (self.starts[context]..end)
-                    .step_by(rows)
-                    .map(move |start| (context, start, (start + rows).min(end)))
-            })
-            .collect();
-        let sum = |&(context, start, end): &(usize, usize, usize)| {
-            let mut sum = Array1::zeros(self.dimension());
-            for row in start..end {
-                sum.scaled_add(weights[row], &self.values.row(row));
-            }
-            (context, sum)
-        };
-        let partial: Vec<(usize, Array1<f64>)> = segments.par_iter().map(sum).collect();
-        let mut means = Array2::zeros((self.contexts(), self.dimension()));
-        for (context, sum) in partial {
-            means.row_mut(context).scaled_add(1.0 / self.shares[context], &sum);
-        }
-        means
-    }
-
-    /// For each context and its points, in order.
-    pub(crate) fn ranges_of_contexts(&self) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + '_ {
-        (0..self.contexts()).map(|context| (context, self.starts[context]..self.starts[context + 1]))
-    }
-
     /// The targets in standardised coordinates.
     pub(crate) fn target(&self) -> Array1<f64> {
         let raw: Array1<f64> = self.targets.iter().map(|target| target.target).collect();
@@ -313,30 +232,6 @@ impl Dual {
         self.tolerances().iter().zip(lambda).map(|(tolerance, lambda)| tolerance * lambda.abs()).sum()
     }
 
-    fn run_rows(&self) -> usize {
-        self.values.nrows().div_ceil(RUNS).max(MIN_RUN)
-    }
-
-    fn ranges(&self) -> (Vec<f64>, Vec<f64>) {
-        let d = self.dimension();
-        let (mut low, mut high) = (vec![0.0; d], vec![0.0; d]);
-        for (context, rows) in self.ranges_of_contexts() {
-            let first = self.values.row(rows.start).to_vec();
-            let (mut least, mut most) = (first.clone(), first);
-            for row in rows {
-                for (i, value) in self.values.row(row).iter().enumerate() {
-                    least[i] = f64::min(least[i], *value);
-                    most[i] = f64::max(most[i], *value);
-                }
-            }
-            for i in 0..d {
-                low[i] += self.shares[context] * least[i];
-                high[i] += self.shares[context] * most[i];
-            }
-        }
-        (low, high)
-    }
-
     /// Shifts and scales the values to mean 0 and standard deviation 1 at `lambda = 0`.
     fn standardise(&mut self) {
         let zero = Array1::zeros(self.dimension());
@@ -348,8 +243,11 @@ impl Dual {
         for (context, rows) in self.ranges_of_contexts() {
             let centre = at.means.row(context);
             for row in rows {
-                let deviations = self.values.row(row).to_owned() - centre;
-                variance.scaled_add(at.weights[row], &deviations.mapv(|deviation| deviation * deviation));
+                let weight = at.weights[row];
+                ndarray::Zip::from(&mut variance)
+                    .and(self.values.row(row))
+                    .and(centre)
+                    .for_each(|sum, value, centre| *sum += weight * (value - centre).powi(2));
             }
         }
         for (i, scale) in self.scale.iter_mut().enumerate() {

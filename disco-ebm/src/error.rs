@@ -1,6 +1,6 @@
 //! What can go wrong between constraints and a fitted target.
 
-use std::{fmt::Write, path::PathBuf};
+use std::path::PathBuf;
 
 /// A result whose error is disco-ebm's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -53,13 +53,16 @@ pub enum Error {
     /// No sample of a context satisfies the pointwise constraints with positive probability.
     #[error(
         "context {context}: none of {samples} samples is possible under the base and satisfies the pointwise \
-         constraints; draw more samples, use a proposal that satisfies them, or leave such contexts out"
+         constraints (never satisfied by any: {}); draw more samples, use a proposal that satisfies them, or \
+         leave such contexts out", list(.never)
     )]
     NoSupport {
         /// The position of the context in the list.
         context: usize,
         /// How many samples it has.
         samples: usize,
+        /// The features whose pointwise constraint no sample of the context satisfies, if each is taken alone.
+        never: Vec<String>,
     },
     /// The target of one feature is outside of what its sampled values can reach.
     #[error(
@@ -104,9 +107,9 @@ pub enum Error {
     /// Each target is within reach, but not all of them together: they lie outside, or on the boundary, of
     /// the convex hull of the sampled feature values.
     #[error(
-        "the targets cannot hold together: they ask for {} = {target}, but the samples that satisfy the \
-         pointwise constraints stay below {reachable}; the nearest moments within reach are {}",
-        combination(.direction), moments(.nearest)
+        "the targets cannot hold together: they ask for {} = {}, but the samples that satisfy the \
+         pointwise constraints stay below {}; the nearest moments within reach are {}",
+        combination(.direction), short(*.target), short(*.reachable), moments(.nearest)
     )]
     OutsideHull {
         /// The combination of features, of largest factor 1 in absolute value, that is asked too much of.
@@ -194,25 +197,41 @@ fn list(names: &[String]) -> String {
 const TERMS_SHOWN: usize = 6;
 
 fn combination(terms: &[(String, f64)]) -> String {
-    let mut sorted: Vec<_> = terms.iter().filter(|(_, factor)| *factor != 0.0).collect();
-    sorted.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()));
+    // Factors that print alike count as equal, so that rounding does not decide the order.
+    let size = |factor: f64| (factor.abs() * 1e6).round();
+    let mut sorted: Vec<_> = terms.iter().filter(|(_, factor)| size(*factor) > 0.0).collect();
+    sorted.sort_by(|(_, a), (_, b)| size(*b).total_cmp(&size(*a)).then(b.total_cmp(a)));
     let mut text = String::new();
     for (index, (name, factor)) in sorted.iter().take(TERMS_SHOWN).enumerate() {
-        let sign = match (index, *factor < 0.0) {
+        text.push_str(match (index, *factor < 0.0) {
             (0, false) => "",
             (0, true) => "-",
             (_, false) => " + ",
             (_, true) => " - ",
-        };
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{sign}{:.4} `{name}`", factor.abs());
+        });
+        match short(factor.abs()).as_str() {
+            "1" => {}
+            factor => text.extend([factor, " "]),
+        }
+        text.extend(["`", name, "`"]);
     }
     if sorted.len() > TERMS_SHOWN {
-        let _ = write!(text, " + {} more", sorted.len() - TERMS_SHOWN);
+        text.push_str(&format!(" + {} more", sorted.len() - TERMS_SHOWN));
     }
     text
 }
 
 fn moments(moments: &[(String, f64)]) -> String {
-    moments.iter().map(|(name, value)| format!("`{name}` {value:.6}")).collect::<Vec<_>>().join(", ")
+    let one = |(name, value): &(String, f64)| format!("`{name}` {}", short(*value));
+    moments.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// At most six significant digits, and no rounding error shown as a number.
+fn short(value: f64) -> String {
+    if value.abs() < 1e-12 {
+        return "0".into();
+    }
+    let digits = (5 - value.abs().log10().floor() as i32).clamp(0, 17) as usize;
+    let text = format!("{value:.digits$}");
+    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
 }

@@ -6,7 +6,7 @@ use disco_core::{Error as CoreError, Feature, Sampled, Score, Scorer, numerics::
 use ndarray::{Array2, Axis};
 
 use crate::{
-    ContextSamples, Error, Measured, Result, measured::Evaluated, points::context_shares,
+    ContextSamples, Error, Measured, Result, context_samples::Evaluated, points::context_shares,
     tilt::check_distinct,
 };
 

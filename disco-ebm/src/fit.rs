@@ -1,6 +1,6 @@
 //! From constraints to coefficients.
 
-use disco_core::Error as CoreError;
+use disco_core::{Error as CoreError, Estimate};
 
 use crate::{
     Assessment, Constraint, ConstraintKind, ConstraintReport, ContextErrors, Dual, Ebm, Error, FitConfig,
@@ -55,7 +55,8 @@ impl<C, X> Measured<C, X> {
         }
         let problem = Problem::new(self, constraints)?;
         let fitted = problem.fit(Part::All, config, None)?;
-        let assessment = problem.assess(&fitted.tilt, Part::All, config.context_errors)?;
+        let weighed = problem.weigh(&fitted.tilt, Part::All, config.context_errors)?;
+        let assessment = problem.assess_weighed(&weighed);
         if !(assessment.ess >= config.min_ess) {
             return Err(Error::TooFewEffectiveSamples { ess: assessment.ess, needed: config.min_ess });
         }
@@ -64,15 +65,16 @@ impl<C, X> Measured<C, X> {
             Some(dual) => dual.covariance(&fitted.solution.coefficients, config.context_errors)?,
             None => Default::default(),
         };
+        let (log_z_error, kl_error) = problem.limit_errors(&fitted, &weighed)?;
         let base = self.base_moments(config.context_errors)?;
         let mut errors =
-            covariance.diag().iter().map(|variance| variance.sqrt()).collect::<Vec<_>>().into_iter();
+            covariance.diag().iter().map(|variance| variance.max(0.0).sqrt()).collect::<Vec<_>>().into_iter();
         let reports = fitted.tilt.constraints().zip(fitted.tilt.coefficients()).enumerate();
         let constraints = reports
             .map(|(index, (constraint, coefficient))| ConstraintReport {
                 feature: constraint.name().into(),
                 asked: constraint.kind(),
-                coefficient: coefficient.map(|value| disco_core::Estimate {
+                coefficient: coefficient.map(|value| Estimate {
                     value,
                     std_error: errors.next().expect("one variance per coefficient"),
                     ess: assessment.ess,
@@ -84,11 +86,12 @@ impl<C, X> Measured<C, X> {
             .collect();
         let report = FitReport {
             constraints,
-            log_z: assessment.log_z,
-            kl_from_base: assessment.kl_from_base,
+            log_z: Estimate { std_error: log_z_error, ..assessment.log_z },
+            kl_from_base: Estimate { std_error: kl_error, ..assessment.kl_from_base },
             ess: (!self.exact).then_some(assessment.ess),
             least_context_ess: (!self.exact).then_some(assessment.least_context_ess),
             largest_share: assessment.largest_share,
+            largest_pareto_k: assessment.largest_pareto_k,
             contexts: assessment.contexts,
             contexts_left_out: self.contexts() - assessment.contexts,
             samples: self.samples(),
@@ -148,7 +151,7 @@ fn check_held_out<C, X>(
     problem: &Problem<'_, C, X>,
     config: &FitConfig,
     solution: &Solution,
-) -> (HeldOut, Option<Vec<disco_core::Estimate>>) {
+) -> (HeldOut, Option<Vec<Estimate>>) {
     let share = config.held_out;
     if share == 0.0 || problem.is_exact() {
         return (HeldOut::None, None);

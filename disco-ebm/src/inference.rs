@@ -37,13 +37,7 @@ impl Dual {
         let Some(variance) = variance else {
             return Ok(Array2::from_elem((d, d), f64::INFINITY));
         };
-        let held: Vec<bool> = self
-            .targets
-            .iter()
-            .zip(lambda)
-            .map(|(target, value)| target.tolerance > 0.0 && *value == 0.0)
-            .collect();
-        let free: Vec<usize> = (0..d).filter(|&i| !held[i]).collect();
+        let free = self.free(lambda);
         let mut covariance = Array2::zeros((d, d));
         if free.is_empty() {
             return Ok(covariance);
@@ -64,6 +58,41 @@ impl Dual {
             }
         }
         Ok(covariance)
+    }
+
+    /// How `ln Z` and `KL = lambda . m - ln Z`, at the estimated coefficients, depend on the sample's moments
+    /// at the true ones: the vectors `v` of the terms `v . (m' - m)`, with `m'` the sample's moments.
+    ///
+    /// `-H^-1 m` for `ln Z`, since `lambda' - lambda = -H^-1 (m' - m)` to first order and the gradient of
+    /// `ln Z` is `m`; `lambda - H^-1 C lambda` for KL, whose gradient is `C lambda`, with `C` the
+    /// covariance of the features: zero but for ridge and tolerances. None if `H` is singular.
+    pub(crate) fn sensitivities(&self, lambda: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
+        let d = self.dimension();
+        let at = self.at(Array1::from(lambda.to_vec()) * &self.scale);
+        let hessian = self.hessian_at(&at);
+        let free = self.free(lambda);
+        let part = |vector: &Array1<f64>| free.iter().map(|&i| vector[i]).collect::<Array1<f64>>();
+        let block = Array2::from_shape_fn((free.len(), free.len()), |(i, j)| hessian[[free[i], free[j]]]);
+        let factor = if free.is_empty() { None } else { Some(Cholesky::new(&block)?) };
+        let solve = |vector: &Array1<f64>| {
+            let mut solved = Array1::zeros(d);
+            if let Some(factor) = &factor {
+                free.iter().zip(factor.solve(&part(vector))).for_each(|(&i, value)| solved[i] = value);
+            }
+            solved
+        };
+        // The gradient of ln Z is the moment of the feature as it is, in units of its scale.
+        let moments = &at.moments + &(&self.shift / &self.scale);
+        let spread = hessian.dot(&at.lambda) - &self.ridges() * &at.lambda;
+        let of_log_z = -solve(&moments);
+        let of_kl = &at.lambda - &solve(&spread);
+        Some(((of_log_z / &self.scale).to_vec(), (of_kl / &self.scale).to_vec()))
+    }
+
+    /// The coefficients that no tolerance holds at zero.
+    fn free(&self, lambda: &[f64]) -> Vec<usize> {
+        let held = |i: usize| self.targets[i].tolerance > 0.0 && lambda[i] == 0.0;
+        (0..self.dimension()).filter(|&i| !held(i)).collect()
     }
 
     fn variance_within(&self, at: &crate::dual::At) -> Option<Array2<f64>> {

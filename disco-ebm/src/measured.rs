@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, hash::Hash, sync::Arc};
 
 use disco_core::{
-    Distribution, Error as CoreError, Estimate, Feature, ImportanceWeights, Sampled, Scorer, Space, Streams,
+    Distribution, Empirical, Error as CoreError, Estimate, Feature, ImportanceWeights, Sampled, Scorer, Space,
 };
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{ArrayView2, Axis};
 use rand::Rng;
 
 use crate::{
-    ContextErrors, Error, Result,
+    ContextErrors, ContextSamples, Error, Result,
+    context_samples::{Evaluated, sample_each},
     evaluate::{self, score_base},
     points::context_shares,
     strata::Strata,
@@ -17,40 +18,6 @@ use crate::{
 
 /// How far from 1 the probabilities of all outcomes of a space may sum for sums over it to be called exact.
 const MASS_TOLERANCE: f64 = 1e-7;
-
-/// The samples drawn in one context, with their log-probabilities (nats) under the base and under the
-/// proposal they were drawn from.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ContextSamples<C, X> {
-    /// The context.
-    pub context: C,
-    /// The samples.
-    pub samples: Vec<X>,
-    /// `ln a(x|c)`, `-inf` for what the base cannot produce.
-    pub log_base: Vec<f64>,
-    /// `ln q(x|c)`: finite, since the samples were drawn from `q`. The same as `log_base` for samples of the base.
-    pub log_proposal: Vec<f64>,
-}
-
-/// Samples of one context, with the values of the features.
-#[derive(Clone, Debug)]
-pub(crate) struct Evaluated<C, X> {
-    // Invariant: as many samples, log-probabilities and rows, at least one; neither NaN nor +inf.
-    pub(crate) drawn: ContextSamples<C, X>,
-    pub(crate) values: Array2<f64>,
-}
-
-impl<C, X> Evaluated<C, X> {
-    /// `ln a/q` of each sample.
-    pub(crate) fn log_weights(&self) -> Vec<f64> {
-        self.drawn
-            .log_base
-            .iter()
-            .zip(&self.drawn.log_proposal)
-            .map(|(base, proposal)| base - proposal)
-            .collect()
-    }
-}
 
 /// Samples in one or more contexts, on which features were evaluated, each once.
 ///
@@ -155,6 +122,21 @@ impl<C, X> Measured<C, X> {
         features: &[Arc<dyn Feature<C, X>>],
     ) -> Result<Self> {
         evaluate::measured(stored, features, false)
+    }
+
+    /// Evaluates features on all samples that another engine drew from the base, each once.
+    ///
+    /// # Errors
+    /// As [`from_base`](Self::from_base).
+    pub fn from_empirical(drawn: &Empirical<C, X>, features: &[Arc<dyn Feature<C, X>>]) -> Result<Self>
+    where
+        C: Clone + Eq + Hash,
+        X: Clone + Eq + Hash,
+    {
+        let contexts = drawn.contexts().to_vec();
+        let samples: disco_core::Result<Vec<Vec<Sampled<X>>>> =
+            contexts.iter().map(|context| drawn.samples(context).map(<[_]>::to_vec)).collect();
+        Self::from_base(contexts, samples?, features)
     }
 
     /// Evaluates features on all outcomes of a finite space: fits made from it are exact.
@@ -267,26 +249,7 @@ impl<C, X> Measured<C, X> {
             weights.push(found.map_err(|source| Error::InContext { context, source })?);
         }
         let strata = Strata::new(self.shares.clone(), weights, self.exact, errors);
-        let mean = |column: usize| strata.mean(|context| self.contexts[context].values.column(column));
-        Ok((0..self.names.len()).map(mean).collect())
+        let columns: Vec<usize> = (0..self.names.len()).collect();
+        Ok(strata.means(&columns, |context, point| self.contexts[context].values.row(point)))
     }
-}
-
-fn sample_each<C, X, R: Rng + ?Sized>(
-    distribution: &impl Distribution<C, X>,
-    contexts: &[C],
-    count: usize,
-    rng: &mut R,
-) -> Result<Vec<Vec<Sampled<X>>>> {
-    if count == 0 {
-        return Err(CoreError::invalid("samples per context", count, "1 or more").into());
-    }
-    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::draw(rng, count)).collect();
-    let contexts: Vec<&C> = contexts.iter().collect();
-    let samples = distribution.sample_each(&contexts, &streams)?;
-    CoreError::check_length("lists of samples, one per context", contexts.len(), samples.len())?;
-    for samples in &samples {
-        CoreError::check_length("samples of a context", count, samples.len())?;
-    }
-    Ok(samples)
 }

@@ -96,6 +96,8 @@ pub(crate) fn context_shares(weights: Option<&[f64]>, contexts: usize) -> Result
     {
         return Err(Error::invalid(format!("weight of context {index}"), value, "positive and finite").into());
     }
-    let sum: f64 = weights.iter().sum();
-    Ok(weights.iter().map(|weight| weight / sum).collect())
+    // Divided by the largest first, so that the sum cannot overflow.
+    let largest = weights.iter().copied().fold(0.0, f64::max);
+    let sum: f64 = weights.iter().map(|weight| weight / largest).sum();
+    Ok(weights.iter().map(|weight| weight / largest / sum).collect())
 }

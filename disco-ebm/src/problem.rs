@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use disco_core::{Estimate, ImportanceWeights};
-use ndarray::{Array2, ArrayView1, Axis};
+use ndarray::{Array2, ArrayView1};
 
 use crate::{
     Assessment, Constraint, ConstraintKind, ContextErrors, Dual, Error, Measured, MomentTarget, Points,
-    Result, Tilt, fit::always, strata::Strata, tilt::check_distinct,
+    Result, Tilt,
+    fit::{Fitted, always},
+    strata::Strata,
+    tilt::check_distinct,
 };
 
 /// Which samples.
@@ -34,6 +37,16 @@ impl Part {
             Self::HeldOut(share) => held_out(share),
         }
     }
+}
+
+/// The weights of a part of the samples under a factor.
+pub(crate) struct Weighed {
+    strata: Strata,
+    /// The log-factor of each sample, by context.
+    log_factors: Vec<Vec<f64>>,
+    /// The contexts that have support, and their samples in the part.
+    rows: Vec<(usize, Vec<usize>)>,
+    in_support: usize,
 }
 
 /// Constraints, resolved against the columns of measured values.
@@ -140,7 +153,7 @@ impl<'a, C, X> Problem<'a, C, X> {
             let log_weights: Vec<f64> = rows.iter().map(|&row| log_weights[row]).collect();
             if log_weights.iter().all(|weight| *weight == f64::NEG_INFINITY) {
                 if part == Part::AllContexts {
-                    return Err(Error::NoSupport { context: index, samples: rows.len() });
+                    return Err(self.no_support(index));
                 }
                 continue;
             }
@@ -162,7 +175,7 @@ impl<'a, C, X> Problem<'a, C, X> {
         }
         let targets = targets.into_iter().map(|(_, target)| target).collect();
         if points.is_empty() {
-            return Err(self.no_support());
+            return Err(self.no_support(0));
         }
         Ok(Some(Dual::new(targets, points, Some(&shares), ridge)?))
     }
@@ -178,12 +191,12 @@ impl<'a, C, X> Problem<'a, C, X> {
         self.constraints.iter().zip(&self.columns).filter_map(moment).collect()
     }
 
-    /// What a part of the samples says of a factor.
-    pub(crate) fn assess(&self, tilt: &Tilt<C, X>, part: Part, errors: ContextErrors) -> Result<Assessment> {
+    /// The importance weights of a part of the samples under a factor.
+    pub(crate) fn weigh(&self, tilt: &Tilt<C, X>, part: Part, errors: ContextErrors) -> Result<Weighed> {
         let mut shares = Vec::new();
         let mut weights = Vec::new();
         let mut log_factors = Vec::new();
-        let mut kept = Vec::new();
+        let mut rows_kept = Vec::new();
         for (index, context) in self.measured.contexts.iter().enumerate() {
             let all = tilt.log_factors_of(context.values.view(), &self.columns)?;
             let log_weights = context.log_weights();
@@ -192,47 +205,84 @@ impl<'a, C, X> Problem<'a, C, X> {
             let terms: Vec<f64> = rows.iter().map(|&row| log_weights[row] + all[row]).collect();
             if terms.iter().all(|term| *term == f64::NEG_INFINITY) {
                 if part == Part::AllContexts {
-                    return Err(Error::NoSupport { context: index, samples: rows.len() });
+                    return Err(self.no_support(index));
                 }
                 continue;
             }
             weights.push(ImportanceWeights::from_log(terms)?);
             shares.push(self.measured.shares[index]);
             log_factors.push(factors);
-            kept.push((index, rows));
+            rows_kept.push((index, rows));
         }
-        if kept.is_empty() {
-            return Err(self.no_support());
+        if rows_kept.is_empty() {
+            return Err(self.no_support(0));
         }
         let positive = |weights: &ImportanceWeights| {
             weights.log_weights().iter().filter(|weight| **weight > f64::NEG_INFINITY).count()
         };
-        let samples_in_support = weights.iter().map(positive).sum();
+        let in_support = weights.iter().map(positive).sum();
         let strata = Strata::new(shares, weights, self.is_exact(), errors);
-        let moment = |&column: &usize| {
-            let columns: Vec<_> = kept
-                .iter()
-                .map(|(index, rows)| {
-                    self.measured.contexts[*index].values.column(column).select(Axis(0), rows)
-                })
-                .collect();
-            strata.mean(|context| columns[context].view())
-        };
+        Ok(Weighed { strata, log_factors, rows: rows_kept, in_support })
+    }
+
+    /// What a part of the samples says of a factor.
+    pub(crate) fn assess(&self, tilt: &Tilt<C, X>, part: Part, errors: ContextErrors) -> Result<Assessment> {
+        Ok(self.assess_weighed(&self.weigh(tilt, part, errors)?))
+    }
+
+    pub(crate) fn assess_weighed(&self, weighed: &Weighed) -> Assessment {
+        let Weighed { strata, log_factors, rows, in_support } = weighed;
+        let moments = strata.means(&self.columns, |context, point| {
+            let (index, rows) = &rows[context];
+            self.measured.contexts[*index].values.row(rows[point])
+        });
         let (log_z, log_z_by_context) = strata.log_z();
-        Ok(Assessment {
-            moments: self.columns.iter().map(moment).collect(),
+        Assessment {
+            moments,
             log_z,
-            log_z_by_context: kept.iter().map(|(index, _)| *index).zip(log_z_by_context).collect(),
+            log_z_by_context: rows.iter().map(|(index, _)| *index).zip(log_z_by_context).collect(),
             kl_from_base: strata.kl(|context| ArrayView1::from(&log_factors[context])),
             ess: strata.ess(),
             least_context_ess: strata.least_ess(),
             largest_share: strata.largest_share(),
-            contexts: kept.len(),
-            samples_in_support,
-        })
+            largest_pareto_k: strata.largest_pareto_k(),
+            contexts: rows.len(),
+            samples_in_support: *in_support,
+        }
     }
 
-    fn no_support(&self) -> Error {
-        Error::NoSupport { context: 0, samples: self.measured.contexts[0].values.nrows() }
+    /// The errors of `ln Z` and of the KL of a fit, as estimates of what infinitely many samples would give:
+    /// those at fixed coefficients, and those that come with the coefficients' errors.
+    pub(crate) fn limit_errors(&self, fitted: &Fitted<C, X>, weighed: &Weighed) -> Result<(f64, f64)> {
+        let sensitivities = match &fitted.dual {
+            Some(dual) => dual.sensitivities(&fitted.solution.coefficients),
+            None => Some(Default::default()),
+        };
+        let Some((of_log_z, of_kl)) = sensitivities else {
+            return Ok((f64::INFINITY, f64::INFINITY));
+        };
+        let error = |sign: f64, sensitivity: &[f64]| {
+            let tilt = self.tilt(sensitivity)?;
+            let mut exponents = Vec::with_capacity(weighed.rows.len());
+            for (index, rows) in &weighed.rows {
+                let all = tilt.log_factors_of(self.measured.contexts[*index].values.view(), &self.columns)?;
+                exponents.push(rows.iter().map(|&row| all[row]).collect::<Vec<f64>>());
+            }
+            let estimate = weighed.strata.with_log_z(sign, |context| ArrayView1::from(&exponents[context]));
+            Ok::<_, Error>(estimate.std_error)
+        };
+        Ok((error(1.0, &of_log_z)?, error(-1.0, &of_kl)?))
+    }
+
+    fn no_support(&self, context: usize) -> Error {
+        let values = &self.measured.contexts[context].values;
+        let never = self.constraints.iter().zip(&self.columns).filter(|(constraint, column)| {
+            always(constraint.kind()).is_some_and(|wanted| {
+                let wanted = f64::from(u8::from(wanted));
+                values.column(**column).iter().all(|value| *value != wanted)
+            })
+        });
+        let never = never.map(|(constraint, _)| constraint.name().to_owned()).collect();
+        Error::NoSupport { context, samples: values.nrows(), never }
     }
 }

@@ -9,10 +9,10 @@ use crate::{ConstraintKind, Termination, saved_estimate};
 
 /// How a fit went, and how far it can be trusted.
 ///
-/// Every estimate but the coefficients is about the fitted target `p` itself (its coefficients taken as they
-/// are), and its error says how far the estimate is from the truth about that `p`. So the error of an
-/// achieved moment is the one by which the true moment of `p` is expected to miss the target. The error of a
-/// coefficient is relative to the coefficient that infinitely many samples would give.
+/// The errors of the coefficients, `ln Z` and KL say how far they are from what infinitely many samples would
+/// give. The error of an achieved moment says how far the true moment of the fitted target may be from it: on
+/// the fit's own samples, it is the one that was asked for. [`Measured::assess`](crate::Measured::assess) gives
+/// errors of `ln Z` and KL of the fitted target, its coefficients taken as they are.
 ///
 /// In JSON, an infinite error or effective sample size is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,9 @@ pub struct FitReport {
     pub least_context_ess: Option<f64>,
     /// The largest share of one sample in all weight.
     pub largest_share: f64,
+    /// The largest Pareto shape `k` of a context's weights ([`disco_core::ParetoTail`]): above 0.7 the errors
+    /// cannot be believed. None where sums are exact, or where no context has five different large weights.
+    pub largest_pareto_k: Option<f64>,
     /// Contexts that the fit is a mean over.
     pub contexts: usize,
     /// Contexts left out because no sample satisfied the pointwise constraints.

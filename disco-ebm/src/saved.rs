@@ -28,7 +28,7 @@ const VERSION: u32 = 1;
 /// # std::fs::create_dir_all(&folder)?;
 /// # let path = folder.join("target.json");
 /// let space = Space::new([1u32, 2, 3, 4])?;
-/// let even = || predicate("even", |_: &(), x: &u32| x % 2 == 0);
+/// let even = || predicate("even", |_: &(), x: &u32| x.is_multiple_of(2));
 /// let constraints = [Constraint::moment(even(), 0.9)?];
 /// let measured = Measured::exact(&space.uniform(), &space, vec![()], &features(&constraints))?;
 /// measured.fit(&constraints, &FitConfig::default())?.save(&path)?;

@@ -47,26 +47,56 @@ impl Strata {
         self.shares.iter().zip(&self.weights).map(|(share, w)| share * w.largest_share()).fold(0.0, f64::max)
     }
 
-    /// The mean of a value of each point: `columns(context)` gives one per point.
-    pub(crate) fn mean<'a>(&self, columns: impl Fn(usize) -> ArrayView1<'a, f64>) -> Estimate {
-        let means: Vec<f64> = self
-            .weights
-            .iter()
-            .enumerate()
-            .map(|(c, weights)| weights.normalised().iter().zip(columns(c)).map(|(w, v)| w * v).sum())
-            .collect();
-        let mean: f64 = self.shares.iter().zip(&means).map(|(share, mean)| share * mean).sum();
-        let variances = self.weights.iter().enumerate().map(|(c, weights)| {
-            let lonely = weights.ess() < LONELY;
-            if lonely && means.len() == 1 {
-                return f64::INFINITY;
+    /// The largest Pareto shape of a context's weights, where they have a tail; none where sums are exact.
+    pub(crate) fn largest_pareto_k(&self) -> Option<f64> {
+        if self.exact {
+            return None;
+        }
+        self.weights.iter().filter_map(|weights| weights.pareto_tail()).map(|tail| tail.k).reduce(f64::max)
+    }
+
+    /// The means of several values of each point: `row(context, point)` has one for each of `columns`.
+    pub(crate) fn means<'a>(
+        &self,
+        columns: &[usize],
+        row: impl Fn(usize, usize) -> ArrayView1<'a, f64>,
+    ) -> Vec<Estimate> {
+        // Row by row: the values of a point lie together in memory.
+        let sums = |context: usize, term: &dyn Fn(usize, f64, f64) -> f64| {
+            let mut sums = vec![0.0; columns.len()];
+            for (point, &weight) in self.weights[context].normalised().iter().enumerate() {
+                if weight > 0.0 {
+                    let row = row(context, point);
+                    for (i, (sum, &column)) in sums.iter_mut().zip(columns).enumerate() {
+                        *sum += term(i, weight, row[column]);
+                    }
+                }
             }
-            let (centre, factor) =
-                if lonely { (mean, 1.0) } else { (means[c], weights.ess() / (weights.ess() - 1.0)) };
-            let points = weights.normalised().iter().zip(columns(c));
-            factor * points.map(|(weight, value)| (weight * (value - centre)).powi(2)).sum::<f64>()
-        });
-        self.combine(&means, variances)
+            sums
+        };
+        let contexts = 0..self.weights.len();
+        let means: Vec<Vec<f64>> =
+            contexts.clone().map(|c| sums(c, &|_, weight, value| weight * value)).collect();
+        let mut overall = vec![0.0; columns.len()];
+        for (share, means) in self.shares.iter().zip(&means) {
+            overall.iter_mut().zip(means).for_each(|(overall, mean)| *overall += share * mean);
+        }
+        let variances: Vec<Vec<f64>> = contexts
+            .map(|c| {
+                let ess = self.weights[c].ess();
+                let lonely = ess < LONELY;
+                if lonely && means.len() == 1 {
+                    return vec![f64::INFINITY; columns.len()];
+                }
+                let (centres, factor) = if lonely { (&overall, 1.0) } else { (&means[c], ess / (ess - 1.0)) };
+                let squares = sums(c, &|i, weight, value| (weight * (value - centres[i])).powi(2));
+                squares.into_iter().map(|square| factor * square).collect()
+            })
+            .collect();
+        let column = |of: &[Vec<f64>], i: usize| of.iter().map(|values| values[i]).collect::<Vec<f64>>();
+        (0..columns.len())
+            .map(|i| self.combine(&column(&means, i), column(&variances, i).into_iter()))
+            .collect()
     }
 
     /// The mean of `ln Z`, and that of each context.
@@ -90,25 +120,35 @@ impl Strata {
 
     /// The mean over contexts of `KL = E[e] - ln Z`, with `e(x)` the log of what the base was multiplied with:
     /// `log_factors(context)` gives one per point, `-inf` where it is zero.
-    ///
-    /// The error is that of the difference: a point contributes `W (e - E[e]) - (W - 1/n)`.
     pub(crate) fn kl<'a>(&self, log_factors: impl Fn(usize) -> ArrayView1<'a, f64>) -> Estimate {
+        self.with_log_z(-1.0, log_factors)
+    }
+
+    /// The mean over contexts of `E[e] + sign ln Z`, with the error of the sum: a point contributes
+    /// `W (e - E[e]) + sign (W - 1/n)`.
+    ///
+    /// `exponents(context)` gives `e` for each point; it does not matter where the weight is zero.
+    pub(crate) fn with_log_z<'a>(
+        &self,
+        sign: f64,
+        exponents: impl Fn(usize) -> ArrayView1<'a, f64>,
+    ) -> Estimate {
         let (_, log_z) = self.log_z();
         let mut values = Vec::new();
         let mut variances = Vec::new();
         for (c, weights) in self.weights.iter().enumerate() {
             let n = weights.log_weights().len() as f64;
             let points = || {
-                // A point of weight zero may have a factor of zero: 0 * -inf is nothing here.
+                // A forbidden point has weight zero and exponent -inf: 0 * -inf is nothing here.
                 weights
                     .normalised()
                     .iter()
-                    .zip(log_factors(c))
+                    .zip(exponents(c))
                     .map(|(&w, &e)| (w, if w > 0.0 { e } else { 0.0 }))
             };
-            let mean: f64 = points().map(|(weight, factor)| weight * factor).sum();
-            values.push(mean - log_z[c].value);
-            let squares: f64 = points().map(|(w, e)| (w * (e - mean) - (w - 1.0 / n)).powi(2)).sum();
+            let mean: f64 = points().map(|(weight, exponent)| weight * exponent).sum();
+            values.push(mean + sign * log_z[c].value);
+            let squares: f64 = points().map(|(w, e)| (w * (e - mean) + sign * (w - 1.0 / n)).powi(2)).sum();
             variances.push(if n > 1.0 { squares * n / (n - 1.0) } else { f64::INFINITY });
         }
         self.combine(&values, variances.into_iter())

@@ -100,12 +100,16 @@ impl<C, X> Tilt<C, X> {
 
     /// As [`log_factors`](Self::log_factors), where term `i` has the values of column `columns[i]`.
     pub(crate) fn log_factors_of(&self, values: ArrayView2<'_, f64>, columns: &[usize]) -> Result<Vec<f64>> {
-        let mut log_factors = vec![0.0; values.nrows()];
-        for (term, &column) in self.terms.iter().zip(columns) {
-            for (index, (log_factor, &value)) in log_factors.iter_mut().zip(values.column(column)).enumerate()
-            {
-                *log_factor += term.log_factor(index, value)?;
+        let terms: Vec<(&Term<C, X>, usize)> =
+            self.terms.iter().zip(columns.iter().copied()).filter(|(term, _)| term.matters()).collect();
+        // Row by row: the values of a sample lie together in memory.
+        let mut log_factors = Vec::with_capacity(values.nrows());
+        for (index, row) in values.rows().into_iter().enumerate() {
+            let mut sum = 0.0;
+            for &(term, column) in &terms {
+                sum += term.log_factor(index, row[column])?;
             }
+            log_factors.push(sum);
         }
         Ok(log_factors)
     }

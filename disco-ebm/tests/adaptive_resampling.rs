@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use disco_core::{
-    Distribution, Error as CoreError, Scorer, Space, StreamRng, Table, feature, predicate, scorer,
+    Contexts, Distribution, Error as CoreError, PerContext, Space, StreamRng, Table, feature, predicate,
+    scorer,
 };
 use disco_ebm::{
     AdaptiveConfig, Constraint, Ebm, Error, FitConfig, Keep, Measured, Tilt, features, fit_adaptively,
@@ -39,16 +40,15 @@ fn a_mean_that_no_sample_of_the_base_reaches() {
     assert!(matches!(error, Error::OutOfReach { .. }), "{error}");
     for keep in [Keep::All, Keep::Latest] {
         let config = AdaptiveConfig { keep, max_rounds: 12, ..AdaptiveConfig::default() };
-        let found =
-            fit_adaptively(&base, vec![()], &constraints, &config, &mut rng, |tilt, _| tilted(&base, tilt))
-                .expect("reaches the target");
+        let found = fit_adaptively(&base, &Contexts::one(()), &constraints, &config, &mut rng, |tilt, _| {
+            tilted(&base, tilt)
+        })
+        .expect("reaches the target");
         let report = found.fit.report();
         // Poisson(10) tilted to mean 35 is Poisson(35).
         within_errors("coefficient", report.constraints[0].coefficient.expect("a moment"), 3.5f64.ln());
-        within_errors("ln Z", report.log_z, {
-            let lambda = report.constraints[0].coefficient.expect("a moment").value;
-            10.0 * lambda.exp_m1()
-        });
+        within_errors("ln Z", report.log_z, 25.0);
+        within_errors("KL", report.kl_from_base, 35.0 * 3.5f64.ln() - 25.0);
         assert!(report.ess.expect("sampled") >= config.wanted_ess);
         assert!(found.rounds.len() > 2, "{:?}", found.rounds);
         let (last, before) = found.rounds.split_last().expect("rounds");
@@ -63,7 +63,7 @@ fn a_mean_that_no_sample_of_the_base_reaches() {
 fn a_rare_feature_with_few_effective_samples() {
     let base = poisson(10.0);
     let rare = || predicate("above 18", |_: &(), k: &u32| *k > 18);
-    let even = || predicate("even", |_: &(), k: &u32| k % 2 == 0);
+    let even = || predicate("even", |_: &(), k: &u32| k.is_multiple_of(2));
     let constraints = [Constraint::moment(rare(), 0.5).expect("finite"), Constraint::pointwise(even())];
     let exact = Measured::exact(&base, base.space(), vec![()], &features(&constraints)).expect("measures");
     let exact = exact.fit(&constraints, &FitConfig::default()).expect("fits");
@@ -71,14 +71,13 @@ fn a_rare_feature_with_few_effective_samples() {
     let mut rng = StreamRng::seed_from_u64(3);
     let config =
         AdaptiveConfig { samples: 3000, wanted_ess: 3000.0, step_ess: 20.0, ..AdaptiveConfig::default() };
-    let found =
-        fit_adaptively(&base, vec![()], &constraints, &config, &mut rng, |tilt, _| tilted(&base, tilt))
-            .expect("reaches the target");
+    let found = fit_adaptively(&base, &Contexts::one(()), &constraints, &config, &mut rng, |tilt, _| {
+        tilted(&base, tilt)
+    })
+    .expect("reaches the target");
     within_errors("coefficient", found.fit.report().constraints[0].coefficient.expect("a moment"), lambda);
-    within_errors("ln Z", found.fit.report().log_z, {
-        let target = found.fit.target(&base);
-        base.space().log_z(&target, &()).expect("scores")
-    });
+    within_errors("ln Z", found.fit.report().log_z, exact.report().log_z.value);
+    within_errors("KL", found.fit.report().kl_from_base, exact.report().kl_from_base.value);
     // The base rate, from samples of all rounds, is that of the base.
     let base_rate: f64 = (19..200).map(|k| base.log_prob(&k).exp()).sum();
     within_errors("base rate", found.fit.report().constraints[0].base, base_rate);
@@ -86,46 +85,19 @@ fn a_rare_feature_with_few_effective_samples() {
 
 #[test]
 fn several_contexts_with_weights_of_their_own_proposals() {
-    /// A Poisson distribution whose mean is the context.
-    struct Means;
-    impl Scorer<u32, u32> for Means {
-        fn log_scores(&self, mean: &u32, samples: &[&u32]) -> disco_core::Result<Vec<disco_core::Score>> {
-            poisson(f64::from(*mean)).log_scores(&(), samples)
-        }
-    }
-    impl Distribution<u32, u32> for Means {
-        fn sample(
-            &self,
-            mean: &u32,
-            streams: &disco_core::Streams,
-        ) -> disco_core::Result<Vec<disco_core::Sampled<u32>>> {
-            poisson(f64::from(*mean)).sample(&(), streams)
-        }
-    }
-    /// That of a larger mean.
-    struct Faster(f64);
-    impl Scorer<u32, u32> for Faster {
-        fn log_scores(&self, mean: &u32, samples: &[&u32]) -> disco_core::Result<Vec<disco_core::Score>> {
-            poisson(f64::from(*mean) * self.0).log_scores(&(), samples)
-        }
-    }
-    impl Distribution<u32, u32> for Faster {
-        fn sample(
-            &self,
-            mean: &u32,
-            streams: &disco_core::Streams,
-        ) -> disco_core::Result<Vec<disco_core::Sampled<u32>>> {
-            poisson(f64::from(*mean) * self.0).sample(&(), streams)
-        }
-    }
-    // Contexts 5 and 15 have mean 10; a common factor exp(lambda k) multiplies both means: 20 needs ln 2.
+    let faster = |factor: f64| {
+        let parts = [5u32, 15].map(|mean| (mean, poisson(f64::from(mean) * factor)));
+        PerContext::new(parts).expect("distinct")
+    };
+    let contexts = Contexts::weighted(vec![5, 15], &[0.25, 0.75]).expect("positive");
+    // Contexts 5 and 15 have mean 12.5; a common factor exp(lambda k) multiplies both means: 25 needs ln 2.
     let constraints =
-        [Constraint::moment(feature("k", |_: &u32, k: &u32| f64::from(*k)), 20.0).expect("finite")];
+        [Constraint::moment(feature("k", |_: &u32, k: &u32| f64::from(*k)), 25.0).expect("finite")];
     let mut rng = StreamRng::seed_from_u64(4);
     let config = AdaptiveConfig { samples: 2000, wanted_ess: 1500.0, ..AdaptiveConfig::default() };
-    let found = fit_adaptively(&Means, vec![5, 15], &constraints, &config, &mut rng, |tilt, _| {
+    let found = fit_adaptively(&faster(1.0), &contexts, &constraints, &config, &mut rng, |tilt, _| {
         let lambda = tilt.coefficients().next().flatten().expect("a moment");
-        Ok(Arc::new(Faster(lambda.exp())))
+        Ok(Arc::new(faster(lambda.exp())))
     })
     .expect("reaches the target");
     let report = found.fit.report();
@@ -141,16 +113,17 @@ fn the_loop_says_why_it_gives_up() {
     let config = AdaptiveConfig { max_rounds: 3, ..AdaptiveConfig::default() };
     // A proposal that does not move.
     let stuck = |_: &Tilt<(), u32>, _: &disco_ebm::Round| -> Proposed { Ok(Arc::new(poisson(10.0))) };
-    let error =
-        fit_adaptively(&base, vec![()], &far, &config, &mut rng, stuck).expect_err("never reaches it");
+    let error = fit_adaptively(&base, &Contexts::one(()), &far, &config, &mut rng, stuck)
+        .expect_err("never reaches it");
     assert!(matches!(error, Error::NotReached { rounds: 3, .. }), "{error}");
     // A feature that never occurs gives no direction to go in.
     let never = [Constraint::moment(predicate("never", |_: &(), k: &u32| *k > 500), 0.5).expect("finite")];
-    let error = fit_adaptively(&base, vec![()], &never, &config, &mut rng, stuck).expect_err("impossible");
+    let error =
+        fit_adaptively(&base, &Contexts::one(()), &never, &config, &mut rng, stuck).expect_err("impossible");
     assert!(matches!(error, Error::OutOfReach { low: 0.0, high: 0.0, .. }), "{error}");
     // What the proposal fails with is passed on.
     let fails =
         |_: &Tilt<(), u32>, _: &disco_ebm::Round| -> Proposed { Err(CoreError::failed("tuning", "no GPU")) };
-    let error = fit_adaptively(&base, vec![()], &far, &config, &mut rng, fails).expect_err("fails");
+    let error = fit_adaptively(&base, &Contexts::one(()), &far, &config, &mut rng, fails).expect_err("fails");
     assert!(matches!(error, Error::Core(CoreError::Failed { .. })), "{error}");
 }

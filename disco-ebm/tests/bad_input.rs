@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use disco_core::{
-    Error as CoreError, Failure, Feature, Sampled, Space, StreamRng, Table, feature, predicate, scorer,
-    try_feature,
+    Contexts, Error as CoreError, Failure, Feature, Sampled, Space, StreamRng, Table, feature, predicate,
+    scorer, try_feature,
 };
 use disco_ebm::{
     Constraint, ConstraintKind, ContextErrors, ContextSamples, ContextsWithoutSupport, Dual, Error,
@@ -89,7 +89,7 @@ fn adaptive_settings_out_of_range() {
     let with = |change: fn(&mut disco_ebm::AdaptiveConfig)| {
         let mut config = disco_ebm::AdaptiveConfig::default();
         change(&mut config);
-        fit_adaptively(&uniform(), vec![()], &[moment(3, 0.5)], &config, &mut rng(), |_, _| {
+        fit_adaptively(&uniform(), &Contexts::one(()), &[moment(3, 0.5)], &config, &mut rng(), |_, _| {
             panic!("nothing is proposed with bad settings")
         })
     };
@@ -237,7 +237,7 @@ fn contexts_without_support() {
     let measured = Measured::draw(&uniform(), vec![0, 1, 2], &features(&constraints), 500, &mut rng())
         .expect("measures");
     match measured.fit(&constraints, &FitConfig::default()).err() {
-        Some(Error::NoSupport { context: 1, samples: 500 }) => {}
+        Some(Error::NoSupport { context: 1, samples: 500, never }) => assert_eq!(never, ["allowed"]),
         other => panic!("{other:?}"),
     }
     let leave_out =
@@ -313,7 +313,7 @@ fn all_weights_zero() {
     let measured =
         Measured::from_proposal(&impossible, vec![()], samples, &features(&constraints)).expect("measures");
     let error = measured.fit(&constraints, &FitConfig::default()).err();
-    assert!(matches!(error, Some(Error::NoSupport { context: 0, samples: 20 })), "{error:?}");
+    assert!(matches!(error, Some(Error::NoSupport { context: 0, samples: 20, .. })), "{error:?}");
     let error = measured.base_moments(ContextErrors::Fixed).err();
     let Some(Error::InContext { context: 0, source: CoreError::ZeroWeights { count: 20 } }) = error else {
         panic!("{error:?}");

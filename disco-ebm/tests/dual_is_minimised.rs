@@ -3,7 +3,7 @@
 use disco_core::StreamRng;
 use disco_ebm::{ContextErrors, Dual, MomentTarget, Points, Solver, Termination};
 use ndarray::{Array2, array};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use rand::{RngExt, SeedableRng};
 
 /// Central differences with this step have errors near 1e-10 in a gradient of a smooth dual of order 1.
@@ -14,7 +14,7 @@ fn random_points(rng: &mut StreamRng, rows: usize, d: usize, exact: bool) -> Poi
     let values = Array2::from_shape_fn((rows, d), |(_, j)| {
         let u: f64 = rng.random();
         let scale = 10f64.powi(j as i32 % 4 - 2);
-        if j % 2 == 0 { f64::from(u8::from(u < 0.3)) } else { scale * (u - 0.5) + 3.0 }
+        if j.is_multiple_of(2) { f64::from(u8::from(u < 0.3)) } else { scale * (u - 0.5) + 3.0 }
     });
     let log_weights = (0..rows).map(|_| rng.random::<f64>() - 0.5).collect();
     let made = if exact { Points::exact(log_weights, values) } else { Points::sampled(log_weights, values) };
@@ -35,6 +35,11 @@ fn dual_with_minimum(points: Vec<Points>, weights: Option<&[f64]>, lambda: &[f64
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
     #[test]
     fn derivatives_agree_with_finite_differences(seed in 0u64..1000, lambda in prop::collection::vec(-1.0..1.0f64, 4), ridge in 0.0..1.0f64) {
         let mut rng = StreamRng::seed_from_u64(seed);

@@ -6,11 +6,18 @@ mod golden;
 
 use disco_core::{Estimate, StreamRng};
 use disco_ebm::{Constraint, ContextErrors, Fit, FitConfig, Measured, features};
-use golden::{Golden, Row, moments, within_errors};
+use golden::{Golden, Row, moments};
 use rand::SeedableRng;
 
 const MILLION: usize = 1_000_000;
 const REPETITIONS: usize = 1000;
+
+/// Within four standard errors: for one normal estimate, missed with probability 6e-5.
+#[track_caller]
+fn within_errors(what: &str, estimate: Estimate, expected: f64) {
+    let off = (estimate.value - expected).abs();
+    assert!(off <= 4.0 * estimate.std_error, "{what}: {estimate:?}, expected {expected}");
+}
 
 #[test]
 fn golden_rows_from_a_million_samples() {
@@ -36,18 +43,8 @@ fn golden_rows_from_a_million_samples() {
             let error = held_out.std_error * (1.0f64 + 0.25).sqrt();
             assert!(off <= 4.0 * error, "{what}: held out {held_out:?}");
         }
-        let target = fit.target(&base);
-        let log_z = base.space().log_z(&target, &()).expect("scores");
-        within_errors(&format!("row {index}, ln Z"), report.log_z, log_z);
-        // To first order, the error of ln Z and KL at the true coefficients adds that of the coefficients.
-        let near = |what: &str, estimate: Estimate, exact: f64| {
-            assert!(
-                (estimate.value - exact).abs() < 0.02,
-                "row {index}, {what}: {estimate:?}, expected {exact}"
-            );
-        };
-        near("ln Z", report.log_z, row.log_z);
-        near("KL", report.kl_from_base, row.kl_target_base);
+        within_errors(&format!("row {index}, ln Z"), report.log_z, row.log_z);
+        within_errors(&format!("row {index}, KL"), report.kl_from_base, row.kl_target_base);
     }
 }
 
@@ -73,13 +70,15 @@ impl Coverage {
     }
 }
 
-/// The report of a fit against exact sums over the space.
-fn count_row(coverage: &mut Coverage, row: &Row, fit: &Fit<(), usize>) {
+/// A fit, and what its samples say of the target as it is, against exact sums over the space.
+fn count_row(coverage: &mut Coverage, row: &Row, measured: &Measured<(), usize>, fit: &Fit<(), usize>) {
     let base = row.base();
+    let report = fit.report();
+    coverage.count("ln Z".into(), report.log_z, row.log_z);
+    coverage.count("KL".into(), report.kl_from_base, row.kl_target_base);
     let target = fit.target(&base);
     let p = base.space().normalise(&target, &()).expect("a distribution");
     let log_z = base.space().log_z(&target, &()).expect("scores");
-    let report = fit.report();
     let mut kl = -log_z;
     for (i, found) in report.constraints.iter().take(row.coefficients.len()).enumerate() {
         let values: Vec<f64> = row.features.iter().map(|values| values[i]).collect();
@@ -90,8 +89,9 @@ fn count_row(coverage: &mut Coverage, row: &Row, fit: &Fit<(), usize>) {
         coverage.count(format!("base moment {i}"), found.base, row.base_moments[i]);
         coverage.count(format!("achieved moment {i}"), found.achieved, moment);
     }
-    coverage.count("ln Z".into(), report.log_z, log_z);
-    coverage.count("KL".into(), report.kl_from_base, kl);
+    let assessed = measured.assess(fit.tilt(), ContextErrors::Fixed).expect("supported");
+    coverage.count("ln Z of the fitted target".into(), assessed.log_z, log_z);
+    coverage.count("KL of the fitted target".into(), assessed.kl_from_base, kl);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn golden_intervals_cover_the_truth() {
             let measured =
                 Measured::draw(&base, vec![()], &features(&constraints), 5000, &mut rng).expect("measures");
             let config = FitConfig { held_out: 0.0, ..FitConfig::default() };
-            count_row(&mut coverage, row, &measured.fit(&constraints, &config).expect("fits"));
+            count_row(&mut coverage, row, &measured, &measured.fit(&constraints, &config).expect("fits"));
         }
         println!("row {index}: {:?}", coverage.0);
         coverage.check();
@@ -117,14 +117,17 @@ fn golden_contexts_from_a_million_samples_and_coverage() {
     let golden = Golden::read().maximum_entropy_contexts;
     let base = golden.base();
     let constraints = moments::<usize>(&golden.features, &golden.target_moments);
+    let contexts = golden.contexts();
+    let exact =
+        Measured::exact(&base, &golden.space(), contexts.clone(), &features(&constraints)).expect("measures");
+    let exact = exact.fit(&constraints, &FitConfig::default()).expect("fits").report().clone();
     let fit = |seed: u64, count: usize| {
-        let contexts: Vec<usize> = (0..base.0.len()).collect();
         let mut rng = StreamRng::seed_from_u64(seed);
-        let measured =
-            Measured::draw(&base, contexts, &features(&constraints), count, &mut rng).expect("measures");
+        let measured = Measured::draw(&base, contexts.clone(), &features(&constraints), count, &mut rng)
+            .expect("measures");
         measured.fit(&constraints, &FitConfig { held_out: 0.0, ..FitConfig::default() }).expect("fits")
     };
-    let large = fit(1, MILLION / base.0.len());
+    let large = fit(1, MILLION / contexts.len());
     let mut coverage = Coverage::default();
     for (i, found) in large.report().constraints.iter().enumerate() {
         within_errors(
@@ -133,18 +136,15 @@ fn golden_contexts_from_a_million_samples_and_coverage() {
             golden.coefficients[i],
         );
     }
+    within_errors("ln Z", large.report().log_z, exact.log_z.value);
     for seed in 0..REPETITIONS as u64 {
-        let found = fit(seed, 2000);
-        let log_z = |table: &disco_core::Table<usize>| {
-            let context = base.0.iter().position(|other| std::ptr::eq(other, table)).expect("one of them");
-            base.0[context].space().log_z(&found.target(&base), &context).expect("scores")
-        };
-        let mean = base.0.iter().map(log_z).sum::<f64>() / base.0.len() as f64;
-        coverage.count("mean ln Z".into(), found.report().log_z, mean);
-        for (i, constraint) in found.report().constraints.iter().enumerate() {
+        let report = fit(seed, 2000).report().clone();
+        coverage.count("mean ln Z".into(), report.log_z, exact.log_z.value);
+        coverage.count("mean KL".into(), report.kl_from_base, exact.kl_from_base.value);
+        for (i, found) in report.constraints.iter().enumerate() {
             coverage.count(
                 format!("coefficient {i}"),
-                constraint.coefficient.expect("a moment"),
+                found.coefficient.expect("a moment"),
                 golden.coefficients[i],
             );
         }
@@ -156,7 +156,7 @@ fn golden_contexts_from_a_million_samples_and_coverage() {
 /// Contexts drawn from many: errors include the choice of contexts.
 #[test]
 fn intervals_cover_the_truth_about_all_contexts() {
-    use disco_core::{Space, Table, predicate};
+    use disco_core::{PerContext, Space, Table, predicate};
     use rand::RngExt;
     // Context c, uniform in 0..1000, has the base rate 0.1 + 0.4 c / 1000: log-odds that differ by more than 2.
     let base = |c: usize| -> Table<usize> {
@@ -164,13 +164,22 @@ fn intervals_cover_the_truth_about_all_contexts() {
         Table::from_probabilities(Space::new(0..2).expect("distinct"), &[1.0 - rate, rate])
             .expect("a distribution")
     };
-    let base = golden::Tables((0..1000).map(base).collect());
+    let space = Space::new(0..2).expect("distinct");
+    let base = PerContext::new((0..1000).map(|c| (c, base(c)))).expect("distinct");
     let constraints =
         [Constraint::moment(predicate("one", |_: &usize, x: &usize| *x == 1), 0.6).expect("finite")];
-    let all = Measured::exact(&base, base.0[0].space(), (0..1000).collect(), &features(&constraints))
-        .expect("measures");
+    let all = Measured::exact(&base, &space, (0..1000).collect(), &features(&constraints)).expect("measures");
     let all = all.fit(&constraints, &FitConfig::default()).expect("fits");
-    let truth = all.report().constraints[0].coefficient.expect("a moment").value;
+    let truth = |report: &disco_ebm::FitReport| {
+        let coefficient = report.constraints[0].coefficient.expect("a moment");
+        [
+            ("coefficient", coefficient),
+            ("ln Z", report.log_z),
+            ("KL", report.kl_from_base),
+            ("base rate", report.constraints[0].base),
+        ]
+    };
+    let expected = truth(all.report());
     let config = FitConfig { held_out: 0.0, context_errors: ContextErrors::Drawn, ..FitConfig::default() };
     let mut coverage = Coverage::default();
     let mut fixed = Coverage::default();
@@ -179,13 +188,13 @@ fn intervals_cover_the_truth_about_all_contexts() {
         let contexts: Vec<usize> = (0..40).map(|_| rng.random_range(0..1000)).collect();
         let measured =
             Measured::draw(&base, contexts, &features(&constraints), 200, &mut rng).expect("measures");
-        let coefficient = |config: &FitConfig| {
-            let fit = measured.fit(&constraints, config).expect("fits");
-            fit.report().constraints[0].coefficient.expect("a moment")
-        };
-        coverage.count("coefficient".into(), coefficient(&config), truth);
+        let found = |config: &FitConfig| truth(measured.fit(&constraints, config).expect("fits").report());
         let only_within = FitConfig { context_errors: ContextErrors::Fixed, ..config.clone() };
-        fixed.count("coefficient".into(), coefficient(&only_within), truth);
+        for (coverage, config) in [(&mut coverage, &config), (&mut fixed, &only_within)] {
+            for ((what, found), (_, expected)) in found(config).into_iter().zip(expected) {
+                coverage.count(what.into(), found, expected.value);
+            }
+        }
     }
     println!("drawn: {:?}, if taken as fixed: {:?}", coverage.0, fixed.0);
     coverage.check();

@@ -3,7 +3,7 @@
 
 use disco_ebm::{Dual, Error, MomentTarget, Points, Solver};
 use ndarray::{Array2, array};
-use proptest::prelude::*;
+use proptest::{prelude::*, test_runner::FileFailurePersistence};
 
 fn target(name: &str, target: f64) -> MomentTarget {
     MomentTarget { name: name.into(), target, tolerance: 0.0 }
@@ -156,6 +156,11 @@ fn matrix(rows: &[Vec<f64>]) -> Array2<f64> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig {
+        failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
+        ..ProptestConfig::default()
+    })]
+
     /// Moments of a distribution with positive weights are reached; moments beyond the hull are refused with a
     /// direction that proves it.
     #[test]

@@ -11,7 +11,7 @@ fn uniform() -> Table<u32> {
 }
 
 fn even() -> Arc<dyn Feature<(), u32>> {
-    Arc::new(predicate("even", |_: &(), x: &u32| x % 2 == 0))
+    Arc::new(predicate("even", |_: &(), x: &u32| x.is_multiple_of(2)))
 }
 
 fn size() -> Arc<dyn Feature<(), u32>> {

@@ -28,7 +28,7 @@ fn scores(scorer: &impl Scorer<(), u32>, samples: &[u32]) -> Vec<Score> {
 #[test]
 fn each_feature_is_evaluated_once_per_sample() {
     let (low, low_calls) = counted("low", |x| x < 4);
-    let (even, even_calls) = counted("even", |x| x % 2 == 0);
+    let (even, even_calls) = counted("even", |x| x.is_multiple_of(2));
     let constraints = [low, even];
     let uniform = Space::new(0..10u32).expect("distinct").uniform();
     let mut rng = StreamRng::seed_from_u64(2);
@@ -47,11 +47,11 @@ fn the_base_is_not_asked_about_what_is_forbidden() {
     let asked = AtomicUsize::new(0);
     let base = scorer(|_: &(), x: &u32| {
         asked.fetch_add(1, Ordering::Relaxed);
-        assert!(x % 2 == 0, "{x} is forbidden");
+        assert!(x.is_multiple_of(2), "{x} is forbidden");
         -f64::from(*x)
     });
     let (low, low_calls) = counted("low", |x| x < 4);
-    let even = Constraint::pointwise(predicate("even", |_: &(), x: &u32| x % 2 == 0));
+    let even = Constraint::pointwise(predicate("even", |_: &(), x: &u32| x.is_multiple_of(2)));
     let tilt = Tilt::new([(low, Some(1.5)), (even, None)]).expect("a tilt");
     let target = Ebm::new(&base, tilt);
     let expected = [1.5, f64::NEG_INFINITY, -2.0 + 1.5, f64::NEG_INFINITY, -4.0].map(Ok);
@@ -65,14 +65,15 @@ fn the_base_is_not_asked_about_what_is_forbidden() {
 #[test]
 fn known_values_give_the_same_scores() {
     let (low, _) = counted("low", |x| x < 4);
-    let even = Constraint::never(predicate("even", |_: &(), x: &u32| x % 2 == 0));
+    let even = Constraint::never(predicate("even", |_: &(), x: &u32| x.is_multiple_of(2)));
     let target = Ebm::new(
         scorer(|_: &(), x: &u32| -f64::from(*x)),
         Tilt::new([(low, Some(0.7)), (even, None)]).expect("a tilt"),
     );
     let samples: Vec<u32> = (0..8).collect();
-    let values =
-        Array2::from_shape_fn((8, 2), |(x, j)| f64::from(u8::from(if j == 0 { x < 4 } else { x % 2 == 0 })));
+    let values = Array2::from_shape_fn((8, 2), |(x, j)| {
+        f64::from(u8::from(if j == 0 { x < 4 } else { x.is_multiple_of(2) }))
+    });
     let log_base: Vec<f64> = samples.iter().map(|x| -f64::from(*x)).collect();
     let known = target.log_scores_known(&log_base, values.view()).expect("scores");
     assert_eq!(scores(&target, &samples), known.iter().copied().map(Ok).collect::<Vec<_>>());
@@ -107,7 +108,7 @@ fn skipped_samples_stay_skipped_and_failures_stop() {
 fn moments_of_zero_and_one_on_binary_features_are_pointwise() {
     let uniform = Space::new(0..10u32).expect("distinct").uniform();
     let constraints = [
-        Constraint::moment(predicate("even", |_: &(), x: &u32| x % 2 == 0), 1.0).expect("finite"),
+        Constraint::moment(predicate("even", |_: &(), x: &u32| x.is_multiple_of(2)), 1.0).expect("finite"),
         Constraint::moment(predicate("high", |_: &(), x: &u32| *x > 7), 0.0).expect("finite"),
         Constraint::moment(predicate("low", |_: &(), x: &u32| *x < 4), 0.75).expect("finite"),
         // Not binary: a mean of 0 is a moment like any other.
@@ -122,7 +123,7 @@ fn moments_of_zero_and_one_on_binary_features_are_pointwise() {
     let pointwise: Vec<bool> = fit.tilt().coefficients().map(|coefficient| coefficient.is_none()).collect();
     assert_eq!(pointwise, [true, true, false, false]);
     let p = uniform.space().normalise(&fit.target(&uniform), &()).expect("a distribution");
-    assert!(p.probabilities().iter().zip(0..).all(|(p, x)| (*p > 0.0) == (x % 2 == 0 && x <= 7)));
+    assert!(p.probabilities().iter().zip(0u32..).all(|(p, x)| (*p > 0.0) == (x.is_multiple_of(2) && x <= 7)));
     assert!((p.probabilities()[0] + p.probabilities()[2] - 0.75).abs() < 1e-9);
     let mean: f64 = p.probabilities().iter().zip(0..).map(|(p, x)| p * f64::from(x)).sum();
     assert!((mean - 2.5).abs() < 1e-9);

@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use disco_core::{Feature, Space, Table, feature, predicate};
+use disco_core::{Feature, PerContext, Space, Table, feature, predicate};
 use disco_ebm::Constraint;
 use serde::Deserialize;
-
-/// Exact sums agree this well with the golden values.
-pub(crate) const EXACT: f64 = 1e-9;
-/// Coefficients, which the golden file has from a solver, agree this well.
-pub(crate) const COEFFICIENTS: f64 = 1e-7;
 
 #[derive(Deserialize)]
 pub(crate) struct Golden {
@@ -82,51 +77,20 @@ pub(crate) fn moments<C: 'static>(features: &[Vec<f64>], targets: &[f64]) -> Vec
     targets.iter().enumerate().map(moment).collect()
 }
 
-/// One table per context.
-pub(crate) struct Tables(pub Vec<Table<usize>>);
-
-impl disco_core::Scorer<usize, usize> for Tables {
-    fn log_scores(&self, context: &usize, samples: &[&usize]) -> disco_core::Result<Vec<disco_core::Score>> {
-        self.0[*context].log_scores(context, samples)
-    }
-}
-
-impl disco_core::Distribution<usize, usize> for Tables {
-    fn sample(
-        &self,
-        context: &usize,
-        streams: &disco_core::Streams,
-    ) -> disco_core::Result<Vec<disco_core::Sampled<usize>>> {
-        self.0[*context].sample(context, streams)
-    }
-}
-
 impl Contexts {
-    pub(crate) fn base(&self) -> Tables {
-        let space = Space::new(0..self.n).expect("distinct outcomes");
+    pub(crate) fn base(&self) -> PerContext<usize, Table<usize>> {
         let table = |log_probs: &Vec<f64>| {
-            Table::from_log_probs(space.clone(), log_probs.clone()).expect("normalised")
+            Table::from_log_probs(self.space(), log_probs.clone()).expect("normalised")
         };
-        Tables(self.contexts_base_log_probs.iter().map(table).collect())
+        let tables = self.contexts_base_log_probs.iter().map(table);
+        PerContext::new(tables.enumerate()).expect("distinct")
     }
-}
 
-#[track_caller]
-pub(crate) fn close(what: &str, actual: f64, expected: f64, tolerance: f64) {
-    assert!(
-        (actual - expected).abs() <= tolerance,
-        "{what}: {actual}, expected {expected}, off by {:e}",
-        (actual - expected).abs()
-    );
-}
+    pub(crate) fn space(&self) -> Space<usize> {
+        Space::new(0..self.n).expect("distinct outcomes")
+    }
 
-/// Within four standard errors: for one normal estimate, missed with probability 6e-5.
-#[track_caller]
-pub(crate) fn within_errors(what: &str, estimate: disco_core::Estimate, expected: f64) {
-    assert!(
-        (estimate.value - expected).abs() <= 4.0 * estimate.std_error,
-        "{what}: {} with standard error {}, expected {expected}",
-        estimate.value,
-        estimate.std_error
-    );
+    pub(crate) fn contexts(&self) -> Vec<usize> {
+        (0..self.contexts_base_log_probs.len()).collect()
+    }
 }
