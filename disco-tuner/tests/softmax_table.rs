@@ -4,6 +4,7 @@
 use disco_core::{Distribution, Error, ScorerExt, Space, Streams, scorer};
 use disco_tuner::{Adam, Item, Moments, Optimizer, Policy, SoftmaxTable, Tensors, Update};
 use ndarray::Array2;
+use proptest::prelude::*;
 
 fn table() -> SoftmaxTable<u8, u8> {
     let logits = Array2::from_shape_fn((2, 5), |(row, at)| ((row * 7 + at * 3) % 5) as f64 * 0.4 - 0.7);
@@ -14,28 +15,33 @@ fn update(optimizer: Optimizer) -> Update {
     Update { optimizer, learning_rate: 0.1, max_gradient_norm: None }
 }
 
-#[test]
-fn score_functions_equal_finite_differences() {
-    // Central differences at h = 1e-5 are exact to about h^2 and 1e-16 / h: 1e-10.
-    let (h, tolerance) = (1e-5, 1e-9);
-    let mut policy = table();
-    let batch = [(0u8, 3u8, 0.7), (1, 0, -1.3), (1, 4, 2.0), (0, 3, 0.1)];
-    let items: Vec<_> = batch.iter().map(|(context, sample, _)| Item { context, sample }).collect();
-    policy.accumulate(&items, &mut |_| Ok(batch.iter().map(|cell| cell.2).collect())).unwrap();
-    let gradient = policy.pending().unwrap().remove("logits").unwrap();
-    let objective = |logits: Array2<f64>| {
-        let policy = SoftmaxTable::new(policy.contexts().clone(), policy.outcomes().clone(), logits).unwrap();
-        let terms = batch.iter().map(|(c, x, weight)| weight * policy.log_probs(c, &[x]).unwrap()[0]);
-        terms.sum::<f64>()
-    };
-    for (at, found) in gradient.into_iter().enumerate() {
-        let moved = |by: f64| {
-            let mut logits = policy.logits().to_owned();
-            logits[[at / 5, at % 5]] += by;
-            objective(logits)
-        };
-        let expected = (moved(h) - moved(-h)) / (2.0 * h);
-        assert!((found - expected).abs() < tolerance, "parameter {at}: {found} is not {expected}");
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn score_functions_equal_finite_differences(
+        logits in prop::collection::vec(-3.0..3.0f64, 10),
+        batch in prop::collection::vec((0u8..2, 0u8..5, -2.0..2.0f64), 1..8),
+    ) {
+        // Central differences at h = 1e-5 are exact to about h^2 and 1e-16 / h, for each term of the sum.
+        let (h, tolerance) = (1e-5, 1e-8);
+        let logits = Array2::from_shape_vec((2, 5), logits).unwrap();
+        let (contexts, outcomes) = (Space::new([0u8, 1]).unwrap(), Space::new(0..5u8).unwrap());
+        let of = |logits: Array2<f64>| SoftmaxTable::new(contexts.clone(), outcomes.clone(), logits).unwrap();
+        let mut policy = of(logits.clone());
+        let items: Vec<_> = batch.iter().map(|(context, sample, _)| Item { context, sample }).collect();
+        policy.accumulate(&items, &mut |_| Ok(batch.iter().map(|cell| cell.2).collect())).unwrap();
+        let gradient = policy.pending().unwrap().remove("logits").unwrap();
+        for (at, found) in gradient.into_iter().enumerate() {
+            let moved = |by: f64| {
+                let mut logits = logits.clone();
+                logits[[at / 5, at % 5]] += by;
+                let policy = of(logits);
+                batch.iter().map(|(c, x, weight)| weight * policy.log_probs(c, &[x]).unwrap()[0]).sum::<f64>()
+            };
+            let expected = (moved(h) - moved(-h)) / (2.0 * h);
+            prop_assert!((found - expected).abs() < tolerance, "parameter {at}: {found} is not {expected}");
+        }
     }
 }
 

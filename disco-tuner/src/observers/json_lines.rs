@@ -9,7 +9,8 @@ use crate::{Control, Observer, ObserverError, Outcome, Report, Result, files::io
 /// Writes each [`Report`] as one line of JSON, and the [`Outcome`] as the last.
 ///
 /// Numbers that JSON lacks (an infinite divergence) are `null`. Lines are appended and flushed one by one, so
-/// that a run that dies loses none, and one that is resumed goes on in the same file.
+/// that a run that dies loses none, and one that is resumed goes on in the same file. What it repeats since its
+/// last checkpoint is then there twice, with the same numbers but for seconds.
 #[derive(Debug)]
 pub struct JsonLines {
     file: File,
