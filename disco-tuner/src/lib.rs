@@ -37,6 +37,8 @@ pub use moments::Moments;
 pub use observer::{Control, Metric, Metrics, Observer, ObserverError, Outcome, Reason, Report, Shown};
 #[cfg(feature = "console")]
 pub use observers::Console;
+#[cfg(feature = "mlflow")]
+pub use observers::Mlflow;
 #[cfg(feature = "tensorboard")]
 pub use observers::TensorBoard;
 pub use observers::{Background, Csv, JsonLines, Memory, StopFlag};

@@ -197,3 +197,106 @@ print(events.Tensors('samples')[0].tensor_proto.string_val[0].decode().splitline
         assert_eq!(lines.next().unwrap(), told.reports()[0].shown[0].text);
     }
 }
+
+#[cfg(feature = "mlflow")]
+mod mlflow {
+    use std::{
+        net::{TcpListener, TcpStream},
+        process::{Child, Command, Stdio},
+        time::Duration,
+    };
+
+    use super::{Memory, Observer, config, tune};
+    use disco_tuner::{Control, Error, Mlflow, ObserverError, Outcome, Report, TunerConfig};
+
+    #[test]
+    fn addresses_are_checked_and_a_server_that_is_not_there_refuses_the_run() {
+        assert!(Mlflow::new("https://logs", "e", "r").unwrap_err().to_string().contains("http://HOST"));
+        // A port that was free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut nobody = Mlflow::new(&format!("http://127.0.0.1:{port}"), "e", "r").unwrap();
+        let (world, target) = (super::World::new(2, 30), super::target(super::Kind::Mixed));
+        let problem = super::Problem::new(&world.contexts, &target);
+        let tuner = super::Tuner::new(config()).unwrap();
+        let refused = tuner.run(&mut world.policy(), &problem, &mut nobody).unwrap_err();
+        assert!(matches!(refused, Error::Observer(_)), "{refused}");
+    }
+
+    struct Server(Child);
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            // By SIGTERM, so that it ends its workers too.
+            let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+            let _ = self.0.wait();
+        }
+    }
+
+    /// Tells both what it is told, and keeps the run's id.
+    struct Both(Mlflow, Memory);
+
+    impl Observer for Both {
+        fn start(&mut self, config: &TunerConfig, step: u64) -> Result<(), ObserverError> {
+            self.0.start(config, step)
+        }
+
+        fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+            self.1.step(report)?;
+            self.0.step(report)
+        }
+
+        fn finish(&mut self, outcome: &Outcome) -> Result<(), ObserverError> {
+            self.0.finish(outcome)
+        }
+    }
+
+    /// Runs where DISCO_MLFLOW_PYTHON names a Python that has mlflow.
+    #[test]
+    fn a_real_server_takes_parameters_metrics_and_samples() {
+        let Some(python) = std::env::var_os("DISCO_MLFLOW_PYTHON") else {
+            println!("DISCO_MLFLOW_PYTHON is not set: not tested with an MLflow server");
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let arguments = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--port"];
+        let mut command = Command::new(&python);
+        command.args(arguments).arg(port.to_string()).current_dir(folder.path());
+        command.args([
+            "--backend-store-uri",
+            "sqlite:///mlflow.db",
+            "--artifacts-destination",
+            "./artifacts",
+        ]);
+        let _server = Server(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let waited = (0..600).any(|_| {
+            std::thread::sleep(Duration::from_millis(200));
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        assert!(waited, "the server did not come up");
+        let address = format!("http://127.0.0.1:{port}");
+        let mut both = Both(Mlflow::new(&address, "disco's tests", "one").unwrap(), Memory::default());
+        let outcome = tune(config(), &mut both);
+        assert_eq!(outcome.observer_failures, 0, "{:?}", outcome.first_observer_failure);
+        let script = "
+import sys, mlflow
+client = mlflow.MlflowClient(tracking_uri=sys.argv[1]); run = client.get_run(sys.argv[2])
+print(run.info.status, run.data.params['divergence'], run.data.params['optimizer.kind'])
+mlflow.set_tracking_uri(sys.argv[1])
+print(mlflow.artifacts.load_text(run.info.artifact_uri + '/samples/step-1.txt').splitlines()[1])
+for metric in client.get_metric_history(sys.argv[2], 'js_target_policy'): print(metric.step, repr(metric.value))
+";
+        let mut client = Command::new(python);
+        client.args(["-c", script, &address, both.0.run_id().unwrap()]);
+        let output = client.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = String::from_utf8(output.stdout).unwrap();
+        let mut lines = output.lines();
+        assert_eq!(lines.next().unwrap(), "FINISHED js adam");
+        assert_eq!(lines.next().unwrap(), both.1.reports()[0].shown[0].text);
+        for (step, metric) in both.1.series("js_target_policy") {
+            let (found_step, value) = lines.next().unwrap().split_once(' ').unwrap();
+            assert_eq!((found_step.parse(), value.parse()), (Ok(step), Ok(metric.value)));
+        }
+    }
+}
