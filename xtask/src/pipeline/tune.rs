@@ -8,7 +8,6 @@ use disco_tuner::{
 
 use crate::{
     Progress, ProgressTarget, Result,
-    numbers::plain,
     record::StepRecord,
     spec::{Spec, Target},
     text::{TextFeature, TextSample},
@@ -102,9 +101,9 @@ impl Observer for Watch<'_> {
 /// What the progress bar says: the means, and the total variation.
 fn line(features: &[TextFeature], record: &StepRecord) -> String {
     let moments = features.iter().zip(&record.moments);
-    let moments =
-        moments.filter_map(|(feature, moment)| Some((feature.name(), plain(moment.as_ref()?.value))));
-    let distance = record.divergences.get("TV").map(|distance| ("TV", plain(distance.value)));
-    let parts: Vec<String> = moments.chain(distance).map(|(name, value)| format!("{name} {value}")).collect();
+    let moments = moments.filter_map(|(feature, moment)| Some((feature.name(), moment.as_ref()?.value)));
+    let distance = record.divergences.get("TV").map(|distance| ("TV", distance.value));
+    let parts: Vec<String> =
+        moments.chain(distance).map(|(name, value)| format!("{name} {value:.3}")).collect();
     parts.join("  ")
 }

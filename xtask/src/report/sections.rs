@@ -149,7 +149,9 @@ pub(super) fn samples(record: &RunRecord) -> String {
 }
 
 fn shown(sample: &SampleRecord, features: &[TextFeature]) -> String {
-    let ranges = features.iter().flat_map(|feature| feature.occurrences(&sample.text)).collect();
+    // White space at the end would only push the sign of the end down.
+    let text = sample.text.trim_end();
+    let ranges = features.iter().flat_map(|feature| feature.occurrences(text)).collect();
     let end = if sample.finished {
         r#"<span class="end">&nbsp;∎</span>"#
     } else {
@@ -158,7 +160,7 @@ fn shown(sample: &SampleRecord, features: &[TextFeature]) -> String {
     format!(
         r#"<blockquote><span class="context">{}</span>{}{end}<footer>{} nats, {} tokens</footer></blockquote>"#,
         escape(&sample.context),
-        marked(&sample.text, ranges),
+        marked(text, ranges),
         one_decimal(sample.log_prob),
         sample.tokens,
     )
