@@ -4,6 +4,7 @@
 use disco_ebm::{Dual, Error, MomentTarget, Points, Solver};
 use ndarray::{Array2, array};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
+use rand::{RngExt, SeedableRng};
 
 fn target(name: &str, target: f64) -> MomentTarget {
     MomentTarget { name: name.into(), target, tolerance: 0.0 }
@@ -144,6 +145,30 @@ fn a_tolerance_or_a_ridge_can_make_targets_feasible() {
     assert!(matches!(solve(within(0.04), points(), 0.0), Err(Error::OutsideHull { .. })));
     assert!(solve(within(0.06), points(), 0.0).is_ok());
     assert!(solve(within(0.0), points(), 0.01).is_ok());
+}
+
+#[test]
+fn a_hundred_features_that_contradict_each_other() {
+    let mut rng = disco_core::StreamRng::seed_from_u64(1);
+    let values = Array2::from_shape_fn((3000, 100), |_| rng.random::<f64>());
+    let targets = |moment: &dyn Fn(usize) -> f64| -> Vec<MomentTarget> {
+        (0..100).map(|j| target(&format!("feature {j}"), moment(j))).collect()
+    };
+    // Independent uniform features: each alone can have the mean 0.7, all together cannot.
+    let error = solve(targets(&|_| 0.7), vec![uniform(values.clone())], 0.0).expect_err("outside");
+    let Error::OutsideHull { direction, target: asked, reachable, .. } = error else { panic!("{error}") };
+    let along = |moment: &dyn Fn(usize) -> f64| -> f64 {
+        direction.iter().enumerate().map(|(j, (_, factor))| factor * moment(j)).sum()
+    };
+    let most = (0..3000).map(|row| along(&|j| values[[row, j]])).fold(f64::NEG_INFINITY, f64::max);
+    assert!((reachable - most).abs() < 1e-9 && (asked - along(&|_| 0.7)).abs() < 1e-9);
+    assert!(asked > reachable + 0.1, "{asked} {reachable}");
+    // The mean of five points lies on a face of the hull, which only infinite coefficients reach.
+    let five = |j: usize| (0..5).map(|row| values[[row, j]]).sum::<f64>() / 5.0;
+    let error = solve(targets(&five), vec![uniform(values.clone())], 0.0).expect_err("on the boundary");
+    assert!(matches!(error, Error::OutsideHull { .. }), "{error}");
+    // A little of the centre makes it feasible.
+    assert!(solve(targets(&|j| 0.9 * five(j) + 0.1 * 0.5), vec![uniform(values.clone())], 0.0).is_ok());
 }
 
 /// Points in the unit cube, as many as fit on a page.
