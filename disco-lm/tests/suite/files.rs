@@ -1,12 +1,11 @@
 //! Folders in and out, and what is wrong with the others.
 
-mod common;
-#[path = "common/tiny.rs"]
-mod tiny;
-
 use std::path::Path;
 
-use common::{assert_close, device, folder, ids};
+use crate::{
+    common::{DECODERS, assert_close, device, folder, golden, ids},
+    tiny,
+};
 use disco_lm::{Error, Generation, LanguageModel, Precision, TokenModel};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -153,14 +152,16 @@ fn a_tokenizer_with_more_ids_than_the_model_is_refused() {
 
 #[test]
 fn golden_folders_survive_saving_in_the_file_layout() {
-    for name in common::DECODERS {
-        let context = ids(&common::golden(name)["context_ids"]);
+    for name in DECODERS {
+        let context = ids(&golden(name)["context_ids"]);
         let model = load(&folder(name)).expect("loads");
         let saved = TempDir::new().expect("a temporary folder");
         model.save_weights(saved.path(), Precision::F32).expect("saved");
         std::fs::copy(folder(name).join("config.json"), saved.path().join("config.json")).expect("copied");
         let again = load(saved.path()).expect("loads again");
-        for (old, new) in model.logits(&context).expect("logits").iter().zip(again.logits(&context).expect("logits")) {
+        for (old, new) in
+            model.logits(&context).expect("logits").iter().zip(again.logits(&context).expect("logits"))
+        {
             let [old, new] = [old, &new].map(|row| row.iter().copied().map(f64::from).collect::<Vec<_>>());
             assert_close(name, &new, &old, 0.0);
         }

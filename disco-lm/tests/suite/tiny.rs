@@ -51,5 +51,6 @@ pub(crate) fn write(folder: &Path, seed: u64) {
         (name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes).expect("bytes fit the shape"))
     });
     std::fs::write(folder.join("config.json"), config.to_string()).expect("a writable folder");
-    safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).expect("a writable folder");
+    safetensors::serialize_to_file(views, None, &folder.join("model.safetensors"))
+        .expect("a writable folder");
 }

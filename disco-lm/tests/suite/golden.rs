@@ -1,8 +1,6 @@
 //! Tiny random models of every architecture, against Hugging Face transformers.
 
-mod common;
-
-use common::{DECODERS, assert_close, device, folder, golden, ids, numbers};
+use crate::common::{DECODERS, assert_close, device, folder, golden, ids, numbers};
 use disco_lm::{Decoding, Generation, TokenModel, TokenPolicy};
 use disco_tuner::{Item, Policy};
 use serde_json::Value;

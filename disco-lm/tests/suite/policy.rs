@@ -1,8 +1,6 @@
 //! A token model as a policy: its gradient, its optimiser, its checkpoints.
 
-mod common;
-
-use common::{assert_close, device, folder, golden, ids};
+use crate::common::{assert_close, device, folder, golden, ids};
 use disco_core::{Distribution, Streams};
 use disco_lm::{Generation, TokenModel, TokenPolicy};
 use disco_tuner::{Adam, Item, Optimizer, Policy, Tensors, Update};
@@ -96,11 +94,9 @@ fn contexts_in_one_batch_give_the_sum_of_their_gradients() {
 #[test]
 fn optimisers_agree_with_the_f64_reference() {
     let adam = Adam { weight_decay: 0.1, ..Adam::default() };
-    for optimizer in [
-        Optimizer::Adam(adam),
-        Optimizer::AdamW(adam),
-        Optimizer::Sgd { momentum: 0.9, weight_decay: 0.01 },
-    ] {
+    for optimizer in
+        [Optimizer::Adam(adam), Optimizer::AdamW(adam), Optimizer::Sgd { momentum: 0.9, weight_decay: 0.01 }]
+    {
         let mut policy = policy();
         let update = Update { max_gradient_norm: Some(0.5), ..update(optimizer) };
         let name = "model.layers.0.mlp.down_proj.weight";

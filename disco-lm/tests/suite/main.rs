@@ -1,0 +1,9 @@
+//! The tests of the language models, as one program: Burn is linked once.
+
+mod common;
+mod embedded_model;
+mod exactness;
+mod files;
+mod golden;
+mod policy;
+mod tiny;
