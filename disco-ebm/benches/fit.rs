@@ -14,7 +14,8 @@ const SAMPLES: usize = 100_000;
 /// A sample is the values of its features.
 type Values = Arc<Vec<f64>>;
 
-/// Samples are vectors of feature values, half of them binary; targets are half a standard deviation or less away.
+/// Samples are vectors of feature values, half of them binary; targets are half a standard deviation or less
+/// away.
 fn problem(d: usize) -> (Measured<(), Values>, Vec<Constraint<(), Values>>) {
     let mut rng = StreamRng::seed_from_u64(1);
     let sample = |rng: &mut StreamRng| {

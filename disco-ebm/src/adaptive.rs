@@ -76,8 +76,8 @@ impl AdaptiveConfig {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Keep {
-    /// Those of all rounds, as samples of the mixture of all proposals (the balance heuristic, Veach and Guibas
-    /// 1995): each proposal scores the samples of all rounds.
+    /// Those of all rounds, as samples of the mixture of all proposals (the balance heuristic, Veach and
+    /// Guibas 1995): each proposal scores the samples of all rounds.
     #[default]
     All,
     /// Those of the last round: nothing is scored again.
@@ -90,8 +90,8 @@ pub enum Keep {
 pub struct Round {
     /// The samples the round's fit used, in all contexts.
     pub samples: usize,
-    /// How far towards the targets the round came: the fraction of the way from the moments under the pointwise
-    /// constraints alone, 1 for the targets themselves.
+    /// How far towards the targets the round came: the fraction of the way from the moments under the
+    /// pointwise constraints alone, 1 for the targets themselves.
     pub progress: f64,
     /// The effective sample size there.
     pub ess: f64,
@@ -112,17 +112,18 @@ pub struct AdaptiveFit<C, X> {
 /// Fits constraints that the base satisfies so rarely that its own samples would not do.
 ///
 /// The first round samples the base. As long as the effective sample size at the targets is below
-/// `wanted_ess`, `propose` is asked for a distribution near to what could be fitted so far (a policy tuned towards
-/// it, or a mixture of that and the base), which is sampled next. What could be fitted is the target itself if its
-/// effective sample size is at least `step_ess`; otherwise the farthest point with that size on the straight line
-/// from the moments under the pointwise constraints alone to the targets.
+/// `wanted_ess`, `propose` is asked for a distribution near to what could be fitted so far (a policy tuned
+/// towards it, or a mixture of that and the base), which is sampled next. What could be fitted is the target
+/// itself if its effective sample size is at least `step_ess`; otherwise the farthest point with that size on
+/// the straight line from the moments under the pointwise constraints alone to the targets.
 ///
 /// `propose` is given the factor to multiply the base with, and the round. It may return any normalised
 /// distribution: weights correct for the difference.
 ///
 /// # Errors
-/// As [`Measured::draw`], [`Measured::with_context_weights`] and [`Measured::fit`]; [`Error::NotReached`] after `max_rounds`; what `propose`
-/// returns. An error of a fit that no intermediate target avoids is returned as it is.
+/// As [`Measured::draw`], [`Measured::with_context_weights`] and [`Measured::fit`]; [`Error::NotReached`]
+/// after `max_rounds`; what `propose` returns. An error of a fit that no intermediate target avoids is
+/// returned as it is.
 ///
 /// # Performance
 /// Features are evaluated once on each sample. With [`Keep::All`], round `k` also scores its samples with the
@@ -176,7 +177,8 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
 
 /// The farthest intermediate target with enough effective samples.
 ///
-/// `error` is what the fit to the targets themselves failed with, if it did; it is returned if no step can be made.
+/// `error` is what the fit to the targets themselves failed with, if it did; it is returned if no step can be
+/// made.
 fn step<C, X>(
     measured: &Measured<C, X>,
     constraints: &[Constraint<C, X>],

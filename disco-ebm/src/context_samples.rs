@@ -16,7 +16,8 @@ pub struct ContextSamples<C, X> {
     pub samples: Vec<X>,
     /// `ln a(x|c)`, `-inf` for what the base cannot produce.
     pub log_base: Vec<f64>,
-    /// `ln q(x|c)`: finite, since the samples were drawn from `q`. The same as `log_base` for samples of the base.
+    /// `ln q(x|c)`: finite, since the samples were drawn from `q`. The same as `log_base` for samples of the
+    /// base.
     pub log_proposal: Vec<f64>,
 }
 

@@ -69,8 +69,8 @@ impl Dual {
     /// for contexts that were drawn from their distribution.
     ///
     /// # Errors
-    /// [`disco_core::Error`] for no targets or contexts, targets or tolerances out of range, a negative ridge,
-    /// lengths that differ, exact and sampled points together; [`Error::DuplicateFeature`];
+    /// [`disco_core::Error`] for no targets or contexts, targets or tolerances out of range, a negative
+    /// ridge, lengths that differ, exact and sampled points together; [`Error::DuplicateFeature`];
     /// [`Error::NoSupport`].
     pub fn new(
         targets: Vec<MomentTarget>,

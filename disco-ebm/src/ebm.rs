@@ -35,8 +35,8 @@ impl<B, C, X> Ebm<B, C, X> {
     /// The log-scores of samples whose log-probabilities under the base and feature values are already known.
     ///
     /// # Errors
-    /// As [`Tilt::log_factors`]; [`disco_core::Error`] for lengths that differ, and for log-probabilities that
-    /// are NaN or `+inf`.
+    /// As [`Tilt::log_factors`]; [`disco_core::Error`] for lengths that differ, and for log-probabilities
+    /// that are NaN or `+inf`.
     ///
     /// # Shapes
     /// - log_base: `[samples]`

@@ -61,7 +61,8 @@ pub enum Error {
         context: usize,
         /// How many samples it has.
         samples: usize,
-        /// The features whose pointwise constraint no sample of the context satisfies, if each is taken alone.
+        /// The features whose pointwise constraint no sample of the context satisfies, if each is taken
+        /// alone.
         never: Vec<String>,
     },
     /// The target of one feature is outside of what its sampled values can reach.

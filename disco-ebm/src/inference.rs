@@ -8,16 +8,17 @@ use crate::{ContextErrors, Dual, Result, linalg::Cholesky};
 pub(crate) const LONELY: f64 = 1.0 + 1e-6;
 
 impl Dual {
-    /// The covariance matrix of the estimated coefficients: the sandwich `H^-1 V H^-1`, with `H` the Hessian at
-    /// `lambda` and `V` the covariance of the estimated moments there (delta method: White 1982).
+    /// The covariance matrix of the estimated coefficients: the sandwich `H^-1 V H^-1`, with `H` the Hessian
+    /// at `lambda` and `V` the covariance of the estimated moments there (delta method: White 1982).
     ///
-    /// For [`ContextErrors::Fixed`], `V` is the sum over contexts of `t^2 sum_x W(x)^2 (phi(x) - m)(phi(x) - m)'`
-    /// times `ess / (ess - 1)`, with `W` the normalised weights and `m` the moments in the context; where a
-    /// single point has all the weight, `m` is the mean over contexts instead. Exact points give zero. For
-    /// [`ContextErrors::Drawn`] it is the covariance of a mean of independent contexts.
+    /// For [`ContextErrors::Fixed`], `V` is the sum over contexts of `t^2 sum_x W(x)^2 (phi(x) - m)(phi(x) -
+    /// m)'` times `ess / (ess - 1)`, with `W` the normalised weights and `m` the moments in the context;
+    /// where a single point has all the weight, `m` is the mean over contexts instead. Exact points give
+    /// zero. For [`ContextErrors::Drawn`] it is the covariance of a mean of independent contexts.
     ///
-    /// Coefficients that a tolerance holds at 0 have variance 0; the others' errors are given those zeros. The
-    /// entries are infinite if there is nothing to estimate the error from: a single point has all the weight.
+    /// Coefficients that a tolerance holds at 0 have variance 0; the others' errors are given those zeros.
+    /// The entries are infinite if there is nothing to estimate the error from: a single point has all the
+    /// weight.
     ///
     /// # Errors
     /// [`disco_core::Error::Length`].

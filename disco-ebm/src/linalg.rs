@@ -31,7 +31,8 @@ impl Cholesky {
         Some(Self(lower))
     }
 
-    /// The factor of `A + shift I` with the smallest shift of a geometric series (0 first) for which it exists.
+    /// The factor of `A + shift I` with the smallest shift of a geometric series (0 first) for which it
+    /// exists.
     ///
     /// `None` only if the matrix is not finite.
     pub(crate) fn shifted(matrix: &Array2<f64>) -> Option<Self> {

@@ -56,7 +56,8 @@ impl<C, X> Measured<C, X> {
         Self::from_base(contexts, samples, features)
     }
 
-    /// Draws `count` samples of a proposal in each context, scores them with the base, and evaluates the features.
+    /// Draws `count` samples of a proposal in each context, scores them with the base, and evaluates the
+    /// features.
     ///
     /// # Errors
     /// As [`draw`](Self::draw).
@@ -142,8 +143,9 @@ impl<C, X> Measured<C, X> {
     /// Evaluates features on all outcomes of a finite space: fits made from it are exact.
     ///
     /// # Errors
-    /// As [`from_base`](Self::from_base); [`disco_core::Error::Invalid`] if the probabilities of the outcomes do not
-    /// sum to 1 in each context, within 1e-7. A skipped outcome is an error, since the sum would lack it.
+    /// As [`from_base`](Self::from_base); [`disco_core::Error::Invalid`] if the probabilities of the outcomes
+    /// do not sum to 1 in each context, within 1e-7. A skipped outcome is an error, since the sum would lack
+    /// it.
     pub fn exact(
         base: &impl Scorer<C, X>,
         space: &Space<X>,

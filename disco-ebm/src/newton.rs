@@ -17,8 +17,8 @@ const MAX_HALVINGS: usize = 80;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Solver {
-    /// The largest distance of a moment from its target (beyond tolerance and ridge), in units of the feature's
-    /// standard deviation under the base: 1e-10 by default.
+    /// The largest distance of a moment from its target (beyond tolerance and ridge), in units of the
+    /// feature's standard deviation under the base: 1e-10 by default.
     pub tolerance: f64,
     /// The most Newton steps: 200 by default.
     pub max_iterations: usize,
@@ -74,23 +74,24 @@ pub struct Solution {
     pub iterations: usize,
     /// Why the solver stopped.
     pub termination: Termination,
-    /// The largest distance of a moment from its target, beyond tolerance and ridge, in units of the feature's
-    /// standard deviation under the base.
+    /// The largest distance of a moment from its target, beyond tolerance and ridge, in units of the
+    /// feature's standard deviation under the base.
     pub residual: f64,
 }
 
 impl Dual {
     /// Minimises the dual.
     ///
-    /// Newton's method with backtracking from `lambda = 0`; with tolerances, each step minimises the quadratic
-    /// model plus `tolerance |lambda|` (proximal Newton, Lee, Sun and Saunders 2014). For one feature
-    /// with the two values `l < h` in one context, without ridge and tolerance, the closed form
-    /// `lambda = (ln((mu - l) / (h - mu)) - ln(Z_h / Z_l)) / (h - l)`, with `Z_h`, `Z_l` the weights of the two
-    /// values: for a binary feature, `logit(mu) - logit(mean)`.
+    /// Newton's method with backtracking from `lambda = 0`; with tolerances, each step minimises the
+    /// quadratic model plus `tolerance |lambda|` (proximal Newton, Lee, Sun and Saunders 2014). For one
+    /// feature with the two values `l < h` in one context, without ridge and tolerance, the closed form
+    /// `lambda = (ln((mu - l) / (h - mu)) - ln(Z_h / Z_l)) / (h - l)`, with `Z_h`, `Z_l` the weights of the
+    /// two values: for a binary feature, `logit(mu) - logit(mean)`.
     ///
     /// # Errors
     /// [`Error::OutOfReach`], [`Error::ConstantFeature`]; without ridge, [`Error::Unidentified`] and
-    /// [`Error::OutsideHull`], also for targets within 1e-9 of the hull's boundary, where coefficients diverge.
+    /// [`Error::OutsideHull`], also for targets within 1e-9 of the hull's boundary, where coefficients
+    /// diverge.
     ///
     /// # Performance
     /// A step costs one Hessian and a few passes over the points; 5 to 20 steps are usual.
@@ -106,7 +107,8 @@ impl Dual {
     /// As [`solve`](Self::solve), from given coefficients: quicker from near the solution.
     ///
     /// # Errors
-    /// As [`solve`](Self::solve), and [`disco_core::Error`] for coefficients of the wrong number, or not finite.
+    /// As [`solve`](Self::solve), and [`disco_core::Error`] for coefficients of the wrong number, or not
+    /// finite.
     pub fn solve_from(&self, solver: &Solver, start: Option<&[f64]>) -> Result<Solution> {
         solver.validate()?;
         reach::check_features(self)?;
@@ -169,7 +171,8 @@ impl Dual {
         if tolerances.iter().any(|tolerance| *tolerance > 0.0) {
             return proximal::step(&hessian, &at.gradient, &at.lambda, &tolerances);
         }
-        // The Hessian of finite values is finite, so that a factor exists; the gradient is a descent direction.
+        // The Hessian of finite values is finite, so that a factor exists; the gradient is a descent
+        // direction.
         Cholesky::shifted(&hessian).map_or_else(|| -&at.gradient, |factor| -factor.solve(&at.gradient))
     }
 

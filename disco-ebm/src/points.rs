@@ -43,7 +43,8 @@ impl Points {
         Self::new(log_weights, values, false)
     }
 
-    /// All points of a finite space, with `ln a(x|c)` as log-weights: `Z = sum(a exp(lambda . phi))`, exactly.
+    /// All points of a finite space, with `ln a(x|c)` as log-weights: `Z = sum(a exp(lambda . phi))`,
+    /// exactly.
     ///
     /// # Errors
     /// As [`sampled`](Self::sampled).

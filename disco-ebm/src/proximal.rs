@@ -11,8 +11,8 @@ const MAX_ATTEMPTS: usize = 200;
 
 /// The minimiser of `g'd + d'Hd/2 + sum_i tolerance_i |lambda_i + d_i|`.
 ///
-/// Coordinate descent finds which `lambda_i + d_i` are zero and the signs of the others; given those, the step
-/// solves a linear system, and is accepted if it satisfies the conditions of optimality.
+/// Coordinate descent finds which `lambda_i + d_i` are zero and the signs of the others; given those, the
+/// step solves a linear system, and is accepted if it satisfies the conditions of optimality.
 pub(crate) fn step(
     hessian: &Array2<f64>,
     gradient: &Array1<f64>,

@@ -11,8 +11,8 @@ use crate::{ConstraintKind, Termination, saved_estimate};
 ///
 /// The errors of the coefficients, `ln Z` and KL say how far they are from what infinitely many samples would
 /// give. The error of an achieved moment says how far the true moment of the fitted target may be from it: on
-/// the fit's own samples, it is the one that was asked for. [`Measured::assess`](crate::Measured::assess) gives
-/// errors of `ln Z` and KL of the fitted target, its coefficients taken as they are.
+/// the fit's own samples, it is the one that was asked for. [`Measured::assess`](crate::Measured::assess)
+/// gives errors of `ln Z` and KL of the fitted target, its coefficients taken as they are.
 ///
 /// In JSON, an infinite error or effective sample size is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,7 +24,8 @@ pub struct FitReport {
     /// The mean over contexts of `ln Z_c` (nats).
     #[serde(with = "saved_estimate")]
     pub log_z: Estimate,
-    /// The mean over contexts of `KL(p || base) = lambda . E_p[phi] - ln Z` (nats), pointwise constraints included.
+    /// The mean over contexts of `KL(p || base) = lambda . E_p[phi] - ln Z` (nats), pointwise constraints
+    /// included.
     #[serde(with = "saved_estimate")]
     pub kl_from_base: Estimate,
     /// Kish's effective sample size of all samples under `p`; none where sums are exact.
@@ -52,8 +53,8 @@ pub struct FitReport {
     pub iterations: usize,
     /// Why the solver stopped.
     pub termination: Termination,
-    /// The largest distance of a moment from its target, beyond tolerance and ridge, in units of the feature's
-    /// standard deviation under the base.
+    /// The largest distance of a moment from its target, beyond tolerance and ridge, in units of the
+    /// feature's standard deviation under the base.
     pub residual: f64,
     /// The check on samples kept back.
     pub held_out: HeldOut,

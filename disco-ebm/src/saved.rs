@@ -122,8 +122,8 @@ impl SavedTarget {
     /// Gives the terms their features again, by name, in any order.
     ///
     /// # Errors
-    /// [`Error::MissingFeature`], [`Error::UnknownFeature`], [`Error::DuplicateFeature`]; [`disco_core::Error::Invalid`]
-    /// for targets, tolerances or coefficients out of range.
+    /// [`Error::MissingFeature`], [`Error::UnknownFeature`], [`Error::DuplicateFeature`];
+    /// [`disco_core::Error::Invalid`] for targets, tolerances or coefficients out of range.
     pub fn bind<C, X>(
         &self,
         features: impl IntoIterator<Item = Arc<dyn Feature<C, X>>>,

@@ -118,8 +118,8 @@ impl Strata {
         (self.combine(&values, by_context.iter().map(|estimate| estimate.std_error.powi(2))), by_context)
     }
 
-    /// The mean over contexts of `KL = E[e] - ln Z`, with `e(x)` the log of what the base was multiplied with:
-    /// `log_factors(context)` gives one per point, `-inf` where it is zero.
+    /// The mean over contexts of `KL = E[e] - ln Z`, with `e(x)` the log of what the base was multiplied
+    /// with: `log_factors(context)` gives one per point, `-inf` where it is zero.
     pub(crate) fn kl<'a>(&self, log_factors: impl Fn(usize) -> ArrayView1<'a, f64>) -> Estimate {
         self.with_log_z(-1.0, log_factors)
     }

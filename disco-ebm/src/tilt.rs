@@ -48,8 +48,8 @@ impl<C, X> Tilt<C, X> {
     /// The factor of these constraints, with a coefficient for each moment and none for pointwise ones.
     ///
     /// # Errors
-    /// [`Error::DuplicateFeature`]; [`disco_core::Error::Invalid`] for a coefficient that is missing, not finite
-    /// or not wanted.
+    /// [`Error::DuplicateFeature`]; [`disco_core::Error::Invalid`] for a coefficient that is missing, not
+    /// finite or not wanted.
     pub fn new(terms: impl IntoIterator<Item = (Constraint<C, X>, Option<f64>)>) -> Result<Self> {
         let terms: Vec<_> =
             terms.into_iter().map(|(constraint, coefficient)| Term { constraint, coefficient }).collect();
@@ -86,8 +86,8 @@ impl<C, X> Tilt<C, X> {
     /// The log-factors of samples whose feature values are already known (nats).
     ///
     /// # Errors
-    /// [`disco_core::Error::Length`] for a wrong number of columns; [`Error::NotBinary`]; an error for a value
-    /// of a sample that is not finite.
+    /// [`disco_core::Error::Length`] for a wrong number of columns; [`Error::NotBinary`]; an error for a
+    /// value of a sample that is not finite.
     ///
     /// # Shapes
     /// - values: `[samples, features]`, in the order of [`feature_names`](Self::feature_names)

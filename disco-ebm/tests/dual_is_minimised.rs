@@ -93,7 +93,8 @@ fn a_hundred_features_in_three_contexts_are_found() {
     assert_eq!(solution.termination, Termination::Converged);
     assert!(solution.iterations <= 12, "{}", solution.iterations);
     for (i, (found, expected)) in solution.coefficients.iter().zip(&lambda).enumerate() {
-        // The smallest features have a range of 0.01, so that their coefficient is known a hundred times less well.
+        // The smallest features have a range of 0.01, so that their coefficient is known a hundred times less
+        // well.
         assert!((found - expected).abs() < 1e-7, "feature {i}: {found}, expected {expected}");
     }
     let near: Vec<f64> = solution.coefficients.iter().map(|value| value * 1.01).collect();

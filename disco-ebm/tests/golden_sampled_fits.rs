@@ -1,6 +1,7 @@
-//! Statistical: fits from one million samples of each golden row are within four of their own standard errors of the
-//! exact answers (each missed with probability 6e-5; fixed seed), and nominal 95% intervals cover the truth in
-//! 92% to 98% of 1,000 repetitions with fixed seeds (a right coverage leaves that with probability 1e-5).
+//! Statistical: fits from one million samples of each golden row are within four of their own standard errors
+//! of the exact answers (each missed with probability 6e-5; fixed seed), and nominal 95% intervals cover the
+//! truth in 92% to 98% of 1,000 repetitions with fixed seeds (a right coverage leaves that with probability
+//! 1e-5).
 
 mod golden;
 
@@ -94,8 +95,8 @@ fn count_row(coverage: &mut Coverage, row: &Row, measured: &Measured<(), usize>,
     coverage.count("KL of the fitted target".into(), assessed.kl_from_base, kl);
 }
 
-/// Samples enough for the normal approximation: 800 effective ones under the target, and of each binary feature
-/// 40 in the rarer of its two values, under base and target.
+/// Samples enough for the normal approximation: 800 effective ones under the target, and of each binary
+/// feature 40 in the rarer of its two values, under base and target.
 fn enough(row: &Row) -> usize {
     let base = row.base();
     let constraints = row.constraints::<()>();
@@ -184,7 +185,8 @@ fn golden_contexts_from_a_million_samples_and_coverage() {
 fn intervals_cover_the_truth_about_all_contexts() {
     use disco_core::{PerContext, Space, Table, predicate};
     use rand::RngExt;
-    // Context c, uniform in 0..1000, has the base rate 0.1 + 0.4 c / 1000: log-odds that differ by more than 2.
+    // Context c, uniform in 0..1000, has the base rate 0.1 + 0.4 c / 1000: log-odds that differ by more than
+    // 2.
     let base = |c: usize| -> Table<usize> {
         let rate = 0.1 + 0.4 * (c as f64 + 0.5) / 1000.0;
         Table::from_probabilities(Space::new(0..2).expect("distinct"), &[1.0 - rate, rate])

@@ -75,7 +75,8 @@ fn one_feature_under_two_names() {
         }
         other => panic!("{other:?}"),
     }
-    // A ridge chooses the smallest of the coefficients that do: here (l, 2 l), and misses the moments by ridge * l.
+    // A ridge chooses the smallest of the coefficients that do: here (l, 2 l), and misses the moments by
+    // ridge * l.
     let coefficients =
         solve(vec![target("meters", 1.0), target("halves", 2.0)], points(), 1e-6).expect("a ridge");
     assert!((coefficients[1] - 2.0 * coefficients[0]).abs() < 1e-6, "{coefficients:?}");
@@ -186,8 +187,8 @@ proptest! {
         ..ProptestConfig::default()
     })]
 
-    /// Moments of a distribution with positive weights are reached; moments beyond the hull are refused with a
-    /// direction that proves it.
+    /// Moments of a distribution with positive weights are reached; moments beyond the hull are refused with
+    /// a direction that proves it.
     #[test]
     fn hull_decides(rows in cube(), weights in prop::collection::vec(0.05..1.0f64, 30), beyond in 1.05..3.0f64) {
         let values = matrix(&rows);

@@ -4,8 +4,8 @@ use disco_core::{Space, feature, numerics::logit, predicate};
 use disco_ebm::{Constraint, Dual, FitConfig, Measured, MomentTarget, Points, Solver, Termination, features};
 use ndarray::array;
 
-/// Berger, Della Pietra and Della Pietra (1996), section 2: French translations of "in". All that is known is that
-/// `dans` or `en` is chosen 3/10 of the time, and `dans` or `à` half of the time.
+/// Berger, Della Pietra and Della Pietra (1996), section 2: French translations of "in". All that is known is
+/// that `dans` or `en` is chosen 3/10 of the time, and `dans` or `à` half of the time.
 #[test]
 fn berger_et_al_1996() {
     let space =
@@ -36,8 +36,8 @@ fn berger_et_al_1996() {
     }
 }
 
-/// The biographies of the GDC and QRS papers (Khalifa et al. 2021; Eikema et al. 2022): a base rate of .0741 that should be
-/// one half has the coefficient 2.526.
+/// The biographies of the GDC and QRS papers (Khalifa et al. 2021; Eikema et al. 2022): a base rate of .0741
+/// that should be one half has the coefficient 2.526.
 #[test]
 fn biographies_in_closed_form() {
     let rate: f64 = 0.0741;

@@ -1,5 +1,6 @@
-//! Statistical: wherever samples come from (the base, another proposal, another engine, weighted contexts), the fit is
-//! that of exact sums, within four standard errors (each missed with probability 6e-5; fixed seeds).
+//! Statistical: wherever samples come from (the base, another proposal, another engine, weighted contexts),
+//! the fit is that of exact sums, within four standard errors (each missed with probability 6e-5; fixed
+//! seeds).
 
 use std::io::Write;
 

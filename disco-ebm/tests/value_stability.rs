@@ -1,4 +1,5 @@
-//! Value stability: the same seed gives the same fit. A change here is value-breaking, and belongs in the changelog.
+//! Value stability: the same seed gives the same fit. A change here is value-breaking, and belongs in the
+//! changelog.
 
 use disco_core::{Space, StreamRng, feature, predicate};
 use disco_ebm::{Constraint, FitConfig, FitReport, Measured, features};
