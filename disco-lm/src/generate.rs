@@ -2,6 +2,7 @@
 
 use disco_core::{Sampled, StreamRng, Streams};
 use rand::RngExt;
+use rayon::prelude::*;
 
 use crate::{
     Result, TokenModel,
@@ -65,8 +66,12 @@ impl TokenModel {
             let rngs = streams.iter();
             sequences.extend(rngs.map(|rng| Sequence { context, rng, tokens: Vec::new(), log_prob: 0.0 }));
         }
-        for batch in sequences.chunks_mut(self.generation.batch) {
-            self.draw_batch(decoder, &head, &read, &first, batch)?;
+        let size = self.part(sequences.len()).min(self.generation.batch);
+        let draw = |batch: &mut [Sequence]| self.draw_batch(decoder, &head, &read, &first, batch);
+        if self.is_narrow() {
+            sequences.par_chunks_mut(size).try_for_each(draw)?;
+        } else {
+            sequences.chunks_mut(size).try_for_each(draw)?;
         }
         let mut drawn: Vec<Vec<_>> = contexts.iter().map(|_| Vec::new()).collect();
         for sequence in sequences {

@@ -1,5 +1,7 @@
 //! The log-probability of every token of given sequences.
 
+use rayon::prelude::*;
+
 use crate::{
     Result, TokenModel,
     head::Head,
@@ -36,17 +38,27 @@ impl TokenModel {
         let frame = &self.frame;
         let head = Head::new(decoder.head().clone(), &self.generation.decoding);
         let read = read(&decoder, &frame.spec, &[context], &frame.device);
-        for batch in order.chunks(self.generation.batch) {
+        let score = |batch: &[usize]| -> Result<Vec<Vec<f64>>> {
             let sequences: Vec<&[u32]> = batch.iter().map(|&i| samples[i]).collect();
             let which = vec![0; batch.len()];
             let Rows { hidden, targets } =
                 run(&decoder, &frame.spec, &read, &which, &sequences, &frame.device);
-            let log_probs = head.log_probs(&hidden, &targets)?;
-            for (targets, log_probs) in targets.iter().zip(log_probs) {
+            let mut rows = vec![Vec::new(); batch.len()];
+            for (targets, log_probs) in targets.iter().zip(head.log_probs(&hidden, &targets)?) {
                 for (target, log_prob) in targets.iter().zip(log_probs) {
-                    scored[batch[target.sequence]].get_or_insert_default().push(log_prob);
+                    rows[target.sequence].push(log_prob);
                 }
             }
+            Ok(rows)
+        };
+        let size = self.part(order.len()).min(self.generation.batch);
+        let batches: Vec<Vec<Vec<f64>>> = if self.is_narrow() {
+            order.par_chunks(size).map(score).collect::<Result<_>>()?
+        } else {
+            order.chunks(size).map(score).collect::<Result<_>>()?
+        };
+        for (&i, row) in order.iter().zip(batches.into_iter().flatten()) {
+            scored[i] = Some(row);
         }
         Ok(scored)
     }

@@ -54,6 +54,12 @@ impl Generation {
     }
 }
 
+/// From this width on, the products of a batch keep all threads busy by themselves.
+const WIDE: usize = 512;
+
+/// The parts into which the sequences of a narrow model are cut.
+const PARTS: usize = 4;
+
 /// What models of one architecture on one device share.
 #[derive(Debug)]
 pub(crate) struct Frame {
@@ -161,6 +167,21 @@ impl TokenModel {
     /// Whether `id` ends a sequence.
     pub fn is_end(&self, id: u32) -> bool {
         self.frame.end_tokens.binary_search(&id).is_ok()
+    }
+
+    /// How many of `count` sequences are worked on by one thread.
+    ///
+    /// Burn's `flex` shares a matrix product among threads from a certain size on, and element-wise work never:
+    /// a narrow model leaves all cores but one idle. So its sequences are cut into parts instead. The number
+    /// of parts is fixed, for the sums over them not to depend on the machine.
+    pub(crate) fn part(&self, count: usize) -> usize {
+        let parts = if self.is_narrow() { PARTS } else { 1 };
+        count.div_ceil(parts).max(1)
+    }
+
+    /// Whether parts of a batch are worked on side by side, rather than one after the other.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.frame.spec.width < WIDE
     }
 
     pub(crate) fn decoder(&self) -> Decoder {

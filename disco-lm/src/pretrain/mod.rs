@@ -208,13 +208,9 @@ impl Pretrain {
         let hidden = model.decoder_with(&tracked).hidden(&ids, &places, &mut attention, &mut dropout);
 
         let count = targets.len() as f64;
-        let mut loss = f64::NAN;
-        let mut weigh = |log_probs: &[f64]| {
-            loss = -log_probs.iter().sum::<f64>() / count;
-            Ok(vec![-1.0 / count; log_probs.len()])
-        };
-        let mut gradient = vec![None; model.tensors.len()];
-        model.backward(&tracked, hidden, &targets, self.batch, &mut weigh, &mut gradient)?;
+        let pass = model.pass(tracked, hidden, targets, self.batch)?;
+        let loss = -pass.log_probs.iter().sum::<f64>() / count;
+        let gradient = pass.backward(&vec![-1.0 / count; self.batch])?;
         let adam = Adam { beta2: 0.99, weight_decay: self.weight_decay, ..Adam::default() };
         policy.follow(
             &gradient,

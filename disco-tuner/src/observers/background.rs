@@ -1,3 +1,5 @@
+//! An observer on a thread of its own, so that a slow one delays no step.
+
 use std::{
     sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     thread::JoinHandle,

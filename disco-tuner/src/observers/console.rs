@@ -1,3 +1,5 @@
+//! An observer that draws progress on a terminal.
+
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{Control, Observer, ObserverError, Outcome, Report, TunerConfig};

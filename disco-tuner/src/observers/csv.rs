@@ -1,3 +1,5 @@
+//! An observer that writes the metrics as comma-separated values.
+
 use std::{
     fs::{File, OpenOptions},
     io::Write,

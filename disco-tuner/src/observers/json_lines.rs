@@ -1,3 +1,5 @@
+//! An observer that writes a JSON object a line.
+
 use std::{
     fs::{File, OpenOptions},
     io::Write,

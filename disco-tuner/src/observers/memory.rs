@@ -1,3 +1,5 @@
+//! An observer that keeps all reports.
+
 use crate::{Control, Metric, Observer, ObserverError, Report};
 
 /// Keeps every report, for tests and for reports at the end of a run.

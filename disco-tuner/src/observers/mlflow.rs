@@ -1,3 +1,5 @@
+//! An observer that tells an MLflow server, over its REST interface.
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use disco_core::Error as CoreError;

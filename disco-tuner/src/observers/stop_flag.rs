@@ -1,3 +1,5 @@
+//! An observer that ends the run once a flag is raised.
+
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},

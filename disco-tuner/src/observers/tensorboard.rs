@@ -1,3 +1,5 @@
+//! An observer that writes TensorBoard event files.
+
 use std::{
     fs::{self, File, OpenOptions},
     io::Write,
