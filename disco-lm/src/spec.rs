@@ -138,7 +138,7 @@ fn llama(fields: &Fields<'_>, kind: &str) -> Result<Spec> {
     fields.only("hidden_act", "silu", &["silu"])?;
     let width = fields.size("hidden_size", None)?;
     let heads = fields.size("num_attention_heads", None)?;
-    let default_head = if heads > 0 { width / heads } else { 0 };
+    let default_head = width.checked_div(heads).unwrap_or(0);
     let head_width = fields.size("head_dim", Some(default_head))?;
     if !head_width.is_multiple_of(2) {
         return Err(fields.refused("head_dim", head_width, "even"));

@@ -6,4 +6,5 @@ mod exactness;
 mod files;
 mod golden;
 mod policy;
+mod smollm2;
 mod tiny;
