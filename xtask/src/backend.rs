@@ -82,11 +82,17 @@ pub(crate) fn cargo() -> Command {
     Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// Cargo, building and running xtask with `backend` and the same arguments as this process.
-pub(crate) fn relaunch(backend: Backend) -> Command {
+/// Cargo, building and running xtask with `backend`; the arguments of xtask are to be added.
+pub(crate) fn launch(backend: Backend) -> Command {
     let mut command = cargo();
-    command.args(["run", "--package", "xtask"]);
-    command.args(backend.build_arguments(backend.feature())).arg("--").args(env::args_os().skip(1));
+    command.args(["run", "--package", "xtask"]).args(backend.build_arguments(backend.feature())).arg("--");
+    command
+}
+
+/// As [`launch`], with the same arguments as this process.
+pub(crate) fn relaunch(backend: Backend) -> Command {
+    let mut command = launch(backend);
+    command.args(env::args_os().skip(1));
     command
 }
 

@@ -46,6 +46,20 @@ pub enum Error {
         /// Why.
         source: Box<Error>,
     },
+    /// The demo did not come where it was asked to.
+    #[error("feature {feature}: {stage} {reached}, asked {asked}, allowed distance {tolerance}")]
+    Missed {
+        /// The feature.
+        feature: String,
+        /// Tuned, or sampled by quasi-rejection.
+        stage: &'static str,
+        /// The moment that was asked for.
+        asked: f64,
+        /// The moment that was reached.
+        reached: f64,
+        /// How far they may be from each other.
+        tolerance: f64,
+    },
     /// The repository is not tidy.
     #[error("{findings} findings, see above")]
     Untidy {
