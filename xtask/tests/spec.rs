@@ -206,3 +206,24 @@ fn all_problems_are_shown_at_once_with_their_lines() {
     let expected = "specs/mine.toml:1:8: `seed` is of type string\n 1 | seed = \"one\"\n   |        ^^^^^\n   = allowed: a whole number from 0";
     assert!(shown.contains(expected), "{shown}");
 }
+
+#[test]
+fn settings_that_do_not_go_together_are_found_before_anything_is_computed() {
+    let with = |tune: &str| read(&format!("{LEAST}\n[tune]\n{tune}\n")).unwrap_err().to_string();
+    for (tune, message) in [
+        ("steps = 5\nwarmup_steps = 6", "`tune.warmup_steps` is 6"),
+        ("samples_per_step = 2\ncontexts_per_step = 2", "`tune.samples_per_step` is 2"),
+        ("steps = 1000000000000000000", "allowed: a whole number from 1 to 1000000000"),
+        ("samples_per_step = 100000000", "allowed: a whole number from 2 to 10000000"),
+    ] {
+        let shown = with(tune);
+        assert!(shown.contains(message), "{shown}");
+    }
+}
+
+#[test]
+fn a_list_without_features_asks_for_nothing() {
+    let start = LEAST.find("[[features]]").expect("features");
+    let shown = read(&format!("features = []\n{}", &LEAST[..start])).unwrap_err().to_string();
+    assert!(shown.contains("`features` is []"), "{shown}");
+}

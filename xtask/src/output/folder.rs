@@ -90,8 +90,10 @@ impl OutputFolder {
         let Self { destination, temporary, .. } = self;
         let failed = |source| Error::write(&destination, source);
         make_readable(temporary.path()).map_err(failed)?;
-        // Renaming replaces an empty folder only, so earlier results step aside first.
-        let aside = temporary.path().with_extension("old");
+        // Renaming replaces an empty folder only, so earlier results step aside first, to a name nobody has.
+        let parent = destination.parent().unwrap_or(&destination);
+        let retired = tempfile::Builder::new().prefix(".replaced.").tempdir_in(parent).map_err(failed)?;
+        let aside = retired.path().join("results");
         let had_results = destination.exists();
         if had_results {
             fs::rename(&destination, &aside).map_err(failed)?;
@@ -104,9 +106,6 @@ impl OutputFolder {
         }
         // It is in its place under another name: nothing is left for the guard to remove.
         let _ = temporary.keep();
-        if had_results {
-            fs::remove_dir_all(&aside).map_err(failed)?;
-        }
         Ok(destination)
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn draw<X, D: Distribution<String, X>>(
     let contexts: Vec<&String> = contexts.iter().collect();
     let size = CHUNK.div_ceil(contexts.len());
     let mut chunks: Vec<_> = streams.iter().map(|streams| streams.chunks(size)).collect();
-    let mut drawn: Vec<Vec<Sampled<X>>> = contexts.iter().map(|_| Vec::with_capacity(count)).collect();
+    let mut drawn: Vec<Vec<Sampled<X>>> = contexts.iter().map(|_| Vec::new()).collect();
     loop {
         let now: Vec<Streams> = chunks.iter_mut().filter_map(Iterator::next).collect();
         if now.is_empty() {

@@ -46,7 +46,7 @@ where
     }
     let tuner = Tuner::new(config(spec, seed))?;
     let progress = Progress::new(target, "tune", "steps", spec.tune.steps);
-    let mut watch = Watch { progress, features, records: Vec::with_capacity(spec.tune.steps) };
+    let mut watch = Watch { progress, features, records: Vec::new() };
     tuner.run(policy, &problem, &mut watch)?;
     Ok(watch.records)
 }

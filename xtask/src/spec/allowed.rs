@@ -9,10 +9,13 @@ pub(super) const TEXTS: Allowed<Vec<String>> =
     Allowed { words: "strings, at least one: [\"...\", \"...\"]", holds: |texts| !texts.is_empty() };
 
 pub(super) const WHOLE: Allowed<u64> = Allowed { words: "a whole number from 0", holds: |_| true };
-pub(super) const COUNT: Allowed<u64> = Allowed { words: "a whole number from 1", holds: |count| *count >= 1 };
-/// Standard errors need two.
-pub(super) const AT_LEAST_TWO: Allowed<u64> =
-    Allowed { words: "a whole number from 2", holds: |count| *count >= 2 };
+pub(super) const COUNT: Allowed<u64> = Allowed {
+    words: "a whole number from 1 to 1000000000",
+    holds: |count| (1..=1_000_000_000).contains(count),
+};
+/// Standard errors need two; all samples of a stage are held in memory.
+pub(super) const SAMPLES: Allowed<u64> =
+    Allowed { words: "a whole number from 2 to 10000000", holds: |count| (2..=10_000_000).contains(count) };
 
 pub(super) const FINITE: Allowed<f64> = Allowed { words: "a finite number", holds: |x| x.is_finite() };
 pub(super) const POSITIVE: Allowed<f64> =

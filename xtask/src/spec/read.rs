@@ -9,7 +9,7 @@ use disco_tuner::{Adam, Decay, Optimizer};
 use super::{
     FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, SpecError, TuneSpec,
     allowed::{
-        ANY_TEXT, AT_LEAST_TWO, COUNT, FINITE, INSIDE_UNIT, NOT_NEGATIVE, POSITIVE, POSITIVE_SHARE, SHARE,
+        ANY_TEXT, COUNT, FINITE, INSIDE_UNIT, NOT_NEGATIVE, POSITIVE, POSITIVE_SHARE, SAMPLES, SHARE,
         SOME_TEXT, TEXTS, WHOLE,
     },
     features::read_feature,
@@ -83,7 +83,7 @@ fn required<T>(
 
 /// A number of samples.
 fn count(section: &Section<'_>, field: &'static str, default: usize) -> usize {
-    section.integer(field, &AT_LEAST_TWO).map_or(default, |count| count as usize)
+    section.integer(field, &SAMPLES).map_or(default, |count| count as usize)
 }
 
 fn read_model(model: &Section<'_>, folder: &Path) -> Option<ModelSpec> {
@@ -148,8 +148,9 @@ fn read_tune(tune: &Section<'_>) -> Option<TuneSpec> {
     let optimizer = tune.table("optimizer", read_optimizer);
     let positive = |field, default| tune.integer(field, &COUNT).map_or(default, |count| count as usize);
     let decays = [("constant", Decay::Constant), ("linear", Decay::Linear), ("cosine", Decay::Cosine)];
+    let divergence = divergence?;
     let spec = TuneSpec {
-        divergence: divergence?,
+        divergence,
         steps: positive("steps", 50),
         samples_per_step: count(tune, "samples_per_step", 256),
         contexts_per_step: positive("contexts_per_step", 1),
@@ -160,6 +161,15 @@ fn read_tune(tune: &Section<'_>) -> Option<TuneSpec> {
         max_gradient_norm: tune.number("max_gradient_norm", &POSITIVE),
         micro_batch: positive("micro_batch", 64),
     };
+    if spec.warmup_steps > spec.steps {
+        let message = format!("is {}", spec.warmup_steps);
+        tune.wrong("warmup_steps", &message, &format!("at most the number of steps, {}", spec.steps));
+    }
+    // A baseline is the mean over the other samples of the same context.
+    if spec.samples_per_step < 2 * spec.contexts_per_step {
+        let message = format!("is {}", spec.samples_per_step);
+        tune.wrong("samples_per_step", &message, "at least two for each of `contexts_per_step`");
+    }
     Some(spec)
 }
 

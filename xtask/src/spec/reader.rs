@@ -223,6 +223,9 @@ impl<'a> Section<'a> {
         let nested = |(index, (table, span))| {
             self.nested(format!("{}.{}", self.name(field), index + 1), table, span, &read)
         };
+        if tables.is_empty() {
+            self.wrong(field, "is []", &format!("at least one table: [[{field}]]"));
+        }
         tables.into_iter().enumerate().map(nested).collect()
     }
 
