@@ -18,7 +18,7 @@ impl Ratios {
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite where P > 0; [`Error::Invalid`]
-    /// for a name that is there already.
+    /// for a name that is there already, or values whose squares overflow.
     pub fn with_feature(mut self, name: impl Into<String>, values: &[f64]) -> Result<Self> {
         let name = name.into();
         Error::check_length("values of a feature", self.len(), values.len())?;
@@ -33,6 +33,10 @@ impl Ratios {
         // The variance is a difference of second moments: centred, it loses no digits.
         let centre = deviations.iter().sum::<f64>() / deviations.len() as f64;
         deviations.iter_mut().for_each(|value| *value -= centre);
+        if !(centre.is_finite() && deviations.iter().all(|deviation| (deviation * deviation).is_finite())) {
+            let allowed = "values whose squares are finite numbers";
+            return Err(Error::invalid(format!("feature `{name}`"), "too large", allowed).into());
+        }
         self.features.push(FeatureColumn { name, centre, deviations });
         Ok(self)
     }

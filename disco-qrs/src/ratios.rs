@@ -271,8 +271,9 @@ impl Ratios {
         } else if self.count == 1 {
             f64::INFINITY
         } else {
-            // Rounding can leave a variance of zero below it.
-            (variance.max(0.0) / (self.count - 1) as f64).sqrt()
+            // Rounding can leave a variance of zero below it. One that has overflowed says nothing of the error.
+            let variance = if variance.is_nan() { f64::INFINITY } else { variance.max(0.0) };
+            (variance / (self.count - 1) as f64).sqrt()
         }
     }
 }

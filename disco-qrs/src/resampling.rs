@@ -33,7 +33,7 @@ impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> ImportanceResampli
     /// An incomplete pool at the end of the budget is left.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for sizes of zero, and for a batch or budget outside its range.
+    /// [`Error::Invalid`] for sizes of zero, for more draws than the pool has proposals, and for a batch or budget outside its range.
     pub fn new(
         proposal: D,
         target: S,
@@ -47,11 +47,16 @@ impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> ImportanceResampli
                 return Err(Error::invalid(field, value, "at least 1").into());
             }
         }
+        // More draws than proposals would only be copies, and a share of accepted proposals above one.
+        if draws_per_pool > pool_size {
+            let allowed = format!("at most the pool of {pool_size} proposals");
+            return Err(Error::invalid("draws per pool", draws_per_pool, allowed).into());
+        }
         Ok(Self {
             proposals: Proposals::new(proposal, target, vec![context], config)?,
             pool_size,
             draws_per_pool,
-            pool: Vec::with_capacity(pool_size),
+            pool: Vec::new(),
             resampled: VecDeque::new(),
             choices: Streams::new(config.seed, usize::MAX).child(0),
             pools: 0,

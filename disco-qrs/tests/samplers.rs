@@ -176,6 +176,9 @@ fn bad_settings_and_moves_are_refused() {
     let error =
         ImportanceResampling::new(proposal(), target(), (), 1, 0, config(1)).err().unwrap().to_string();
     assert!(error.contains("draws per pool is 0"), "{error}");
+    let error =
+        ImportanceResampling::new(proposal(), target(), (), 3, 4, config(1)).err().unwrap().to_string();
+    assert!(error.contains("draws per pool is 4; allowed: at most the pool of 3"), "{error}");
     for bad in [f64::NAN, f64::INFINITY] {
         let local =
             move |_: &(), from: &usize, _: &mut StreamRng| Ok(LocalMove { value: *from, log_ratio: bad });

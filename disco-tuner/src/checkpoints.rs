@@ -83,6 +83,10 @@ impl<X: Serialize + DeserializeOwned> Checkpoints<X> {
         // What an earlier process was writing or removing when it died.
         for entry in fs::read_dir(&folder).map_err(|source| io_error(&folder, source))? {
             let path = entry.map_err(|source| io_error(&folder, source))?.path();
+            if path.is_dir() && path.extension().is_some_and(|end| end == "replaced") {
+                restore(&path).map_err(|source| io_error(&path, source))?;
+                continue;
+            }
             if path.is_dir() && path.extension().is_some_and(|end| end == "partial" || end == "removed") {
                 fs::remove_dir_all(&path).map_err(|source| io_error(&path, source))?;
             }
@@ -133,10 +137,19 @@ impl<X> Checkpoints<X> {
         fs::create_dir(&partial).map_err(|source| io_error(&partial, source))?;
         fill(&partial)?;
         manifest::seal(&partial)?;
-        remove(path)?;
+        // The old one steps aside in no time, and is removed once the new one is in its place: a process that
+        // dies in between leaves one of the two whole.
+        let replaced = path.with_extension("replaced");
+        if path.exists() {
+            fs::rename(path, &replaced).map_err(|source| io_error(path, source))?;
+        }
         fs::rename(&partial, path)
             .and_then(|()| sync_folder(Some(&self.folder)))
-            .map_err(|source| io_error(path, source))
+            .map_err(|source| io_error(path, source))?;
+        if replaced.exists() {
+            fs::remove_dir_all(&replaced).map_err(|source| io_error(&replaced, source))?;
+        }
+        Ok(())
     }
 
     /// Removes what is no longer to be kept; `used` tells which proposal a checkpoint needs.
@@ -164,6 +177,12 @@ impl<X> Checkpoints<X> {
         }
         Ok(())
     }
+}
+
+/// Puts a checkpoint back that stepped aside for one that never came; if that came, it is no longer needed.
+fn restore(replaced: &Path) -> std::io::Result<()> {
+    let place = replaced.with_extension("");
+    if place.exists() { fs::remove_dir_all(replaced) } else { fs::rename(replaced, place) }
 }
 
 /// Removes a folder that may not be there. It is renamed first, so that no half of it keeps its name.

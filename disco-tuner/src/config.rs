@@ -120,7 +120,7 @@ pub enum Sampling {
     ///
     /// The test is paired: on one step's samples, `D(q||p) - D(pi||p)` must exceed `z` of its standard errors.
     Offline {
-        /// In which divergence "nearer" is measured; `kl-forward` by default.
+        /// In which divergence "nearer" is measured; `forward-kl` by default.
         #[serde(default = "forward_kl")]
         metric: FDivergence,
         /// How many standard errors, at least 0; 1.645 by default (one-sided 5%).
@@ -248,8 +248,14 @@ impl TunerConfig {
         if let Some(stopping) = &self.early_stopping {
             at_least("early_stopping.patience", stopping.patience, 1)?;
             not_negative("early_stopping.min_delta", stopping.min_delta)?;
-            if self.validation.is_none() && self.metrics_every == 0 {
-                let allowed = "at least 1, for early stopping to have a metric";
+            // A metric that is never measured would never stop the run.
+            if stopping.metric.starts_with("validation/") {
+                if self.validation.is_none() {
+                    let allowed = "a metric of the training samples, or validation switched on";
+                    return Err(Error::invalid("early_stopping.metric", &stopping.metric, allowed));
+                }
+            } else if self.metrics_every == 0 {
+                let allowed = "at least 1, for early stopping to have its metric";
                 return Err(Error::invalid("metrics_every", 0, allowed));
             }
         }

@@ -47,7 +47,7 @@ where
                             "step {}, context {}: the target gives sample {at} no probability",
                             self.progress.step, group.context
                         ),
-                        able: "kl-forward, tv, js, hellinger and others with a finite f'(inf)".into(),
+                        able: "forward-kl, tv, js, hellinger and others with a finite f'(inf)".into(),
                     });
                 });
             }

@@ -58,6 +58,10 @@ fn settings_outside_their_range_are_refused_by_name() {
     refused("metrics_every", |config| {
         (config.early_stopping, config.metrics_every) = (stopping(1), 0);
     });
+    refused("early_stopping.metric", |config| {
+        let metric = "validation/js_target_policy".into();
+        config.early_stopping = Some(EarlyStopping { metric, patience: 1, min_delta: 0.0 });
+    });
     refused("baseline", |config| config.baseline = Baseline::ForwardKl);
 }
 

@@ -254,6 +254,23 @@ fn checkpoints_of_other_runs_are_refused_with_the_difference() {
 }
 
 #[test]
+fn a_checkpoint_that_stepped_aside_for_one_that_never_came_is_put_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = prepared(folder.path());
+    let [latest, aside] = [checkpoints.path(8), folder.path().join("step-8.replaced")];
+    // Killed between the two renames: the old one aside, the new one not yet in its place.
+    fs::rename(&latest, &aside).unwrap();
+    fs::create_dir(folder.path().join("step-8.partial")).unwrap();
+    let checkpoints = Checkpoints::<usize>::new(folder.path(), 4, 2).unwrap();
+    assert!(latest.is_dir() && !aside.exists());
+    resume(config(), &world(), &checkpoints).unwrap();
+    // Killed after both: the one aside is no longer needed.
+    fs::create_dir(&aside).unwrap();
+    Checkpoints::<usize>::new(folder.path(), 4, 2).unwrap();
+    assert!(latest.is_dir() && !aside.exists());
+}
+
+#[test]
 fn the_best_checkpoint_is_kept_and_a_run_without_gain_ends() {
     let folder = tempfile::tempdir().unwrap();
     let (world, target) = (world(), target(Kind::Distributional));
