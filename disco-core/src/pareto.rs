@@ -31,9 +31,8 @@ impl ParetoTail {
 }
 
 impl ImportanceWeights {
-    /// The shape of the tail: of the `min(n/5, 3 sqrt(n))` largest weights, those above the next
-    ///, fitted by the method of Zhang and Stephens[^zs] with their weakly
-    /// informative prior.
+    /// The shape of the tail: of the `min(n/5, 3 sqrt(n))` largest weights, by how much they exceed the next
+    /// one, fitted by the method of Zhang and Stephens[^zs] with their weakly informative prior.
     ///
     /// `None` where fewer than five weights lie in the tail: there are at most 20 samples, or the largest
     /// weights are equal, as with a bounded ratio over few outcomes. Then the ESS has to do. Cost: a partial

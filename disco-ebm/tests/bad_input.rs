@@ -1,36 +1,18 @@
 //! Construction and bad input.
 
+mod uniform;
+
 use std::sync::Arc;
 
-use disco_core::{Contexts, Error as CoreError, Feature, Space, StreamRng, Table, predicate, try_feature};
+use disco_core::{Contexts, Error as CoreError, Feature, try_feature};
 use disco_ebm::{
     Constraint, ConstraintKind, ContextErrors, ContextSamples, Dual, Error, FitConfig, Measured,
     MomentTarget, Points, Solver, Tilt, features, fit_adaptively,
 };
 use ndarray::array;
-use rand::SeedableRng;
+use uniform::{below, draw, moment, rng, uniform};
 
 type Result<T> = std::result::Result<T, Error>;
-
-fn uniform() -> Table<u32> {
-    Space::new(0..10u32).expect("distinct").uniform()
-}
-
-fn below(limit: u32) -> impl Feature<(), u32> {
-    predicate(format!("below {limit}"), move |_: &(), x: &u32| *x < limit)
-}
-
-fn moment(limit: u32, target: f64) -> Constraint<(), u32> {
-    Constraint::moment(below(limit), target).expect("finite")
-}
-
-fn rng() -> StreamRng {
-    StreamRng::seed_from_u64(1)
-}
-
-fn draw(constraints: &[Constraint<(), u32>], count: usize) -> Measured<(), u32> {
-    Measured::draw(&uniform(), vec![()], &features(constraints), count, &mut rng()).expect("measures")
-}
 
 #[track_caller]
 fn refused<T>(result: Result<T>, field: &str) {

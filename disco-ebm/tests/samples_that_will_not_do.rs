@@ -1,33 +1,12 @@
 //! Bad input: samples from which nothing can be fitted.
 
-use disco_core::{
-    Error as CoreError, Failure, Feature, Sampled, Space, StreamRng, Table, feature, predicate, scorer,
-    try_feature,
-};
+mod uniform;
+
+use disco_core::{Error as CoreError, Failure, Sampled, feature, predicate, scorer, try_feature};
 use disco_ebm::{
     Constraint, ContextErrors, ContextsWithoutSupport, Error, FitConfig, HeldOut, Measured, features,
 };
-use rand::SeedableRng;
-
-fn uniform() -> Table<u32> {
-    Space::new(0..10u32).expect("distinct").uniform()
-}
-
-fn below(limit: u32) -> impl Feature<(), u32> {
-    predicate(format!("below {limit}"), move |_: &(), x: &u32| *x < limit)
-}
-
-fn moment(limit: u32, target: f64) -> Constraint<(), u32> {
-    Constraint::moment(below(limit), target).expect("finite")
-}
-
-fn rng() -> StreamRng {
-    StreamRng::seed_from_u64(1)
-}
-
-fn draw(constraints: &[Constraint<(), u32>], count: usize) -> Measured<(), u32> {
-    Measured::draw(&uniform(), vec![()], &features(constraints), count, &mut rng()).expect("measures")
-}
+use uniform::{draw, moment, rng, uniform};
 
 #[test]
 fn pointwise_constraints_on_what_is_not_binary() {
