@@ -4,7 +4,7 @@
 //! matrix product. What differs between reading a context, scoring and drawing token by token is only where
 //! keys and values come from, which is the matter of [`Attend`].
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 
@@ -54,12 +54,35 @@ struct NormWeights {
 struct Linear {
     weight: Tensor<2>,
     bias: Option<Tensor<2>>,
+    side: Option<Side>,
+}
+
+/// A product of low rank beside a matrix: `x down^T up^T` is added to `x weight^T`. The dense product of the two
+/// is never formed.
+///
+/// - down: `[rank, in]`
+/// - up: `[out, rank]`
+#[derive(Clone, Debug)]
+pub(crate) struct Side {
+    pub(crate) down: Tensor<2>,
+    pub(crate) up: Tensor<2>,
+}
+
+impl Side {
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.down.clone().transpose()).matmul(self.up.clone().transpose())
+    }
 }
 
 impl Linear {
     /// `[n, in]` to `[n, out]`.
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let side = self.side.as_ref().map(|side| side.forward(x.clone()));
         let y = x.matmul(self.weight.clone().transpose());
+        let y = match side {
+            Some(side) => y + side,
+            None => y,
+        };
         match &self.bias {
             Some(bias) => y + bias.clone(),
             None => y,
@@ -68,18 +91,23 @@ impl Linear {
 }
 
 impl Decoder {
-    /// Puts tensors, in the order of [`crate::slots::slots`], in their places. Handles are copied, not values.
+    /// Puts tensors, in the order of [`crate::slots::slots`], in their places, and beside those of `sides` its
+    /// low-rank products, by index of the slot. Handles are copied, not values.
     ///
     /// # Panics
     /// If there are fewer tensors than slots.
-    pub(crate) fn assemble(spec: &Arc<Spec>, rotary: Option<[Tensor<2>; 2]>, tensors: &[Tensor<2>]) -> Self {
-        let mut tensors = tensors.iter().cloned();
-        let mut next = || tensors.next().expect("one tensor per slot");
-        let embedding = next();
-        let positions = (spec.positions == Positions::Learned).then(&mut next);
-        let layers = (0..spec.layers).map(|_| Layer::assemble(spec, &mut next)).collect();
-        let norm = NormWeights::assemble(spec, &mut next);
-        let head = (!spec.tied).then(&mut next);
+    pub(crate) fn assemble(
+        spec: &Arc<Spec>,
+        rotary: Option<[Tensor<2>; 2]>,
+        tensors: &[Tensor<2>],
+        sides: &BTreeMap<usize, Side>,
+    ) -> Self {
+        let mut from = Supply { tensors, sides, next: 0 };
+        let embedding = from.tensor();
+        let positions = (spec.positions == Positions::Learned).then(|| from.tensor());
+        let layers = (0..spec.layers).map(|_| Layer::assemble(spec, &mut from)).collect();
+        let norm = NormWeights::assemble(spec, &mut from);
+        let head = (!spec.tied).then(|| from.tensor());
         Self { spec: spec.clone(), embedding, positions, rotary, layers, norm, head }
     }
 
@@ -99,35 +127,79 @@ impl Decoder {
         attention: &mut dyn Attend,
         branch: &mut Branch<'_>,
     ) -> Tensor<2> {
+        let (x, rotary) = self.embed(ids, places);
+        let mut x = branch(x);
+        for index in 0..self.layers.len() {
+            x = self.layer(index, x, rotary.as_ref(), attention, branch);
+        }
+        self.finish(x)
+    }
+
+    /// What enters the first layer, `[tokens, width]`, and the angles of the tokens' places.
+    pub(crate) fn embed(&self, ids: &[u32], places: &[usize]) -> (Tensor<2>, Option<Angles>) {
         let device = self.embedding.device();
         let mut x = self.embedding.clone().select(0, indices(ids.iter().map(|id| *id as usize), &device));
         let places = indices(places.iter().copied(), &device);
         if let Some(positions) = &self.positions {
             x = x + positions.clone().select(0, places.clone());
         }
-        x = branch(x);
         let rotary = self.rotary.as_ref().map(|tables| {
-            // [tokens, 1, head_width]: the same for every head.
             tables.each_ref().map(|table| table.clone().select(0, places.clone()).unsqueeze_dim::<3>(1))
         });
-        for (index, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&self.spec, index, x, rotary.as_ref(), attention, branch);
-        }
+        (x, rotary)
+    }
+
+    /// One layer: `[tokens, width]` to `[tokens, width]`.
+    pub(crate) fn layer(
+        &self,
+        index: usize,
+        x: Tensor<2>,
+        rotary: Option<&Angles>,
+        attention: &mut dyn Attend,
+        branch: &mut Branch<'_>,
+    ) -> Tensor<2> {
+        self.layers[index].forward(&self.spec, index, x, rotary, attention, branch)
+    }
+
+    /// What leaves the last layer, normalised. Each row by itself.
+    pub(crate) fn finish(&self, x: Tensor<2>) -> Tensor<2> {
         self.norm.forward(&self.spec, x)
     }
 }
 
+/// Cosines and sines of the places of tokens, `[tokens, 1, head_width]` each: the same for every head.
+pub(crate) type Angles = [Tensor<3>; 2];
+
+/// Tensors in the order of the slots, each to be taken once.
+struct Supply<'a> {
+    tensors: &'a [Tensor<2>],
+    sides: &'a BTreeMap<usize, Side>,
+    next: usize,
+}
+
+impl Supply<'_> {
+    fn tensor(&mut self) -> Tensor<2> {
+        self.next += 1;
+        self.tensors[self.next - 1].clone()
+    }
+
+    fn linear(&mut self, bias: bool) -> Linear {
+        let side = self.sides.get(&self.next).cloned();
+        Linear { weight: self.tensor(), bias: bias.then(|| self.tensor()), side }
+    }
+}
+
 impl Layer {
-    fn assemble(spec: &Spec, next: &mut impl FnMut() -> Tensor<2>) -> Self {
+    fn assemble(spec: &Spec, from: &mut Supply<'_>) -> Self {
         Self {
-            attention_norm: NormWeights::assemble(spec, next),
-            qkv: linear(next, spec.qkv_bias),
-            query_norm: spec.query_key_norm.then(|| NormWeights::assemble(spec, next)),
-            key_norm: spec.query_key_norm.then(|| NormWeights::assemble(spec, next)),
-            output: linear(next, spec.output_bias),
-            feed_forward_norm: NormWeights::assemble(spec, next),
-            up: linear(next, spec.feed_forward_bias),
-            down: linear(next, spec.feed_forward_bias),
+            attention_norm: NormWeights::assemble(spec, from),
+            qkv: from.linear(spec.qkv_bias),
+            query_norm: spec.query_key_norm.then(|| NormWeights::assemble(spec, from)),
+            key_norm: spec.query_key_norm.then(|| NormWeights::assemble(spec, from)),
+            output: from.linear(spec.output_bias),
+            feed_forward_norm: NormWeights::assemble(spec, from),
+            up: from.linear(spec.feed_forward_bias),
+            down: from.linear(spec.feed_forward_bias),
         }
     }
 
@@ -136,7 +208,7 @@ impl Layer {
         spec: &Spec,
         index: usize,
         x: Tensor<2>,
-        rotary: Option<&[Tensor<3>; 2]>,
+        rotary: Option<&Angles>,
         attention: &mut dyn Attend,
         branch: &mut Branch<'_>,
     ) -> Tensor<2> {
@@ -171,11 +243,6 @@ impl Layer {
     }
 }
 
-fn linear(next: &mut impl FnMut() -> Tensor<2>, bias: bool) -> Linear {
-    let weight = next();
-    Linear { weight, bias: bias.then(next) }
-}
-
 /// `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`: Burn's own takes a general power, which is slow.
 fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
     let cube = x.clone() * x.clone() * x.clone();
@@ -184,9 +251,9 @@ fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
 }
 
 impl NormWeights {
-    fn assemble(spec: &Spec, next: &mut impl FnMut() -> Tensor<2>) -> Self {
-        let scale = next();
-        Self { scale, bias: (spec.norm == Norm::Layer).then(next) }
+    fn assemble(spec: &Spec, from: &mut Supply<'_>) -> Self {
+        let scale = from.tensor();
+        Self { scale, bias: (spec.norm == Norm::Layer).then(|| from.tensor()) }
     }
 
     fn forward(&self, spec: &Spec, x: Tensor<2>) -> Tensor<2> {

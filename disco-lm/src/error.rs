@@ -50,7 +50,7 @@ pub enum Error {
     },
     /// The weights are not those that the configuration implies.
     #[error(
-        "{}: weights do not fit config.json; missing: {missing:?}; unexpected: {unexpected:?}; of another shape: {misshapen:?}",
+        "{}: weights do not fit the configuration; missing: {missing:?}; unexpected: {unexpected:?}; of another shape: {misshapen:?}",
         path.display()
     )]
     Weights {

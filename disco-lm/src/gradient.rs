@@ -1,18 +1,23 @@
 //! Weighted sums of score functions, `sum_i w_i grad log pi(x_i | c_i)`.
 //!
-//! The layers' gradient comes from Burn's automatic differentiation, the output layer's is formed by hand: it
-//! is known in closed form, and this way no tensor over all tokens and the whole vocabulary exists.
+//! The gradient of a layer comes from Burn's automatic differentiation, that of the output layer is formed by hand: it
+//! is known in closed form, and this way no tensor over all tokens and the whole vocabulary exists. Each layer is a
+//! graph of its own, begun at its input. As many layers, from the last, as fit into [`GRAPH_BYTES`] keep the graph
+//! of the forward pass; of the others only the input is kept, and the layer is run again when its turn comes
+//! (gradient checkpointing: Chen et al. 2016). What is computed is the same.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use burn::tensor::Tensor;
+use burn::tensor::{IndexingUpdateOp, Tensor};
 use rayon::prelude::*;
 
 use crate::{
     Result, TokenModel,
+    decoder::{Decoder, indices},
     head::Head,
-    optimizer::Gradient,
-    rows::{Rows, Target, read, run},
+    optimizer::{Gradient, add},
+    rows::Target,
+    strand::{Grow, KeyValue, Strand},
 };
 
 /// A sequence to be scored, in its context.
@@ -21,123 +26,252 @@ pub(crate) struct Sequence<'a> {
     pub(crate) tokens: &'a [u32],
 }
 
+/// How many bytes the graphs that wait for the backward pass may take, roughly.
+const GRAPH_BYTES: usize = 256 << 20;
+
+/// Into how many strands the sequences of a batch are cut. Burn's `flex` shares matrix products among threads, and
+/// element-wise work never, so strands are worked on side by side; their number is fixed, for the sums
+/// over them not to depend on the machine.
+const STRANDS: usize = 4;
+
 /// A forward pass that waits for the weights of its sequences.
-pub(crate) struct Pass<'a> {
+struct Pass<'a> {
     model: &'a TokenModel,
-    tracked: Vec<Tensor<2>>,
-    /// Of the graph.
-    hidden: Tensor<2>,
+    decoder: Decoder,
+    contexts: Strand,
+    strands: Vec<Strand>,
+    /// The rows that predict tokens, before the last norm: those of the contexts, then those of each strand.
+    rows: Tensor<2>,
     targets: Vec<Vec<Target>>,
-    /// One per sequence.
-    pub(crate) log_probs: Vec<f64>,
 }
 
 impl TokenModel {
-    /// The parameters as leaves of a graph of their own.
-    pub(crate) fn tracked(&self) -> Vec<Tensor<2>> {
-        self.tensors.iter().map(|tensor| tensor.clone().autodiff().require_grad()).collect()
-    }
-
     /// The slot of the output matrix: the last, or the embedding it is tied to.
-    fn head_slot(&self) -> usize {
+    pub(crate) fn head_slot(&self) -> usize {
         if self.frame.spec.tied { 0 } else { self.tensors.len() - 1 }
     }
 
-    fn head(&self) -> Head<'_> {
+    pub(crate) fn head(&self) -> Head<'_> {
         Head::new(self.tensors[self.head_slot()].clone(), &self.generation.decoding)
     }
 
-    /// Adds `sum_i w_i grad log pi(x_i | c_i)` to `gradient`, where `weigh` gives the `w_i` once it knows the
-    /// log-probabilities. Every sequence must be an event of the model.
+    /// Adds `sum_i w_i grad log pi(x_i | c_i)` to `gradient`, one entry per trained slot, where `weigh` gives the `w_i`
+    /// once it knows the log-probabilities. Every sequence must be an event of the model.
     pub(crate) fn accumulate(
         &self,
         sequences: &[Sequence<'_>],
         weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
         gradient: &mut Gradient,
     ) -> Result<()> {
-        let parts = sequences.par_chunks(self.part(sequences.len()));
-        let passes: Vec<Pass<'_>> = parts.map(|part| self.forward(part)).collect::<Result<_>>()?;
-        let log_probs: Vec<f64> = passes.iter().flat_map(|pass| &pass.log_probs).copied().collect();
+        let pass = Pass::forward(self, sequences);
+        let mut log_probs = vec![0.0; sequences.len()];
+        let rows = self.head().log_probs(&pass.decoder.finish(pass.rows.clone()), &pass.targets)?;
+        for (target, log_prob) in pass.targets.iter().flatten().zip(rows.into_iter().flatten()) {
+            log_probs[target.sequence] += log_prob;
+        }
         let weights = weigh(&log_probs)?;
         disco_core::Error::check_length("weights of a batch", sequences.len(), weights.len())?;
-        let mut start = 0;
-        let weighted: Vec<(Pass<'_>, &[f64])> = passes
-            .into_iter()
-            .map(|pass| {
-                let end = start + pass.log_probs.len();
-                let weights = &weights[std::mem::replace(&mut start, end)..end];
-                (pass, weights)
-            })
-            .collect();
-        let parts: Vec<Gradient> =
-            weighted.into_par_iter().map(|(pass, weights)| pass.backward(weights)).collect::<Result<_>>()?;
-        // In order, so that the sum does not depend on who was first.
-        for part in parts {
-            for (sum, part) in gradient.iter_mut().zip(part) {
-                add(sum, part);
+        if weights.iter().all(|weight| *weight == 0.0) {
+            return Ok(());
+        }
+        pass.backward(&weights, gradient)
+    }
+
+    /// The lowest layer with an adapter: nothing below it is trained. None if everything is.
+    fn lowest_layer(&self) -> Option<usize> {
+        let modules = &self.adapter.as_ref()?.modules;
+        modules.iter().filter_map(|module| self.frame.slots[module.slot].layer()).min()
+    }
+
+    /// Whether the gradient has to go through the input of `layer`, because something below is trained.
+    pub(crate) fn is_reached(&self, layer: usize) -> bool {
+        self.lowest_layer().is_none_or(|lowest| layer > lowest)
+    }
+
+    /// A decoder in which what is trained of one layer (of what is in no layer, for None) is tracked, each as a leaf
+    /// of a new graph; and those leaves, by index of the trained slot.
+    pub(crate) fn tracked(&self, layer: Option<usize>) -> (Decoder, Vec<(usize, Tensor<2>)>) {
+        let leaf = |tensor: &Tensor<2>| tensor.clone().autodiff().require_grad();
+        match &self.adapter {
+            Some(adapter) => {
+                let mut tensors = adapter.tensors.clone();
+                let mut leaves = Vec::new();
+                for (index, module) in adapter.modules.iter().enumerate() {
+                    if self.frame.slots[module.slot].layer() == layer {
+                        for at in [2 * index, 2 * index + 1] {
+                            tensors[at] = leaf(&tensors[at]);
+                            leaves.push((at, tensors[at].clone()));
+                        }
+                    }
+                }
+                let slots = &self.frame.slots;
+                let sides = adapter.sides(slots, &tensors, |slot| slots[slot].layer() == layer);
+                (self.decoder_with(&self.tensors, &sides), leaves)
             }
+            None => {
+                let mut tensors = self.tensors.clone();
+                let mut leaves = Vec::new();
+                for (at, slot) in self.frame.slots.iter().enumerate() {
+                    if slot.layer() == layer {
+                        tensors[at] = leaf(&tensors[at]);
+                        leaves.push((at, tensors[at].clone()));
+                    }
+                }
+                (self.decoder_with(&tensors, &BTreeMap::new()), leaves)
+            }
+        }
+    }
+
+    /// About how many bytes the graph of one layer holds per token.
+    fn graph_bytes(&self) -> usize {
+        let spec = &self.frame.spec;
+        let heads = (spec.heads + 2 * spec.kv_heads) * spec.head_width;
+        // Counted on the operations of a layer, each of which keeps its operands.
+        size_of::<f32>() * (12 * spec.width + 6 * heads + 8 * spec.feed_forward_width)
+    }
+}
+
+impl<'a> Pass<'a> {
+    fn forward(model: &'a TokenModel, sequences: &[Sequence<'_>]) -> Self {
+        let (contexts, which) = distinct(sequences);
+        let decoder = model.decoder();
+        let mut targets = vec![Vec::new(); contexts.len()];
+        for (sequence, &context) in which.iter().enumerate() {
+            targets[context].push(Target { sequence, token: sequences[sequence].tokens[0] });
+        }
+        // The last token is predicted but predicts nothing. Longest first, so that a strand has little padding.
+        let mut order: Vec<usize> = (0..sequences.len()).filter(|&i| sequences[i].tokens.len() > 1).collect();
+        order.sort_by_key(|&i| std::cmp::Reverse(sequences[i].tokens.len()));
+        let mut strands = Vec::new();
+        for part in order.chunks(order.len().div_ceil(STRANDS).max(1)) {
+            let inputs: Vec<&[u32]> =
+                part.iter().map(|&i| &sequences[i].tokens[..sequences[i].tokens.len() - 1]).collect();
+            let starts: Vec<usize> = part.iter().map(|&i| contexts[which[i]].len()).collect();
+            let which = part.iter().map(|&i| which[i]).collect();
+            let strand = Strand::new(&decoder, &inputs, &starts, which);
+            for &sequence in part {
+                let predicted = &sequences[sequence].tokens[1..];
+                targets.extend(predicted.iter().map(|&token| vec![Target { sequence, token }]));
+            }
+            strands.push(strand);
+        }
+        let mut contexts = Strand::of_contexts(&decoder, &contexts);
+
+        let tokens = contexts.tokens() + strands.iter().map(Strand::tokens).sum::<usize>();
+        let first_kept =
+            model.frame.spec.layers.saturating_sub(GRAPH_BYTES / (tokens * model.graph_bytes()).max(1));
+        for layer in 0..model.frame.spec.layers {
+            let grow = Grow { model, decoder: &decoder, layer, keep: layer >= first_kept };
+            let before = contexts.grow(&grow, None).expect("contexts keep their keys and values");
+            let lengths = contexts.lengths.clone();
+            strands.par_iter_mut().for_each(|strand| {
+                strand.grow(&grow, Some((&before, &lengths)));
+            });
+        }
+        let mut rows = vec![contexts.ends()];
+        rows.extend(strands.iter().map(Strand::ends));
+        Self { model, decoder, contexts, strands, rows: Tensor::cat(rows, 0), targets }
+    }
+
+    /// Adds the gradient of `sum_i weights[i] * log_probs[i]`.
+    fn backward(mut self, weights: &[f64], gradient: &mut Gradient) -> Result<()> {
+        self.through_head(weights, gradient)?;
+        let model = self.model;
+        let lowest = model.lowest_layer();
+        for layer in (lowest.unwrap_or(0)..model.frame.spec.layers).rev() {
+            let grow = Grow { model, decoder: &self.decoder, layer, keep: true };
+            let graph = self.contexts.graph(&grow, None);
+            let before: KeyValue = graph.kept().expect("contexts keep their keys and values");
+            let lengths = &self.contexts.lengths;
+            let of_strands: Vec<_> = self
+                .strands
+                .par_iter_mut()
+                .map(|strand| {
+                    let graph = strand.graph(&grow, Some((&before, lengths)));
+                    strand.shrink(graph, None)
+                })
+                .collect();
+            // In order, so that the sum does not depend on who was first.
+            let mut of_before: Option<KeyValue> = None;
+            for of in of_strands {
+                of.leaves.into_iter().for_each(|(slot, part)| add(&mut gradient[slot], part));
+                of_before = match (of_before, of.before) {
+                    (Some(sum), Some(part)) => {
+                        let [keys, values] = sum;
+                        let [more_keys, more_values] = part;
+                        Some([keys + more_keys, values + more_values])
+                    }
+                    (sum, part) => sum.or(part),
+                };
+            }
+            let of = self.contexts.shrink(graph, of_before);
+            of.leaves.into_iter().for_each(|(slot, part)| add(&mut gradient[slot], part));
+        }
+        if model.adapter.is_none() {
+            self.through_embedding(gradient);
         }
         Ok(())
     }
 
-    fn forward(&self, sequences: &[Sequence<'_>]) -> Result<Pass<'_>> {
-        let tracked = self.tracked();
-        let decoder = self.decoder_with(&tracked);
-        let frame = &self.frame;
-        let mut contexts: Vec<&[u32]> = Vec::new();
-        let mut known: HashMap<&[u32], usize> = HashMap::new();
-        let which: Vec<usize> = sequences
-            .iter()
-            .map(|sequence| {
-                *known.entry(sequence.context).or_insert_with(|| {
-                    contexts.push(sequence.context);
-                    contexts.len() - 1
-                })
-            })
-            .collect();
-        let tokens: Vec<&[u32]> = sequences.iter().map(|sequence| sequence.tokens).collect();
-        let read = read(&decoder, &frame.spec, &contexts, &frame.device);
-        let Rows { hidden, targets } = run(&decoder, &frame.spec, &read, &which, &tokens, &frame.device);
-        self.pass(tracked, hidden, targets, sequences.len())
+    /// From the log-probabilities to what leaves the last layer.
+    fn through_head(&mut self, weights: &[f64], gradient: &mut Gradient) -> Result<()> {
+        let model = self.model;
+        let (decoder, leaves) = model.tracked(None);
+        let rows = self.rows.clone().autodiff().require_grad();
+        let hidden = decoder.finish(rows.clone());
+        let head = model.head().gradient(
+            &hidden.clone().inner(),
+            &self.targets,
+            weights,
+            model.adapter.is_none(),
+        )?;
+        if head.of_weight.is_some() {
+            add(&mut gradient[model.head_slot()], head.of_weight);
+        }
+        let gradients = (hidden * Tensor::from_inner(head.of_hidden)).sum().backward();
+        for (slot, leaf) in leaves {
+            add(&mut gradient[slot], leaf.grad(&gradients));
+        }
+        let of_rows = rows.grad(&gradients).expect("the rows are a leaf");
+        let mut start = 0;
+        for strand in std::iter::once(&mut self.contexts).chain(&mut self.strands) {
+            let count = strand.rows.len();
+            let zeros = Tensor::zeros([strand.tokens(), of_rows.dims()[1]], &of_rows.device());
+            let at = indices(strand.rows.iter().copied(), &of_rows.device());
+            let mine = of_rows.clone().narrow(0, start, count);
+            strand.gradient = Some(zeros.select_assign(0, at, mine, IndexingUpdateOp::Add));
+            start += count;
+        }
+        Ok(())
     }
 
-    /// A pass from hidden states that `tracked` produced.
-    pub(crate) fn pass(
-        &self,
-        tracked: Vec<Tensor<2>>,
-        hidden: Tensor<2>,
-        targets: Vec<Vec<Target>>,
-        sequences: usize,
-    ) -> Result<Pass<'_>> {
-        let mut log_probs = vec![0.0; sequences];
-        for (targets, row) in targets.iter().zip(self.head().log_probs(&hidden.clone().inner(), &targets)?) {
-            for (target, log_prob) in targets.iter().zip(row) {
-                log_probs[target.sequence] += log_prob;
-            }
+    /// From what enters the first layer to the embeddings.
+    fn through_embedding(self, gradient: &mut Gradient) {
+        let (decoder, leaves) = self.model.tracked(None);
+        let (mut ids, mut places, mut of) = (Vec::new(), Vec::new(), Vec::new());
+        for strand in std::iter::once(self.contexts).chain(self.strands) {
+            ids.extend(strand.ids);
+            places.extend(strand.places);
+            of.extend(strand.gradient);
         }
-        Ok(Pass { model: self, tracked, hidden, targets, log_probs })
+        let (x, _) = decoder.embed(&ids, &places);
+        let gradients = (x * Tensor::from_inner(Tensor::cat(of, 0))).sum().backward();
+        for (slot, leaf) in leaves {
+            add(&mut gradient[slot], leaf.grad(&gradients));
+        }
     }
 }
 
-impl Pass<'_> {
-    /// The gradient of `sum_i weights[i] * log_probs[i]`, one entry per slot.
-    pub(crate) fn backward(self, weights: &[f64]) -> Result<Gradient> {
-        if weights.iter().all(|weight| *weight == 0.0) {
-            return Ok(vec![None; self.tracked.len()]);
-        }
-        let states = self.hidden.clone().inner();
-        let (of_hidden, of_head) = self.model.head().gradient(&states, &self.targets, weights)?;
-        // The sum of hidden * of_hidden has of_hidden as its gradient: the chain rule, begun by hand.
-        let gradients = (self.hidden * Tensor::from_inner(of_hidden)).sum().backward();
-        let mut gradient: Gradient = self.tracked.iter().map(|leaf| leaf.grad(&gradients)).collect();
-        add(&mut gradient[self.model.head_slot()], Some(of_head));
-        Ok(gradient)
-    }
-}
-
-fn add(sum: &mut Option<Tensor<2>>, part: Option<Tensor<2>>) {
-    *sum = match (sum.take(), part) {
-        (Some(sum), Some(part)) => Some(sum + part),
-        (sum, part) => sum.or(part),
-    };
+/// The contexts that there are, each once, and which of them each sequence has.
+fn distinct<'a>(sequences: &[Sequence<'a>]) -> (Vec<&'a [u32]>, Vec<usize>) {
+    let mut contexts: Vec<&[u32]> = Vec::new();
+    let mut known: HashMap<&[u32], usize> = HashMap::new();
+    let which = sequences.iter().map(|sequence| {
+        *known.entry(sequence.context).or_insert_with(|| {
+            contexts.push(sequence.context);
+            contexts.len() - 1
+        })
+    });
+    let which = which.collect();
+    (contexts, which)
 }

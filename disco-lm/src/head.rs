@@ -20,6 +20,14 @@ pub(crate) struct Head<'a> {
     decoding: &'a Decoding,
 }
 
+/// What comes back through the output layer.
+pub(crate) struct HeadGradient {
+    /// `[rows, width]`.
+    pub(crate) of_hidden: Tensor<2>,
+    /// `[vocabulary, width]`, if it was asked for.
+    pub(crate) of_weight: Option<Tensor<2>>,
+}
+
 impl<'a> Head<'a> {
     /// `weight` is plain, not of an automatic-differentiation graph: the gradient is formed by hand.
     pub(crate) fn new(weight: Tensor<2>, decoding: &'a Decoding) -> Self {
@@ -73,17 +81,18 @@ impl<'a> Head<'a> {
 
     /// The gradient of `sum_targets weight[sequence] * log_prob(target)`.
     ///
-    /// Returns that of the hidden states, `[rows, width]`, and that of the output matrix. The logits are
-    /// computed again, which is cheaper than keeping them.
+    /// That of the output matrix only if `of_weight` asks for it: a frozen matrix has no use for it. The logits
+    /// are computed again, which is cheaper than keeping them.
     pub(crate) fn gradient(
         &self,
         hidden: &Tensor<2>,
         targets: &[Vec<Target>],
         weights: &[f64],
-    ) -> Result<(Tensor<2>, Tensor<2>)> {
+        of_weight: bool,
+    ) -> Result<HeadGradient> {
         let vocabulary = self.vocabulary();
         let mut of_hidden = Vec::new();
-        let mut of_weight: Option<Tensor<2>> = None;
+        let mut sum: Option<Tensor<2>> = None;
         for rows in self.chunks(targets.len()) {
             let states = hidden.clone().narrow(0, rows.start, rows.len());
             let mut logits = self.logits(states.clone())?;
@@ -100,13 +109,14 @@ impl<'a> Head<'a> {
             )?;
             let gradient = upload(logits, [rows.len(), vocabulary], &self.weight.device());
             of_hidden.push(gradient.clone().matmul(self.weight.clone()));
-            let product = gradient.transpose().matmul(states);
-            of_weight = Some(match of_weight {
-                Some(sum) => sum + product,
-                None => product,
-            });
+            if of_weight {
+                let product = gradient.transpose().matmul(states);
+                sum = Some(match sum {
+                    Some(sum) => sum + product,
+                    None => product,
+                });
+            }
         }
-        let of_weight = of_weight.unwrap_or_else(|| self.weight.zeros_like());
-        Ok((Tensor::cat(of_hidden, 0), of_weight))
+        Ok(HeadGradient { of_hidden: Tensor::cat(of_hidden, 0), of_weight: sum })
     }
 }

@@ -1,15 +1,12 @@
 //! A token model with its tokenizer: text in, text out.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use burn::tensor::Device;
 use disco_core::{Distribution, Sampled, Score, Scorer, Streams};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Generation, Precision, Result, TokenModel, Tokenizer};
+use crate::{Error, Generation, Precision, Result, TokenModel, Tokenizer, folder::replace_folder};
 
 /// A sequence that a language model drew.
 ///
@@ -116,35 +113,24 @@ impl LanguageModel {
         Ok(Completion { text: self.tokenizer.decode(&tokens)?, tokens, finished })
     }
 
-    /// Writes a Hugging Face folder that transformers loads. An existing folder is replaced at once, when
+    /// Writes a Hugging Face folder that transformers loads; an adapter is merged. An existing folder is replaced at once, when
     /// all is written: nobody ever sees half of it.
     ///
     /// # Errors
     /// [`Error::Io`] or [`Error::Format`], naming the file.
     pub fn save(&self, folder: &Path, precision: Precision) -> Result<()> {
-        let parent = match folder.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
-        std::fs::create_dir_all(&parent).map_err(|source| Error::io(&parent, source))?;
-        let staging = tempfile::Builder::new()
-            .prefix(".saving-")
-            .tempdir_in(&parent)
-            .map_err(|source| Error::io(&parent, source))?;
-        let new = staging.path().join("new");
-        std::fs::create_dir(&new).map_err(|source| Error::io(&new, source))?;
-        for (name, content) in self.files.iter() {
-            let path = new.join(name);
-            let content =
-                if name == "config.json" { with_dtype(content, precision, &path)? } else { content.clone() };
-            std::fs::write(&path, content).map_err(|source| Error::io(&path, source))?;
-        }
-        self.tokens.save_weights(&new, precision)?;
-        if folder.exists() {
-            let old = staging.path().join("old");
-            std::fs::rename(folder, &old).map_err(|source| Error::io(folder, source))?;
-        }
-        std::fs::rename(&new, folder).map_err(|source| Error::io(folder, source))
+        replace_folder(folder, |new| {
+            for (name, content) in self.files.iter() {
+                let path = new.join(name);
+                let content = if name == "config.json" {
+                    with_dtype(content, precision, &path)?
+                } else {
+                    content.clone()
+                };
+                std::fs::write(&path, content).map_err(|source| Error::io(&path, source))?;
+            }
+            self.tokens.save_weights(new, precision)
+        })
     }
 
     fn complete(&self, drawn: Vec<Sampled<Vec<u32>>>) -> disco_core::Result<Vec<Sampled<Completion>>> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use burn::tensor::Tensor;
 use disco_tuner::{Adam, Optimizer, Update, Updated};
+use rayon::prelude::*;
 
 use crate::{
     Error, Precision, Result,
@@ -28,19 +29,28 @@ pub(crate) struct OptimizerState {
 /// One gradient per parameter; none is zero.
 pub(crate) type Gradient = Vec<Option<Tensor<2>>>;
 
+/// Adds to one entry of a gradient.
+pub(crate) fn add(sum: &mut Option<Tensor<2>>, part: Option<Tensor<2>>) {
+    *sum = match (sum.take(), part) {
+        (Some(sum), Some(part)) => Some(sum + part),
+        (sum, part) => sum.or(part),
+    };
+}
+
 impl OptimizerState {
-    /// Descends `gradient` by one step and returns the new parameters.
+    /// Moves `tensors` by one step against `gradient`. Each is replaced as soon as it is computed, so that of
+    /// one parameter at a time both old and new exist.
     ///
     /// # Errors
-    /// [`Error::NotFinite`] if the gradient's norm is not finite; the state is then untouched.
+    /// [`Error::NotFinite`] if the gradient's norm is not finite; state and tensors are then untouched.
     pub(crate) fn step(
         &mut self,
         slots: &[Slot],
-        tensors: &[Tensor<2>],
-        gradient: &Gradient,
+        tensors: &mut [Tensor<2>],
+        gradient: Gradient,
         update: &Update,
-    ) -> Result<(Vec<Tensor<2>>, Updated)> {
-        let norm = norm(gradient)?;
+    ) -> Result<Updated> {
+        let norm = norm(&gradient)?;
         if !norm.is_finite() {
             return Err(Error::NotFinite { what: "the norm of the gradient".into(), value: norm });
         }
@@ -53,47 +63,36 @@ impl OptimizerState {
             self.second = zeros();
         }
         self.steps += 1;
-        let updated = slots.iter().enumerate().map(|(index, slot)| {
-            let old = tensors[index].clone();
-            let gradient = match &gradient[index] {
-                Some(gradient) => gradient.clone().mul_scalar(scale),
-                None => old.zeros_like(),
+        let steps = self.steps;
+        let mut second: Vec<Option<&mut Tensor<2>>> = self.second.iter_mut().map(Some).collect();
+        second.resize_with(tensors.len(), || None);
+        let parameters = slots.par_iter().zip(tensors).zip(gradient).zip(&mut self.first).zip(second);
+        parameters.for_each(|((((slot, tensor), gradient), first), second)| {
+            let gradient = match gradient {
+                Some(gradient) => gradient.mul_scalar(scale),
+                None => tensor.zeros_like(),
             };
+            let old = take(tensor);
             let decay = |weight_decay: f64| if slot.role.is_matrix() { weight_decay } else { 0.0 };
             let rate = update.learning_rate;
-            match &update.optimizer {
-                Optimizer::Adam(adam) => {
+            *tensor = match (&update.optimizer, second) {
+                (Optimizer::Adam(adam), Some(second)) => {
                     let gradient = penalised(gradient, &old, decay(adam.weight_decay));
-                    let moved = self.moved(index, gradient, adam);
-                    old - moved.mul_scalar(rate)
+                    old - moved(first, second, gradient, adam, steps).mul_scalar(rate)
                 }
-                Optimizer::AdamW(adam) => {
-                    let moved = self.moved(index, gradient, adam);
+                (Optimizer::AdamW(adam), Some(second)) => {
+                    let moved = moved(first, second, gradient, adam, steps);
                     old.mul_scalar(1.0 - rate * decay(adam.weight_decay)) - moved.mul_scalar(rate)
                 }
-                Optimizer::Sgd { momentum, weight_decay } => {
+                (Optimizer::Sgd { momentum, weight_decay }, _) => {
                     let gradient = penalised(gradient, &old, decay(*weight_decay));
-                    let velocity = self.first[index].clone().mul_scalar(*momentum) + gradient;
-                    self.first[index] = velocity.clone();
-                    old - velocity.mul_scalar(rate)
+                    *first = take(first).mul_scalar(*momentum) + gradient;
+                    old - first.clone().mul_scalar(rate)
                 }
-                other => unreachable!("{other:?} is not known to this version"),
-            }
+                (other, _) => unreachable!("{other:?} is not known to this version"),
+            };
         });
-        Ok((updated.collect(), Updated { gradient_norm: norm }))
-    }
-
-    /// Adam's direction: the mean gradient over the root of its mean square, both corrected for their start.
-    fn moved(&mut self, index: usize, gradient: Tensor<2>, adam: &Adam) -> Tensor<2> {
-        let corrected = |beta: f64| 1.0 - beta.powf(self.steps as f64);
-        let [first_correction, second_correction] = [corrected(adam.beta1), corrected(adam.beta2)];
-        let square = gradient.clone() * gradient.clone();
-        let first = self.first[index].clone().mul_scalar(adam.beta1) + gradient.mul_scalar(1.0 - adam.beta1);
-        let second = self.second[index].clone().mul_scalar(adam.beta2) + square.mul_scalar(1.0 - adam.beta2);
-        self.first[index] = first.clone();
-        self.second[index] = second.clone();
-        let root = second.sqrt().mul_scalar(second_correction.sqrt().recip()) + adam.epsilon;
-        first.mul_scalar(first_correction.recip()) / root
+        Ok(Updated { gradient_norm: norm })
     }
 
     /// Writes the state into `folder`.
@@ -136,6 +135,29 @@ impl OptimizerState {
     }
 }
 
+/// Takes a tensor out of its place, so that an operation on it may write into it.
+fn take(tensor: &mut Tensor<2>) -> Tensor<2> {
+    let nothing = Tensor::zeros([1, 1], &tensor.device());
+    std::mem::replace(tensor, nothing)
+}
+
+/// Adam's direction: the mean gradient over the root of its mean square, both corrected for their start.
+fn moved(
+    first: &mut Tensor<2>,
+    second: &mut Tensor<2>,
+    gradient: Tensor<2>,
+    adam: &Adam,
+    steps: u64,
+) -> Tensor<2> {
+    let corrected = |beta: f64| 1.0 - beta.powf(steps as f64);
+    let [first_correction, second_correction] = [corrected(adam.beta1), corrected(adam.beta2)];
+    let square = gradient.clone() * gradient.clone();
+    *first = take(first).mul_scalar(adam.beta1) + gradient.mul_scalar(1.0 - adam.beta1);
+    *second = take(second).mul_scalar(adam.beta2) + square.mul_scalar(1.0 - adam.beta2);
+    let root = second.clone().sqrt().mul_scalar(second_correction.sqrt().recip()) + adam.epsilon;
+    first.clone().mul_scalar(first_correction.recip()) / root
+}
+
 /// The gradient of the loss plus `weight_decay / 2 * |parameter|^2`.
 fn penalised(gradient: Tensor<2>, parameter: &Tensor<2>, weight_decay: f64) -> Tensor<2> {
     if weight_decay == 0.0 { gradient } else { gradient + parameter.clone().mul_scalar(weight_decay) }
@@ -143,10 +165,10 @@ fn penalised(gradient: Tensor<2>, parameter: &Tensor<2>, weight_decay: f64) -> T
 
 /// The L2 norm over all parameters.
 fn norm(gradient: &Gradient) -> Result<f64> {
-    let mut squares = 0.0;
-    for tensor in gradient.iter().flatten() {
-        let sum = download((tensor.clone() * tensor.clone()).sum())?;
-        squares += f64::from(sum[0]);
-    }
-    Ok(squares.sqrt())
+    let square = |tensor: &Option<Tensor<2>>| -> Result<f64> {
+        let Some(tensor) = tensor else { return Ok(0.0) };
+        Ok(f64::from(download((tensor.clone() * tensor.clone()).sum())?[0]))
+    };
+    let squares: Vec<f64> = gradient.par_iter().map(square).collect::<Result<_>>()?;
+    Ok(squares.iter().sum::<f64>().sqrt())
 }

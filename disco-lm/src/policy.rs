@@ -6,7 +6,7 @@ use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Strea
 use disco_tuner::{Item, Policy, Tensors, Update, Updated, Weigh};
 
 use crate::{
-    Completion, Error, LanguageModel, Precision, Result, TokenModel,
+    Completion, Error, LanguageModel, Lora, Precision, Result, TokenModel,
     gradient::Sequence,
     optimizer::{Gradient, OptimizerState},
     token_model::{download, upload},
@@ -16,11 +16,15 @@ use crate::{
 /// The file of a policy's parameters.
 const FILE: &str = "parameters.safetensors";
 
-/// A token model with a pending gradient and the state of its optimiser. All parameters are tuned.
+/// A token model with a pending gradient and the state of its optimiser.
+///
+/// Of a model with an adapter ([`TokenModel::with_lora`]) the adapter alone is tuned: there is a gradient, an optimiser
+/// state and a checkpoint of nothing else, and the frozen weights are shared with the model it was made from.
+/// Of any other model, every parameter is tuned.
 #[derive(Clone, Debug)]
 pub struct TokenPolicy {
     model: TokenModel,
-    // Invariant: one entry per slot.
+    // Invariant: one entry per trained slot.
     pending: Gradient,
     optimizer: OptimizerState,
 }
@@ -28,8 +32,16 @@ pub struct TokenPolicy {
 impl TokenPolicy {
     /// A policy that starts as `model`.
     pub fn new(model: TokenModel) -> Self {
-        let pending = vec![None; model.tensors.len()];
+        let pending = vec![None; model.trained().0.len()];
         Self { model, pending, optimizer: OptimizerState::default() }
+    }
+
+    /// A policy that starts as `model` and tunes a new adapter.
+    ///
+    /// # Errors
+    /// As [`TokenModel::with_lora`].
+    pub fn lora(model: &TokenModel, lora: &Lora) -> Result<Self> {
+        Ok(Self::new(model.with_lora(lora)?))
     }
 
     /// The policy as it is now.
@@ -38,11 +50,9 @@ impl TokenPolicy {
     }
 
     /// Follows the pending gradient, or any other, by one step.
-    pub(crate) fn follow(&mut self, gradient: &Gradient, update: &Update) -> Result<Updated> {
-        let model = &self.model;
-        let (tensors, updated) = self.optimizer.step(&model.frame.slots, &model.tensors, gradient, update)?;
-        self.model.tensors = tensors;
-        Ok(updated)
+    pub(crate) fn follow(&mut self, gradient: Gradient, update: &Update) -> Result<Updated> {
+        let (slots, tensors) = self.model.trained_mut();
+        self.optimizer.step(&slots, tensors, gradient, update)
     }
 }
 
@@ -108,7 +118,7 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
 
     fn pending(&self) -> disco_core::Result<Tensors> {
         let mut tensors = Tensors::new();
-        for (slot, pending) in self.model.frame.slots.iter().zip(&self.pending) {
+        for (slot, pending) in self.model.trained().0.iter().zip(&self.pending) {
             let values = match pending {
                 Some(tensor) => download(tensor.clone())?,
                 None => vec![0.0; slot.shape[0] * slot.shape[1]],
@@ -121,7 +131,7 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
 
     fn replace_pending(&mut self, mut gradient: Tensors) -> disco_core::Result<()> {
         let mut replaced = Vec::with_capacity(self.pending.len());
-        for slot in &self.model.frame.slots {
+        for slot in self.model.trained().0 {
             let values = weights::join(slot, |part| {
                 let values = gradient.remove(&part.name).unwrap_or_default();
                 CoreError::check_length("gradient of a tensor", part.shape.iter().product(), values.len())?;
@@ -142,31 +152,32 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
 
     fn step(&mut self, update: &Update) -> disco_core::Result<Updated> {
         update.optimizer.validate()?;
-        let pending = std::mem::replace(&mut self.pending, vec![None; self.model.tensors.len()]);
-        Ok(self.follow(&pending, update)?)
+        let nothing = vec![None; self.pending.len()];
+        let pending = std::mem::replace(&mut self.pending, nothing);
+        Ok(self.follow(pending, update)?)
     }
 
     fn save(&self, folder: &Path) -> disco_core::Result<()> {
-        let frame = &self.model.frame;
+        let (slots, trained) = self.model.trained();
         let mut tensors = Vec::new();
-        for (slot, values) in frame.slots.iter().zip(self.model.values()?) {
-            tensors.push((slot.name.clone(), slot.shape.to_vec(), values));
+        for (slot, tensor) in slots.iter().zip(trained) {
+            tensors.push((slot.name.clone(), slot.shape.to_vec(), download(tensor.clone())?));
         }
         weights::write(&folder.join(FILE), tensors, Precision::F32)?;
-        Ok(self.optimizer.save(folder, &frame.slots)?)
+        Ok(self.optimizer.save(folder, slots)?)
     }
 
     fn load(&mut self, folder: &Path) -> disco_core::Result<()> {
-        let frame = self.model.frame.clone();
         let file = Shard::open(folder.join(FILE))?;
+        let (slots, trained) = self.model.trained_mut();
         let mut tensors = Vec::new();
-        for slot in &frame.slots {
+        for (slot, old) in slots.iter().zip(trained.iter()) {
             let values = file.read(&slot.name)?;
             CoreError::check_length("saved parameter", slot.shape[0] * slot.shape[1], values.len())?;
-            tensors.push(upload(values, slot.shape, &frame.device));
+            tensors.push(upload(values, slot.shape, &old.device()));
         }
-        self.optimizer = OptimizerState::load(folder, &frame.slots, &tensors)?;
-        self.model.tensors = tensors;
+        self.optimizer = OptimizerState::load(folder, &slots, &tensors)?;
+        *trained = tensors;
         self.clear();
         Ok(())
     }
@@ -184,6 +195,15 @@ impl LmPolicy {
     /// A policy that starts as `model`. The parameters are shared until the first step.
     pub fn new(model: LanguageModel) -> Self {
         Self { tokens: TokenPolicy::new(model.tokens().clone()), base: model }
+    }
+
+    /// A policy that starts as `model` and tunes a new adapter; the model's own weights stay as they are, and
+    /// shared.
+    ///
+    /// # Errors
+    /// As [`TokenModel::with_lora`].
+    pub fn lora(model: &LanguageModel, lora: &Lora) -> Result<Self> {
+        Ok(Self::new(model.with_lora(lora)?))
     }
 
     /// The policy as it is now, as a language model that can be saved.

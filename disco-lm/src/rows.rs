@@ -92,7 +92,11 @@ pub(crate) fn identity() -> Box<Branch<'static>> {
 }
 
 /// Ids and places of sequences padded with token 0 on the right; sequence `i` begins at place `start(i)`.
-fn padded(sequences: &[&[u32]], time: usize, start: impl Fn(usize) -> usize) -> (Vec<u32>, Vec<usize>) {
+pub(crate) fn padded(
+    sequences: &[&[u32]],
+    time: usize,
+    start: impl Fn(usize) -> usize,
+) -> (Vec<u32>, Vec<usize>) {
     let mut ids = Vec::with_capacity(sequences.len() * time);
     let mut places = Vec::with_capacity(sequences.len() * time);
     for (row, sequence) in sequences.iter().enumerate() {

@@ -50,6 +50,13 @@ pub(crate) struct Slot {
     pub(crate) parts: Vec<Part>,
 }
 
+impl Slot {
+    /// The layer it belongs to, if any.
+    pub(crate) fn layer(&self) -> Option<usize> {
+        self.name.strip_prefix("layers.")?.split('.').next()?.parse().ok()
+    }
+}
+
 /// The parameters of `spec`, in the order in which [`crate::decoder::Decoder::assemble`] takes them.
 pub(crate) fn slots(spec: &Spec) -> Vec<Slot> {
     let names = Names(spec.family);

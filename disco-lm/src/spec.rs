@@ -237,7 +237,7 @@ impl Fields<'_> {
         self.get(field).map(|config| Fields { config, path: self.path })
     }
 
-    fn only(&self, field: &str, default: &str, allowed: &[&str]) -> Result<()> {
+    pub(crate) fn only(&self, field: &str, default: &str, allowed: &[&str]) -> Result<()> {
         let value = self.text(field, Some(default.into()))?;
         if allowed.contains(&value.as_str()) {
             Ok(())
@@ -246,7 +246,15 @@ impl Fields<'_> {
         }
     }
 
-    fn off(&self, field: &str) -> Result<()> {
+    pub(crate) fn off(&self, field: &str) -> Result<()> {
         if self.flag(field, false)? { Err(self.refused(field, true, "false")) } else { Ok(()) }
+    }
+    pub(crate) fn empty(&self, field: &str) -> Result<()> {
+        match self.get(field) {
+            Some(Value::Array(values)) if values.is_empty() => Ok(()),
+            Some(Value::Object(values)) if values.is_empty() => Ok(()),
+            Some(value) => Err(self.refused(field, value, "nothing")),
+            None => Ok(()),
+        }
     }
 }

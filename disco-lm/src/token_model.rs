@@ -1,6 +1,6 @@
 //! A causal language model over token ids.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Streams};
@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Decoding, Error, Precision, Result,
-    decoder::Decoder,
+    adapter::Adapter,
+    decoder::{Decoder, Side},
     slots::{Slot, slots},
     spec::{Positions, Spec},
     weights::{self, TensorSource},
@@ -64,7 +65,7 @@ const PARTS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) spec: Arc<Spec>,
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) slots: Arc<Vec<Slot>>,
     pub(crate) device: Device,
     rotary: Option<[Tensor<2>; 2]>,
     /// Sorted ids that end a sequence.
@@ -80,6 +81,8 @@ pub struct TokenModel {
     pub(crate) frame: Arc<Frame>,
     // Invariant: one tensor per slot, of the slot's shape.
     pub(crate) tensors: Vec<Tensor<2>>,
+    /// Computed beside the tensors, which it shares with the models it was made from.
+    pub(crate) adapter: Option<Adapter>,
     pub(crate) generation: Generation,
 }
 
@@ -136,8 +139,9 @@ impl TokenModel {
             Positions::Rotary(frequencies) => Some(frequencies.tables(spec.max_positions, device)),
             Positions::Learned => None,
         };
-        let frame = Frame { spec: Arc::new(spec), slots, device: device.clone(), rotary, end_tokens };
-        Ok(Self { frame: Arc::new(frame), tensors, generation })
+        let frame =
+            Frame { spec: Arc::new(spec), slots: slots.into(), device: device.clone(), rotary, end_tokens };
+        Ok(Self { frame: Arc::new(frame), tensors, adapter: None, generation })
     }
 
     /// The same model, drawing sequences in another way.
@@ -159,7 +163,7 @@ impl TokenModel {
         self.frame.spec.vocabulary
     }
 
-    /// The number of parameters.
+    /// The number of parameters, those of an adapter not counted.
     pub fn parameters(&self) -> usize {
         self.frame.slots.iter().map(|slot| slot.shape[0] * slot.shape[1]).sum()
     }
@@ -185,20 +189,24 @@ impl TokenModel {
     }
 
     pub(crate) fn decoder(&self) -> Decoder {
-        self.decoder_with(&self.tensors)
+        let sides = self.adapter.as_ref().map_or_else(BTreeMap::new, |adapter| {
+            adapter.sides(&self.frame.slots, &adapter.tensors, |_| true)
+        });
+        self.decoder_with(&self.tensors, &sides)
     }
 
-    /// The decoder with other tensors in its slots, such as those of an automatic-differentiation graph.
-    pub(crate) fn decoder_with(&self, tensors: &[Tensor<2>]) -> Decoder {
-        Decoder::assemble(&self.frame.spec, self.frame.rotary.clone(), tensors)
+    /// The decoder with other tensors in its slots and beside them, such as those of an automatic-differentiation
+    /// graph.
+    pub(crate) fn decoder_with(&self, tensors: &[Tensor<2>], sides: &BTreeMap<usize, Side>) -> Decoder {
+        Decoder::assemble(&self.frame.spec, self.frame.rotary.clone(), tensors, sides)
     }
 
-    /// The parameters' values, one vector per slot.
+    /// The parameters' values, an adapter merged into them, one vector per slot.
     pub(crate) fn values(&self) -> Result<Vec<Vec<f32>>> {
-        self.tensors.iter().map(|tensor| download(tensor.clone())).collect()
+        self.merged().tensors.iter().map(|tensor| download(tensor.clone())).collect()
     }
 
-    /// Writes `model.safetensors` into `folder`, under the tensors' Hugging Face names.
+    /// Writes `model.safetensors` into `folder`, under the tensors' Hugging Face names; an adapter is merged.
     ///
     /// # Errors
     /// [`Error::Format`] naming the file if it cannot be written.

@@ -4,6 +4,7 @@
 //! branches, a warm-up and a cosine decay: the same forward pass, output layer and optimiser as tuning.
 
 mod corpus;
+mod pass;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub use corpus::Corpus;
+use pass::Pass;
 
 use crate::{
     Error, Generation, LanguageModel, Result, TokenModel, TokenPolicy,
@@ -192,8 +194,7 @@ impl Pretrain {
         step: usize,
         rng: &mut ChaCha8Rng,
     ) -> Result<f64> {
-        let model = policy.model().clone();
-        let device = &model.frame.device;
+        let model = policy.model();
         let mut ids = Vec::with_capacity(self.batch * self.window);
         let mut targets = Vec::with_capacity(self.batch * self.window);
         for sequence in 0..self.batch {
@@ -201,19 +202,14 @@ impl Pretrain {
             ids.extend_from_slice(&window[..self.window]);
             targets.extend(window[1..].iter().map(|&token| vec![Target { sequence, token }]));
         }
-        let places: Vec<usize> = (0..self.batch).flat_map(|_| 0..self.window).collect();
-        let tracked = model.tracked();
-        let mut attention = Causal::new(&model.frame.spec, self.batch, self.window, None, false, device);
         let mut dropout = |x| self.drop(x, rng);
-        let hidden = model.decoder_with(&tracked).hidden(&ids, &places, &mut attention, &mut dropout);
-
         let count = targets.len() as f64;
-        let pass = model.pass(tracked, hidden, targets, self.batch)?;
+        let pass = Pass::new(model, &ids, self.window, targets, &mut dropout)?;
         let loss = -pass.log_probs.iter().sum::<f64>() / count;
         let gradient = pass.backward(&vec![-1.0 / count; self.batch])?;
         let adam = Adam { beta2: 0.99, weight_decay: self.weight_decay, ..Adam::default() };
         policy.follow(
-            &gradient,
+            gradient,
             &Update {
                 optimizer: Optimizer::AdamW(adam),
                 learning_rate: self.rate(step),

@@ -58,8 +58,7 @@ impl SafetensorsFolder {
 
 impl TensorSource for SafetensorsFolder {
     fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        let tensors = self.shards.iter().flat_map(|shard| &shard.tensors);
-        tensors.map(|(name, info)| (name.clone(), info.shape.clone())).collect()
+        self.shards.iter().flat_map(Shard::shapes).collect()
     }
 
     fn stored(&self, part: &Part) -> Part {
@@ -116,6 +115,11 @@ impl Shard {
         Ok(Self { path, file, data_start, tensors })
     }
 
+    /// The name and shape of every tensor.
+    pub(crate) fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        self.tensors.iter().map(|(name, info)| (name.clone(), info.shape.clone())).collect()
+    }
+
     /// Whether there is a tensor of this name.
     pub(crate) fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
@@ -133,7 +137,8 @@ impl Shard {
         self.tensors.get(name).ok_or_else(missing)
     }
 
-    fn read_into(&self, name: &str, values: &mut [f32]) -> Result<()> {
+    /// Writes a tensor's values to `values`, which has their number.
+    pub(crate) fn read_into(&self, name: &str, values: &mut [f32]) -> Result<()> {
         let info = self.tensor(name)?;
         let encoding = match info.dtype {
             Dtype::F32 => &F32,

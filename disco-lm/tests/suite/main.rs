@@ -5,6 +5,7 @@ mod embedded_model;
 mod exactness;
 mod files;
 mod golden;
+mod lora;
 mod policy;
 mod smollm2;
 mod tiny;
