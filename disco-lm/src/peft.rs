@@ -64,6 +64,9 @@ impl TokenModel {
         let selected: Vec<Module> = all.iter().filter(holds).cloned().collect();
         let slots: Vec<Slot> = selected.iter().flat_map(|module| module.factors(rank)).collect();
         let values = weights::load(&file, &slots, false, folder)?;
+        if slots.is_empty() {
+            return Err(Error::format(folder.join(WEIGHTS), "it holds no adapter"));
+        }
         let lora = Lora { rank, alpha, target_modules: names(&selected, &all), seed: 0 };
         let tensors = slots.iter().zip(values);
         let tensors = tensors.map(|(slot, values)| upload(values, slot.shape, &self.frame.device)).collect();

@@ -103,34 +103,41 @@ fn peft_loads_what_was_saved() {
         eprintln!("skipped: DISCO_HF_PYTHON names no Python with torch, transformers and peft");
         return;
     };
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
-    for (name, modules) in [("llama-gqa-tied", ["all-linear", "k_proj"]), ("gpt2", ["attn.c_proj", "c_fc"])] {
+    let saved = TempDir::new().expect("a temporary folder");
+    let mut script = Command::new(&python);
+    script.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    script.arg("disco-lm/tests/suite/reference/adapters.py");
+    let mut tuned = Vec::new();
+    for (index, (name, modules)) in [
+        ("llama-gqa-tied", vec!["all-linear"]),
+        ("llama-gqa-tied", vec!["k_proj"]),
+        ("gpt2", vec!["all-linear"]),
+        ("gpt2", vec!["attn.c_proj", "c_fc"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
         let case = case(name);
-        let modules = &modules[usize::from(name == "llama-gqa-tied")..];
-        for target_modules in [vec!["all-linear".into()], modules.iter().map(|&name| name.into()).collect()] {
-            let lora = Lora { rank: 2, alpha: 5.0, target_modules, seed: 3 };
-            let mut policy = TokenPolicy::lora(&case.base, &lora).expect("an adapter");
-            for _ in 0..2 {
-                case.accumulate(&mut policy);
-                policy.step(&update(1e-2)).expect("a step");
-            }
-            let before = policy.model().clone();
-            let log_probs = case.accumulate(&mut policy);
-            let saved = TempDir::new().expect("a temporary folder");
-            let adapter = saved.path().join("adapter");
-            before.save_adapter(&adapter).expect("saved");
-            let output = Command::new(&python)
-                .current_dir(root)
-                .arg("disco-lm/tests/suite/reference/adapters.py")
-                .arg(format!("golden/{name}"))
-                .arg(&adapter)
-                .output()
-                .expect("DISCO_HF_PYTHON is a program");
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            let expected: Value = serde_json::from_slice(&output.stdout).expect("values");
-            assert_close(name, &log_probs, &numbers(&expected["log_probs"]), SEQUENCE_TOLERANCE);
-            check_norms(name, &policy, &expected);
+        let target_modules = modules.into_iter().map(String::from).collect();
+        let lora = Lora { rank: 2, alpha: 5.0, target_modules, seed: 3 };
+        let mut policy = TokenPolicy::lora(&case.base, &lora).expect("an adapter");
+        for _ in 0..2 {
+            case.accumulate(&mut policy);
+            policy.step(&update(1e-2)).expect("a step");
         }
+        let adapter = saved.path().join(index.to_string());
+        policy.model().save_adapter(&adapter).expect("saved");
+        script.arg(format!("golden/{name}")).arg(adapter);
+        let log_probs = case.accumulate(&mut policy);
+        tuned.push((name, policy, log_probs));
+    }
+    let output = script.output().expect("DISCO_HF_PYTHON is a program");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let expected: Vec<Value> = serde_json::from_slice(&output.stdout).expect("values");
+    assert_eq!(expected.len(), tuned.len());
+    for ((name, policy, log_probs), expected) in tuned.iter().zip(&expected) {
+        assert_close(name, log_probs, &numbers(&expected["log_probs"]), SEQUENCE_TOLERANCE);
+        check_norms(name, policy, expected);
     }
 }
 

@@ -2,9 +2,9 @@
 
 Run from the root of the repository, in an environment with torch, transformers, peft and safetensors:
     python disco-lm/tests/suite/reference/adapters.py
-makes the folders beside this file. With the golden model's folder and an adapter's,
-    python disco-lm/tests/suite/reference/adapters.py golden/gpt2 ADAPTER
-prints what `reference.json` holds, for that adapter; the coefficients and samples are those of the golden model.
+makes the folders beside this file. With pairs of a golden model's folder and an adapter's,
+    python disco-lm/tests/suite/reference/adapters.py golden/gpt2 ADAPTER ...
+prints a list of what `reference.json` would hold; the coefficients and samples are those of the golden model.
 """
 
 import json
@@ -71,6 +71,8 @@ def make():
 if len(sys.argv) == 1:
     make()
 else:
-    base, golden = load(pathlib.Path(sys.argv[1]))
-    model = PeftModel.from_pretrained(base, sys.argv[2], is_trainable=True).eval()
-    print(json.dumps(values(model, golden)))
+    rows = []
+    for folder, adapter in zip(sys.argv[1::2], sys.argv[2::2]):
+        base, golden = load(pathlib.Path(folder))
+        rows.append(values(PeftModel.from_pretrained(base, adapter, is_trainable=True).eval(), golden))
+    print(json.dumps(rows))
