@@ -6,7 +6,7 @@ use burn::tensor::Tensor;
 
 use crate::{
     Lora, TokenModel,
-    decoder::Side,
+    layer::Side,
     slots::{Part, Role, Slot},
 };
 
@@ -53,7 +53,7 @@ impl Module {
 pub(crate) fn modules(slots: &[Slot]) -> Vec<Module> {
     let mut modules = Vec::new();
     for (index, slot) in slots.iter().enumerate() {
-        if !slot.role.is_matrix() || slot.layer().is_none() {
+        if !slot.role.is_matrix() || !slot.is_in_layer() {
             continue;
         }
         let mut start = 0;

@@ -4,15 +4,21 @@
 //! `[batch, kv_heads, group * time, head_width]`, so keys and values are never repeated. Masks are added, with
 //! a large negative number for what must not be seen; a row that sees nothing does not occur.
 
+use std::sync::Arc;
+
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 
 use crate::{
-    decoder::{Attend, indices},
+    decoder::indices,
+    layer::Attend,
+    memory::Memory,
+    relative::RelativeBias,
     spec::Spec,
+    window::{Local, Sight},
 };
 
 /// Added to the score of what must not be seen: far below any score, far above overflow.
-const MASKED: f32 = -1e30;
+pub(crate) const MASKED: f32 = -1e30;
 
 /// The keys and values of every layer, `[batch, kv_heads, time, head_width]` each.
 pub(crate) type KeyValues = Vec<[Tensor<4>; 2]>;
@@ -22,8 +28,12 @@ pub(crate) type KeyValues = Vec<[Tensor<4>; 2]>;
 /// - queries: `[batch, kv_heads, group * time, head_width]`
 /// - keys, values: `[batch, kv_heads, seen, head_width]`
 /// - mask: broadcast to `[batch, kv_heads, group * time, seen]`
-fn attention(queries: Tensor<4>, [keys, values]: [Tensor<4>; 2], mask: Option<&Tensor<4>>) -> Tensor<4> {
-    let scale = (queries.dims()[3] as f64).sqrt().recip();
+pub(crate) fn attention(
+    queries: Tensor<4>,
+    [keys, values]: [Tensor<4>; 2],
+    scale: f64,
+    mask: Option<&Tensor<4>>,
+) -> Tensor<4> {
     let scores = queries.mul_scalar(scale).matmul(keys.swap_dims(2, 3));
     let scores = match mask {
         Some(mask) => scores + mask.clone(),
@@ -33,7 +43,7 @@ fn attention(queries: Tensor<4>, [keys, values]: [Tensor<4>; 2], mask: Option<&T
 }
 
 /// `[batch * time, heads, width]` to `[batch, kv_heads, group * time, width]`.
-fn group(queries: Tensor<3>, batch: usize, kv_heads: usize) -> Tensor<4> {
+pub(crate) fn group(queries: Tensor<3>, batch: usize, kv_heads: usize) -> Tensor<4> {
     let [tokens, heads, width] = queries.dims();
     let [time, group] = [tokens / batch, heads / kv_heads];
     let queries = queries.reshape([batch, time, kv_heads, group, width]);
@@ -41,7 +51,7 @@ fn group(queries: Tensor<3>, batch: usize, kv_heads: usize) -> Tensor<4> {
 }
 
 /// The inverse of [`group`], with the heads side by side.
-fn ungroup(mixed: Tensor<4>, time: usize) -> Tensor<2> {
+pub(crate) fn ungroup(mixed: Tensor<4>, time: usize) -> Tensor<2> {
     let [batch, kv_heads, rows, width] = mixed.dims();
     let group = rows / time;
     let mixed = mixed.reshape([batch, kv_heads, group, time, width]);
@@ -49,16 +59,20 @@ fn ungroup(mixed: Tensor<4>, time: usize) -> Tensor<2> {
 }
 
 /// `[batch * time, kv_heads, width]` to `[batch, kv_heads, time, width]`.
-fn by_head(x: Tensor<3>, batch: usize) -> Tensor<4> {
+pub(crate) fn by_head(x: Tensor<3>, batch: usize) -> Tensor<4> {
     let [tokens, kv_heads, width] = x.dims();
     x.reshape([batch, tokens / batch, kv_heads, width]).swap_dims(1, 2)
 }
 
 /// Contexts that have been read: their keys and values, padded on the right to the longest.
 pub(crate) struct Prefix {
+    /// The layer of the first keys and values.
+    pub(crate) first_layer: usize,
     pub(crate) layers: KeyValues,
     /// The number of tokens of each context.
     pub(crate) lengths: Vec<usize>,
+    /// What an encoder has read; `layers` are then those of the decoder's start token.
+    pub(crate) memory: Option<Memory>,
 }
 
 impl Prefix {
@@ -80,7 +94,13 @@ impl Prefix {
                 }
             })
         });
-        Self { layers: layers.collect(), lengths }
+        let memory = self.memory.as_ref().map(|memory| memory.rows(which));
+        Self { first_layer: self.first_layer, layers: layers.collect(), lengths, memory }
+    }
+
+    /// The keys and values of a layer; none if nothing has been read yet.
+    fn layer(&self, layer: usize) -> Option<[Tensor<4>; 2]> {
+        self.layers.get(layer - self.first_layer).cloned()
     }
 
     /// What hides the padding of shorter contexts, for `own` further places that all may be seen:
@@ -104,9 +124,12 @@ impl Prefix {
 pub(crate) struct Causal<'a> {
     batch: usize,
     kv_heads: usize,
+    scale: f64,
     prefix: Option<&'a Prefix>,
     mask: Tensor<4>,
     padding: Option<Tensor<4>>,
+    /// For layers with a window, instead of both.
+    local: Option<Local>,
     /// The sequences' own keys and values, kept if asked for.
     kept: Option<KeyValues>,
 }
@@ -123,6 +146,7 @@ impl<'a> Causal<'a> {
     ) -> Self {
         let before = prefix.map_or(0, Prefix::time);
         let seen = before + time;
+        let lengths = prefix.map_or(&[][..], |prefix| &prefix.lengths);
         let mut mask = vec![0.0f32; time * seen];
         for t in 0..time {
             mask[t * seen + before + t + 1..(t + 1) * seen].fill(MASKED);
@@ -132,9 +156,11 @@ impl<'a> Causal<'a> {
         Self {
             batch,
             kv_heads: spec.kv_heads,
+            scale: spec.attention_scale,
             prefix,
             mask: Tensor::from_data(TensorData::new(mask, [1, 1, rows, seen]), device),
             padding: prefix.and_then(|prefix| prefix.padding_mask(time, device)),
+            local: Local::new(spec, &Sight { lengths, before, queries: 0..time }, device),
             kept: keep.then(Vec::new),
         }
     }
@@ -152,19 +178,31 @@ impl Attend for Causal<'_> {
         if let Some(kept) = &mut self.kept {
             kept.push(own.clone());
         }
-        let seen = match self.prefix {
-            Some(prefix) => {
+        let seen = match self.prefix.and_then(|prefix| prefix.layer(layer)) {
+            Some([before_keys, before_values]) => {
                 let [keys, values] = own;
-                let [before_keys, before_values] = prefix.layers[layer].clone();
                 [Tensor::cat(vec![before_keys, keys], 2), Tensor::cat(vec![before_values, values], 2)]
             }
             None => own,
         };
-        let mask = match &self.padding {
-            Some(padding) => self.mask.clone() + padding.clone(),
-            None => self.mask.clone(),
+        let mask = match (self.local.as_ref().and_then(|local| local.mask(layer)), &self.padding) {
+            (Some(local), _) => local.clone(),
+            (None, Some(padding)) => self.mask.clone() + padding.clone(),
+            (None, None) => self.mask.clone(),
         };
-        ungroup(attention(group(queries, self.batch, self.kv_heads), seen, Some(&mask)), time)
+        let queries = group(queries, self.batch, self.kv_heads);
+        ungroup(attention(queries, seen, self.scale, Some(&mask)), time)
+    }
+
+    fn relate(&mut self, bias: &RelativeBias) {
+        // The bias goes by places: all contexts are start tokens then, and so of one length.
+        let before = self.prefix.map_or(0, Prefix::time);
+        let seen = self.mask.dims()[3];
+        self.mask = self.mask.clone() + bias.between(before..seen, 0..seen);
+    }
+
+    fn memory(&self) -> Option<&Memory> {
+        self.prefix.and_then(|prefix| prefix.memory.as_ref())
     }
 }
 
@@ -173,15 +211,23 @@ impl Attend for Causal<'_> {
 /// Room for every step is taken at once, and written in place: Burn copies a tensor on writing only while
 /// another handle to it lives, so each is taken out, written and put back.
 pub(crate) struct Cache {
+    spec: Arc<Spec>,
     layers: Vec<Option<[Tensor<4>; 2]>>,
     padding: Option<Tensor<4>>,
-    kv_heads: usize,
+    /// The number of tokens of each row's context.
+    lengths: Vec<usize>,
+    /// Of this step, for layers with a window.
+    local: Option<Local>,
+    /// Of this step, by distance.
+    bias: Option<Tensor<4>>,
+    memory: Option<Memory>,
+    before: usize,
     filled: usize,
 }
 
 impl Cache {
     /// A cache that begins with `prefix`, a row per sequence, and has room for `steps` more tokens.
-    pub(crate) fn new(prefix: &Prefix, steps: usize, kv_heads: usize, device: &Device) -> Self {
+    pub(crate) fn new(prefix: &Prefix, steps: usize, spec: &Arc<Spec>, device: &Device) -> Self {
         let layers = prefix.layers.iter().map(|pair| {
             Some(pair.each_ref().map(|tensor| {
                 let [batch, kv_heads, time, width] = tensor.dims();
@@ -190,9 +236,14 @@ impl Cache {
             }))
         });
         Self {
+            spec: spec.clone(),
             layers: layers.collect(),
             padding: prefix.padding_mask(steps, device),
-            kv_heads,
+            lengths: prefix.lengths.clone(),
+            local: None,
+            bias: None,
+            memory: prefix.memory.clone(),
+            before: prefix.time(),
             filled: prefix.time(),
         }
     }
@@ -208,10 +259,12 @@ impl Cache {
             *layer = layer.take().map(|pair| pair.map(|tensor| select_rows(tensor, rows)));
         }
         self.padding = self.padding.take().map(|padding| select_rows(padding, rows));
+        self.memory = self.memory.take().map(|memory| memory.rows(rows));
+        self.lengths = rows.iter().map(|row| self.lengths[*row]).collect();
     }
 }
 
-fn select_rows(tensor: Tensor<4>, rows: &[usize]) -> Tensor<4> {
+pub(crate) fn select_rows(tensor: Tensor<4>, rows: &[usize]) -> Tensor<4> {
     let device = tensor.device();
     tensor.select(0, indices(rows.iter().copied(), &device))
 }
@@ -219,7 +272,12 @@ fn select_rows(tensor: Tensor<4>, rows: &[usize]) -> Tensor<4> {
 impl Attend for Cache {
     fn attend(&mut self, layer: usize, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<2> {
         let batch = queries.dims()[0];
-        let [at, kv_heads] = [self.filled, self.kv_heads];
+        let [at, kv_heads] = [self.filled, self.spec.kv_heads];
+        if layer == 0 {
+            let step = at - self.before;
+            let sight = Sight { lengths: &self.lengths, before: self.before, queries: step..step + 1 };
+            self.local = Local::new(&self.spec, &sight, &queries.device());
+        }
         let pair = self.layers[layer].take().expect("put back after every step");
         let mut new = [by_head(keys, batch), by_head(values, batch)].into_iter();
         let pair = pair.map(|room| {
@@ -228,9 +286,24 @@ impl Attend for Cache {
             room.slice_assign([0..batch, 0..kv_heads, at..at + 1, 0..width], new)
         });
         let seen = pair.each_ref().map(|tensor| tensor.clone().narrow(2, 0, at + 1));
-        let mask = self.padding.as_ref().map(|padding| padding.clone().narrow(3, 0, at + 1));
-        let mixed = attention(group(queries, batch, kv_heads), seen, mask.as_ref());
+        let padding = self.padding.as_ref().map(|padding| padding.clone().narrow(3, 0, at + 1));
+        let mask = match self.local.as_ref().and_then(|local| local.mask(layer)) {
+            Some(local) => Some(local.clone()),
+            // A stack with a bias has start tokens for contexts, and so no padding.
+            None => self.bias.clone().or(padding),
+        };
+        let queries = group(queries, batch, kv_heads);
+        let mixed = attention(queries, seen, self.spec.attention_scale, mask.as_ref());
         self.layers[layer] = Some(pair);
         ungroup(mixed, 1)
+    }
+
+    fn relate(&mut self, bias: &RelativeBias) {
+        let at = self.filled;
+        self.bias = Some(bias.between(at..at + 1, 0..at + 1));
+    }
+
+    fn memory(&self) -> Option<&Memory> {
+        self.memory.as_ref()
     }
 }

@@ -87,6 +87,14 @@ pub enum Error {
         /// What the model can hold.
         positions: usize,
     },
+    /// A text that has more tokens than a classifier can read.
+    #[error("a text of {tokens} tokens exceeds the classifier's {positions} positions; it can be truncated")]
+    TextTooLong {
+        /// Tokens of the text, special ones included.
+        tokens: usize,
+        /// What the classifier can read.
+        positions: usize,
+    },
     /// A token id outside of the vocabulary.
     #[error("token id {id} is not below the vocabulary's size {vocabulary}")]
     TokenId {

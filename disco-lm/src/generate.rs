@@ -97,8 +97,8 @@ impl TokenModel {
 
         let steps = self.generation.max_new_tokens - 1;
         let which: Vec<usize> = batch.iter().map(|sequence| sequence.context).collect();
-        let kv_heads = self.frame.spec.kv_heads;
-        let mut cache = Cache::new(&read.prefix.rows(&which), steps, kv_heads, &self.frame.device);
+        let frame = &self.frame;
+        let mut cache = Cache::new(&read.prefix.rows(&which), steps, &frame.spec, &frame.device);
         for _ in 0..steps {
             let open: Vec<usize> = (0..rows.len()).filter(|&r| !self.is_finished(&batch[rows[r]])).collect();
             if open.is_empty() {

@@ -4,7 +4,8 @@
 //! is known in closed form, and this way no tensor over all tokens and the whole vocabulary exists. Each layer is a
 //! graph of its own, begun at its input. As many layers, from the last, as fit into [`GRAPH_BYTES`] keep the graph
 //! of the forward pass; of the others only the input is kept, and the layer is run again when its turn comes
-//! (gradient checkpointing: Chen et al. 2016). What is computed is the same.
+//! (gradient checkpointing: Chen et al. 2016). What is computed is the same. A model with an encoder is one graph
+//! ([`whole`]).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,6 +19,7 @@ use crate::{
     optimizer::{Gradient, add},
     rows::Target,
     strand::{Grow, KeyValue, Strand},
+    whole,
 };
 
 /// A sequence to be scored, in its context.
@@ -63,6 +65,9 @@ impl TokenModel {
         weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
         gradient: &mut Gradient,
     ) -> Result<()> {
+        if self.frame.spec.encoder.is_some() {
+            return whole::accumulate(self, sequences, weigh, gradient);
+        }
         let pass = Pass::forward(self, sequences);
         let mut log_probs = vec![0.0; sequences.len()];
         let rows = self.head().log_probs(&pass.decoder.finish(pass.rows.clone()), &pass.targets)?;
@@ -263,7 +268,7 @@ impl<'a> Pass<'a> {
 }
 
 /// The contexts that there are, each once, and which of them each sequence has.
-fn distinct<'a>(sequences: &[Sequence<'a>]) -> (Vec<&'a [u32]>, Vec<usize>) {
+pub(crate) fn distinct<'a>(sequences: &[Sequence<'a>]) -> (Vec<&'a [u32]>, Vec<usize>) {
     let mut contexts: Vec<&[u32]> = Vec::new();
     let mut known: HashMap<&[u32], usize> = HashMap::new();
     let which = sequences.iter().map(|sequence| {

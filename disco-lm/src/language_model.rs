@@ -21,6 +21,12 @@ pub struct Completion {
     pub finished: bool,
 }
 
+impl AsRef<str> for Completion {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
 /// A language model: a distribution over completions, given a text.
 ///
 /// The context is tokenised as the tokenizer does by itself, so with a begin token if it adds one.

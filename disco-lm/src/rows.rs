@@ -4,7 +4,9 @@ use burn::tensor::{Device, Tensor};
 
 use crate::{
     attention::{Causal, Prefix},
-    decoder::{Branch, Decoder, indices},
+    decoder::{Decoder, indices},
+    layer::Branch,
+    memory::Memory,
     spec::Spec,
 };
 
@@ -33,16 +35,39 @@ pub(crate) struct Read {
     pub(crate) last: Tensor<2>,
 }
 
-/// Reads contexts, none of which is empty. Padding on the right is seen by nobody: attention is causal.
+/// Reads contexts, none of which is empty. Padding on the right is seen by nobody: attention is causal, or
+/// masked in an encoder.
 pub(crate) fn read(decoder: &Decoder, spec: &Spec, contexts: &[&[u32]], device: &Device) -> Read {
     let lengths: Vec<usize> = contexts.iter().map(|context| context.len()).collect();
     let time = lengths.iter().copied().max().unwrap_or(0);
     let (ids, places) = padded(contexts, time, |_| 0);
+    if let Some(encoder) = spec.encoder {
+        let memory = decoder.encode(&ids, &lengths, time);
+        return start(decoder, spec, encoder.start, contexts.len(), memory, device);
+    }
     let mut attention = Causal::new(spec, contexts.len(), time, None, true, device);
     let hidden = decoder.hidden(&ids, &places, &mut attention, &mut identity());
     let ends = lengths.iter().enumerate().map(|(row, length)| row * time + length - 1);
     let last = hidden.select(0, indices(ends, device));
-    Read { prefix: Prefix { layers: attention.into_kept(), lengths }, last }
+    Read { prefix: Prefix { first_layer: 0, layers: attention.into_kept(), lengths, memory: None }, last }
+}
+
+/// Runs the start token of a decoder that sees contexts through an encoder. It is not the same for all
+/// contexts: from the first attention to the encoder on, its hidden state depends on them.
+fn start(
+    decoder: &Decoder,
+    spec: &Spec,
+    token: u32,
+    contexts: usize,
+    memory: Option<Memory>,
+    device: &Device,
+) -> Read {
+    let nothing = Prefix { first_layer: 0, layers: Vec::new(), lengths: vec![0; contexts], memory };
+    let mut attention = Causal::new(spec, contexts, 1, Some(&nothing), true, device);
+    let tokens = vec![token; contexts];
+    let last = decoder.hidden(&tokens, &vec![0; contexts], &mut attention, &mut identity());
+    let layers = attention.into_kept();
+    Read { prefix: Prefix { layers, lengths: vec![1; contexts], ..nothing }, last }
 }
 
 /// The hidden state behind every token of one sequence, `[tokens, width]`.

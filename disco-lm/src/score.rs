@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::{
-    Result, TokenModel,
+    Error, Result, TokenModel,
     head::Head,
     rows::{Rows, hidden, read, run},
 };
@@ -16,9 +16,8 @@ impl TokenModel {
     /// worked on together; a score depends on neither.
     ///
     /// # Errors
-    /// Of the context ([`Error::EmptyContext`](crate::Error::EmptyContext),
-    /// [`Error::TooLong`](crate::Error::TooLong)), [`Error::TokenId`](crate::Error::TokenId), or
-    /// [`Error::NotFinite`](crate::Error::NotFinite) for a model that gives NaN.
+    /// Of the context ([`Error::EmptyContext`], [`Error::TooLong`]), [`Error::TokenId`], or
+    /// [`Error::NotFinite`] for a model that gives NaN.
     ///
     /// # Cost
     /// One forward pass over the context and over all tokens but the last of each sequence.
@@ -67,13 +66,36 @@ impl TokenModel {
     /// inspection, and comparison with other programs; decoding choices do not enter.
     ///
     /// # Errors
-    /// As [`token_log_probs`](Self::token_log_probs), but `ids` may fill all positions.
+    /// As [`token_log_probs`](Self::token_log_probs), but `ids` may fill all positions; [`Error::Invalid`]
+    /// for a model that reads its context with an encoder: see [`next_logits`](Self::next_logits).
     pub fn logits(&self, ids: &[u32]) -> Result<Vec<Vec<f32>>> {
+        if self.frame.spec.encoder.is_some() {
+            return Err(Error::invalid("logits", "of an encoder-decoder", "next_logits, with a context"));
+        }
         self.check_fits(ids, 0)?;
         let decoder = self.decoder();
         let head = Head::new(decoder.head().clone(), &self.generation.decoding);
         let hidden = hidden(&decoder, &self.frame.spec, ids, &self.frame.device);
         let logits = head.logits(hidden)?;
+        Ok(logits.chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
+    }
+
+    /// The raw logits that predict each of `tokens` after `context`: one row of the vocabulary's size per
+    /// token. As [`logits`](Self::logits), but for every kind of model.
+    ///
+    /// # Errors
+    /// As [`token_log_probs`](Self::token_log_probs), but the tokens may fill all positions.
+    pub fn next_logits(&self, context: &[u32], tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
+        self.check_fits(context, tokens.len())?;
+        self.check_ids(tokens)?;
+        if tokens.is_empty() {
+            return Ok(Vec::new());
+        }
+        let decoder = self.decoder();
+        let (spec, device) = (&self.frame.spec, &self.frame.device);
+        let head = Head::new(decoder.head().clone(), &self.generation.decoding);
+        let read = read(&decoder, spec, &[context], device);
+        let logits = head.logits(run(&decoder, spec, &read, &[0], &[tokens], device).hidden)?;
         Ok(logits.chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
     }
 }

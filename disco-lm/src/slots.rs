@@ -1,10 +1,13 @@
-//! The parameters of a decoder: what each is called here, and which tensors of a file it holds.
+//! The parameters of a model: what each is called here, and which tensors of a file it holds.
 //!
 //! Every parameter is a matrix `[out, in]` (a vector is `[1, n]`), so that one loop serves loading, saving,
 //! the optimiser and the gradient. Products that share their input are one parameter: queries, keys and
 //! values are stacked by rows, and so are the gate and up projections.
 
-use crate::spec::{Family, FeedForward, Norm, Positions, Spec};
+use crate::{
+    names::Names,
+    spec::{ClassifierSpec, Norm, NormOrder, Positions, Spec},
+};
 
 /// A tensor of the file, as a run of rows of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +54,12 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// The layer it belongs to, if any.
+    /// Whether it belongs to a layer, be it an encoder's.
+    pub(crate) fn is_in_layer(&self) -> bool {
+        self.name.split('.').any(|part| part == "layers")
+    }
+
+    /// The layer it belongs to, if any; that of an encoder does not count.
     pub(crate) fn layer(&self) -> Option<usize> {
         self.name.strip_prefix("layers.")?.split('.').next()?.parse().ok()
     }
@@ -59,77 +67,108 @@ impl Slot {
 
 /// The parameters of `spec`, in the order in which [`crate::decoder::Decoder::assemble`] takes them.
 pub(crate) fn slots(spec: &Spec) -> Vec<Slot> {
-    let names = Names(spec.family);
-    let mut slots = vec![matrix("embedding", names.top("wte", "embed_tokens"), spec.vocabulary, spec.width)];
+    let [embedding, positions] = spec.family.embeddings();
+    let mut slots = vec![matrix("embedding", embedding, spec.vocabulary, spec.width)];
     if spec.positions == Positions::Learned {
-        slots.push(matrix("positions", names.top("wpe", "-"), spec.max_positions, spec.width));
+        slots.push(matrix("positions", positions, spec.max_positions, spec.width));
     }
-    for layer in 0..spec.layers {
-        layer_slots(spec, &names, layer, &mut slots);
+    if let Some(encoder) = spec.encoder {
+        stack(spec, &Names::of_encoder(spec), "encoder.", encoder.layers, false, &mut slots);
     }
-    norm(spec, "norm".into(), names.top("ln_f", "norm"), spec.width, &mut slots);
+    stack(spec, &Names::of(spec), "", spec.layers, spec.encoder.is_some(), &mut slots);
     if !spec.tied {
-        slots.push(matrix("head", "lm_head.weight".into(), spec.vocabulary, spec.width));
+        slots.push(matrix("head", "lm_head", spec.vocabulary, spec.width));
     }
     slots
 }
 
-fn layer_slots(spec: &Spec, names: &Names, layer: usize, slots: &mut Vec<Slot>) {
-    let here = |name: &str| format!("layers.{layer}.{name}");
-    let there = |gpt2: &str, llama: &str| names.layer(layer, gpt2, llama);
-    let [width, head] = [spec.width, spec.head_width];
+/// The parameters of a classifier, in the order in which [`crate::classifier`] takes them.
+pub(crate) fn classifier_slots(spec: &ClassifierSpec) -> Vec<Slot> {
+    let encoder = &spec.encoder;
+    let width = encoder.width;
+    let [embedding, positions] = encoder.family.embeddings();
+    let [types, embedding_norm, dense, head] = encoder.family.classifier();
+    let mut slots = vec![
+        matrix("embedding", embedding, encoder.vocabulary, width),
+        matrix("positions", positions, encoder.max_positions, width),
+    ];
+    if let Some(count) = spec.token_types {
+        slots.push(matrix("token_types", types, count, width));
+    }
+    norm(encoder, "embedding_norm".into(), embedding_norm.into(), width, &mut slots);
+    stack(encoder, &Names::of(encoder), "", encoder.layers, false, &mut slots);
+    for (name, stem, rows) in [("dense", dense, width), ("head", head, spec.labels.len())] {
+        linear(false, name.into(), vec![(stem.into(), rows)], width, true, Role::Matrix, &mut slots);
+    }
+    slots
+}
+
+/// The parameters of a stack, in the order in which [`crate::stack::Stack::assemble`] takes them. `prefix`
+/// begins their names here; `cross` says whether the layers attend to an encoder.
+pub(crate) fn stack(
+    spec: &Spec,
+    names: &Names,
+    prefix: &str,
+    layers: usize,
+    cross: bool,
+    slots: &mut Vec<Slot>,
+) {
+    if let Positions::Relative(buckets) = spec.positions {
+        slots.push(matrix(&format!("{prefix}relative"), names.relative, buckets.count, spec.heads));
+    }
+    for layer in 0..layers {
+        layer_slots(spec, names, &format!("{prefix}layers.{layer}"), layer, cross, slots);
+    }
+    if spec.norm_order == NormOrder::Before {
+        norm(spec, format!("{prefix}norm"), names.norm.into(), spec.width, slots);
+    }
+}
+
+fn layer_slots(spec: &Spec, names: &Names, prefix: &str, layer: usize, cross: bool, slots: &mut Vec<Slot>) {
+    let here = |name: &str| format!("{prefix}.{name}");
+    let there = |stem: &str| format!("{}.{layer}.{stem}", names.layers);
+    // The rows of a product that consists of several tensors, or of one that holds them all.
+    let split = |stems: &[&str], rows: &[usize]| -> Vec<(String, usize)> {
+        match stems {
+            [all] => vec![(there(all), rows.iter().sum())],
+            stems => stems.iter().map(|stem| there(stem)).zip(rows.iter().copied()).collect(),
+        }
+    };
+    let [width, head, inner] = [spec.width, spec.head_width, spec.feed_forward_width];
     let [queries, keys] = [spec.heads * head, spec.kv_heads * head];
-
-    norm(spec, here("attention_norm"), there("ln_1", "input_layernorm"), width, slots);
-    let sources = match spec.family {
-        Family::Gpt2 => vec![(there("attn.c_attn", ""), queries + 2 * keys)],
-        Family::Llama => [("q", queries), ("k", keys), ("v", keys)]
-            .map(|(which, rows)| (there("", &format!("self_attn.{which}_proj")), rows))
-            .to_vec(),
+    let linear = |name: &str, sources, columns, bias, role, slots: &mut Vec<Slot>| {
+        linear(names.transposed, here(name), sources, columns, bias, role, slots);
     };
-    linear(spec, here("qkv"), sources, width, spec.qkv_bias, Role::Matrix, slots);
+
+    norm(spec, here("attention_norm"), there(names.attention_norm), width, slots);
+    linear("qkv", split(names.qkv, &[queries, keys, keys]), width, spec.qkv_bias, Role::Matrix, slots);
     if spec.query_key_norm {
-        norm(spec, here("query_norm"), there("", "self_attn.q_norm"), head, slots);
-        norm(spec, here("key_norm"), there("", "self_attn.k_norm"), head, slots);
+        norm(spec, here("query_norm"), there(names.query_norm), head, slots);
+        norm(spec, here("key_norm"), there(names.key_norm), head, slots);
     }
-    let source = vec![(there("attn.c_proj", "self_attn.o_proj"), width)];
-    linear(spec, here("output"), source, queries, spec.output_bias, Role::Residual, slots);
+    linear("output", split(&[names.output], &[width]), queries, spec.output_bias, Role::Residual, slots);
 
-    norm(spec, here("feed_forward_norm"), there("ln_2", "post_attention_layernorm"), width, slots);
-    let inner = spec.feed_forward_width;
-    let sources = match spec.feed_forward {
-        FeedForward::GatedSilu => {
-            ["gate", "up"].map(|which| (there("", &format!("mlp.{which}_proj")), inner)).to_vec()
-        }
-        FeedForward::Gelu => vec![(there("mlp.c_fc", ""), inner)],
-    };
-    linear(spec, here("up"), sources, width, spec.feed_forward_bias, Role::Matrix, slots);
-    let source = vec![(there("mlp.c_proj", "mlp.down_proj"), width)];
-    linear(spec, here("down"), source, inner, spec.feed_forward_bias, Role::Residual, slots);
+    if cross {
+        norm(spec, here("cross_norm"), there(names.cross_norm), width, slots);
+        let sources = split(&[names.cross_query], &[queries]);
+        linear("cross_query", sources, width, spec.qkv_bias, Role::Matrix, slots);
+        let sources = split(names.cross_keys_values, &[keys, keys]);
+        linear("cross_keys_values", sources, width, spec.qkv_bias, Role::Matrix, slots);
+        let sources = split(&[names.cross_output], &[width]);
+        linear("cross_output", sources, queries, spec.output_bias, Role::Residual, slots);
+    }
+
+    norm(spec, here("feed_forward_norm"), there(names.feed_forward_norm), width, slots);
+    let bias = spec.feed_forward_bias;
+    let up = vec![inner; if spec.feed_forward.gated { 2 } else { 1 }];
+    linear("up", split(names.up, &up), width, bias, Role::Matrix, slots);
+    linear("down", split(&[names.down], &[width]), inner, bias, Role::Residual, slots);
 }
 
-/// Where a family keeps its tensors.
-struct Names(Family);
-
-impl Names {
-    fn top(&self, gpt2: &str, llama: &str) -> String {
-        match self.0 {
-            Family::Gpt2 => format!("transformer.{gpt2}.weight"),
-            Family::Llama => format!("model.{llama}.weight"),
-        }
-    }
-
-    /// The stem of a layer's tensor, without `.weight` or `.bias`.
-    fn layer(&self, layer: usize, gpt2: &str, llama: &str) -> String {
-        match self.0 {
-            Family::Gpt2 => format!("transformer.h.{layer}.{gpt2}"),
-            Family::Llama => format!("model.layers.{layer}.{llama}"),
-        }
-    }
-}
-
-fn matrix(name: &str, source: String, rows: usize, columns: usize) -> Slot {
-    let part = Part { name: source, shape: vec![rows, columns], rows, transposed: false };
+/// A matrix that is stored as it is; `stem` is its name without `.weight`.
+pub(crate) fn matrix(name: &str, stem: &str, rows: usize, columns: usize) -> Slot {
+    let name_there = format!("{stem}.weight");
+    let part = Part { name: name_there, shape: vec![rows, columns], rows, transposed: false };
     Slot { name: name.into(), shape: [rows, columns], role: Role::Matrix, parts: vec![part] }
 }
 
@@ -143,16 +182,17 @@ fn vector(name: String, sources: &[(String, usize)], role: Role) -> Slot {
     Slot { name, shape: [1, sources.iter().map(|(_, size)| size).sum()], role, parts: parts.collect() }
 }
 
-fn norm(spec: &Spec, name: String, source: String, width: usize, slots: &mut Vec<Slot>) {
-    let stem = source.strip_suffix(".weight").unwrap_or(&source);
+/// The parameters of a norm; `stem` is their name without `.weight` or `.bias`.
+pub(crate) fn norm(spec: &Spec, name: String, stem: String, width: usize, slots: &mut Vec<Slot>) {
     slots.push(vector(name.clone(), &[(format!("{stem}.weight"), width)], Role::Scale));
     if spec.norm == Norm::Layer {
         slots.push(vector(format!("{name}.bias"), &[(format!("{stem}.bias"), width)], Role::Bias));
     }
 }
 
-fn linear(
-    spec: &Spec,
+/// The parameters of a product, from the stems and rows of its tensors.
+pub(crate) fn linear(
+    transposed: bool,
     name: String,
     sources: Vec<(String, usize)>,
     columns: usize,
@@ -160,7 +200,6 @@ fn linear(
     role: Role,
     slots: &mut Vec<Slot>,
 ) {
-    let transposed = spec.family == Family::Gpt2;
     let parts = sources.iter().map(|(source, rows)| Part {
         name: format!("{source}.weight"),
         shape: if transposed { vec![columns, *rows] } else { vec![*rows, columns] },

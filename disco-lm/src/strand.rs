@@ -5,7 +5,8 @@ use burn::tensor::{Device, Tensor};
 use crate::{
     TokenModel,
     attention::{Causal, Prefix},
-    decoder::{Angles, Attend, Decoder, indices},
+    decoder::{Decoder, indices},
+    layer::Angles,
     rows::{identity, padded},
 };
 
@@ -132,7 +133,7 @@ impl Strand {
             return kept;
         }
         self.graphs.push(None);
-        let prefix = before.map(|(pair, lengths)| self.prefix(pair.clone(), lengths));
+        let prefix = before.map(|(pair, lengths)| self.prefix(grow.layer, pair.clone(), lengths));
         let (x, kept) = self.pass(grow.decoder, grow, self.x.clone(), prefix.as_ref());
         self.x = x;
         kept
@@ -149,18 +150,20 @@ impl Strand {
         let x = self.inputs[grow.layer].clone().autodiff();
         let x = if grow.model.is_reached(grow.layer) { x.require_grad() } else { x };
         let pair = before.map(|(pair, _)| pair.clone().map(leaf));
-        let prefix = before.zip(pair.clone()).map(|((_, lengths), pair)| self.prefix(pair, lengths));
+        let prefix =
+            before.zip(pair.clone()).map(|((_, lengths), pair)| self.prefix(grow.layer, pair, lengths));
         let (out, kept) = self.pass(&decoder, grow, x.clone(), prefix.as_ref());
         Graph { x, before: pair, leaves, out, kept }
     }
 
     /// The contexts' keys and values, a row per sequence.
-    fn prefix(&self, pair: KeyValue, lengths: &[usize]) -> Prefix {
+    fn prefix(&self, layer: usize, pair: KeyValue, lengths: &[usize]) -> Prefix {
         let which: Vec<usize> = self.which.clone().unwrap_or_else(|| (0..lengths.len()).collect());
         // Only as far as the longest of these.
         let time = which.iter().map(|&context| lengths[context]).max().unwrap_or(0);
         let pair = pair.map(|tensor| tensor.narrow(2, 0, time));
-        Prefix { layers: vec![pair], lengths: lengths.to_vec() }.rows(&which)
+        Prefix { first_layer: layer, layers: vec![pair], lengths: lengths.to_vec(), memory: None }
+            .rows(&which)
     }
 
     fn pass(
@@ -173,9 +176,9 @@ impl Strand {
         let device: &Device = &grow.model.frame.device;
         let spec = &grow.model.frame.spec;
         let keep = self.which.is_none();
-        let mut attention = Alone(Causal::new(spec, self.lengths.len(), self.time, prefix, keep, device));
+        let mut attention = Causal::new(spec, self.lengths.len(), self.time, prefix, keep, device);
         let x = decoder.layer(grow.layer, x, self.angles.as_ref(), &mut attention, &mut identity());
-        (x, attention.0.into_kept().pop())
+        (x, attention.into_kept().pop())
     }
 
     /// The way back through the layer of `graph`: from the gradient of what leaves it, and of the keys and
@@ -195,14 +198,5 @@ impl Strand {
         let leaves =
             graph.leaves.into_iter().map(|(slot, leaf)| (slot, leaf.grad_remove(&mut gradients))).collect();
         Shrunk { leaves, before }
-    }
-}
-
-/// Attention of one layer whose context's keys and values are given alone, as if it were the first.
-struct Alone<'a>(Causal<'a>);
-
-impl Attend for Alone<'_> {
-    fn attend(&mut self, _: usize, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<2> {
-        self.0.attend(0, queries, keys, values)
     }
 }

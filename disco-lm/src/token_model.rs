@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Decoding, Error, Precision, Result,
     adapter::Adapter,
-    decoder::{Decoder, Side},
+    decoder::Decoder,
+    layer::Side,
     slots::{Slot, slots},
     spec::{Positions, Spec},
     weights::{self, TensorSource},
@@ -56,7 +57,7 @@ impl Generation {
 }
 
 /// From this width on, the products of a batch keep all threads busy by themselves.
-const WIDE: usize = 512;
+pub(crate) const WIDE: usize = 512;
 
 /// The parts into which the sequences of a narrow model are cut.
 const PARTS: usize = 4;
@@ -72,7 +73,8 @@ pub(crate) struct Frame {
     end_tokens: Vec<u32>,
 }
 
-/// A decoder-only transformer as a distribution over token sequences, given a context of token ids.
+/// A transformer as a distribution over token sequences, given a context of token ids. The context is the
+/// beginning of the sequence for a decoder-only model; an encoder reads it for T5.
 ///
 /// A sequence is an event: at most `max_new_tokens` ids that end with an end token, whose log-probability
 /// counts, or that are cut at the maximum. Anything else has log-probability `-inf`.
@@ -115,6 +117,7 @@ impl TokenModel {
         generation: Generation,
         path: &Path,
     ) -> Result<Self> {
+        let spec = spec.for_weights(source)?;
         let values = weights::load(source, &slots(&spec), spec.tied, path)?;
         Self::from_values(values, spec, end_tokens, device, generation)
     }
@@ -137,7 +140,7 @@ impl TokenModel {
         let tensors = tensors.map(|(slot, values)| upload(values, slot.shape, device)).collect();
         let rotary = match &spec.positions {
             Positions::Rotary(frequencies) => Some(frequencies.tables(spec.max_positions, device)),
-            Positions::Learned => None,
+            Positions::Learned | Positions::Relative(_) => None,
         };
         let frame =
             Frame { spec: Arc::new(spec), slots: slots.into(), device: device.clone(), rotary, end_tokens };

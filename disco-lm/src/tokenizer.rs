@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tokenizers::Tokenizer as HfTokenizer;
+use tokenizers::{Tokenizer as HfTokenizer, TruncationParams};
 
 use crate::{Error, Result};
 
@@ -22,6 +22,16 @@ impl Tokenizer {
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|source| Error::Tokenizer { source })?;
         Ok(Self(tokenizer))
+    }
+
+    /// The same, but texts are cut on the right so that they have at most `tokens` with the special ones.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`] if the special tokens alone are more.
+    pub(crate) fn truncated(mut self, tokens: usize) -> Result<Self> {
+        let truncation = TruncationParams { max_length: tokens, ..TruncationParams::default() };
+        self.0.with_truncation(Some(truncation)).map_err(|source| Error::Tokenizer { source })?;
+        Ok(self)
     }
 
     /// The content of a `tokenizer.json`.

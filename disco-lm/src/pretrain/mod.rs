@@ -4,7 +4,6 @@
 //! branches, a warm-up and a cosine decay: the same forward pass, output layer and optimiser as tuning.
 
 mod corpus;
-mod pass;
 
 use std::collections::BTreeMap;
 
@@ -15,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub use corpus::Corpus;
-use pass::Pass;
 
 use crate::{
     Error, Generation, LanguageModel, Result, TokenModel, TokenPolicy,
@@ -25,6 +23,7 @@ use crate::{
     slots::{Role, slots},
     spec::Spec,
     token_model::upload,
+    whole::Pass,
 };
 
 /// The token that begins and ends every text.
@@ -204,7 +203,7 @@ impl Pretrain {
         }
         let mut dropout = |x| self.drop(x, rng);
         let count = targets.len() as f64;
-        let pass = Pass::new(model, &ids, self.window, targets, &mut dropout)?;
+        let pass = Pass::of_windows(model, &ids, self.window, targets, &mut dropout)?;
         let loss = -pass.log_probs.iter().sum::<f64>() / count;
         let gradient = pass.backward(&vec![-1.0 / count; self.batch])?;
         let adam = Adam { beta2: 0.99, weight_decay: self.weight_decay, ..Adam::default() };

@@ -66,11 +66,15 @@ impl TensorSource for SafetensorsFolder {
         Part { name: bare.unwrap_or(&part.name).into(), ..part.clone() }
     }
 
-    /// Masks and rotary tables of older checkpoints, and a tied head stored twice.
+    /// Masks, places and rotary tables of older checkpoints, embeddings and a tied head stored twice, and the
+    /// pooler that RoBERTa's classifiers do not use.
     fn is_redundant(&self, name: &str, tied: bool) -> bool {
         name.ends_with(".attn.bias")
             || name.ends_with(".attn.masked_bias")
             || name.ends_with("rotary_emb.inv_freq")
+            || name.ends_with(".embeddings.position_ids")
+            || name.starts_with("roberta.pooler.")
+            || ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"].contains(&name)
             || (tied && name == "lm_head.weight")
     }
 

@@ -8,8 +8,23 @@ use serde_json::Value;
 /// The architectures of the golden folder that decode: each a tiny random model and its reference values.
 pub(crate) const DECODERS: [&str; 5] = ["gpt2", "llama-gqa-tied", "llama-untied-rope3", "qwen2", "qwen3"];
 
-/// The folder of a golden model: under `DISCO_GOLDEN`, or the copy in the repository.
+/// The same with an encoder.
+pub(crate) const ENCODER_DECODERS: [&str; 2] = ["t5-relu", "t5-gated-untied"];
+
+/// Decoders that the golden folder does not have: `reference/tiny.py` made them.
+pub(crate) const WINDOWED: [&str; 2] = ["mistral-window", "qwen2-window"];
+
+/// All language models that there are reference values for.
+pub(crate) fn language_models() -> impl Iterator<Item = &'static str> {
+    DECODERS.into_iter().chain(ENCODER_DECODERS).chain(WINDOWED)
+}
+
+/// The folder of a golden model: under `DISCO_GOLDEN`, or the copy in the repository. Ours are beside their
+/// script.
 pub(crate) fn folder(name: &str) -> PathBuf {
+    if WINDOWED.contains(&name) {
+        return PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/reference")).join(name);
+    }
     let root = std::env::var_os("DISCO_GOLDEN")
         .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../golden")), PathBuf::from);
     root.join(name)

@@ -1,7 +1,7 @@
 //! A sequence's score is one number, however it is computed.
 
 use crate::{
-    common::{DECODERS, assert_close, device, folder, golden, ids},
+    common::{assert_close, device, folder, golden, ids, language_models},
     tiny,
 };
 use disco_core::{Distribution, Streams};
@@ -60,7 +60,7 @@ fn the_whole_sequence_space_has_probability_one() {
 
 #[test]
 fn a_sample_scores_what_it_was_drawn_with() {
-    for name in DECODERS {
+    for name in language_models() {
         let context = ids(&golden(name)["context_ids"]);
         for decoding in [Decoding::default(), Decoding { temperature: 0.8, top_k: 30, top_p: 0.9 }] {
             let generation = Generation { decoding, ..short(12) };

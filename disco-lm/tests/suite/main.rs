@@ -1,5 +1,6 @@
 //! The tests of the language models, as one program: Burn is linked once.
 
+mod classifier;
 mod common;
 mod embedded_model;
 mod exactness;

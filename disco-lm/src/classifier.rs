@@ -1,0 +1,184 @@
+//! Encoders with a classification head, over token ids.
+
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
+
+use burn::tensor::{Device, Tensor};
+use disco_core::numerics::log_sum_exp;
+use rayon::prelude::*;
+
+use crate::{
+    Error, Result,
+    decoder::indices,
+    layer::{Linear, NormWeights, Supply, activate},
+    memory::BothWays,
+    rows::padded,
+    slots::classifier_slots,
+    spec::{ClassifierSpec, Link},
+    stack::{Direction, Stack},
+    token_model::{WIDE, download, upload},
+    weights,
+};
+
+/// How many texts are worked on at once. It bounds the memory, and changes no result.
+const BATCH: usize = 32;
+
+/// BERT, DistilBERT or RoBERTa with a classification head: the probability of each label, given the token
+/// ids of a text.
+#[derive(Clone)]
+pub struct TokenClassifier(Arc<Parts>);
+
+struct Parts {
+    spec: ClassifierSpec,
+    device: Device,
+    embedding: Tensor<2>,
+    /// Those of the tokens of a text in their order, with the embedding of their kind added.
+    positions: Tensor<2>,
+    embedding_norm: NormWeights,
+    stack: Stack,
+    dense: Linear,
+    head: Linear,
+}
+
+impl TokenClassifier {
+    /// Reads `config.json` and the safetensors of a Hugging Face folder. No tokenizer is needed.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Format`], [`Error::Config`] or [`Error::Weights`], naming the file.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+        let path = folder.join("config.json");
+        let spec = ClassifierSpec::from_config(&weights::read_json(&path)?, &path)?;
+        let slots = classifier_slots(&spec);
+        let values = weights::load(&weights::SafetensorsFolder::open(folder)?, &slots, false, folder)?;
+        let tensors = slots.iter().zip(values).map(|(slot, values)| upload(values, slot.shape, device));
+        let (tensors, sides) = (tensors.collect::<Vec<_>>(), BTreeMap::new());
+        let mut from = Supply::new(&tensors, &sides);
+        let embedding = from.tensor();
+        let mut positions = from.tensor().narrow(0, spec.first_position, spec.positions());
+        if spec.token_types.is_some() {
+            positions = positions + from.tensor().narrow(0, 0, 1);
+        }
+        let encoder = &spec.encoder;
+        let embedding_norm = NormWeights::assemble(encoder, &mut from);
+        let stack = Stack::assemble(encoder, encoder.layers, Direction::BothWays, &mut from);
+        let [dense, head] = [(); 2].map(|()| from.linear(true));
+        let device = device.clone();
+        Ok(Self(Arc::new(Parts { spec, device, embedding, positions, embedding_norm, stack, dense, head })))
+    }
+
+    /// The names of the labels, in the order of the logits.
+    pub fn labels(&self) -> &[String] {
+        &self.0.spec.labels
+    }
+
+    /// The number of token ids.
+    pub fn vocabulary(&self) -> usize {
+        self.0.spec.encoder.vocabulary
+    }
+
+    /// The most tokens that a text can have, special ones included.
+    pub fn positions(&self) -> usize {
+        self.0.spec.positions()
+    }
+
+    /// The logit of every label of every text, which is given by its ids, special ones included.
+    ///
+    /// Texts of like length are worked on together; a logit does not depend on that.
+    ///
+    /// # Errors
+    /// [`Error::TextTooLong`], [`Error::TokenId`], [`Error::EmptyContext`] for a text without a token, or
+    /// [`Error::NotFinite`] for a model that gives NaN.
+    ///
+    /// # Cost
+    /// One forward pass over all tokens, padding included.
+    pub fn logits(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f64>>> {
+        texts.iter().try_for_each(|text| self.check(text))?;
+        let mut order: Vec<usize> = (0..texts.len()).collect();
+        // Longest first: the largest batch comes first, and its memory serves the others.
+        order.sort_by_key(|&i| std::cmp::Reverse(texts[i].len()));
+        let batch = |batch: &[usize]| self.batch(&batch.iter().map(|&i| texts[i]).collect::<Vec<_>>());
+        // A narrow model leaves cores idle, so its batches are worked on side by side.
+        let batches: Vec<Vec<Vec<f64>>> = if self.0.spec.encoder.width < WIDE {
+            order.par_chunks(BATCH).map(batch).collect::<Result<_>>()?
+        } else {
+            order.chunks(BATCH).map(batch).collect::<Result<_>>()?
+        };
+        let mut logits = vec![Vec::new(); texts.len()];
+        for (&i, row) in order.iter().zip(batches.into_iter().flatten()) {
+            logits[i] = row;
+        }
+        Ok(logits)
+    }
+
+    /// The log-probability (nats) of every label of every text: `logits / temperature` through a softmax, or
+    /// each through a sigmoid if the configuration says that several labels can hold, or has only one.
+    ///
+    /// # Errors
+    /// As [`logits`](Self::logits); [`Error::Invalid`] for a temperature that is not positive and finite.
+    pub fn log_probs(&self, texts: &[&[u32]], temperature: f64) -> Result<Vec<Vec<f64>>> {
+        check_temperature(temperature)?;
+        let rows = self.logits(texts)?.into_iter();
+        Ok(rows.map(|row| self.log_probs_of(&row, temperature)).collect())
+    }
+
+    pub(crate) fn log_probs_of(&self, logits: &[f64], temperature: f64) -> Vec<f64> {
+        let scaled: Vec<f64> = logits.iter().map(|logit| logit / temperature).collect();
+        match self.0.spec.link {
+            Link::Softmax => {
+                let log_mass = log_sum_exp(&scaled);
+                scaled.into_iter().map(|logit| logit - log_mass).collect()
+            }
+            // ln sigmoid(x) = -ln(1 + exp(-x)), without overflow on either side.
+            Link::Sigmoid => scaled.into_iter().map(|x| x.min(0.0) - (-x.abs()).exp().ln_1p()).collect(),
+        }
+    }
+
+    fn check(&self, text: &[u32]) -> Result<()> {
+        if text.is_empty() {
+            return Err(Error::EmptyContext { text: String::new() });
+        }
+        let positions = self.positions();
+        if text.len() > positions {
+            return Err(Error::TextTooLong { tokens: text.len(), positions });
+        }
+        let vocabulary = self.vocabulary();
+        match text.iter().find(|id| **id as usize >= vocabulary) {
+            Some(id) => Err(Error::TokenId { id: *id, vocabulary }),
+            None => Ok(()),
+        }
+    }
+
+    fn batch(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f64>>> {
+        let Parts { spec, device, .. } = &*self.0;
+        let lengths: Vec<usize> = texts.iter().map(|text| text.len()).collect();
+        let time = lengths.iter().copied().max().unwrap_or(0);
+        let (ids, places) = padded(texts, time, |_| 0);
+        let ids = indices(ids.into_iter().map(|id| id as usize), device);
+        let x = self.0.embedding.clone().select(0, ids)
+            + self.0.positions.clone().select(0, indices(places, device));
+        let x = self.0.embedding_norm.forward(&spec.encoder, x);
+        let mut attention = BothWays::new(&spec.encoder, &lengths, time, device);
+        let hidden = self.0.stack.forward(&spec.encoder, x, None, &mut attention, &mut |x| x);
+        // The first token stands for the text.
+        let first = hidden.select(0, indices((0..texts.len()).map(|row| row * time), device));
+        let logits = download(self.0.head.forward(activate(spec.activation, self.0.dense.forward(first))))?;
+        if let Some(logit) = logits.iter().find(|logit| !logit.is_finite()) {
+            let what = "a logit of the classifier".into();
+            return Err(Error::NotFinite { what, value: f64::from(*logit) });
+        }
+        Ok(logits.chunks(spec.labels.len()).map(|row| row.iter().copied().map(f64::from).collect()).collect())
+    }
+}
+
+pub(crate) fn check_temperature(temperature: f64) -> Result<()> {
+    if temperature > 0.0 && temperature.is_finite() {
+        Ok(())
+    } else {
+        Err(Error::invalid("temperature", temperature, "positive and finite"))
+    }
+}
+
+impl fmt::Debug for TokenClassifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TokenClassifier").field(&self.0.spec).finish()
+    }
+}

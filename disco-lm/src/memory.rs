@@ -1,0 +1,103 @@
+//! Attention in both directions, and attention to what an encoder has read.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::{
+    attention::{KeyValues, MASKED, attention, by_head, group, select_rows, ungroup},
+    layer::Attend,
+    relative::RelativeBias,
+    spec::Spec,
+};
+
+/// Attention of every token to all tokens of its sequence.
+pub(crate) struct BothWays {
+    batch: usize,
+    time: usize,
+    scale: f64,
+    /// Hides the padding: `[batch, 1, 1, time]`.
+    padding: Option<Tensor<4>>,
+    /// Padding and bias by distance: broadcast to `[batch, heads, time, time]`.
+    mask: Option<Tensor<4>>,
+}
+
+impl BothWays {
+    /// For sequences of the given lengths, padded on the right to `time` tokens.
+    pub(crate) fn new(spec: &Spec, lengths: &[usize], time: usize, device: &Device) -> Self {
+        let padding = lengths.iter().any(|length| *length < time).then(|| {
+            let row = |length: &usize| {
+                let length = *length;
+                (0..time).map(move |token| if token < length { 0.0 } else { MASKED })
+            };
+            let mask: Vec<f32> = lengths.iter().flat_map(row).collect();
+            Tensor::from_data(TensorData::new(mask, [lengths.len(), 1, 1, time]), device)
+        });
+        Self { batch: lengths.len(), time, scale: spec.attention_scale, mask: padding.clone(), padding }
+    }
+
+    /// What a decoder sees of the sequences: the keys and values that each of its layers makes of them,
+    /// `[batch * time, kv_heads, head_width]`.
+    pub(crate) fn into_memory(self, keys_values: Vec<[Tensor<3>; 2]>) -> Memory {
+        let layers =
+            keys_values.into_iter().map(|pair| pair.map(|tensor| by_head(tensor, self.batch))).collect();
+        Memory { layers, scale: self.scale, padding: self.padding }
+    }
+}
+
+impl Attend for BothWays {
+    fn attend(&mut self, _: usize, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<2> {
+        let kv_heads = keys.dims()[1];
+        let seen = [by_head(keys, self.batch), by_head(values, self.batch)];
+        let queries = group(queries, self.batch, kv_heads);
+        ungroup(attention(queries, seen, self.scale, self.mask.as_ref()), self.time)
+    }
+
+    fn relate(&mut self, bias: &RelativeBias) {
+        let bias = bias.between(0..self.time, 0..self.time);
+        self.mask = Some(match &self.padding {
+            Some(padding) => bias + padding.clone(),
+            None => bias,
+        });
+    }
+
+    fn memory(&self) -> Option<&Memory> {
+        None
+    }
+}
+
+/// What an encoder has read, as each layer of the decoder sees it.
+#[derive(Clone)]
+pub(crate) struct Memory {
+    /// Padded on the right to the longest context.
+    layers: KeyValues,
+    scale: f64,
+    /// Hides the padding: `[contexts, 1, 1, time]`.
+    padding: Option<Tensor<4>>,
+}
+
+impl Memory {
+    /// Queries of a layer meet its keys and values: those of each row its own context, or all of them the
+    /// only one there is.
+    ///
+    /// - queries: `[rows * time, heads, head_width]`
+    /// - returns: `[rows * time, heads * head_width]`
+    pub(crate) fn attend(&self, layer: usize, queries: Tensor<3>) -> Tensor<2> {
+        let [keys, values] = &self.layers[layer];
+        // A single context sees the tokens of all rows as those of one sequence: the products are larger so.
+        let [rows, kv_heads, _, _] = keys.dims();
+        let time = queries.dims()[0] / rows;
+        let seen = [keys.clone(), values.clone()];
+        let queries = group(queries, rows, kv_heads);
+        ungroup(attention(queries, seen, self.scale, self.padding.as_ref()), time)
+    }
+
+    /// One row per sequence: the context that `which` names for it. A single context stays as it is.
+    pub(crate) fn rows(&self, which: &[usize]) -> Self {
+        let is_single = |tensor: &Tensor<4>| tensor.dims()[0] == 1;
+        if self.layers.iter().flatten().all(is_single) {
+            return self.clone();
+        }
+        let select = |tensor: &Tensor<4>| select_rows(tensor.clone(), which);
+        let layers = self.layers.iter().map(|pair| pair.each_ref().map(select)).collect();
+        Self { layers, scale: self.scale, padding: self.padding.as_ref().map(select) }
+    }
+}

@@ -1,0 +1,70 @@
+//! Relative position bias (Shaw et al. 2018, as T5 simplified it: Raffel et al. 2020, section 2.1).
+
+use std::ops::Range;
+
+use burn::tensor::Tensor;
+
+use crate::{Result, decoder::indices, spec::Fields};
+
+/// How distances between tokens are put together: small ones each for itself, larger ones by their logarithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Buckets {
+    pub(crate) count: usize,
+    /// From here on all distances are one.
+    farthest: usize,
+}
+
+impl Buckets {
+    pub(crate) fn from_config(fields: &Fields<'_>) -> Result<Self> {
+        let count = fields.size("relative_attention_num_buckets", Some(32))?;
+        let farthest = fields.size("relative_attention_max_distance", Some(128))?;
+        // An encoder has a half for each direction, of which a half is exact.
+        if !(4..=1 << 16).contains(&count) || !count.is_multiple_of(4) {
+            let allowed = "a multiple of 4, at most 65536";
+            return Err(fields.refused("relative_attention_num_buckets", count, allowed));
+        }
+        if farthest <= count / 2 || farthest > 1 << 24 {
+            let allowed = "above half of relative_attention_num_buckets, at most 2^24";
+            return Err(fields.refused("relative_attention_max_distance", farthest, allowed));
+        }
+        Ok(Self { count, farthest })
+    }
+
+    /// The bucket of a key, seen from a query.
+    pub(crate) fn of(self, query: usize, key: usize, both_ways: bool) -> usize {
+        let (first, count, distance) = match (both_ways, key > query) {
+            (true, true) => (self.count / 2, self.count / 2, key - query),
+            (true, false) => (0, self.count / 2, query - key),
+            (false, _) => (0, self.count, query.saturating_sub(key)),
+        };
+        let exact = count / 2;
+        if distance < exact {
+            return first + distance;
+        }
+        // In f32, as the models were trained: the bounds between buckets are whole numbers of the logarithm.
+        let ratio = (distance as f32 / exact as f32).ln() / (self.farthest as f64 / exact as f64).ln() as f32;
+        first + (exact + (ratio * (count - exact) as f32) as usize).min(count - 1)
+    }
+}
+
+/// A learned number per head and bucket, added to the scores of every layer of a stack.
+pub(crate) struct RelativeBias {
+    /// `[buckets, heads]`.
+    pub(crate) table: Tensor<2>,
+    pub(crate) buckets: Buckets,
+    /// Whether keys behind a query have buckets of their own.
+    pub(crate) both_ways: bool,
+}
+
+impl RelativeBias {
+    /// `[1, heads, queries, keys]`.
+    pub(crate) fn between(&self, queries: Range<usize>, keys: Range<usize>) -> Tensor<4> {
+        let [_, heads] = self.table.dims();
+        let [rows, columns] = [queries.len(), keys.len()];
+        let buckets = queries
+            .flat_map(|query| keys.clone().map(move |key| self.buckets.of(query, key, self.both_ways)));
+        let buckets = indices(buckets, &self.table.device());
+        let bias = self.table.clone().select(0, buckets).reshape([1, rows, columns, heads]);
+        bias.permute([0, 3, 1, 2])
+    }
+}

@@ -1,0 +1,87 @@
+//! Layers on top of each other, with what they share.
+
+use burn::tensor::Tensor;
+
+use crate::{
+    layer::{Angles, Attend, Branch, Layer, NormWeights, Supply},
+    relative::RelativeBias,
+    spec::{NormOrder, Positions, Spec},
+};
+
+/// The layers of an encoder or of a decoder.
+pub(crate) struct Stack {
+    relative: Option<RelativeBias>,
+    layers: Vec<Layer>,
+    /// Not there if every layer ends with a norm.
+    norm: Option<NormWeights>,
+}
+
+/// What a stack of layers is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    /// Every token sees all others.
+    BothWays,
+    /// A token sees those before it.
+    Causal,
+}
+
+impl Stack {
+    /// Takes its tensors in the order of [`crate::slots::stack`].
+    pub(crate) fn assemble(spec: &Spec, layers: usize, direction: Direction, from: &mut Supply<'_>) -> Self {
+        let both_ways = direction == Direction::BothWays;
+        let relative = match spec.positions {
+            Positions::Relative(buckets) => Some(RelativeBias { table: from.tensor(), buckets, both_ways }),
+            Positions::Learned | Positions::Rotary(_) => None,
+        };
+        let cross = spec.encoder.is_some() && !both_ways;
+        let layers = (0..layers).map(|_| Layer::assemble(spec, cross, from)).collect();
+        let norm = (spec.norm_order == NormOrder::Before).then(|| NormWeights::assemble(spec, from));
+        Self { relative, layers, norm }
+    }
+
+    /// - x, returns: `[tokens, width]`
+    pub(crate) fn forward(
+        &self,
+        spec: &Spec,
+        mut x: Tensor<2>,
+        rotary: Option<&Angles>,
+        attention: &mut dyn Attend,
+        branch: &mut Branch<'_>,
+    ) -> Tensor<2> {
+        if let Some(relative) = &self.relative {
+            attention.relate(relative);
+        }
+        for index in 0..self.layers.len() {
+            x = self.layer(index, spec, x, rotary, attention, branch);
+        }
+        self.finish(spec, x)
+    }
+
+    /// One layer: `[tokens, width]` to `[tokens, width]`.
+    pub(crate) fn layer(
+        &self,
+        index: usize,
+        spec: &Spec,
+        x: Tensor<2>,
+        rotary: Option<&Angles>,
+        attention: &mut dyn Attend,
+        branch: &mut Branch<'_>,
+    ) -> Tensor<2> {
+        self.layers[index].forward(spec, index, x, rotary, attention, branch)
+    }
+
+    /// What leaves the last layer, normalised. Each row by itself.
+    pub(crate) fn finish(&self, spec: &Spec, x: Tensor<2>) -> Tensor<2> {
+        match &self.norm {
+            Some(norm) => norm.forward(spec, x),
+            None => x,
+        }
+    }
+
+    /// The keys and values that each layer of a decoder takes from encoded tokens,
+    /// `[tokens, kv_heads, head_width]` each.
+    pub(crate) fn cross_keys_values(&self, spec: &Spec, encoded: &Tensor<2>) -> Vec<[Tensor<3>; 2]> {
+        let crosses = self.layers.iter().filter_map(|layer| layer.cross.as_ref());
+        crosses.map(|cross| cross.keys_values(spec, encoded.clone())).collect()
+    }
+}

@@ -1,0 +1,130 @@
+//! One graph through the whole model: for windows of a corpus, since with dropout a layer cannot be run twice, and
+//! for models with an encoder, all of whose decoder's layers see the encoder's last.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+use rayon::prelude::*;
+
+use crate::{
+    Result, TokenModel,
+    attention::Causal,
+    decoder::Decoder,
+    gradient::{Sequence, distinct},
+    layer::Branch,
+    optimizer::{Gradient, add},
+    rows::{Rows, Target, read, run},
+};
+
+/// A forward pass that waits for the weights of its sequences.
+pub(crate) struct Pass<'a> {
+    model: &'a TokenModel,
+    /// What is trained, one leaf per slot of the model or of its adapter.
+    leaves: Vec<Tensor<2>>,
+    /// Of the graph.
+    hidden: Tensor<2>,
+    targets: Vec<Vec<Target>>,
+    /// One per sequence.
+    pub(crate) log_probs: Vec<f64>,
+}
+
+/// Adds `sum_i w_i grad log pi(x_i | c_i)` to `gradient`, as [`TokenModel::accumulate`].
+pub(crate) fn accumulate(
+    model: &TokenModel,
+    sequences: &[Sequence<'_>],
+    weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
+    gradient: &mut Gradient,
+) -> Result<()> {
+    let size = model.part(sequences.len());
+    let passes: Vec<Pass<'_>> =
+        sequences.par_chunks(size).map(|part| Pass::of_sequences(model, part)).collect::<Result<_>>()?;
+    let log_probs: Vec<f64> = passes.iter().flat_map(|pass| &pass.log_probs).copied().collect();
+    let weights = weigh(&log_probs)?;
+    disco_core::Error::check_length("weights of a batch", sequences.len(), weights.len())?;
+    let parts: Vec<Gradient> = passes
+        .into_par_iter()
+        .zip(weights.par_chunks(size))
+        .filter(|(_, weights)| weights.iter().any(|weight| *weight != 0.0))
+        .map(|(pass, weights)| pass.backward(weights))
+        .collect::<Result<_>>()?;
+    // In order, so that the sum does not depend on who was first.
+    for (sum, part) in parts.into_iter().flat_map(|part| part.into_iter().enumerate()) {
+        add(&mut gradient[sum], part);
+    }
+    Ok(())
+}
+
+impl<'a> Pass<'a> {
+    /// Sequences of `time` tokens each, all of `ids`; `targets` is what each token predicts.
+    pub(crate) fn of_windows(
+        model: &'a TokenModel,
+        ids: &[u32],
+        time: usize,
+        targets: Vec<Vec<Target>>,
+        branch: &mut Branch<'_>,
+    ) -> Result<Self> {
+        let batch = ids.len() / time;
+        let places: Vec<usize> = (0..batch).flat_map(|_| 0..time).collect();
+        let (decoder, leaves) = tracked(model);
+        let mut attention = Causal::new(&model.frame.spec, batch, time, None, false, &model.frame.device);
+        let hidden = decoder.hidden(ids, &places, &mut attention, branch);
+        Self::new(model, leaves, Rows { hidden, targets }, batch)
+    }
+
+    /// Sequences after their contexts.
+    fn of_sequences(model: &'a TokenModel, sequences: &[Sequence<'_>]) -> Result<Self> {
+        let (contexts, which) = distinct(sequences);
+        let tokens: Vec<&[u32]> = sequences.iter().map(|sequence| sequence.tokens).collect();
+        let (decoder, leaves) = tracked(model);
+        let (spec, device) = (&model.frame.spec, &model.frame.device);
+        let read = read(&decoder, spec, &contexts, device);
+        let rows = run(&decoder, spec, &read, &which, &tokens, device);
+        Self::new(model, leaves, rows, sequences.len())
+    }
+
+    fn new(
+        model: &'a TokenModel,
+        leaves: Vec<Tensor<2>>,
+        Rows { hidden, targets }: Rows,
+        sequences: usize,
+    ) -> Result<Self> {
+        let mut log_probs = vec![0.0; sequences];
+        let rows = model.head().log_probs(&hidden.clone().inner(), &targets)?;
+        for (target, log_prob) in targets.iter().flatten().zip(rows.into_iter().flatten()) {
+            log_probs[target.sequence] += log_prob;
+        }
+        Ok(Self { model, leaves, hidden, targets, log_probs })
+    }
+
+    /// The gradient of `sum_i weights[i] * log_probs[i]`, one entry per leaf.
+    pub(crate) fn backward(self, weights: &[f64]) -> Result<Gradient> {
+        let states = self.hidden.clone().inner();
+        let all = self.model.adapter.is_none();
+        let head = self.model.head().gradient(&states, &self.targets, weights, all)?;
+        // The sum of hidden * of_hidden has of_hidden as its gradient: the chain rule, begun by hand.
+        let gradients = (self.hidden * Tensor::from_inner(head.of_hidden)).sum().backward();
+        let mut gradient: Gradient = self.leaves.iter().map(|leaf| leaf.grad(&gradients)).collect();
+        if all {
+            add(&mut gradient[self.model.head_slot()], head.of_weight);
+        }
+        Ok(gradient)
+    }
+}
+
+/// A decoder in which all that is trained is tracked, and its leaves.
+fn tracked(model: &TokenModel) -> (Decoder, Vec<Tensor<2>>) {
+    let leaves = |tensors: &[Tensor<2>]| -> Vec<Tensor<2>> {
+        tensors.iter().map(|tensor| tensor.clone().autodiff().require_grad()).collect()
+    };
+    match &model.adapter {
+        Some(adapter) => {
+            let leaves = leaves(&adapter.tensors);
+            let sides = adapter.sides(&model.frame.slots, &leaves, |_| true);
+            (model.decoder_with(&model.tensors, &sides), leaves)
+        }
+        None => {
+            let leaves = leaves(&model.tensors);
+            (model.decoder_with(&leaves, &BTreeMap::new()), leaves)
+        }
+    }
+}
