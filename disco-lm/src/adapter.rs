@@ -10,21 +10,21 @@ use crate::{
     slots::{Part, Role, Slot},
 };
 
-/// A matrix of a file that may have an adapter: some rows of a slot.
+/// A matrix of a file that may have an adapter: some columns of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Module {
     /// Its Hugging Face path: the name of its weight without `.weight`.
     pub(crate) path: String,
     /// The index of its slot.
     pub(crate) slot: usize,
-    /// Its first row in the slot.
+    /// Its first column in the slot.
     pub(crate) start: usize,
-    /// How many rows of the slot are its own.
-    pub(crate) rows: usize,
     /// The width of its input.
-    pub(crate) columns: usize,
-    /// Whether its file stores it as `[in, out]`.
-    pub(crate) transposed: bool,
+    pub(crate) inputs: usize,
+    /// The width of its output, which is how many columns of the slot are its own.
+    pub(crate) outputs: usize,
+    /// Whether its file stores it as `[in, out]`, for which PEFT's word is `fan_in_fan_out`.
+    pub(crate) fan_in_fan_out: bool,
 }
 
 impl Module {
@@ -41,9 +41,10 @@ impl Module {
     /// Its two factors, as parameters under their names in PEFT's files. Their layout there is the one in
     /// memory, whatever that of the module's own weight.
     pub(crate) fn factors(&self, rank: usize) -> [Slot; 2] {
-        [("lora_A", [rank, self.columns]), ("lora_B", [self.rows, rank])].map(|(factor, shape)| {
+        [("lora_A", [rank, self.inputs]), ("lora_B", [self.outputs, rank])].map(|(factor, shape)| {
             let name = format!("base_model.model.{}.{factor}.weight", self.path);
-            let part = Part { name: name.clone(), shape: shape.to_vec(), rows: shape[0], transposed: false };
+            let part =
+                Part { name: name.clone(), shape: shape.to_vec(), columns: shape[1], transposed: false };
             Slot { name, shape, role: Role::Matrix, parts: vec![part] }
         })
     }
@@ -62,11 +63,11 @@ pub(crate) fn modules(slots: &[Slot]) -> Vec<Module> {
                 path: part.name.strip_suffix(".weight").unwrap_or(&part.name).into(),
                 slot: index,
                 start,
-                rows: part.rows,
-                columns: slot.shape[1],
-                transposed: part.transposed,
+                inputs: slot.shape[0],
+                outputs: part.columns,
+                fan_in_fan_out: !part.transposed,
             });
-            start += part.rows;
+            start += part.columns;
         }
     }
     modules
@@ -93,7 +94,7 @@ impl Adapter {
     /// adapter's own.
     ///
     /// Modules of one slot share its input: their `A` are stacked, and each `B` stands in its own rows and
-    /// columns of a matrix that is zero elsewhere, so that a module's product reaches its rows only.
+    /// columns of a matrix that is zero elsewhere, so that a module's product reaches its own outputs only.
     pub(crate) fn sides(
         &self,
         slots: &[Slot],
@@ -107,7 +108,7 @@ impl Adapter {
             if !wanted(slot) {
                 continue;
             }
-            let [height, _] = slots[slot].shape;
+            let [_, height] = slots[slot].shape;
             let rank = self.lora.rank;
             let width = rank * modules.len();
             let downs = tensors.iter().step_by(2).cloned().collect();
@@ -118,11 +119,11 @@ impl Adapter {
                 rows.extend((module.start > filled).then(|| zeros(module.start - filled, width)));
                 let [before, after] = [rank * index, rank * (modules.len() - index - 1)];
                 let mut row = Vec::new();
-                row.extend((before > 0).then(|| zeros(module.rows, before)));
+                row.extend((before > 0).then(|| zeros(module.outputs, before)));
                 row.push(up.clone().mul_scalar(scale));
-                row.extend((after > 0).then(|| zeros(module.rows, after)));
+                row.extend((after > 0).then(|| zeros(module.outputs, after)));
                 rows.push(joined(row, 1));
-                filled = module.start + module.rows;
+                filled = module.start + module.outputs;
             }
             let last = tensors[1].device();
             rows.extend((height > filled).then(|| Tensor::zeros([height - filled, width], &last)));
@@ -160,7 +161,7 @@ impl TokenModel {
         let Some(adapter) = &self.adapter else { return self.clone() };
         let mut tensors = self.tensors.clone();
         for (slot, side) in adapter.sides(&self.frame.slots, &adapter.tensors, |_| true) {
-            tensors[slot] = tensors[slot].clone() + side.up.matmul(side.down);
+            tensors[slot] = tensors[slot].clone() + side.up.matmul(side.down).transpose();
         }
         Self { tensors, adapter: None, ..self.clone() }
     }

@@ -198,7 +198,7 @@ pub(crate) struct Linear {
     side: Option<Side>,
 }
 
-/// A product of low rank beside a matrix: `x down^T up^T` is added to `x weight^T`. The dense product of the two
+/// A product of low rank beside a matrix: `x down^T up^T` is added to `x weight`. The dense product of the two
 /// is never formed.
 ///
 /// - down: `[rank, in]`
@@ -219,7 +219,7 @@ impl Linear {
     /// `[n, in]` to `[n, out]`.
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let side = self.side.as_ref().map(|side| side.forward(x.clone()));
-        let y = x.matmul(self.weight.clone().transpose());
+        let y = x.matmul(self.weight.clone());
         let y = match side {
             Some(side) => y + side,
             None => y,

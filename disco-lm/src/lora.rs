@@ -111,11 +111,11 @@ impl TokenModel {
         let device = &self.frame.device;
         let mut tensors: Vec<Tensor<2>> = Vec::with_capacity(2 * modules.len());
         for module in &modules {
-            let bound = (module.columns as f32).sqrt().recip();
+            let bound = (module.inputs as f32).sqrt().recip();
             let uniform = |_| bound * (2.0 * rng.random::<f32>() - 1.0);
-            let down = (0..lora.rank * module.columns).map(uniform).collect();
-            tensors.push(upload(down, [lora.rank, module.columns], device));
-            tensors.push(Tensor::zeros([module.rows, lora.rank], device));
+            let down = (0..lora.rank * module.inputs).map(uniform).collect();
+            tensors.push(upload(down, [lora.rank, module.inputs], device));
+            tensors.push(Tensor::zeros([module.outputs, lora.rank], device));
         }
         let adapter = Adapter::new(lora.clone(), modules, tensors);
         Ok(Self { adapter: Some(adapter), ..self.clone() })

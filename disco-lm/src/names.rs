@@ -25,7 +25,7 @@ pub(crate) struct Names {
     pub(crate) relative: &'static str,
     /// At the end of the stack.
     pub(crate) norm: &'static str,
-    /// Whether matrices are stored as `[in, out]` (GPT-2's `Conv1D`).
+    /// Whether matrices are stored as `[out, in]`: all but GPT-2's `Conv1D` are.
     pub(crate) transposed: bool,
 }
 
@@ -45,7 +45,7 @@ const LLAMA: Names = Names {
     down: "mlp.down_proj",
     relative: "",
     norm: "model.norm",
-    transposed: false,
+    transposed: true,
 };
 
 const GPT2: Names = Names {
@@ -59,7 +59,7 @@ const GPT2: Names = Names {
     up: &["mlp.c_fc"],
     down: "mlp.c_proj",
     norm: "transformer.ln_f",
-    transposed: true,
+    transposed: false,
     ..LLAMA
 };
 
@@ -79,7 +79,7 @@ const T5_DECODER: Names = Names {
     down: "layer.2.DenseReluDense.wo",
     relative: "decoder.block.0.layer.0.SelfAttention.relative_attention_bias",
     norm: "decoder.final_layer_norm",
-    transposed: false,
+    transposed: true,
 };
 
 const T5_ENCODER: Names = Names {

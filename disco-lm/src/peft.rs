@@ -106,7 +106,7 @@ impl Adapter {
             "lora_alpha": self.lora.alpha,
             "lora_dropout": 0.0,
             "target_modules": names(&self.modules, all),
-            "fan_in_fan_out": self.modules.iter().any(|module| module.transposed),
+            "fan_in_fan_out": self.modules.iter().any(|module| module.fan_in_fan_out),
             "bias": "none",
             "use_rslora": false,
             "use_dora": false,

@@ -1,24 +1,28 @@
 //! The parameters of a model: what each is called here, and which tensors of a file it holds.
 //!
-//! Every parameter is a matrix `[out, in]` (a vector is `[1, n]`), so that one loop serves loading, saving,
-//! the optimiser and the gradient. Products that share their input are one parameter: queries, keys and
-//! values are stacked by rows, and so are the gate and up projections.
+//! Every parameter is a matrix (a vector is `[1, n]`), so that one loop serves loading, saving, the optimiser
+//! and the gradient. Products that share their input are one parameter: queries, keys and values stand side by
+//! side, and so do the gate and up projections.
+//!
+//! The matrix of a product is `[in, out]`, whatever the file says: Burn's `flex` multiplies few rows by such a
+//! matrix 1.1 to 4 times faster than by its transpose (32 rows by 1536 x 576: 106 against 26 GFLOP/s), because it
+//! need not be packed first. Embeddings and the output matrix are `[vocabulary, width]`.
 
 use crate::{
     names::Names,
     spec::{ClassifierSpec, Norm, NormOrder, Positions, Spec},
 };
 
-/// A tensor of the file, as a run of rows of a parameter.
+/// A tensor of the file, as a run of columns of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     /// The tensor's Hugging Face name.
     pub(crate) name: String,
     /// The tensor's shape in the file.
     pub(crate) shape: Vec<usize>,
-    /// How many rows of the parameter it fills.
-    pub(crate) rows: usize,
-    /// Whether the file stores it as `[in, out]` (GPT-2's `Conv1D`).
+    /// How many columns of the parameter it fills.
+    pub(crate) columns: usize,
+    /// Whether the file stores it as `[out, in]`: all but GPT-2's `Conv1D` do.
     pub(crate) transposed: bool,
 }
 
@@ -97,8 +101,8 @@ pub(crate) fn classifier_slots(spec: &ClassifierSpec) -> Vec<Slot> {
     }
     norm(encoder, "embedding_norm".into(), embedding_norm.into(), width, &mut slots);
     stack(encoder, &Names::of(encoder), "", encoder.layers, false, &mut slots);
-    for (name, stem, rows) in [("dense", dense, width), ("head", head, spec.labels.len())] {
-        linear(false, name.into(), vec![(stem.into(), rows)], width, true, Role::Matrix, &mut slots);
+    for (name, stem, outputs) in [("dense", dense, width), ("head", head, spec.labels.len())] {
+        linear(true, name.into(), vec![(stem.into(), outputs)], width, true, Role::Matrix, &mut slots);
     }
     slots
 }
@@ -127,17 +131,17 @@ pub(crate) fn stack(
 fn layer_slots(spec: &Spec, names: &Names, prefix: &str, layer: usize, cross: bool, slots: &mut Vec<Slot>) {
     let here = |name: &str| format!("{prefix}.{name}");
     let there = |stem: &str| format!("{}.{layer}.{stem}", names.layers);
-    // The rows of a product that consists of several tensors, or of one that holds them all.
-    let split = |stems: &[&str], rows: &[usize]| -> Vec<(String, usize)> {
+    // The outputs of a product that consists of several tensors, or of one that holds them all.
+    let split = |stems: &[&str], outputs: &[usize]| -> Vec<(String, usize)> {
         match stems {
-            [all] => vec![(there(all), rows.iter().sum())],
-            stems => stems.iter().map(|stem| there(stem)).zip(rows.iter().copied()).collect(),
+            [all] => vec![(there(all), outputs.iter().sum())],
+            stems => stems.iter().map(|stem| there(stem)).zip(outputs.iter().copied()).collect(),
         }
     };
     let [width, head, inner] = [spec.width, spec.head_width, spec.feed_forward_width];
     let [queries, keys] = [spec.heads * head, spec.kv_heads * head];
-    let linear = |name: &str, sources, columns, bias, role, slots: &mut Vec<Slot>| {
-        linear(names.transposed, here(name), sources, columns, bias, role, slots);
+    let linear = |name: &str, sources, inputs, bias, role, slots: &mut Vec<Slot>| {
+        linear(names.transposed, here(name), sources, inputs, bias, role, slots);
     };
 
     norm(spec, here("attention_norm"), there(names.attention_norm), width, slots);
@@ -168,7 +172,7 @@ fn layer_slots(spec: &Spec, names: &Names, prefix: &str, layer: usize, cross: bo
 /// A matrix that is stored as it is; `stem` is its name without `.weight`.
 pub(crate) fn matrix(name: &str, stem: &str, rows: usize, columns: usize) -> Slot {
     let name_there = format!("{stem}.weight");
-    let part = Part { name: name_there, shape: vec![rows, columns], rows, transposed: false };
+    let part = Part { name: name_there, shape: vec![rows, columns], columns, transposed: false };
     Slot { name: name.into(), shape: [rows, columns], role: Role::Matrix, parts: vec![part] }
 }
 
@@ -176,7 +180,7 @@ fn vector(name: String, sources: &[(String, usize)], role: Role) -> Slot {
     let parts = sources.iter().map(|(source, size)| Part {
         name: source.clone(),
         shape: vec![*size],
-        rows: *size,
+        columns: *size,
         transposed: false,
     });
     Slot { name, shape: [1, sources.iter().map(|(_, size)| size).sum()], role, parts: parts.collect() }
@@ -190,27 +194,27 @@ pub(crate) fn norm(spec: &Spec, name: String, stem: String, width: usize, slots:
     }
 }
 
-/// The parameters of a product, from the stems and rows of its tensors.
+/// The parameters of a product, from the stems of its tensors and the widths of their outputs.
 pub(crate) fn linear(
     transposed: bool,
     name: String,
     sources: Vec<(String, usize)>,
-    columns: usize,
+    inputs: usize,
     bias: bool,
     role: Role,
     slots: &mut Vec<Slot>,
 ) {
-    let parts = sources.iter().map(|(source, rows)| Part {
+    let parts = sources.iter().map(|(source, outputs)| Part {
         name: format!("{source}.weight"),
-        shape: if transposed { vec![columns, *rows] } else { vec![*rows, columns] },
-        rows: *rows,
+        shape: if transposed { vec![*outputs, inputs] } else { vec![inputs, *outputs] },
+        columns: *outputs,
         transposed,
     });
-    let rows = sources.iter().map(|(_, rows)| rows).sum();
-    slots.push(Slot { name: name.clone(), shape: [rows, columns], role, parts: parts.collect() });
+    let outputs = sources.iter().map(|(_, outputs)| outputs).sum();
+    slots.push(Slot { name: name.clone(), shape: [inputs, outputs], role, parts: parts.collect() });
     if bias {
         let sources: Vec<_> =
-            sources.into_iter().map(|(source, rows)| (format!("{source}.bias"), rows)).collect();
+            sources.into_iter().map(|(source, outputs)| (format!("{source}.bias"), outputs)).collect();
         slots.push(vector(format!("{name}.bias"), &sources, Role::Bias));
     }
 }

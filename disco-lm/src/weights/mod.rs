@@ -75,21 +75,27 @@ fn check(source: &dyn TensorSource, slots: &[Slot], tied: bool, path: &Path) -> 
 /// One parameter, from the tensors that hold it.
 fn fill(source: &dyn TensorSource, slot: &Slot) -> Result<Vec<f32>> {
     let mut values = vec![0.0; slot.shape[0] * slot.shape[1]];
-    let mut rest = values.as_mut_slice();
+    let mut start = 0;
     for part in slot.parts.iter().map(|part| source.stored(part)) {
-        let (mine, others) = rest.split_at_mut(part.shape.iter().product());
-        rest = others;
-        if part.transposed {
-            let mut stored = vec![0.0; mine.len()];
-            source.read(&part.name, &mut stored)?;
-            mine.copy_from_slice(&layout::transpose(&stored, part.rows));
+        if part.columns == slot.shape[1] && !part.transposed {
+            source.read(&part.name, &mut values)?;
+            check_finite(&part.name, &values)?;
         } else {
-            source.read(&part.name, mine)?;
+            let mut tensor = vec![0.0; slot.shape[0] * part.columns];
+            source.read(&part.name, &mut tensor)?;
+            check_finite(&part.name, &tensor)?;
+            layout::place(slot, &part, start, &tensor, &mut values);
         }
-        if let Some(value) = mine.iter().find(|value| !value.is_finite()) {
-            let what = format!("a weight of `{}`", part.name);
-            return Err(Error::NotFinite { what, value: f64::from(*value) });
-        }
+        start += part.columns;
     }
     Ok(values)
+}
+
+fn check_finite(name: &str, values: &[f32]) -> Result<()> {
+    match values.iter().find(|value| !value.is_finite()) {
+        None => Ok(()),
+        Some(value) => {
+            Err(Error::NotFinite { what: format!("a weight of `{name}`"), value: f64::from(*value) })
+        }
+    }
 }
