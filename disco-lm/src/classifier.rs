@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     Error, Result,
+    batches::WIDE,
     decoder::indices,
     layer::{Linear, NormWeights, Supply, activate},
     memory::BothWays,
@@ -15,7 +16,7 @@ use crate::{
     slots::classifier_slots,
     spec::{ClassifierSpec, Link},
     stack::{Direction, Stack},
-    token_model::{WIDE, download, upload},
+    token_model::{download, upload},
     weights,
 };
 

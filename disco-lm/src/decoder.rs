@@ -19,12 +19,12 @@ pub(crate) struct Decoder {
     rotary: Option<[Tensor<2>; 2]>,
     encoder: Option<Stack>,
     stack: Stack,
-    head: Option<Tensor<2>>,
 }
 
 impl Decoder {
     /// Puts tensors, in the order of [`crate::slots::slots`], in their places, and beside those of `sides` its
     /// low-rank products, by index of the slot. Handles are copied, not values.
+    /// The output matrix is not the decoder's: it is [`crate::head::Head`]'s.
     ///
     /// # Panics
     /// If there are fewer tensors than slots.
@@ -41,13 +41,7 @@ impl Decoder {
         let encoder =
             encoder.map(|encoder| Stack::assemble(spec, encoder.layers, Direction::BothWays, &mut from));
         let stack = Stack::assemble(spec, spec.layers, Direction::Causal, &mut from);
-        let head = (!spec.tied).then(|| from.tensor());
-        Self { spec: spec.clone(), embedding, positions, rotary, encoder, stack, head }
-    }
-
-    /// The matrix `[vocabulary, width]` that turns hidden states into logits.
-    pub(crate) fn head(&self) -> &Tensor<2> {
-        self.head.as_ref().unwrap_or(&self.embedding)
+        Self { spec: spec.clone(), embedding, positions, rotary, encoder, stack }
     }
 
     /// The normalised last hidden states.

@@ -77,6 +77,14 @@ pub enum Error {
         /// What it said.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A context could not be rendered.
+    #[error("the template of the context {context:?}: {source}")]
+    Template {
+        /// The context.
+        context: String,
+        /// What the template said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A context and its new tokens do not fit into the model's positions.
     #[error("context of {context} tokens and {new} new ones exceed the model's {positions} positions")]
     TooLong {

@@ -15,18 +15,11 @@ use rayon::prelude::*;
 use crate::{
     Result, TokenModel,
     decoder::{Decoder, indices},
-    head::Head,
     optimizer::{Gradient, add},
-    rows::Target,
+    rows::{Row, Sequence, Target, add_up},
     strand::{Grow, KeyValue, Strand},
     whole,
 };
-
-/// A sequence to be scored, in its context.
-pub(crate) struct Sequence<'a> {
-    pub(crate) context: &'a [u32],
-    pub(crate) tokens: &'a [u32],
-}
 
 /// How many bytes the graphs that wait for the backward pass may take, roughly.
 const GRAPH_BYTES: usize = 256 << 20;
@@ -42,21 +35,12 @@ struct Pass<'a> {
     decoder: Decoder,
     contexts: Strand,
     strands: Vec<Strand>,
-    /// The rows that predict tokens, before the last norm: those of the contexts, then those of each strand.
-    rows: Tensor<2>,
-    targets: Vec<Vec<Target>>,
+    /// The states that predict tokens, before the last norm: those of the contexts, then those of each strand.
+    states: Tensor<2>,
+    rows: Vec<Row<'a>>,
 }
 
 impl TokenModel {
-    /// The slot of the output matrix: the last, or the embedding it is tied to.
-    pub(crate) fn head_slot(&self) -> usize {
-        if self.frame.spec.tied { 0 } else { self.tensors.len() - 1 }
-    }
-
-    pub(crate) fn head(&self) -> Head<'_> {
-        Head::new(self.tensors[self.head_slot()].clone(), &self.generation.decoding)
-    }
-
     /// Adds `sum_i w_i grad log pi(x_i | c_i)` to `gradient`, one entry per trained slot, where `weigh` gives the `w_i`
     /// once it knows the log-probabilities. Every sequence must be an event of the model.
     pub(crate) fn accumulate(
@@ -70,10 +54,8 @@ impl TokenModel {
         }
         let pass = Pass::forward(self, sequences);
         let mut log_probs = vec![0.0; sequences.len()];
-        let rows = self.head().log_probs(&pass.decoder.finish(pass.rows.clone()), &pass.targets)?;
-        for (target, log_prob) in pass.targets.iter().flatten().zip(rows.into_iter().flatten()) {
-            log_probs[target.sequence] += log_prob;
-        }
+        let of_rows = self.head().log_probs(&pass.decoder.finish(pass.states.clone()), &pass.rows)?;
+        add_up(&mut log_probs, &pass.rows, of_rows);
         let weights = weigh(&log_probs)?;
         disco_core::Error::check_length("weights of a batch", sequences.len(), weights.len())?;
         if weights.iter().all(|weight| *weight == 0.0) {
@@ -137,12 +119,12 @@ impl TokenModel {
 }
 
 impl<'a> Pass<'a> {
-    fn forward(model: &'a TokenModel, sequences: &[Sequence<'_>]) -> Self {
+    fn forward(model: &'a TokenModel, sequences: &[Sequence<'a>]) -> Self {
         let (contexts, which) = distinct(sequences);
         let decoder = model.decoder();
-        let mut targets = vec![Vec::new(); contexts.len()];
+        let mut rows: Vec<Row<'a>> = contexts.iter().copied().map(Row::behind).collect();
         for (sequence, &context) in which.iter().enumerate() {
-            targets[context].push(Target { sequence, token: sequences[sequence].tokens[0] });
+            rows[context].targets.push(Target { sequence, token: sequences[sequence].tokens[0] });
         }
         // The last token is predicted but predicts nothing. Longest first, so that a strand has little padding.
         let mut order: Vec<usize> = (0..sequences.len()).filter(|&i| sequences[i].tokens.len() > 1).collect();
@@ -155,8 +137,7 @@ impl<'a> Pass<'a> {
             let which = part.iter().map(|&i| which[i]).collect();
             let strand = Strand::new(&decoder, &inputs, &starts, which);
             for &sequence in part {
-                let predicted = &sequences[sequence].tokens[1..];
-                targets.extend(predicted.iter().map(|&token| vec![Target { sequence, token }]));
+                rows.extend(Row::within(sequence, sequences[sequence]));
             }
             strands.push(strand);
         }
@@ -173,9 +154,9 @@ impl<'a> Pass<'a> {
                 strand.grow(&grow, Some((&before, &lengths)));
             });
         }
-        let mut rows = vec![contexts.ends()];
-        rows.extend(strands.iter().map(Strand::ends));
-        Self { model, decoder, contexts, strands, rows: Tensor::cat(rows, 0), targets }
+        let mut states = vec![contexts.ends()];
+        states.extend(strands.iter().map(Strand::ends));
+        Self { model, decoder, contexts, strands, states: Tensor::cat(states, 0), rows }
     }
 
     /// Adds the gradient of `sum_i weights[i] * log_probs[i]`.
@@ -222,14 +203,10 @@ impl<'a> Pass<'a> {
     fn through_head(&mut self, weights: &[f64], gradient: &mut Gradient) -> Result<()> {
         let model = self.model;
         let (decoder, leaves) = model.tracked(None);
-        let rows = self.rows.clone().autodiff().require_grad();
-        let hidden = decoder.finish(rows.clone());
-        let head = model.head().gradient(
-            &hidden.clone().inner(),
-            &self.targets,
-            weights,
-            model.adapter.is_none(),
-        )?;
+        let states = self.states.clone().autodiff().require_grad();
+        let hidden = decoder.finish(states.clone());
+        let head =
+            model.head().gradient(&hidden.clone().inner(), &self.rows, weights, model.adapter.is_none())?;
         if head.of_weight.is_some() {
             add(&mut gradient[model.head_slot()], head.of_weight);
         }
@@ -237,13 +214,13 @@ impl<'a> Pass<'a> {
         for (slot, leaf) in leaves {
             add(&mut gradient[slot], leaf.grad(&gradients));
         }
-        let of_rows = rows.grad(&gradients).expect("the rows are a leaf");
+        let of_states = states.grad(&gradients).expect("the states are a leaf");
         let mut start = 0;
         for strand in std::iter::once(&mut self.contexts).chain(&mut self.strands) {
             let count = strand.rows.len();
-            let zeros = Tensor::zeros([strand.tokens(), of_rows.dims()[1]], &of_rows.device());
-            let at = indices(strand.rows.iter().copied(), &of_rows.device());
-            let mine = of_rows.clone().narrow(0, start, count);
+            let zeros = Tensor::zeros([strand.tokens(), of_states.dims()[1]], &of_states.device());
+            let at = indices(strand.rows.iter().copied(), &of_states.device());
+            let mine = of_states.clone().narrow(0, start, count);
             strand.gradient = Some(zeros.select_assign(0, at, mine, IndexingUpdateOp::Add));
             start += count;
         }

@@ -1,4 +1,4 @@
-//! Hidden states to log-probabilities, in chunks: no tensor over all rows and the whole vocabulary exists.
+//! Hidden states to distributions of tokens, in chunks: no tensor over all rows and the whole vocabulary exists.
 
 use std::ops::Range;
 
@@ -6,8 +6,9 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use crate::{
-    Decoding, Result,
-    rows::Target,
+    Decoding, Result, TokenModel,
+    decoding::{History, NextToken},
+    rows::Row,
     token_model::{download, upload},
 };
 
@@ -16,8 +17,10 @@ const CHUNK: usize = 8 << 20;
 
 /// The output layer: the matrix `[vocabulary, width]`, and what is made of its logits.
 pub(crate) struct Head<'a> {
+    /// Plain, not of an automatic-differentiation graph: the gradient is formed by hand.
     weight: Tensor<2>,
     decoding: &'a Decoding,
+    end_tokens: &'a [u32],
 }
 
 /// What comes back through the output layer.
@@ -28,12 +31,25 @@ pub(crate) struct HeadGradient {
     pub(crate) of_weight: Option<Tensor<2>>,
 }
 
-impl<'a> Head<'a> {
-    /// `weight` is plain, not of an automatic-differentiation graph: the gradient is formed by hand.
-    pub(crate) fn new(weight: Tensor<2>, decoding: &'a Decoding) -> Self {
-        Self { weight, decoding }
+impl TokenModel {
+    /// The slot of the output matrix: the last, or the embedding it is tied to.
+    pub(crate) fn head_slot(&self) -> usize {
+        if self.frame.spec.tied { 0 } else { self.tensors.len() - 1 }
     }
 
+    /// The output layer with the model's decoding.
+    pub(crate) fn head(&self) -> Head<'_> {
+        self.head_with(&self.generation.decoding)
+    }
+
+    /// The output layer with another decoding.
+    pub(crate) fn head_with<'a>(&'a self, decoding: &'a Decoding) -> Head<'a> {
+        let weight = self.tensors[self.head_slot()].clone();
+        Head { weight, decoding, end_tokens: &self.frame.end_tokens }
+    }
+}
+
+impl Head<'_> {
     fn vocabulary(&self) -> usize {
         self.weight.dims()[0]
     }
@@ -48,33 +64,31 @@ impl<'a> Head<'a> {
         download(hidden.matmul(self.weight.clone().transpose()))
     }
 
-    /// Draws one token per row, by one number in [0, 1) each, with its log-probability.
-    pub(crate) fn draw(&self, logits: &[f32], uniforms: &[f64]) -> Result<Vec<(u32, f64)>> {
-        logits
-            .par_chunks(self.vocabulary())
-            .zip(uniforms)
-            .map(|(logits, uniform)| {
-                let next = self.decoding.next_token(logits)?;
-                let token = next.at(*uniform);
-                Ok((token, next.log_prob(token)))
-            })
-            .collect()
+    /// Does something with the distribution of the next token of each row, given its logits and history; the
+    /// logits are changed.
+    pub(crate) fn each<'h, R: Send>(
+        &self,
+        logits: &mut [f32],
+        history: impl Fn(usize) -> History<'h> + Sync,
+        work: impl Fn(usize, NextToken<'_>) -> R + Sync,
+    ) -> Result<Vec<R>> {
+        let rows = logits.par_chunks_mut(self.vocabulary()).enumerate();
+        let each =
+            |(row, logits)| Ok(work(row, self.decoding.next_token(logits, history(row), self.end_tokens)?));
+        rows.map(each).collect()
     }
 
     /// The log-probability of every target of every row.
-    pub(crate) fn log_probs(&self, hidden: &Tensor<2>, targets: &[Vec<Target>]) -> Result<Vec<Vec<f64>>> {
-        let mut log_probs = Vec::with_capacity(targets.len());
-        for rows in self.chunks(targets.len()) {
-            let logits = self.logits(hidden.clone().narrow(0, rows.start, rows.len()))?;
-            let chunk: Result<Vec<Vec<f64>>> = logits
-                .par_chunks(self.vocabulary())
-                .zip(&targets[rows])
-                .map(|(logits, targets)| {
-                    let next = self.decoding.next_token(logits)?;
-                    Ok(targets.iter().map(|target| next.log_prob(target.token)).collect())
-                })
-                .collect();
-            log_probs.extend(chunk?);
+    pub(crate) fn log_probs(&self, hidden: &Tensor<2>, rows: &[Row<'_>]) -> Result<Vec<Vec<f64>>> {
+        let mut log_probs = Vec::with_capacity(rows.len());
+        for range in self.chunks(rows.len()) {
+            let mut logits = self.logits(hidden.clone().narrow(0, range.start, range.len()))?;
+            let rows = &rows[range];
+            log_probs.extend(self.each(
+                &mut logits,
+                |row| rows[row].history,
+                |row, next| rows[row].targets.iter().map(|target| next.log_prob(target.token)).collect(),
+            )?);
         }
         Ok(log_probs)
     }
@@ -86,28 +100,25 @@ impl<'a> Head<'a> {
     pub(crate) fn gradient(
         &self,
         hidden: &Tensor<2>,
-        targets: &[Vec<Target>],
+        rows: &[Row<'_>],
         weights: &[f64],
         of_weight: bool,
     ) -> Result<HeadGradient> {
-        let vocabulary = self.vocabulary();
         let mut of_hidden = Vec::new();
         let mut sum: Option<Tensor<2>> = None;
-        for rows in self.chunks(targets.len()) {
-            let states = hidden.clone().narrow(0, rows.start, rows.len());
+        for range in self.chunks(rows.len()) {
+            let states = hidden.clone().narrow(0, range.start, range.len());
             let mut logits = self.logits(states.clone())?;
-            logits.par_chunks_mut(vocabulary).zip(&targets[rows.clone()]).try_for_each(
-                |(row, targets)| {
-                    let gradient = {
-                        let next = self.decoding.next_token(row)?;
-                        let weighted = targets.iter().map(|target| (target.token, weights[target.sequence]));
-                        next.gradient(weighted)
-                    };
-                    row.copy_from_slice(&gradient);
-                    Ok::<_, crate::Error>(())
+            let rows = &rows[range];
+            self.each(
+                &mut logits,
+                |row| rows[row].history,
+                |row, next| {
+                    let targets = rows[row].targets.iter();
+                    next.into_gradient(targets.map(|target| (target.token, weights[target.sequence])));
                 },
             )?;
-            let gradient = upload(logits, [rows.len(), vocabulary], &self.weight.device());
+            let gradient = upload(logits, [rows.len(), self.vocabulary()], &self.weight.device());
             of_hidden.push(gradient.clone().matmul(self.weight.clone()));
             if of_weight {
                 let product = gradient.transpose().matmul(states);

@@ -6,7 +6,9 @@ use burn::tensor::Device;
 use disco_core::{Distribution, Sampled, Score, Scorer, Streams};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Generation, Precision, Result, TokenModel, Tokenizer, folder::replace_folder};
+use crate::{
+    ContextTemplate, Error, Generation, Precision, Result, TokenModel, Tokenizer, folder::replace_folder,
+};
 
 /// A sequence that a language model drew.
 ///
@@ -29,13 +31,15 @@ impl AsRef<str> for Completion {
 
 /// A language model: a distribution over completions, given a text.
 ///
-/// The context is tokenised as the tokenizer does by itself, so with a begin token if it adds one.
+/// The context is tokenised as the tokenizer does by itself, so with a begin token if it adds one; a
+/// [`ContextTemplate`] may render it first.
 #[derive(Clone, Debug)]
 pub struct LanguageModel {
     tokens: TokenModel,
     tokenizer: std::sync::Arc<Tokenizer>,
     /// The files beside the weights, as they were read, so that a saved model has them too.
     files: std::sync::Arc<BTreeMap<String, Vec<u8>>>,
+    pub(crate) template: Option<ContextTemplate>,
 }
 
 /// The files of a Hugging Face folder that are kept as they are.
@@ -75,7 +79,7 @@ impl LanguageModel {
         files: BTreeMap<String, Vec<u8>>,
     ) -> Result<Self> {
         tokenizer.check_fits(tokens.vocabulary())?;
-        Ok(Self { tokens, tokenizer: tokenizer.into(), files: files.into() })
+        Ok(Self { tokens, tokenizer: tokenizer.into(), files: files.into(), template: None })
     }
 
     /// The model over token ids.
@@ -99,15 +103,6 @@ impl LanguageModel {
     /// [`Error::Invalid`] naming the setting.
     pub fn with_generation(&self, generation: Generation) -> Result<Self> {
         Ok(self.with_tokens(self.tokens.with_generation(generation)?))
-    }
-
-    /// The token ids of a context.
-    ///
-    /// # Errors
-    /// [`Error::EmptyContext`] if there is none.
-    pub fn encode(&self, context: &str) -> Result<Vec<u32>> {
-        let ids = self.tokenizer.encode(context)?;
-        if ids.is_empty() { Err(Error::EmptyContext { text: context.into() }) } else { Ok(ids) }
     }
 
     /// The completion that consists of `tokens`.

@@ -2,6 +2,8 @@
 
 mod adapter;
 mod attention;
+mod batches;
+mod beam;
 mod classifier;
 mod decoder;
 mod decoding;
@@ -29,20 +31,23 @@ mod slots;
 mod spec;
 mod stack;
 mod strand;
+mod template;
 mod token_model;
 mod tokenizer;
 mod weights;
 mod whole;
 mod window;
 
+pub use beam::{BeamSearch, EarlyStopping, Hypothesis};
 pub use classifier::TokenClassifier;
-pub use decoding::Decoding;
+pub use decoding::{Decoding, RepetitionScope};
 pub use device::Backend;
 pub use error::{Error, Misshapen, Result};
 pub use label::{Classifier, LabelFeature, LabelValue, Overlong};
 pub use language_model::{Completion, LanguageModel};
 pub use lora::Lora;
 pub use policy::{LmPolicy, TokenPolicy};
+pub use template::ContextTemplate;
 pub use token_model::{Generation, TokenModel};
 pub use tokenizer::Tokenizer;
 pub use weights::Precision;

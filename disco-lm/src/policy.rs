@@ -7,8 +7,8 @@ use disco_tuner::{Item, Policy, Tensors, Update, Updated, Weigh};
 
 use crate::{
     Completion, Error, LanguageModel, Lora, Precision, Result, TokenModel,
-    gradient::Sequence,
     optimizer::{Gradient, OptimizerState},
+    rows::Sequence,
     token_model::{download, upload},
     weights::{self, Shard},
 };

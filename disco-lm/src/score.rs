@@ -1,10 +1,7 @@
 //! The log-probability of every token of given sequences.
 
-use rayon::prelude::*;
-
 use crate::{
     Error, Result, TokenModel,
-    head::Head,
     rows::{Rows, hidden, read, run},
 };
 
@@ -35,27 +32,20 @@ impl TokenModel {
         order.sort_by_key(|&i| std::cmp::Reverse(samples[i].len()));
         let decoder = self.decoder();
         let frame = &self.frame;
-        let head = Head::new(decoder.head().clone(), &self.generation.decoding);
+        let head = self.head();
         let read = read(&decoder, &frame.spec, &[context], &frame.device);
-        let score = |batch: &[usize]| -> Result<Vec<Vec<f64>>> {
+        let batches = self.in_batches(&mut order, |batch| {
             let sequences: Vec<&[u32]> = batch.iter().map(|&i| samples[i]).collect();
             let which = vec![0; batch.len()];
-            let Rows { hidden, targets } =
-                run(&decoder, &frame.spec, &read, &which, &sequences, &frame.device);
-            let mut rows = vec![Vec::new(); batch.len()];
-            for (targets, log_probs) in targets.iter().zip(head.log_probs(&hidden, &targets)?) {
-                for (target, log_prob) in targets.iter().zip(log_probs) {
-                    rows[target.sequence].push(log_prob);
+            let Rows { hidden, rows } = run(&decoder, &frame.spec, &read, &which, &sequences, &frame.device);
+            let mut scored = vec![Vec::new(); batch.len()];
+            for (row, log_probs) in rows.iter().zip(head.log_probs(&hidden, &rows)?) {
+                for (target, log_prob) in row.targets.iter().zip(log_probs) {
+                    scored[target.sequence].push(log_prob);
                 }
             }
-            Ok(rows)
-        };
-        let size = self.part(order.len()).min(self.generation.batch);
-        let batches: Vec<Vec<Vec<f64>>> = if self.is_narrow() {
-            order.par_chunks(size).map(score).collect::<Result<_>>()?
-        } else {
-            order.chunks(size).map(score).collect::<Result<_>>()?
-        };
+            Ok(scored)
+        })?;
         for (&i, row) in order.iter().zip(batches.into_iter().flatten()) {
             scored[i] = Some(row);
         }
@@ -74,9 +64,8 @@ impl TokenModel {
         }
         self.check_fits(ids, 0)?;
         let decoder = self.decoder();
-        let head = Head::new(decoder.head().clone(), &self.generation.decoding);
         let hidden = hidden(&decoder, &self.frame.spec, ids, &self.frame.device);
-        let logits = head.logits(hidden)?;
+        let logits = self.head().logits(hidden)?;
         Ok(logits.chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
     }
 
@@ -93,9 +82,8 @@ impl TokenModel {
         }
         let decoder = self.decoder();
         let (spec, device) = (&self.frame.spec, &self.frame.device);
-        let head = Head::new(decoder.head().clone(), &self.generation.decoding);
         let read = read(&decoder, spec, &[context], device);
-        let logits = head.logits(run(&decoder, spec, &read, &[0], &[tokens], device).hidden)?;
+        let logits = self.head().logits(run(&decoder, spec, &read, &[0], &[tokens], device).hidden)?;
         Ok(logits.chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 /// | parameter | default | range |
 /// |---|---|---|
 /// | `max_new_tokens` | 40 | 1 to the model's positions less the context |
-/// | `decoding` | temperature 1, nothing cut off | see [`Decoding`] |
+/// | `decoding` | the model's own distribution | see [`Decoding`] |
 /// | `batch` | 128 | at least 1 |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -41,7 +41,7 @@ impl Default for Generation {
 }
 
 impl Generation {
-    /// Checks every field.
+    /// Checks every field by itself.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the field.
@@ -54,13 +54,13 @@ impl Generation {
         }
         self.decoding.check()
     }
+
+    /// Checks every field, also against a vocabulary's size and its end tokens.
+    pub(crate) fn check_for(&self, vocabulary: usize, end_tokens: &[u32]) -> Result<()> {
+        self.check()?;
+        self.decoding.check_for(vocabulary, end_tokens, self.max_new_tokens)
+    }
 }
-
-/// From this width on, the products of a batch keep all threads busy by themselves.
-pub(crate) const WIDE: usize = 512;
-
-/// The parts into which the sequences of a narrow model are cut.
-const PARTS: usize = 4;
 
 /// What models of one architecture on one device share.
 #[derive(Debug)]
@@ -70,7 +70,7 @@ pub(crate) struct Frame {
     pub(crate) device: Device,
     rotary: Option<[Tensor<2>; 2]>,
     /// Sorted ids that end a sequence.
-    end_tokens: Vec<u32>,
+    pub(crate) end_tokens: Vec<u32>,
 }
 
 /// A transformer as a distribution over token sequences, given a context of token ids. The context is the
@@ -130,11 +130,11 @@ impl TokenModel {
         device: &Device,
         generation: Generation,
     ) -> Result<Self> {
-        generation.check()?;
         if let Some(id) = end_tokens.iter().find(|id| **id as usize >= spec.vocabulary) {
             return Err(Error::TokenId { id: *id, vocabulary: spec.vocabulary });
         }
         end_tokens.sort_unstable();
+        generation.check_for(spec.vocabulary, &end_tokens)?;
         let slots = slots(&spec);
         let tensors = slots.iter().zip(values);
         let tensors = tensors.map(|(slot, values)| upload(values, slot.shape, device)).collect();
@@ -152,7 +152,7 @@ impl TokenModel {
     /// # Errors
     /// [`Error::Invalid`] naming the setting.
     pub fn with_generation(&self, generation: Generation) -> Result<Self> {
-        generation.check()?;
+        generation.check_for(self.vocabulary(), &self.frame.end_tokens)?;
         Ok(Self { generation, ..self.clone() })
     }
 
@@ -174,21 +174,6 @@ impl TokenModel {
     /// Whether `id` ends a sequence.
     pub fn is_end(&self, id: u32) -> bool {
         self.frame.end_tokens.binary_search(&id).is_ok()
-    }
-
-    /// How many of `count` sequences are worked on by one thread.
-    ///
-    /// Burn's `flex` shares a matrix product among threads from a certain size on, and element-wise work never:
-    /// a narrow model leaves all cores but one idle. So its sequences are cut into parts instead. The number
-    /// of parts is fixed, for the sums over them not to depend on the machine.
-    pub(crate) fn part(&self, count: usize) -> usize {
-        let parts = if self.is_narrow() { PARTS } else { 1 };
-        count.div_ceil(parts).max(1)
-    }
-
-    /// Whether parts of a batch are worked on side by side, rather than one after the other.
-    pub(crate) fn is_narrow(&self) -> bool {
-        self.frame.spec.width < WIDE
     }
 
     pub(crate) fn decoder(&self) -> Decoder {

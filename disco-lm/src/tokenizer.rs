@@ -47,8 +47,20 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`].
     pub fn encode(&self, text: &str) -> Result<Vec<u32>> {
-        let encoding = self.0.encode_fast(text, true).map_err(|source| Error::Tokenizer { source })?;
-        Ok(encoding.get_ids().to_vec())
+        self.ids(text, true)
+    }
+
+    /// The ids of `text` alone: no special token is added to those that it spells out.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn encode_as_is(&self, text: &str) -> Result<Vec<u32>> {
+        self.ids(text, false)
+    }
+
+    fn ids(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
+        let encoding = self.0.encode_fast(text, add_special_tokens);
+        Ok(encoding.map_err(|source| Error::Tokenizer { source })?.get_ids().to_vec())
     }
 
     /// The text of `ids`, special tokens left out.

@@ -10,10 +10,10 @@ use crate::{
     Result, TokenModel,
     attention::Causal,
     decoder::Decoder,
-    gradient::{Sequence, distinct},
+    gradient::distinct,
     layer::Branch,
     optimizer::{Gradient, add},
-    rows::{Rows, Target, read, run},
+    rows::{Row, Rows, Sequence, add_up, read, run},
 };
 
 /// A forward pass that waits for the weights of its sequences.
@@ -23,7 +23,7 @@ pub(crate) struct Pass<'a> {
     leaves: Vec<Tensor<2>>,
     /// Of the graph.
     hidden: Tensor<2>,
-    targets: Vec<Vec<Target>>,
+    rows: Vec<Row<'a>>,
     /// One per sequence.
     pub(crate) log_probs: Vec<f64>,
 }
@@ -55,12 +55,12 @@ pub(crate) fn accumulate(
 }
 
 impl<'a> Pass<'a> {
-    /// Sequences of `time` tokens each, all of `ids`; `targets` is what each token predicts.
+    /// Sequences of `time` tokens each, all of `ids`; `rows` say what each token predicts.
     pub(crate) fn of_windows(
         model: &'a TokenModel,
         ids: &[u32],
         time: usize,
-        targets: Vec<Vec<Target>>,
+        rows: Vec<Row<'a>>,
         branch: &mut Branch<'_>,
     ) -> Result<Self> {
         let batch = ids.len() / time;
@@ -68,13 +68,13 @@ impl<'a> Pass<'a> {
         let (decoder, leaves) = tracked(model);
         let mut attention = Causal::new(&model.frame.spec, batch, time, None, false, &model.frame.device);
         let hidden = decoder.hidden(ids, &places, &mut attention, branch);
-        Self::new(model, leaves, Rows { hidden, targets }, batch)
+        Self::new(model, leaves, Rows { hidden, rows }, batch)
     }
 
     /// Sequences after their contexts.
-    fn of_sequences(model: &'a TokenModel, sequences: &[Sequence<'_>]) -> Result<Self> {
+    fn of_sequences(model: &'a TokenModel, sequences: &[Sequence<'a>]) -> Result<Self> {
         let (contexts, which) = distinct(sequences);
-        let tokens: Vec<&[u32]> = sequences.iter().map(|sequence| sequence.tokens).collect();
+        let tokens: Vec<&'a [u32]> = sequences.iter().map(|sequence| sequence.tokens).collect();
         let (decoder, leaves) = tracked(model);
         let (spec, device) = (&model.frame.spec, &model.frame.device);
         let read = read(&decoder, spec, &contexts, device);
@@ -85,22 +85,20 @@ impl<'a> Pass<'a> {
     fn new(
         model: &'a TokenModel,
         leaves: Vec<Tensor<2>>,
-        Rows { hidden, targets }: Rows,
+        Rows { hidden, rows }: Rows<'a>,
         sequences: usize,
     ) -> Result<Self> {
         let mut log_probs = vec![0.0; sequences];
-        let rows = model.head().log_probs(&hidden.clone().inner(), &targets)?;
-        for (target, log_prob) in targets.iter().flatten().zip(rows.into_iter().flatten()) {
-            log_probs[target.sequence] += log_prob;
-        }
-        Ok(Self { model, leaves, hidden, targets, log_probs })
+        let of_rows = model.head().log_probs(&hidden.clone().inner(), &rows)?;
+        add_up(&mut log_probs, &rows, of_rows);
+        Ok(Self { model, leaves, hidden, rows, log_probs })
     }
 
     /// The gradient of `sum_i weights[i] * log_probs[i]`, one entry per leaf.
     pub(crate) fn backward(self, weights: &[f64]) -> Result<Gradient> {
         let states = self.hidden.clone().inner();
         let all = self.model.adapter.is_none();
-        let head = self.model.head().gradient(&states, &self.targets, weights, all)?;
+        let head = self.model.head().gradient(&states, &self.rows, weights, all)?;
         // The sum of hidden * of_hidden has of_hidden as its gradient: the chain rule, begun by hand.
         let gradients = (self.hidden * Tensor::from_inner(head.of_hidden)).sum().backward();
         let mut gradient: Gradient = self.leaves.iter().map(|leaf| leaf.grad(&gradients)).collect();

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use disco_lm::{Completion, Decoding, Generation, LanguageModel, LmPolicy, Precision};
+use disco_lm::{Completion, Decoding, Generation, LanguageModel, LmPolicy, Precision, RepetitionScope};
 
 use crate::{
     Error, ProgressTarget, Result, RunRecord,
@@ -48,6 +48,15 @@ fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
         temperature: spec.model.temperature,
         top_k: spec.model.top_k.unwrap_or(0),
         top_p: spec.model.top_p.unwrap_or(1.0),
+        min_p: spec.model.min_p.unwrap_or(0.0),
+        typical_p: spec.model.typical_p.unwrap_or(1.0),
+        repetition_penalty: spec.model.repetition_penalty,
+        repetition_scope: match spec.model.penalize_context {
+            true => RepetitionScope::All,
+            false => RepetitionScope::New,
+        },
+        min_new_tokens: spec.model.min_new_tokens,
+        forbidden_tokens: spec.model.forbidden_tokens.clone(),
     };
     let generation =
         Generation { max_new_tokens: spec.model.max_new_tokens, decoding, ..Generation::default() };

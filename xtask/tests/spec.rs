@@ -104,6 +104,13 @@ fn wrong_types_and_values_are_found_where_they_are() {
         "12:19: `sample.acceptance_rate` is 0",
         "at most 1",
     );
+    let model =
+        |line: &str| LEAST.replace("source = \"embedded\"", &format!("source = \"embedded\"\n{line}"));
+    check(&model("min_p = 1.5"), "4:9: `model.min_p` is 1.5", "from 0 to 1");
+    check(&model("typical_p = 0"), "4:13: `model.typical_p` is 0", "above 0");
+    check(&model("repetition_penalty = -1"), "4:22: `model.repetition_penalty` is -1", "above 0");
+    check(&model("forbidden_tokens = [1, -2]"), "4:20: `model.forbidden_tokens` is of type array", "whole");
+    check(&model("min_new_tokens = 41"), "4:18: `model.min_new_tokens` is 41", "at most max_new_tokens, 40");
     check(&format!("tune = 3{LEAST}"), "1:8: `tune` is of type integer", "a table: [tune]");
     check(
         &format!("{LEAST}[sample]\nlog_beta = 1\nacceptance_rate = 0.5\n"),

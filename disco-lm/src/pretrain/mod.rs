@@ -16,10 +16,10 @@ use serde_json::json;
 pub use corpus::Corpus;
 
 use crate::{
-    Error, Generation, LanguageModel, Result, TokenModel, TokenPolicy,
+    Decoding, Error, Generation, LanguageModel, Result, TokenModel, TokenPolicy,
     attention::Causal,
-    head::Head,
-    rows::Target,
+    decoding::History,
+    rows::{Row, Target},
     slots::{Role, slots},
     spec::Spec,
     token_model::upload,
@@ -195,15 +195,15 @@ impl Pretrain {
     ) -> Result<f64> {
         let model = policy.model();
         let mut ids = Vec::with_capacity(self.batch * self.window);
-        let mut targets = Vec::with_capacity(self.batch * self.window);
+        let mut rows = Vec::with_capacity(self.batch * self.window);
         for sequence in 0..self.batch {
             let window = corpus.window(self.window + 1, rng)?;
             ids.extend_from_slice(&window[..self.window]);
-            targets.extend(window[1..].iter().map(|&token| vec![Target { sequence, token }]));
+            rows.extend(window[1..].iter().map(|&token| plain_row(vec![Target { sequence, token }])));
         }
         let mut dropout = |x| self.drop(x, rng);
-        let count = targets.len() as f64;
-        let pass = Pass::of_windows(model, &ids, self.window, targets, &mut dropout)?;
+        let count = rows.len() as f64;
+        let pass = Pass::of_windows(model, &ids, self.window, rows, &mut dropout)?;
         let loss = -pass.log_probs.iter().sum::<f64>() / count;
         let gradient = pass.backward(&vec![-1.0 / count; self.batch])?;
         let adam = Adam { beta2: 0.99, weight_decay: self.weight_decay, ..Adam::default() };
@@ -283,11 +283,16 @@ fn normal(rng: &mut impl Rng) -> f64 {
     radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
 }
 
+/// A row of a window of text, where no decoding choice looks at what came before.
+fn plain_row(targets: Vec<Target>) -> Row<'static> {
+    Row { targets, history: History::default() }
+}
+
 impl LanguageModel {
     /// The held-out loss of a corpus, in nats per character.
     ///
     /// The negative log-probabilities of all its tokens are added, the end tokens that separate texts
-    /// included, and divided by the number of characters. Each token is predicted once, from at least half a
+    /// included, and divided by the number of characters. Decoding choices do not enter. Each token is predicted once, from at least half a
     /// window before it where the corpus has that much.
     ///
     /// # Errors
@@ -298,7 +303,8 @@ impl LanguageModel {
         let window = model.frame.spec.max_positions;
         let stride = (window / 2).max(1);
         let decoder = model.decoder();
-        let head = Head::new(decoder.head().clone(), &model.generation().decoding);
+        let plain = Decoding::default();
+        let head = model.head_with(&plain);
         // Input i predicts stream[i + 1]. A window that begins at `start` scores the inputs not yet scored.
         let inputs = stream.len() - 1;
         let mut windows = vec![(0, 0)];
@@ -316,16 +322,16 @@ impl LanguageModel {
             let mut attention =
                 Causal::new(&model.frame.spec, batch.len(), time, None, false, &model.frame.device);
             let hidden = decoder.hidden(&ids, &places, &mut attention, &mut crate::rows::identity());
-            let targets: Vec<Vec<Target>> = batch
+            let rows: Vec<Row<'_>> = batch
                 .iter()
                 .flat_map(|&(start, scored)| {
                     (start..start + time).map(move |input| {
                         let target = Target { sequence: 0, token: stream[input + 1] };
-                        if input >= scored { vec![target] } else { Vec::new() }
+                        plain_row(if input >= scored { vec![target] } else { Vec::new() })
                     })
                 })
                 .collect();
-            nats -= head.log_probs(&hidden, &targets)?.into_iter().flatten().sum::<f64>();
+            nats -= head.log_probs(&hidden, &rows)?.into_iter().flatten().sum::<f64>();
         }
         Ok(nats / characters as f64)
     }

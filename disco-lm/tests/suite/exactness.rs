@@ -2,6 +2,7 @@
 
 use crate::{
     common::{assert_close, device, folder, golden, ids, language_models},
+    decoding::every_choice,
     tiny,
 };
 use disco_core::{Distribution, Streams};
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 /// Of whole sequences, between two ways to compute the same f32 products.
 const SEQUENCE_TOLERANCE: f64 = 1e-4;
 
-fn tiny_model(seed: u64, generation: Generation) -> TokenModel {
+pub(crate) fn tiny_model(seed: u64, generation: Generation) -> TokenModel {
     let folder = TempDir::new().expect("a temporary folder");
     tiny::write(folder.path(), seed);
     TokenModel::load(folder.path(), &device(), generation).expect("the model loads")
@@ -22,7 +23,7 @@ fn short(max_new_tokens: usize) -> Generation {
 }
 
 /// Every list of up to `longest` ids.
-fn all_lists(longest: usize) -> Vec<Vec<u32>> {
+pub(crate) fn all_lists(longest: usize) -> Vec<Vec<u32>> {
     let mut lists = vec![vec![]];
     let mut last = lists.clone();
     for _ in 0..longest {
@@ -37,14 +38,9 @@ fn all_lists(longest: usize) -> Vec<Vec<u32>> {
 
 #[test]
 fn the_whole_sequence_space_has_probability_one() {
-    let decodings = [
-        Decoding::default(),
-        Decoding { temperature: 0.7, ..Decoding::default() },
-        Decoding { top_k: 2, ..Decoding::default() },
-        Decoding { temperature: 1.4, top_p: 0.8, ..Decoding::default() },
-    ];
+    let decodings = [vec![Decoding::default()], every_choice()].concat();
     for (seed, decoding) in (0..).zip(decodings) {
-        let model = tiny_model(seed, Generation { decoding, ..short(4) });
+        let model = tiny_model(seed, Generation { decoding: decoding.clone(), ..short(4) });
         let lists = all_lists(5);
         let refs: Vec<&Vec<u32>> = lists.iter().collect();
         let log_probs = model.log_probs(&vec![1, 2, 3], &refs).expect("scores");
@@ -60,9 +56,15 @@ fn the_whole_sequence_space_has_probability_one() {
 
 #[test]
 fn a_sample_scores_what_it_was_drawn_with() {
+    let every_choice = every_choice();
+    let together = every_choice[every_choice.len() - 1].clone();
     for name in language_models() {
+        let decodings = match name {
+            "llama-gqa-tied" => every_choice.clone(),
+            _ => vec![Decoding::default(), together.clone()],
+        };
         let context = ids(&golden(name)["context_ids"]);
-        for decoding in [Decoding::default(), Decoding { temperature: 0.8, top_k: 30, top_p: 0.9 }] {
+        for decoding in decodings {
             let generation = Generation { decoding, ..short(12) };
             let model = TokenModel::load(&folder(name), &device(), generation).expect("the model loads");
             let drawn = model.sample(&context, &Streams::new(5, 50)).expect("samples");
@@ -81,14 +83,22 @@ fn a_sample_scores_what_it_was_drawn_with() {
 
 #[test]
 fn the_batch_and_the_threads_change_no_token() {
+    for decoding in [vec![Decoding::default()], every_choice()].concat() {
+        check_batches_and_threads(&decoding);
+    }
+}
+
+fn check_batches_and_threads(decoding: &Decoding) {
     let draw = |batch, threads| {
-        let model = tiny_model(7, Generation { batch, ..short(10) });
+        let model = tiny_model(7, Generation { batch, decoding: decoding.clone(), ..short(10) });
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         let drawn = pool.install(|| model.sample(&vec![1, 3], &Streams::new(11, 64)));
         drawn.expect("samples").into_iter().map(|sample| sample.value).collect::<Vec<_>>()
     };
     let whole = draw(64, 2);
-    assert!(whole.iter().any(|sample| sample.len() < 10), "some sequences end early");
+    if *decoding == Decoding::default() {
+        assert!(whole.iter().any(|sample| sample.len() < 10), "some sequences end early");
+    }
     for (batch, threads) in [(1, 1), (7, 2), (64, 1), (1000, 2)] {
         assert_eq!(draw(batch, threads), whole, "batch {batch}, {threads} threads");
     }

@@ -79,6 +79,7 @@ fn golden_decoding() {
                 temperature: row["temperature"].as_f64().expect("temperature"),
                 top_k: row["top_k"].as_u64().expect("top_k") as usize,
                 top_p: row["top_p"].as_f64().expect("top_p"),
+                ..Decoding::default()
             };
             let generation = Generation { decoding, ..case.model.generation().clone() };
             let model = case.model.with_generation(generation).expect("valid decoding");

@@ -2,6 +2,7 @@
 
 mod classifier;
 mod common;
+mod decoding;
 mod embedded_model;
 mod exactness;
 mod files;
@@ -9,4 +10,5 @@ mod golden;
 mod lora;
 mod policy;
 mod smollm2;
+mod template;
 mod tiny;

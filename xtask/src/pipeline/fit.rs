@@ -60,8 +60,8 @@ pub(super) fn record<X>(spec: &Spec, fit: &Fit<String, X>) -> FitRecord {
     if let HeldOut::Unavailable { reason } = &report.held_out {
         warnings.push(format!("The fit could not be checked on held-out samples: {reason}."));
     }
-    if spec.model.top_k.is_some() || spec.model.top_p.is_some_and(|top_p| top_p < 1.0) {
-        let text = "The base is truncated (top-k or top-p): the target cannot have what truncation cuts off.";
+    if spec.model.truncates() {
+        let text = "The base is truncated by how it is decoded: the target cannot have what that cuts off.";
         warnings.push(text.into());
     }
     FitRecord {

@@ -210,12 +210,7 @@ pub(super) fn making(record: &RunRecord) -> String {
         fact(name, value.clone());
     }
     fact("backend", spec.backend.feature().into());
-    let truncation =
-        [spec.model.top_k.map(|k| format!("top-k {k}")), spec.model.top_p.map(|p| format!("top-p {p}"))];
-    let decoding = [format!("temperature {}", spec.model.temperature)]
-        .into_iter()
-        .chain(truncation.into_iter().flatten());
-    fact("decoding", decoding.collect::<Vec<_>>().join(", "));
+    fact("decoding", spec.model.decoding().join(", "));
     fact("longest sample", format!("{} tokens", spec.model.max_new_tokens));
     fact("contexts", format!("{}, the first: {:?}", spec.contexts.len(), spec.contexts[0]));
     fact("learning rate", spec.tune.learning_rate.to_string());

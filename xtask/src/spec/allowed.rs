@@ -8,6 +8,9 @@ pub(super) const SOME_TEXT: Allowed<String> =
 pub(super) const TEXTS: Allowed<Vec<String>> =
     Allowed { words: "strings, at least one: [\"...\", \"...\"]", holds: |texts| !texts.is_empty() };
 
+pub(super) const TOKEN_IDS: Allowed<Vec<u32>> =
+    Allowed { words: "whole numbers below 2^32: [1, 2, ...]", holds: |_| true };
+
 pub(super) const WHOLE: Allowed<u64> = Allowed { words: "a whole number from 0", holds: |_| true };
 pub(super) const COUNT: Allowed<u64> = Allowed {
     words: "a whole number from 1 to 1000000000",
@@ -28,3 +31,5 @@ pub(super) const SHARE: Allowed<f64> =
     Allowed { words: "a number from 0 to below 1", holds: |x| *x >= 0.0 && *x < 1.0 };
 pub(super) const POSITIVE_SHARE: Allowed<f64> =
     Allowed { words: "a number above 0 and at most 1", holds: |x| *x > 0.0 && *x <= 1.0 };
+pub(super) const CLOSED_SHARE: Allowed<f64> =
+    Allowed { words: "a number from 0 to 1", holds: |x| (0.0..=1.0).contains(x) };

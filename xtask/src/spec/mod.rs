@@ -82,6 +82,50 @@ pub struct ModelSpec {
     pub top_k: Option<usize>,
     /// Only the most probable tokens that together have this probability.
     pub top_p: Option<f64>,
+    /// Only tokens at least so many times as probable as the most probable one.
+    pub min_p: Option<f64>,
+    /// Only the tokens nearest to the expected log-probability that together have this probability.
+    pub typical_p: Option<f64>,
+    /// Logits of tokens that have occurred are made smaller by this factor, if it is above 1.
+    pub repetition_penalty: f64,
+    /// Whether tokens of the context count as having occurred.
+    pub penalize_context: bool,
+    /// No end before so many tokens.
+    pub min_new_tokens: usize,
+    /// Token ids that are never drawn.
+    pub forbidden_tokens: Vec<u32>,
+}
+
+impl ModelSpec {
+    /// How the model is decoded, choice by choice, in words.
+    pub fn decoding(&self) -> Vec<String> {
+        let mut choices = vec![format!("temperature {}", self.temperature)];
+        choices.extend(self.top_k.map(|k| format!("top-k {k}")));
+        choices.extend(self.top_p.map(|p| format!("top-p {p}")));
+        choices.extend(self.min_p.map(|p| format!("min-p {p}")));
+        choices.extend(self.typical_p.map(|p| format!("typical {p}")));
+        if self.repetition_penalty != 1.0 {
+            let scope = if self.penalize_context { "" } else { " (not of the context)" };
+            choices.push(format!("repetition penalty {}{scope}", self.repetition_penalty));
+        }
+        if self.min_new_tokens > 0 {
+            choices.push(format!("at least {} tokens", self.min_new_tokens));
+        }
+        if !self.forbidden_tokens.is_empty() {
+            choices.push(format!("{} forbidden tokens", self.forbidden_tokens.len()));
+        }
+        choices
+    }
+
+    /// Whether some texts cannot be drawn because of how the model is decoded.
+    pub fn truncates(&self) -> bool {
+        self.top_k.is_some()
+            || self.top_p.is_some_and(|p| p < 1.0)
+            || self.min_p.is_some_and(|p| p > 0.0)
+            || self.typical_p.is_some_and(|p| p < 1.0)
+            || self.min_new_tokens > 0
+            || !self.forbidden_tokens.is_empty()
+    }
 }
 
 /// Where a model comes from.

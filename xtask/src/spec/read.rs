@@ -9,8 +9,8 @@ use disco_tuner::{Adam, Decay, Optimizer};
 use super::{
     FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, SpecError, TuneSpec,
     allowed::{
-        ANY_TEXT, COUNT, FINITE, INSIDE_UNIT, NOT_NEGATIVE, POSITIVE, POSITIVE_SHARE, SAMPLES, SHARE,
-        SOME_TEXT, TEXTS, WHOLE,
+        ANY_TEXT, CLOSED_SHARE, COUNT, FINITE, INSIDE_UNIT, NOT_NEGATIVE, POSITIVE, POSITIVE_SHARE, SAMPLES,
+        SHARE, SOME_TEXT, TEXTS, TOKEN_IDS, WHOLE,
     },
     features::read_feature,
     reader::{Document, Section},
@@ -101,7 +101,17 @@ fn read_model(model: &Section<'_>, folder: &Path) -> Option<ModelSpec> {
         temperature: model.number("temperature", &POSITIVE).unwrap_or(1.0),
         top_k: optional("top_k"),
         top_p: model.number("top_p", &POSITIVE_SHARE),
+        min_p: model.number("min_p", &CLOSED_SHARE),
+        typical_p: model.number("typical_p", &POSITIVE_SHARE),
+        repetition_penalty: model.number("repetition_penalty", &POSITIVE).unwrap_or(1.0),
+        penalize_context: model.boolean("penalize_context").unwrap_or(true),
+        min_new_tokens: model.integer("min_new_tokens", &WHOLE).unwrap_or(0) as usize,
+        forbidden_tokens: model.integers("forbidden_tokens", &TOKEN_IDS).unwrap_or_default(),
     };
+    if spec.min_new_tokens > spec.max_new_tokens {
+        let message = format!("is {}", spec.min_new_tokens);
+        model.wrong("min_new_tokens", &message, &format!("at most max_new_tokens, {}", spec.max_new_tokens));
+    }
     source.map(|_| spec)
 }
 

@@ -164,6 +164,16 @@ impl<'a> Section<'a> {
         })
     }
 
+    /// Whole numbers below 2^32, if the field is there.
+    pub(super) fn integers(&self, field: &'static str, allowed: &Allowed<Vec<u32>>) -> Option<Vec<u32>> {
+        self.read(field, allowed, |value| {
+            let items = value.as_array()?.iter();
+            let number =
+                |item: &Spanned<DeValue<'_>>| u32::try_from(whole(item.get_ref().as_integer()?)?).ok();
+            items.map(number).collect()
+        })
+    }
+
     /// One of the named choices, if the field is there.
     pub(super) fn choice<T: Clone>(&self, field: &'static str, choices: &[(&str, T)]) -> Option<T> {
         let words = choices.iter().map(|(name, _)| *name).collect::<Vec<_>>();

@@ -1,0 +1,42 @@
+//! How much is worked on at once, and by how many threads.
+
+use rayon::prelude::*;
+
+use crate::{Result, TokenModel};
+
+/// From this width on, the products of a batch keep all threads busy by themselves.
+pub(crate) const WIDE: usize = 512;
+
+/// The parts into which the sequences of a narrow model are cut.
+const PARTS: usize = 4;
+
+impl TokenModel {
+    /// How many of `count` sequences are worked on by one thread.
+    ///
+    /// Burn's `flex` shares a matrix product among threads from a certain size on, and element-wise work never:
+    /// a narrow model leaves all cores but one idle. So its sequences are cut into parts instead. The number
+    /// of parts is fixed, for the sums over them not to depend on the machine.
+    pub(crate) fn part(&self, count: usize) -> usize {
+        let parts = if self.is_narrow() { PARTS } else { 1 };
+        count.div_ceil(parts).max(1)
+    }
+
+    fn is_narrow(&self) -> bool {
+        self.frame.spec.width < WIDE
+    }
+
+    /// Does `work` on batches of items, each of at most [`Generation::batch`](crate::Generation::batch): side by
+    /// side for a narrow model, one after the other for a wide one. The results are in order.
+    pub(crate) fn in_batches<T: Send, R: Send>(
+        &self,
+        items: &mut [T],
+        work: impl Fn(&mut [T]) -> Result<R> + Sync + Send,
+    ) -> Result<Vec<R>> {
+        let size = self.part(items.len()).min(self.generation.batch);
+        if self.is_narrow() {
+            items.par_chunks_mut(size).map(work).collect()
+        } else {
+            items.chunks_mut(size).map(work).collect()
+        }
+    }
+}

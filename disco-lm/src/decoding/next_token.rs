@@ -1,0 +1,157 @@
+//! The distribution of one next token.
+
+use super::{
+    Decoding, RepetitionScope,
+    weights::{BLOCK, Weights, largest},
+};
+use crate::{Error, Result};
+
+/// What came before a token.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct History<'a> {
+    /// The tokens of the context.
+    pub(crate) context: &'a [u32],
+    /// The tokens of the sequence so far.
+    pub(crate) generated: &'a [u32],
+}
+
+impl Decoding {
+    /// The distribution of the token after `history`. The logits are those of the model, and are changed.
+    ///
+    /// # Errors
+    /// [`Error::NotFinite`] if a logit is NaN or infinite.
+    pub(crate) fn next_token<'a>(
+        &self,
+        logits: &'a mut [f32],
+        history: History<'_>,
+        end_tokens: &[u32],
+    ) -> Result<NextToken<'a>> {
+        let (mut most, finite) = largest(logits);
+        if let (false, Some(logit)) = (finite, logits.iter().find(|logit| !logit.is_finite())) {
+            return Err(Error::NotFinite { what: "a logit of the model".into(), value: f64::from(*logit) });
+        }
+        let factors = self.penalise(logits, history);
+        let ends: &[u32] = if history.generated.len() < self.min_new_tokens { end_tokens } else { &[] };
+        for id in self.forbidden_tokens.iter().chain(ends) {
+            logits[*id as usize] = f32::NEG_INFINITY;
+        }
+        if !(factors.is_empty() && self.forbidden_tokens.is_empty() && ends.is_empty()) {
+            most = largest(logits).0;
+        }
+        let weights = self.weights(logits, most);
+        let blocks = weights.sums(logits);
+        let mass = blocks.iter().sum();
+        Ok(NextToken { logits, factors, weights, blocks, mass })
+    }
+
+    /// Applies the repetition penalty; returns each penalised token with the factor its logit has got.
+    fn penalise(&self, logits: &mut [f32], history: History<'_>) -> Vec<(u32, f64)> {
+        if self.repetition_penalty == 1.0 {
+            return Vec::new();
+        }
+        let context = match self.repetition_scope {
+            RepetitionScope::All => history.context,
+            RepetitionScope::New => &[],
+        };
+        let mut seen = [context, history.generated].concat();
+        seen.sort_unstable();
+        seen.dedup();
+        let factors = seen.into_iter().map(|id| {
+            let logit = &mut logits[id as usize];
+            let penalty = self.repetition_penalty;
+            let factor = if *logit < 0.0 { penalty } else { penalty.recip() };
+            // A product beyond f32 is as good as its bounds: it stays a number.
+            *logit = (f64::from(*logit) * factor).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
+            (id, factor)
+        });
+        factors.collect()
+    }
+}
+
+/// The distribution of one next token.
+pub(crate) struct NextToken<'a> {
+    /// As the repetition penalty left them; `-inf` for what is forbidden.
+    logits: &'a mut [f32],
+    /// The derivative of a penalised logit with respect to the model's.
+    factors: Vec<(u32, f64)>,
+    weights: Weights,
+    /// The sums of the weights, block by block, and their sum.
+    blocks: Vec<f64>,
+    mass: f64,
+}
+
+impl NextToken<'_> {
+    /// The log-probability of a token (nats); `-inf` for one that cannot be drawn.
+    pub(crate) fn log_prob(&self, token: u32) -> f64 {
+        self.weights.log(self.logits[token as usize]) - self.mass.ln()
+    }
+
+    /// The most probable token, and the first of several.
+    pub(crate) fn mode(&self) -> u32 {
+        let most = self.weights.reference;
+        self.logits.iter().position(|logit| *logit == most).unwrap_or(0) as u32
+    }
+
+    /// Up to `count` most probable tokens that can be drawn, the most probable first.
+    pub(crate) fn top(&self, count: usize) -> Vec<u32> {
+        let logit = |token: &u32| self.logits[*token as usize];
+        let order = |a: &u32, b: &u32| logit(b).total_cmp(&logit(a)).then(a.cmp(b));
+        let mut tokens: Vec<u32> = (0..self.logits.len() as u32).collect();
+        tokens.retain(|token| self.weights.keeps(logit(token)));
+        if count < tokens.len() {
+            tokens.select_nth_unstable_by(count, order);
+            tokens.truncate(count);
+        }
+        tokens.sort_unstable_by(order);
+        tokens
+    }
+
+    /// The token at which the cumulated probability passes `uniform`, in [0, 1).
+    pub(crate) fn at(&self, uniform: f64) -> u32 {
+        let wanted = uniform * self.mass;
+        // The block in which that happens, and the mass before it. The last that weighs anything if, for
+        // rounding, it happens nowhere.
+        let (mut chosen, mut mass) = (0, 0.0);
+        let mut before = 0.0;
+        for (index, block) in self.blocks.iter().enumerate().filter(|(_, block)| **block > 0.0) {
+            (chosen, mass) = (index, before);
+            before += block;
+            if before > wanted {
+                break;
+            }
+        }
+        let start = chosen * BLOCK;
+        let mut last = start;
+        for (token, logit) in self.logits.iter().enumerate().skip(start).take(BLOCK) {
+            let weight = self.weights.of(*logit);
+            if weight > 0.0 {
+                last = token;
+                mass += f64::from(weight);
+                if mass > wanted {
+                    break;
+                }
+            }
+        }
+        last as u32
+    }
+
+    /// Puts `sum_i weight_i * d log_prob(token_i) / d logits` in the place of the logits: the weights on the
+    /// tokens, less their sum spread as the probabilities are, over the temperature; and times its factor
+    /// for what the repetition penalty has changed. A token that cannot be drawn contributes nothing.
+    pub(crate) fn into_gradient(self, weighted: impl Iterator<Item = (u32, f64)>) {
+        let Self { logits, factors, weights, mass, .. } = self;
+        let weighted: Vec<(u32, f64)> =
+            weighted.filter(|(token, _)| weights.keeps(logits[*token as usize])).collect();
+        let total: f64 = weighted.iter().map(|(_, weight)| weight).sum();
+        let scale = (-total * weights.inverse_temperature / mass) as f32;
+        for logit in logits.iter_mut() {
+            *logit = scale * weights.of(*logit);
+        }
+        for (token, weight) in weighted {
+            logits[token as usize] += (weight * weights.inverse_temperature) as f32;
+        }
+        for (token, factor) in factors {
+            logits[token as usize] *= factor as f32;
+        }
+    }
+}
