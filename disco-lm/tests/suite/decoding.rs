@@ -1,18 +1,23 @@
 //! Decoding as part of the distribution: against transformers' processors and searches (`reference/decoding.py`
 //! made the values), and exactly on a space that can be enumerated.
 
-use disco_core::Distribution;
-use disco_lm::{BeamSearch, Decoding, EarlyStopping, Generation, Hypothesis, RepetitionScope, TokenModel};
+use disco_core::{Distribution, Streams};
+use disco_lm::{
+    BeamSearch, Decoding, EarlyStopping, Generation, Hypothesis, RepetitionScope, TokenModel, TokenPolicy,
+};
+use disco_tuner::{Item, Optimizer, Policy, Update};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    common::{assert_close, device, ids, numbers},
+    common::{ENCODER_DECODERS, assert_close, device, folder, ids, numbers},
     exactness::{all_lists, tiny_model},
 };
 
 /// Reference and model both compute in f32.
 const LOG_PROB_TOLERANCE: f64 = 1e-4;
+/// Of a central difference in f32, as a share.
+const SLOPE_TOLERANCE: f64 = 5e-3;
 
 fn reference() -> Value {
     serde_json::from_str(include_str!("reference/decoding.json")).expect("the reference is JSON")
@@ -169,22 +174,79 @@ fn a_wide_beam_is_enumeration() {
 
 #[test]
 fn contexts_are_searched_as_if_alone() {
-    let model = tiny_model(3, Generation { max_new_tokens: 6, ..Generation::default() });
+    let generation = Generation { max_new_tokens: 6, ..Generation::default() };
+    let with_encoder = TokenModel::load(&folder(ENCODER_DECODERS[0]), &device(), generation.clone());
+    for model in [tiny_model(3, generation), with_encoder.expect("the model loads")] {
+        check_contexts(&model);
+    }
+}
+
+fn check_contexts(model: &TokenModel) {
     let contexts: [&[u32]; 4] = [&[1], &[2, 3, 1, 2, 3], &[3, 3], &[2]];
     let search = BeamSearch { width: 3, returned: 3, ..BeamSearch::default() };
     let sequences = |found: Vec<Vec<Hypothesis<Vec<u32>>>>| -> Vec<Vec<Vec<u32>>> {
         found.into_iter().map(|found| found.into_iter().map(|one| one.value).collect()).collect()
     };
-    let together = sequences(model.beam_search(&contexts, &search).expect("sequences"));
+    let together = model.beam_search(&contexts, &search).expect("sequences");
+    for (context, found) in contexts.iter().zip(&together) {
+        let (values, log_probs): (Vec<_>, Vec<f64>) =
+            found.iter().map(|one| (&one.value, one.log_prob)).unzip();
+        let scored = model.log_probs(&context.to_vec(), &values).expect("scores");
+        assert_close("log-probability", &log_probs, &scored, LOG_PROB_TOLERANCE);
+    }
+    let together = sequences(together);
     let greedy = model.greedy(&contexts).expect("sequences");
     for (index, context) in contexts.iter().enumerate() {
         let alone = sequences(model.beam_search(&[context], &search).expect("sequences"));
         assert_eq!(alone[0], together[index]);
         // A beam of one is the greedy sequence.
-        let one = BeamSearch { width: 1, ..BeamSearch::default() };
+        let one = BeamSearch { width: 1, early_stopping: EarlyStopping::WhenFull, ..BeamSearch::default() };
         let one = sequences(model.beam_search(&[context], &one).expect("sequences"));
         assert_eq!(one[0][0], greedy[index].value);
     }
+}
+
+/// Along the gradient, `f(x + h g) - f(x - h g)` is `2 h |g|^2` up to third order, and f32 leaves three digits of the
+/// difference. Where a step changes which tokens are kept, `f` jumps, and a difference says nothing of the gradient:
+/// typical sampling did so for three samples of eight. A wrong gradient would fail for all of them.
+#[test]
+fn the_gradient_goes_through_every_choice() {
+    for decoding in every_choice() {
+        let jumps =
+            decoding.top_k > 0 || decoding.top_p < 1.0 || decoding.min_p > 0.0 || decoding.typical_p < 1.0;
+        let generation = Generation { max_new_tokens: 3, decoding, ..Generation::default() };
+        let policy = TokenPolicy::new(load(None, generation));
+        let slopes: Vec<f64> = (0..8).map(|seed| slope_along_the_gradient(&policy, seed)).collect();
+        let right = slopes.iter().filter(|slope| (*slope - 1.0).abs() < SLOPE_TOLERANCE).count();
+        assert!(right >= if jumps { 4 } else { 8 }, "{:?}: {slopes:?}", policy.model().generation());
+    }
+}
+
+/// As a share of what it should be.
+fn slope_along_the_gradient(policy: &TokenPolicy, seed: u64) -> f64 {
+    let context = vec![58, 78, 34, 85, 36, 78];
+    let weights = [0.7, -1.3];
+    let drawn = policy.sample(&context, &Streams::new(seed, 2)).expect("samples");
+    let samples: Vec<Vec<u32>> = drawn.into_iter().map(|sample| sample.value).collect();
+    let value = |policy: &TokenPolicy| -> f64 {
+        let log_probs = policy.log_probs(&context, &samples.iter().collect::<Vec<_>>()).expect("scores");
+        log_probs.iter().zip(weights).map(|(log_prob, weight)| weight * log_prob).sum()
+    };
+    let batch: Vec<_> = samples.iter().map(|sample| Item { context: &context, sample }).collect();
+    let mut ahead = policy.clone();
+    ahead.accumulate(&batch, &mut |_| Ok(weights.to_vec())).expect("a gradient");
+    let pending = ahead.pending().expect("pending");
+    let square: f64 = pending.values().flatten().map(|value| f64::from(*value).powi(2)).sum();
+    let mut behind = ahead.clone();
+    let h = 5e-5 / square.sqrt();
+    let step = |learning_rate| Update {
+        optimizer: Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 },
+        learning_rate,
+        max_gradient_norm: None,
+    };
+    behind.step(&step(h)).expect("a step");
+    ahead.step(&step(-h)).expect("a step");
+    (value(&ahead) - value(&behind)) / (2.0 * h) / square
 }
 
 #[test]
