@@ -39,14 +39,16 @@ where
             let named = self.in_context(Stage::Sample, place);
             CoreError::check_length("samples of a context", share(slot), sampled.len()).map_err(&named)?;
             let (samples, log_probs) = drawn(by, sampled).map_err(&named)?;
-            groups.push(self.score(self.problem.contexts.items(), place, samples, log_probs, clock)?);
+            let contexts = self.problem.contexts.items();
+            groups.push(self.score_at(Stage::Score, contexts, place, samples, log_probs, clock)?);
         }
         Ok(groups)
     }
 
-    /// Scores samples under the target.
-    pub(crate) fn score(
+    /// Scores samples under the target; errors name `stage`.
+    pub(crate) fn score_at(
         &self,
+        stage: Stage,
         contexts: &[C],
         place: usize,
         samples: Vec<X>,
@@ -54,10 +56,15 @@ where
         clock: &mut Clock,
     ) -> Result<Group<X>> {
         let borrowed: Vec<&X> = samples.iter().collect();
+        if let Some(length) = &self.problem.length {
+            let tokens: usize = samples.iter().map(length).sum();
+            clock.count(Stage::Sample, [tokens]);
+            clock.count(Stage::Score, [tokens]);
+        }
         let scores = clock.time(Stage::Score, || self.problem.target.log_scores(&contexts[place], &borrowed));
         scores
             .and_then(|scores| Group::new(place, samples, log_probs, scores))
-            .map_err(self.in_context(Stage::Score, place))
+            .map_err(self.in_context(stage, place))
     }
 
     /// Refuses constraints that the divergence cannot have, and the last of too many steps without a success.
@@ -67,7 +74,7 @@ where
             && let Some(group) = groups.iter().find(|group| group.successes() < group.len())
         {
             let at = group.log_target.iter().position(|score| *score == f64::NEG_INFINITY);
-            let (context, at) = (group.context, at.unwrap_or_default());
+            let (context, at) = (group.context, group.place(at.unwrap_or_default()));
             let found =
                 format!("step {step}, context {context}: the target gives sample {at} no probability");
             return Err(self.tuner.hard_constraints(found));
@@ -93,7 +100,7 @@ where
 
 /// How many samples were drawn, the skipped ones too.
 pub(crate) fn total<X>(groups: &[Group<X>]) -> u64 {
-    groups.iter().map(|group| (group.len() + group.skipped) as u64).sum()
+    groups.iter().map(|group| (group.len() + group.skipped()) as u64).sum()
 }
 
 /// How many samples lie in the target's support.

@@ -7,7 +7,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why a run could not start or go on.
 ///
-/// A step that fails leaves the policy's parameters as its last finished update left them.
+/// A step that fails leaves the policy's parameters as they were before it; the one exception is
+/// [`LaterEpoch`](Self::LaterEpoch).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -58,6 +59,17 @@ pub enum Error {
         log_policy: f64,
         /// `ln P(x|c)`.
         log_target: f64,
+    },
+    /// An epoch after the first failed, and the policy cannot go back.
+    #[error(
+        "{source}; this was epoch {epoch}, from 0: {epoch} of the step's updates are made already, and the policy \
+         gives no snapshot to go back to: go on from a checkpoint"
+    )]
+    LaterEpoch {
+        /// The epoch, from 0: as many updates of the step were made before it.
+        epoch: usize,
+        /// What failed.
+        source: Box<Error>,
     },
     /// The divergence is infinite wherever the policy leaves the target's support, and it does.
     #[error(

@@ -3,10 +3,12 @@
 use disco_core::Error as CoreError;
 
 use crate::{
-    Error, Item, MicroBatch, Policy, Problem, Result, Run, Stage,
+    Error, Item, Policy, Result, Run, Stage,
     batch::{Batch, LogPolicy},
     clock::Clock,
     credit::Term,
+    group::Group,
+    micro_batches::micro_batches,
 };
 
 /// What was accumulated.
@@ -49,21 +51,38 @@ where
             lists.push(if own && just_drawn {
                 Some(group.log_proposal.clone())
             } else if joint || (own && all) {
-                let context = &self.problem.contexts.items()[group.context];
-                let samples: Vec<&X> = group.samples.iter().collect();
-                let mut log_probs = Vec::with_capacity(samples.len());
-                for part in samples.chunks(self.tuner.config().micro_batch.samples) {
-                    let found = clock.time(Stage::LogProb, || self.policy.log_probs(context, part));
-                    log_probs.extend(found.map_err(self.in_context(Stage::LogProb, group.context))?);
-                }
-                CoreError::check_length("log-probabilities of the policy", group.len(), log_probs.len())
-                    .map_err(self.in_context(Stage::LogProb, group.context))?;
-                Some(log_probs)
+                Some(self.log_probs(group, clock)?)
             } else {
                 None
             });
         }
         Ok(lists)
+    }
+
+    /// The log-probabilities of a group's samples under the policy, in micro-batches.
+    fn log_probs(&self, group: &Group<X>, clock: &mut Clock) -> Result<Vec<f64>> {
+        let named = |error| self.in_context(Stage::LogProb, group.context)(group.placed(error));
+        let lengths: Option<Vec<usize>> =
+            self.problem.length.as_ref().map(|length| group.samples.iter().map(length).collect());
+        let mut log_probs = vec![0.0; group.len()];
+        for batch in micro_batches(group.len(), lengths.as_deref(), self.tuner.config().micro_batch) {
+            let samples: Vec<&X> = batch.iter().map(|&at| &group.samples[at]).collect();
+            let context = &self.problem.contexts.items()[group.context];
+            let found = clock.time(Stage::LogProb, || self.policy.log_probs(context, &samples));
+            let found = found.map_err(|error| named(in_batch(error, &batch)))?;
+            CoreError::check_length("log-probabilities of the policy", batch.len(), found.len())
+                .map_err(named)?;
+            for (&at, value) in batch.iter().zip(found) {
+                if value.is_nan() || value == f64::INFINITY {
+                    return Err(named(CoreError::NotANumber { by: "policy".into(), index: at, value }));
+                }
+                log_probs[at] = value;
+            }
+        }
+        if let Some(lengths) = lengths {
+            clock.count(Stage::LogProb, lengths);
+        }
+        Ok(log_probs)
     }
 
     /// Adds `mean_c mean_i weight grad log pi` to the policy's pending gradient.
@@ -82,7 +101,8 @@ where
                 return Ok(term);
             }
             let (context, log_target) = (batch.groups[group].context, batch.groups[group].log_target[at]);
-            Err(Error::Weight { step, context, sample: at, value: term.weight, log_policy, log_target })
+            let sample = batch.groups[group].place(at);
+            Err(Error::Weight { step, context, sample, value: term.weight, log_policy, log_target })
         };
 
         let mut gradient = Gradient::default();
@@ -106,8 +126,12 @@ where
             }
         }
 
-        let lengths = lengths(problem, batch, &mut jobs);
-        for jobs in cut(&jobs, lengths.as_deref(), tuner.config().micro_batch) {
+        let lengths: Option<Vec<usize>> = problem
+            .length
+            .as_ref()
+            .map(|length| jobs.iter().map(|job| length(&batch.groups[job.group].samples[job.at])).collect());
+        for cut in micro_batches(jobs.len(), lengths.as_deref(), tuner.config().micro_batch) {
+            let jobs: Vec<&Job> = cut.iter().map(|&at| &jobs[at]).collect();
             let items: Vec<Item<'_, C, X>> = jobs
                 .iter()
                 .map(|job| Item {
@@ -122,8 +146,11 @@ where
                 for (job, &log_prob) in jobs.iter().zip(log_probs) {
                     let (group, prior) = (batch.groups[job.group], &batch.priors[job.group]);
                     if log_prob.is_nan() || log_prob == f64::INFINITY {
-                        let by = format!("policy, in context {},", group.context);
-                        return Err(CoreError::NotANumber { by, index: job.at, value: log_prob });
+                        let (stage, context) = (Stage::Gradient, group.context);
+                        let (by, index) = ("policy".into(), group.place(job.at));
+                        let source = CoreError::NotANumber { by, index, value: log_prob };
+                        refused = Some(Error::Context { step, stage, context, source });
+                        return Err(CoreError::Empty { what: "usable log-probabilities".into() });
                     }
                     let term = match job.term {
                         Some(term) => {
@@ -156,38 +183,19 @@ where
             }
             done.map_err(self.at(Stage::Gradient))?;
         }
+        if let Some(lengths) = lengths {
+            clock.count(Stage::Gradient, lengths);
+        }
         Ok(gradient)
     }
 }
 
-/// The lengths of the jobs' samples, if the problem knows them; the jobs are then brought into order of
-/// length, longest first, so that a batch pads little and one that does not fit in memory comes first.
-fn lengths<C, X>(
-    problem: &Problem<'_, C, X>,
-    batch: &Batch<'_, X>,
-    jobs: &mut Vec<Job>,
-) -> Option<Vec<usize>> {
-    let length = problem.length.as_ref()?;
-    let mut pairs: Vec<(usize, Job)> =
-        jobs.drain(..).map(|job| (length(&batch.groups[job.group].samples[job.at]), job)).collect();
-    pairs.sort_by_key(|(length, _)| std::cmp::Reverse(*length));
-    let (lengths, sorted) = pairs.into_iter().unzip();
-    *jobs = sorted;
-    Some(lengths)
-}
-
-/// Runs of jobs, each within the limits.
-fn cut<'j>(jobs: &'j [Job], lengths: Option<&[usize]>, limits: MicroBatch) -> Vec<&'j [Job]> {
-    let mut runs = Vec::new();
-    let mut from = 0;
-    while from < jobs.len() {
-        let mut size = limits.samples.min(jobs.len() - from);
-        if let (Some(tokens), Some(lengths)) = (limits.tokens, lengths) {
-            // The first is the longest, and pads the others.
-            size = size.min((tokens / lengths[from].max(1)).max(1));
+/// Names a sample of an error by its place in its group, not in the batch.
+fn in_batch(error: CoreError, batch: &[usize]) -> CoreError {
+    match error {
+        CoreError::NotANumber { by, index, value } => {
+            CoreError::NotANumber { by, index: batch.get(index).copied().unwrap_or(index), value }
         }
-        runs.push(&jobs[from..from + size]);
-        from += size;
+        other => other,
     }
-    runs
 }

@@ -20,8 +20,8 @@ pub(crate) struct Group<X> {
     /// `ln P - ln q`.
     #[serde(with = "crate::partition::or_minus_infinity")]
     pub(crate) log_weights: Vec<f64>,
-    /// How many more samples there were that the target could not score.
-    pub(crate) skipped: usize,
+    /// The places, among all that were drawn, of the samples that the target could not score, in order.
+    pub(crate) skipped_at: Vec<usize>,
 }
 
 /// Splits samples from their log-probabilities, which must be finite: what was drawn has probability.
@@ -53,9 +53,9 @@ impl<X> Group<X> {
             log_proposal: Vec::with_capacity(drawn),
             log_target: Vec::with_capacity(drawn),
             log_weights: Vec::with_capacity(drawn),
-            skipped: 0,
+            skipped_at: Vec::new(),
         };
-        for ((sample, log_proposal), score) in kept {
+        for (at, ((sample, log_proposal), score)) in kept.enumerate() {
             match score {
                 Ok(log_target) => {
                     group.samples.push(sample);
@@ -63,7 +63,7 @@ impl<X> Group<X> {
                     group.log_target.push(log_target);
                     group.log_weights.push(log_target - log_proposal);
                 }
-                Err(_) => group.skipped += 1,
+                Err(_) => group.skipped_at.push(at),
             }
         }
         Ok(group)
@@ -71,6 +71,34 @@ impl<X> Group<X> {
 
     pub(crate) fn len(&self) -> usize {
         self.samples.len()
+    }
+
+    /// How many more samples there were that the target could not score.
+    pub(crate) fn skipped(&self) -> usize {
+        self.skipped_at.len()
+    }
+
+    /// The place of sample `at` among all that were drawn in the context, as errors name it.
+    pub(crate) fn place(&self, at: usize) -> usize {
+        self.skipped_at.iter().fold(at, |place, &skipped| place + usize::from(skipped <= place))
+    }
+
+    /// Names a sample of an error as [`place`](Self::place) does.
+    pub(crate) fn placed(&self, error: Error) -> Error {
+        match error {
+            Error::NotANumber { by, index, value } => {
+                Error::NotANumber { by, index: self.place(index), value }
+            }
+            other => other,
+        }
+    }
+
+    /// Forgets all but the first `count` samples.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        self.samples.truncate(count);
+        self.log_proposal.truncate(count);
+        self.log_target.truncate(count);
+        self.log_weights.truncate(count);
     }
 
     /// How many samples lie in the target's support.
@@ -94,7 +122,8 @@ mod tests {
     fn skipped_samples_are_left_out_and_counted() {
         let scores = vec![Ok(1.0), Err(Skipped::new("target", "too long")), Ok(f64::NEG_INFINITY)];
         let group = Group::new(4, vec!['a', 'b', 'c'], vec![-1.0, -2.0, -3.0], scores).unwrap();
-        assert_eq!((group.samples, group.skipped), (vec!['a', 'c'], 1));
+        assert_eq!((group.samples.as_slice(), group.skipped()), (['a', 'c'].as_slice(), 1));
+        assert_eq!([group.place(0), group.place(1)], [0, 2]);
         assert_eq!(group.log_weights, [2.0, f64::NEG_INFINITY]);
     }
 

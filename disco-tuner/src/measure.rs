@@ -55,58 +55,81 @@ impl Columns {
 }
 
 /// All metrics of some groups of samples; `offline` says that the policy did not draw them.
+///
+/// # Errors
+/// The position of the context where something failed, and what; a sample is named by its place among all that
+/// were drawn there.
 pub(crate) fn measure<C, X>(
     problem: &Problem<'_, C, X>,
     measured: &[Measured<'_, C, X>],
     offline: bool,
-) -> Result<Metrics> {
+) -> std::result::Result<Metrics, (usize, Error)> {
     let mut columns = Columns::default();
-    let (mut ess, mut samples, mut largest) = (0.0, 0, None::<f64>);
+    let mut weights = Weights::default();
     for part in measured.iter().filter(|part| part.group.len() > 0) {
-        let (group, samples_of) = (part.group, part.group.samples.iter().collect::<Vec<&X>>());
-        samples += group.len();
-        let ratios = ImportanceWeights::new(part.log_policy, &group.log_proposal)?;
-        let weights = (group.successes() > 0)
-            .then(|| ImportanceWeights::from_log(group.log_weights.clone()))
-            .transpose()?;
-        let negative: Vec<f64> = part.log_policy.iter().map(|log_prob| -log_prob).collect();
-        columns.push("entropy", under_policy(&ratios, &negative, offline)?);
-        columns.push("outside_mass", outside_mass(part, offline)?);
-        if let Some(weights) = &weights {
-            ess += weights.ess();
-            largest = Some(largest.unwrap_or(0.0).max(weights.largest_share()));
-            target_columns(&mut columns, part, weights, offline)?;
-        }
-        if let Some(base) = problem.base {
-            let log_base = base.log_probs(part.context, &samples_of)?;
-            let comparison = Estimator::new(&log_base, part.log_policy, &group.log_proposal)
-                .and_then(|estimator| estimator.target_log_z(LogZ::Known(0.0)))
-                .and_then(|estimator| estimator.estimate(&DIVERGENCES))
-                .map_err(|source| Error::failed("divergence from the base", source))?;
-            columns.push_divergences("policy", "base", "policy_base", &comparison);
-        }
-        for feature in &problem.features {
-            moments(&mut columns, *feature, part, &samples_of, offline)?;
-        }
-        if let Some(length) = &problem.length {
-            let lengths: Vec<f64> = samples_of.iter().map(|sample| length(sample) as f64).collect();
-            columns.push("length", under_policy(&ratios, &lengths, offline)?);
-        }
-        for (name, statistic) in &problem.statistics {
-            let value = statistic(&samples_of);
-            if !value.is_finite() {
-                return Err(Error::NotANumber { by: name.clone(), index: 0, value });
-            }
-            columns.push(name, Estimate { value, std_error: f64::INFINITY, ess: 1.0 });
-        }
+        context_columns(problem, part, offline, &mut columns, &mut weights)
+            .map_err(|error| (part.group.context, part.group.placed(error)))?;
     }
     let mut metrics = columns.means();
-    if let Some(largest) = largest {
-        metrics.insert("ess".into(), ess.into());
-        metrics.insert("ess_share".into(), (ess / samples as f64).into());
+    if let Some(largest) = weights.largest {
+        metrics.insert("ess".into(), weights.ess.into());
+        metrics.insert("ess_share".into(), (weights.ess / weights.samples as f64).into());
         metrics.insert("largest_weight_share".into(), largest.into());
     }
     Ok(metrics)
+}
+
+/// What is said of the importance weights of all contexts together.
+#[derive(Default)]
+struct Weights {
+    samples: usize,
+    ess: f64,
+    largest: Option<f64>,
+}
+
+/// The estimates of one context.
+fn context_columns<C, X>(
+    problem: &Problem<'_, C, X>,
+    part: &Measured<'_, C, X>,
+    offline: bool,
+    columns: &mut Columns,
+    all: &mut Weights,
+) -> Result<()> {
+    let (group, samples) = (part.group, part.group.samples.iter().collect::<Vec<&X>>());
+    all.samples += group.len();
+    let ratios = ImportanceWeights::new(part.log_policy, &group.log_proposal)?;
+    let negative: Vec<f64> = part.log_policy.iter().map(|log_prob| -log_prob).collect();
+    columns.push("entropy", under_policy(&ratios, &negative, offline)?);
+    columns.push("outside_mass", outside_mass(part, offline)?);
+    if group.successes() > 0 {
+        let weights = ImportanceWeights::from_log(group.log_weights.clone())?;
+        all.ess += weights.ess();
+        all.largest = Some(all.largest.unwrap_or(0.0).max(weights.largest_share()));
+        target_columns(columns, part, &weights, offline)?;
+    }
+    if let Some(base) = problem.base {
+        let log_base = base.log_probs(part.context, &samples)?;
+        let comparison = Estimator::new(&log_base, part.log_policy, &group.log_proposal)
+            .and_then(|estimator| estimator.target_log_z(LogZ::Known(0.0)))
+            .and_then(|estimator| estimator.estimate(&DIVERGENCES))
+            .map_err(|source| Error::failed("divergence from the base", source))?;
+        columns.push_divergences("policy", "base", "policy_base", &comparison);
+    }
+    for feature in &problem.features {
+        moments(columns, *feature, part, &samples, offline)?;
+    }
+    if let Some(length) = &problem.length {
+        let lengths: Vec<f64> = samples.iter().map(|sample| length(sample) as f64).collect();
+        columns.push("length", under_policy(&ratios, &lengths, offline)?);
+    }
+    for (name, statistic) in &problem.statistics {
+        let value = statistic(&samples);
+        if !value.is_finite() {
+            return Err(Error::invalid(format!("statistic `{name}`"), value, "a finite number"));
+        }
+        columns.push(name, Estimate { value, std_error: f64::INFINITY, ess: 1.0 });
+    }
+    Ok(())
 }
 
 /// The mean of one value per sample under the policy.

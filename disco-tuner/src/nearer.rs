@@ -4,7 +4,7 @@ use disco_core::Estimate;
 use disco_divergence::{Divergence, FDivergence};
 
 use crate::{
-    Error, Policy, Result, Run,
+    Error, Policy, Result, Run, Tuner,
     batch::{Batch, LogPolicy},
 };
 
@@ -44,10 +44,12 @@ where
                     return Err(Error::HardConstraints {
                         divergence: format!("sampling.metric: {metric}"),
                         found: format!(
-                            "step {}, context {}: the target gives sample {at} no probability",
-                            self.progress.step, group.context
+                            "step {}, context {}: the target gives sample {} no probability",
+                            self.progress.step,
+                            group.context,
+                            group.place(at)
                         ),
-                        able: "forward-kl, tv, js, hellinger and others with a finite f'(inf)".into(),
+                        able: Tuner::able(),
                     });
                 });
             }

@@ -33,7 +33,8 @@ pub trait Observer {
         Ok(())
     }
 
-    /// A step is done. `Ok(Continue)` goes on; `Ok(Stop)` ends the run in good order.
+    /// A step is done; its checkpoint, where one is due, comes after this. `Ok(Continue)` goes on; `Ok(Stop)` ends
+    /// the run in good order.
     ///
     /// # Errors
     /// `Err` stops nothing: it is counted and kept in the [`Outcome`], and the observer is called again after
@@ -46,6 +47,16 @@ pub trait Observer {
     /// Kept in the [`Outcome`], as above.
     fn finish(&mut self, outcome: &Outcome) -> Result<(), ObserverError> {
         let _ = outcome;
+        Ok(())
+    }
+
+    /// The run has failed with `error`, after `step` steps; [`finish`](Self::finish) is not called. This also
+    /// follows a start that an observer refused.
+    ///
+    /// # Errors
+    /// They are dropped: the run's own error is the one that is given.
+    fn fail(&mut self, step: u64, error: &str) -> Result<(), ObserverError> {
+        let _ = (step, error);
         Ok(())
     }
 }
@@ -70,6 +81,11 @@ impl Observer for Vec<Box<dyn Observer>> {
 
     fn finish(&mut self, outcome: &Outcome) -> Result<(), ObserverError> {
         let answers: Vec<_> = self.iter_mut().map(|observer| observer.finish(outcome)).collect();
+        answers.into_iter().find(Result::is_err).unwrap_or(Ok(()))
+    }
+
+    fn fail(&mut self, step: u64, error: &str) -> Result<(), ObserverError> {
+        let answers: Vec<_> = self.iter_mut().map(|observer| observer.fail(step, error)).collect();
         answers.into_iter().find(Result::is_err).unwrap_or(Ok(()))
     }
 }
@@ -160,6 +176,10 @@ pub struct Report {
     pub proposal_replaced: bool,
     /// Seconds per [`Stage`](crate::Stage).
     pub seconds: BTreeMap<&'static str, f64>,
+    /// Tokens per stage, of a problem that says [how long](crate::Problem::with_length) a sample is: those drawn,
+    /// scored, given log-probabilities, differentiated and drawn for validation.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub tokens: BTreeMap<&'static str, u64>,
     /// Metrics; empty at steps without.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: Metrics,

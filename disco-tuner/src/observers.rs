@@ -7,6 +7,7 @@ mod csv;
 #[cfg(feature = "mlflow")]
 mod http;
 mod json_lines;
+mod log_file;
 mod memory;
 #[cfg(feature = "mlflow")]
 mod mlflow;

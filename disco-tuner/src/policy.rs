@@ -79,6 +79,18 @@ pub trait Policy<C, X>: Distribution<C, X> {
     /// If the gradient is not finite: parameters and optimiser state are then untouched.
     fn step(&mut self, update: &Update) -> Result<Updated>;
 
+    /// A copy to go back to, with parameters and optimiser state; `None`, as here, for a policy of which a second
+    /// copy in memory is too much.
+    ///
+    /// The tuner asks for one before a step of several epochs, whose first updates are made before it is known that
+    /// the last can be.
+    fn snapshot(&self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// Writes parameters and optimiser state into `folder`, so that [`load`](Self::load) continues to the bit.
     fn save(&self, folder: &Path) -> Result<()>;
 

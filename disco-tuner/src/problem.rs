@@ -1,5 +1,7 @@
 //! What a run is about: contexts, target, and what is to be measured.
 
+use std::collections::BTreeMap;
+
 use disco_core::{Contexts, Distribution, Error, Feature, Result, Scorer};
 
 /// A statistic of a whole batch of samples, such as Distinct-n or self-BLEU.
@@ -18,6 +20,7 @@ pub struct Problem<'a, C, X> {
     pub(crate) statistics: Vec<(String, Box<Statistic<'a, X>>)>,
     pub(crate) length: Option<Box<Length<'a, X>>>,
     pub(crate) held_out: Option<&'a Contexts<C>>,
+    pub(crate) facts: BTreeMap<String, serde_json::Value>,
     pub(crate) show: Option<(usize, Box<Show<'a, C, X>>)>,
 }
 
@@ -47,6 +50,7 @@ impl<'a, C, X> Problem<'a, C, X> {
             statistics: Vec::new(),
             length: None,
             held_out: None,
+            facts: BTreeMap::new(),
             show: None,
         }
     }
@@ -58,6 +62,20 @@ impl<'a, C, X> Problem<'a, C, X> {
     pub fn with_hard_constraints(mut self) -> Self {
         self.hard = true;
         self
+    }
+
+    /// A fact on which the run depends and which the tuner cannot see, such as a coefficient of the target or the
+    /// name of the model: a run that [goes on](crate::Tuner::resume) from a checkpoint must agree with it.
+    ///
+    /// Settings, contexts and the target's scores of some samples are compared without being told.
+    ///
+    /// # Errors
+    /// [`Error::Failed`] for a value that cannot be written as JSON.
+    pub fn with_fact(mut self, name: impl Into<String>, value: &impl serde::Serialize) -> Result<Self> {
+        let name = name.into();
+        let value = serde_json::to_value(value).map_err(|source| Error::failed(name.clone(), source))?;
+        self.facts.insert(name, value);
+        Ok(self)
     }
 
     /// The original model, for the divergences of the policy from it: one log-probability per sample of

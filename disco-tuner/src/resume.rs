@@ -6,27 +6,39 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Checkpoints, Error, Policy, Problem, Reason, Result, Run, Tuner, files::io_error, manifest, run::Progress,
+    Checkpoints, Error, Policy, Problem, Reason, Result, Run, Tuner, files::io_error, group::Group,
+    identity::Identity, manifest, run::Progress,
 };
 
 /// The file of a checkpoint's state, next to the folder of the policy.
 const FILE: &str = "run.json";
 const POLICY: &str = "policy";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+
+/// How many contexts of a step are kept with how many samples each, to be scored again by who goes on.
+pub(crate) const PROBED: (usize, usize) = (4, 2);
+/// How far a score may be from what it was, as a share of its magnitude or of 1: beyond all rounding of `f32`.
+const SCORE_TOLERANCE: f64 = 1e-3;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
     version: u32,
     /// What a run that goes on must agree with.
-    settings: Value,
+    identity: Identity,
     progress: Progress,
     window: Value,
+    /// Scored samples of an earlier step.
+    probe: Value,
 }
 
 impl Tuner {
     /// A run that goes on from the latest checkpoint; the policy must be of the same shape, with any
     /// parameters.
+    ///
+    /// Settings, contexts, [facts](Problem::with_fact) and the target's scores of some samples must be those of
+    /// the checkpoint. Only `steps` may be others, which makes a run longer, also one that was finished (a schedule
+    /// then runs over the new number), and `micro_batch`, which changes results by rounding alone.
     ///
     /// # Errors
     /// [`Error::NoCheckpoint`]; [`Error::Damaged`]; [`Error::OtherSettings`] naming each difference; those of
@@ -39,6 +51,7 @@ impl Tuner {
     ) -> Result<Run<'a, P, C, X>>
     where
         P: Policy<C, X>,
+        C: Serialize,
     {
         let step = checkpoints.steps()?.pop();
         let missing = || Error::NoCheckpoint { folder: checkpoints.path(0).with_file_name("") };
@@ -46,7 +59,17 @@ impl Tuner {
         manifest::check(&folder)?;
         let state = read_state(&folder)?;
         let mut run = Run::new(self, policy, problem)?;
-        let differences = differences(&state.settings, &settings(self, problem)?);
+        let identity = Identity::new(self, problem)?;
+        let mut differences = state.identity.differences(&identity, state.progress.step);
+        let decode =
+            |window| (checkpoints.decode)(window).map_err(|source| damaged(&folder.join(FILE), source));
+        let (window, probe) = (decode(state.window)?, decode(state.probe)?);
+        if differences.is_empty() {
+            // The same contexts, so that the groups' positions in the list are good.
+            for group in probe.iter().chain(window.front()).flatten().take(PROBED.0) {
+                differences.extend(rescored(problem, group)?);
+            }
+        }
         if !differences.is_empty() {
             return Err(Error::OtherSettings { path: folder, differences: differences.join("; ") });
         }
@@ -57,10 +80,12 @@ impl Tuner {
             run.proposal = Some(run.policy.freeze()?);
         }
         run.policy.load(&folder.join(POLICY))?;
-        run.window =
-            (checkpoints.decode)(state.window).map_err(|source| damaged(&folder.join(FILE), source))?;
+        (run.window, run.probe) = (window, probe);
         run.progress = state.progress;
-        run.checkpoints = Some(checkpoints);
+        if run.progress.reason == Some(Reason::Finished) && run.progress.step < self.config().steps {
+            run.progress.reason = None;
+        }
+        run.checkpoints = Some((checkpoints, identity));
         Ok(run)
     }
 }
@@ -74,7 +99,10 @@ where
     /// # Errors
     /// [`disco_core::Error::Invalid`] if steps are done, or the folder has checkpoints already: those of another run
     /// would be taken for this one's. [`Error::Io`], and those of [`Policy::save`].
-    pub fn with_checkpoints(mut self, checkpoints: &'a Checkpoints<X>) -> Result<Self> {
+    pub fn with_checkpoints(mut self, checkpoints: &'a Checkpoints<X>) -> Result<Self>
+    where
+        C: Serialize,
+    {
         if self.progress.step > 0 {
             let step = self.progress.step;
             return Err(disco_core::Error::invalid("steps before checkpoints", step, "0").into());
@@ -84,7 +112,7 @@ where
             let found = checkpoints.path(step).display().to_string();
             return Err(disco_core::Error::invalid("checkpoints in the folder", found, allowed).into());
         }
-        self.checkpoints = Some(checkpoints);
+        self.checkpoints = Some((checkpoints, Identity::new(self.tuner, self.problem)?));
         if self.proposal.is_some() {
             self.save_proposal()?;
             self.progress.proposal = Some(0);
@@ -97,15 +125,15 @@ where
     /// # Errors
     /// [`Error::Io`], and those of [`Policy::save`]; earlier checkpoints are then untouched.
     pub fn checkpoint(&self) -> Result<()> {
-        let Some(checkpoints) = self.checkpoints else { return Ok(()) };
+        let Some((checkpoints, identity)) = &self.checkpoints else { return Ok(()) };
         let mut progress = self.progress.clone();
         // Who resumes a run that was stopped wants it to go on.
         progress.reason = progress.reason.filter(|reason| *reason != Reason::Observer);
         let path = checkpoints.path(progress.step);
         let best = progress.best.map(|(_, step)| step);
         let window = (checkpoints.encode)(&self.window).map_err(|source| io_error(&path, source.into()))?;
-        let settings = settings(self.tuner, self.problem)?;
-        let state = State { version: VERSION, settings, progress, window };
+        let probe = (checkpoints.encode)(&self.probe).map_err(|source| io_error(&path, source.into()))?;
+        let state = State { version: VERSION, identity: identity.clone(), progress, window, probe };
         let bytes = serde_json::to_vec(&state).map_err(|source| io_error(&path, source.into()))?;
         checkpoints.write(&path, |folder| {
             self.policy.save(&folder.join(POLICY))?;
@@ -117,10 +145,37 @@ where
 
     /// Keeps the policy as it is now, from which the proposal was just frozen.
     pub(crate) fn save_proposal(&self) -> Result<()> {
-        let Some(checkpoints) = self.checkpoints else { return Ok(()) };
+        let Some((checkpoints, _)) = &self.checkpoints else { return Ok(()) };
         checkpoints.write(&checkpoints.proposal_path(self.progress.step), |folder| {
             Ok(self.policy.save(&folder.join(POLICY))?)
         })
+    }
+}
+
+impl<X> Checkpoints<X> {
+    /// Gives `policy` the parameters that it had at a step of which there is a [checkpoint](Self::steps).
+    ///
+    /// # Errors
+    /// [`Error::NoCheckpoint`]; [`Error::Damaged`]; those of [`Policy::load`], also for a policy of another shape.
+    pub fn load_policy<C, P: Policy<C, X>>(&self, step: u64, policy: &mut P) -> Result<()> {
+        let folder = self.path(step);
+        if !self.steps()?.contains(&step) {
+            return Err(Error::NoCheckpoint { folder });
+        }
+        manifest::check(&folder)?;
+        Ok(policy.load(&folder.join(POLICY))?)
+    }
+
+    /// The lowest value of the metric of [`EarlyStopping`](crate::EarlyStopping) and its step, as the latest
+    /// checkpoint knows them; there is a checkpoint of that step. `None` where none was measured.
+    ///
+    /// # Errors
+    /// [`Error::NoCheckpoint`]; [`Error::Damaged`].
+    pub fn best(&self) -> Result<Option<(f64, u64)>> {
+        let missing = || Error::NoCheckpoint { folder: self.path(0).with_file_name("") };
+        let folder = self.path(self.steps()?.pop().ok_or_else(missing)?);
+        manifest::check(&folder)?;
+        Ok(read_state(&folder)?.progress.best)
     }
 }
 
@@ -139,27 +194,21 @@ fn damaged(path: &Path, source: serde_json::Error) -> Error {
     Error::Damaged { path: path.to_path_buf(), difference: source.to_string() }
 }
 
-/// All on which the rest of a run depends, but for the policy.
-fn settings<C, X>(tuner: &Tuner, problem: &Problem<'_, C, X>) -> Result<Value> {
-    let failed = |source| disco_core::Error::failed("settings of a run", source);
-    let mut settings = serde_json::to_value(tuner.config()).map_err(failed)?;
-    settings["divergence"] = tuner.divergence().name().into();
-    settings["contexts"] = problem.contexts.len().into();
-    settings["held_out_contexts"] = problem.held_out.map(|contexts| contexts.len()).into();
-    Ok(settings)
-}
-
-/// The fields in which two objects differ, as `field: OLD in the checkpoint, NEW now`.
-fn differences(old: &Value, new: &Value) -> Vec<String> {
-    let empty = serde_json::Map::new();
-    let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
-    let fields: std::collections::BTreeSet<&String> = old.keys().chain(new.keys()).collect();
-    fields
-        .into_iter()
-        .filter(|field| old.get(*field) != new.get(*field))
-        .map(|field| {
-            let show = |value: Option<&Value>| value.map_or("absent".into(), ToString::to_string);
-            format!("{field}: {} in the checkpoint, {} now", show(old.get(field)), show(new.get(field)))
-        })
-        .collect()
+/// What a target that was changed since gives a sample, if it is not what it gave then.
+fn rescored<C, X>(problem: &Problem<'_, C, X>, group: &Group<X>) -> Result<Option<String>> {
+    let count = group.len().min(PROBED.1);
+    let samples: Vec<&X> = group.samples[..count].iter().collect();
+    let Some(context) = problem.contexts.get(group.context) else { return Ok(None) };
+    let scores = problem.target.log_scores(context, &samples)?;
+    for (at, (&old, new)) in group.log_target.iter().zip(&scores).enumerate() {
+        let near = |new: f64| old == new || (old - new).abs() <= SCORE_TOLERANCE * old.abs().max(1.0);
+        if !new.as_ref().is_ok_and(|new| near(*new)) {
+            let now = new.as_ref().map_or_else(|skipped| format!("{skipped:?}"), ToString::to_string);
+            let (at, context) = (group.place(at), group.context);
+            return Ok(Some(format!(
+                "target: its score of sample {at} in context {context} is {old} in the checkpoint, {now} now"
+            )));
+        }
+    }
+    Ok(None)
 }

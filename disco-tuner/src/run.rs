@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 
 use disco_core::{ContextOrder, Error as CoreError, Replacement};
+use disco_divergence::Divergence;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Checkpoints, Control, Error, Observer, Outcome, Policy, Problem, Reason, Report, Result, Sampling, Stage,
-    Tuner, group::Group, partition::Mass,
+    Tuner, group::Group, identity::Identity, partition::Mass,
 };
 
 /// A run of a [`Tuner`], made by [`Tuner::start`].
@@ -24,7 +25,10 @@ pub struct Run<'a, P: Policy<C, X>, C, X> {
     pub(crate) progress: Progress,
     /// The samples of earlier steps that are used again, oldest first.
     pub(crate) window: VecDeque<Vec<Group<X>>>,
-    pub(crate) checkpoints: Option<&'a Checkpoints<X>>,
+    /// Some samples of the last step that left the window, by which a changed target is noticed.
+    pub(crate) probe: VecDeque<Vec<Group<X>>>,
+    /// Where checkpoints go, and what they say of the run.
+    pub(crate) checkpoints: Option<(&'a Checkpoints<X>, Identity)>,
 }
 
 /// The state of a run, but for policy, proposal and replayed samples.
@@ -55,6 +59,14 @@ where
         let config = tuner.config();
         if problem.hard && tuner.refuses_hard_constraints() {
             return Err(tuner.hard_constraints("the problem says so".into()));
+        }
+        if let Sampling::Offline { metric, .. } = config.sampling
+            && problem.hard
+            && metric.derivative_at_infinity() == f64::INFINITY
+        {
+            let divergence = format!("sampling.metric: {metric}");
+            let (found, able) = ("the problem says so".into(), Tuner::able());
+            return Err(Error::HardConstraints { divergence, found, able });
         }
         let contexts = config.contexts_per_step.min(problem.contexts.len());
         if config.samples_per_step < 2 * contexts {
@@ -94,6 +106,7 @@ where
                 reason: None,
             },
             window: VecDeque::new(),
+            probe: VecDeque::new(),
             checkpoints: None,
             tuner,
             policy,
@@ -124,6 +137,14 @@ where
     /// gradient is cleared, and the step does not count, unless it was validation that failed, which comes
     /// after it.
     pub fn step(&mut self) -> Result<Option<Report>> {
+        let report = self.step_without_checkpoint()?;
+        if report.is_some() {
+            self.checkpoint_if_due()?;
+        }
+        Ok(report)
+    }
+
+    fn step_without_checkpoint(&mut self) -> Result<Option<Report>> {
         if self.progress.reason.is_some() {
             return Ok(None);
         }
@@ -132,12 +153,19 @@ where
         if self.progress.step >= self.tuner.config().steps {
             self.progress.reason.get_or_insert(Reason::Finished);
         }
+        Ok(Some(report))
+    }
+
+    fn checkpoint_if_due(&self) -> Result<()> {
         let due = |checkpoints: &Checkpoints<X>| self.progress.step.is_multiple_of(checkpoints.every);
         let best = self.progress.best.is_some_and(|(_, step)| step == self.progress.step);
-        if self.checkpoints.is_some_and(due) || best || self.progress.reason.is_some() {
+        if self.checkpoints.as_ref().is_some_and(|(checkpoints, _)| due(checkpoints))
+            || best
+            || self.progress.reason.is_some()
+        {
             self.checkpoint()?;
         }
-        Ok(Some(report))
+        Ok(())
     }
 
     /// Makes all remaining steps, and tells `observer` of each. A run that it stops leaves a checkpoint.
@@ -145,18 +173,11 @@ where
     /// # Errors
     /// As [`step`](Self::step); [`Error::Observer`] if the observer refuses to start.
     pub fn drive(mut self, observer: &mut dyn Observer) -> Result<Outcome> {
-        observer.start(self.tuner.config(), self.progress.step).map_err(Error::Observer)?;
         let mut failures = Failures::default();
-        while let Some(report) = self.step()? {
-            match observer.step(&report) {
-                Ok(Control::Continue) => {}
-                Ok(Control::Stop) if self.progress.reason.is_none() => {
-                    self.progress.reason = Some(Reason::Observer);
-                    self.checkpoint()?;
-                }
-                Ok(Control::Stop) => {}
-                Err(failure) => failures.add(report.step, &*failure),
-            }
+        if let Err(error) = self.drive_steps(observer, &mut failures) {
+            // There is nobody left to tell of a failure to tell.
+            let _ = observer.fail(self.progress.step, &error.to_string());
+            return Err(error);
         }
         let mut outcome = Outcome {
             step: self.progress.step,
@@ -170,6 +191,22 @@ where
             (outcome.observer_failures, outcome.first_observer_failure) = (failures.count, failures.first);
         }
         Ok(outcome)
+    }
+
+    fn drive_steps(&mut self, observer: &mut dyn Observer, failures: &mut Failures) -> Result<()> {
+        observer.start(self.tuner.config(), self.progress.step).map_err(Error::Observer)?;
+        while let Some(report) = self.step_without_checkpoint()? {
+            // Before the checkpoint: a run that dies in between makes the step again, and no log misses it.
+            match observer.step(&report) {
+                Ok(Control::Continue) => {}
+                Ok(Control::Stop) => {
+                    self.progress.reason.get_or_insert(Reason::Observer);
+                }
+                Err(failure) => failures.add(report.step, &*failure),
+            }
+            self.checkpoint_if_due()?;
+        }
+        Ok(())
     }
 
     /// Follows the metric of early stopping.

@@ -227,6 +227,10 @@ where
         Ok(Updated { gradient_norm: norm })
     }
 
+    fn snapshot(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
     fn save(&self, folder: &Path) -> Result<()> {
         let saved = Saved {
             version: VERSION,

@@ -2,15 +2,15 @@
 
 use std::collections::VecDeque;
 
-use disco_core::Error as CoreError;
-
 use crate::{
-    Metrics, Policy, Report, Result, Run, Sampling, Shown, Stage, Update,
+    Error, Metrics, Policy, Report, Result, Run, Sampling, Shown, Stage, Update,
     batch::{Batch, LogPolicy},
     clock::Clock,
     draw::{successes, total},
+    gradient::Gradient,
     group::Group,
     measure::{Measured, measure, term_metrics},
+    resume::PROBED,
 };
 
 impl<P, C, X> Run<'_, P, C, X>
@@ -32,7 +32,7 @@ where
         self.retire();
         self.progress.step += 1;
         report.metrics.extend(self.validate(&mut clock)?);
-        report.seconds = clock.seconds();
+        (report.seconds, report.tokens) = (clock.seconds(), clock.tokens());
         Ok(report)
     }
 
@@ -51,9 +51,7 @@ where
         let mut log_policy = self.log_policy(&batch, !offline, measured || test.is_some(), clock)?;
         // All that can fail for want of a number comes before the first update.
         if measured {
-            report.metrics = clock
-                .time(Stage::Metrics, || self.measure(&batch, &log_policy))
-                .map_err(self.at(Stage::Metrics))?;
+            report.metrics = clock.time(Stage::Metrics, || self.measure(&batch, &log_policy))?;
             report.shown = self.show(batch.own());
         }
         let mut proposal = None;
@@ -68,25 +66,57 @@ where
             learning_rate: report.learning_rate,
             max_gradient_norm: config.max_gradient_norm,
         };
+        let snapshot = if config.epochs > 1 { self.policy.snapshot() } else { None };
         for epoch in 0..config.epochs {
             if epoch > 0 {
-                log_policy = self.log_policy(&batch, false, false, clock)?;
+                log_policy = match self.log_policy(&batch, false, false, clock) {
+                    Ok(log_policy) => log_policy,
+                    Err(error) => return Err(self.go_back(epoch, snapshot, error)),
+                };
             }
-            let gradient = self.accumulate(&batch, &log_policy, clock)?;
-            report.weighted += gradient.weighted;
+            let gradient = match self.follow(&batch, &log_policy, &update, &mut report, clock) {
+                Ok(gradient) => gradient,
+                Err(error) => return Err(self.go_back(epoch, snapshot, error)),
+            };
             if epoch == 0 && measured {
                 term_metrics(&gradient.terms, &mut report.metrics);
                 report.metrics.extend(gradient.gap.map(|gap| ("log_prob_gap".to_owned(), gap.into())));
             }
-            let updated = clock.time(Stage::Update, || self.policy.step(&update));
-            report.gradient_norm = updated.map_err(self.at(Stage::Update))?.gradient_norm;
         }
         if proposal.is_some() {
             (self.proposal, report.proposal_replaced) = (proposal, true);
-            self.progress.proposal = self.checkpoints.map(|_| step);
+            self.progress.proposal = self.checkpoints.as_ref().map(|_| step);
         }
         self.count_support(window.back().map_or(&[], Vec::as_slice));
         Ok(report)
+    }
+
+    /// One epoch: accumulates the gradient and follows it.
+    fn follow(
+        &mut self,
+        batch: &Batch<'_, X>,
+        log_policy: &LogPolicy,
+        update: &Update,
+        report: &mut Report,
+        clock: &mut Clock,
+    ) -> Result<Gradient> {
+        let gradient = self.accumulate(batch, log_policy, clock)?;
+        report.weighted += gradient.weighted;
+        let updated = clock.time(Stage::Update, || self.policy.step(update));
+        report.gradient_norm = updated.map_err(self.at(Stage::Update))?.gradient_norm;
+        Ok(gradient)
+    }
+
+    /// Undoes the updates of earlier epochs, where the policy can.
+    fn go_back(&mut self, epoch: usize, snapshot: Option<P>, error: Error) -> Error {
+        match snapshot {
+            _ if epoch == 0 => error,
+            Some(before) => {
+                *self.policy = before;
+                error
+            }
+            None => Error::LaterEpoch { epoch, source: Box::new(error) },
+        }
     }
 
     /// What can be said of a step before its update.
@@ -97,7 +127,7 @@ where
             steps: config.steps,
             samples: total(groups) as usize,
             successes: successes(groups),
-            skipped: groups.iter().map(|group| group.skipped).sum(),
+            skipped: groups.iter().map(Group::skipped).sum(),
             unnormalised: batch.priors.iter().map(|prior| prior.unnormalised).sum(),
             contexts_without_success: groups.iter().filter(|group| group.successes() == 0).count(),
             weighted: 0,
@@ -105,16 +135,13 @@ where
             gradient_norm: 0.0,
             proposal_replaced: false,
             seconds: Default::default(),
+            tokens: Default::default(),
             metrics: Metrics::new(),
             shown: Vec::new(),
         }
     }
 
-    fn measure(
-        &self,
-        batch: &Batch<'_, X>,
-        log_policy: &LogPolicy,
-    ) -> std::result::Result<Metrics, CoreError> {
+    fn measure(&self, batch: &Batch<'_, X>, log_policy: &LogPolicy) -> Result<Metrics> {
         let parts = batch.own().iter().zip(&batch.priors).zip(log_policy);
         let measured: Vec<_> = parts
             .filter_map(|((group, prior), log_policy)| {
@@ -127,6 +154,7 @@ where
             })
             .collect();
         measure(self.problem, &measured, self.proposal.is_some())
+            .map_err(|(context, error)| self.in_context(Stage::Metrics, context)(error))
     }
 
     fn show(&self, groups: &[&Group<X>]) -> Vec<Shown> {
@@ -143,10 +171,14 @@ where
     /// Moves what leaves the window into the sums of weights per context.
     fn retire(&mut self) {
         while self.window.len() > self.tuner.config().replay {
-            for group in self.window.pop_front().into_iter().flatten() {
+            let mut groups = self.window.pop_front().unwrap_or_default();
+            for group in &mut groups {
                 let mass = &mut self.progress.masses[group.context];
                 *mass = mass.and(group.mass());
+                group.truncate(PROBED.1);
             }
+            groups.truncate(PROBED.0);
+            self.probe = [groups].into();
         }
     }
 }

@@ -130,16 +130,17 @@ impl Tuner {
     }
 
     pub(crate) fn hard_constraints(&self, found: String) -> Error {
+        Error::HardConstraints { divergence: self.divergence.name().into_owned(), found, able: Self::able() }
+    }
+
+    /// The divergences that can have hard constraints.
+    pub(crate) fn able() -> String {
         let able: Vec<String> = FDivergence::NAMED
             .iter()
             .filter(|other| other.derivative_at_infinity() < f64::INFINITY)
             .map(ToString::to_string)
             .chain(["alpha:A with A < 1", "skewed-kl:W", "skewed-js:W"].map(String::from))
             .collect();
-        Error::HardConstraints {
-            divergence: self.divergence.name().into_owned(),
-            found,
-            able: able.join(", "),
-        }
+        able.join(", ")
     }
 }

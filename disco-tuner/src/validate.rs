@@ -24,7 +24,8 @@ where
         if !self.progress.step.is_multiple_of(validation.every) && self.progress.step != config.steps {
             return Ok(Metrics::new());
         }
-        clock.time(Stage::Validation, || {
+        let mut tokens = Clock::default();
+        let metrics = clock.time(Stage::Validation, || {
             // The same streams every time, so that two measurements differ by the policy alone; no step has
             // this number.
             let mut rng = StreamRng::seed_from_u64(config.seed);
@@ -35,8 +36,14 @@ where
                 let streams = Streams::draw(&mut rng, validation.samples);
                 let sampled = self.policy.sample(context, &streams).map_err(&named)?;
                 let (samples, log_probs) = drawn("policy", sampled).map_err(&named)?;
-                let mut within = Clock::default();
-                groups.push(self.score(held_out.items(), place, samples, log_probs, &mut within)?);
+                groups.push(self.score_at(
+                    Stage::Validation,
+                    held_out.items(),
+                    place,
+                    samples,
+                    log_probs,
+                    &mut tokens,
+                )?);
             }
             let earlier = match config.partition {
                 Partition::Normalised => Mass::NORMALISED,
@@ -51,8 +58,14 @@ where
                     earlier,
                 })
                 .collect();
-            let metrics = measure(self.problem, &measured, false).map_err(self.at(Stage::Validation))?;
+            let metrics = measure(self.problem, &measured, false)
+                .map_err(|(context, error)| self.in_context(Stage::Validation, context)(error))?;
             Ok(metrics.into_iter().map(|(name, metric)| (format!("validation/{name}"), metric)).collect())
-        })
+        });
+        clock.count(
+            Stage::Validation,
+            tokens.tokens().remove(Stage::Sample.name()).map(|count| count as usize),
+        );
+        metrics
     }
 }

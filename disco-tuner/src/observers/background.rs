@@ -1,29 +1,46 @@
 //! An observer on a thread of its own, so that a slow one delays no step.
 
 use std::{
-    sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
     thread::JoinHandle,
+    time::{Duration, Instant},
 };
 
 use crate::{Control, Observer, ObserverError, Outcome, Report, TunerConfig};
+
+/// How long the run waits, at its beginning and end, unless told otherwise.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How often it looks whether a full queue has room again.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// Runs a slow observer on a thread of its own, so that it never holds up the run.
 ///
 /// Reports wait in a queue. Where it is full, a report is dropped and the drop is a failure of the observer, as
 /// [`Outcome::observer_failures`] counts them; so are the observer's own, which become known with the next step.
-/// At the end of the run all that waits is written. The observer cannot stop the run.
+/// At the end of the run what waits is written, for a minute at most; what is not written by then is given up,
+/// and that is a failure too. The observer cannot stop the run. A process that is killed loses what waits.
 #[derive(Debug)]
 pub struct Background {
     // Invariant: both are there until the run is over.
     queue: Option<SyncSender<Message>>,
-    failures: Receiver<ObserverError>,
     worker: Option<JoinHandle<()>>,
+    failures: Receiver<ObserverError>,
+    /// Hangs up when the worker has ended.
+    ended: Receiver<()>,
+    /// Tells the worker to leave what still waits.
+    given_up: Arc<AtomicBool>,
+    patience: Duration,
 }
 
 enum Message {
     Start(Box<TunerConfig>, u64, SyncSender<Result<(), ObserverError>>),
     Step(Box<Report>),
     Finish(Box<Outcome>),
+    Fail(u64, String),
 }
 
 impl Background {
@@ -32,8 +49,16 @@ impl Background {
         let (queue, messages) = sync_channel::<Message>(capacity);
         // As many failures as can be on their way; further ones repeat what is known.
         let (failed, failures) = sync_channel(capacity + 2);
+        let (ending, ended) = sync_channel(0);
+        let given_up = Arc::new(AtomicBool::new(false));
+        let told = given_up.clone();
         let worker = std::thread::spawn(move || {
+            // Dropped with the thread, also by a panic.
+            let _ending: SyncSender<()> = ending;
             for message in messages {
+                if told.load(Ordering::Relaxed) {
+                    return;
+                }
                 let done = match message {
                     Message::Start(config, step, answer) => {
                         // Who asked has gone only if the run's thread is dying.
@@ -42,25 +67,76 @@ impl Background {
                     }
                     Message::Step(report) => observer.step(&report).map(drop),
                     Message::Finish(outcome) => observer.finish(&outcome),
+                    Message::Fail(step, error) => observer.fail(step, &error),
                 };
                 if let Err(failure) = done {
                     let _ = failed.try_send(failure);
                 }
             }
         });
-        Self { queue: Some(queue), failures, worker: Some(worker) }
+        let (queue, worker) = (Some(queue), Some(worker));
+        Self { queue, worker, failures, ended, given_up, patience: PATIENCE }
+    }
+
+    /// How long the run waits for the observer to start, and for what waits to be written in the end.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     fn queue(&self) -> Result<&SyncSender<Message>, ObserverError> {
         self.queue.as_ref().ok_or_else(|| "the observer's thread has ended".into())
+    }
+
+    /// Sends a message, as soon as there is room for it.
+    fn send(&self, mut message: Message, until: Instant) -> Result<(), ObserverError> {
+        loop {
+            match self.queue()?.try_send(message) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Disconnected(_)) => return Err("the observer's thread has died".into()),
+                Err(TrySendError::Full(_)) if Instant::now() >= until => return Err(self.too_slow()),
+                Err(TrySendError::Full(back)) => message = back,
+            }
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+    }
+
+    /// Lets the worker write what waits.
+    fn end(&mut self, until: Instant) -> Result<(), ObserverError> {
+        self.queue = None;
+        let Some(worker) = self.worker.take() else { return Ok(()) };
+        let left = until.saturating_duration_since(Instant::now());
+        if self.ended.recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+            // It ends by itself, after the call that it is in.
+            self.given_up.store(true, Ordering::Relaxed);
+            return Err(self.too_slow());
+        }
+        worker.join().map_err(|_| "the observer's thread has died".into())
+    }
+
+    fn last(&mut self, message: Message) -> Result<(), ObserverError> {
+        let until = Instant::now() + self.patience;
+        let sent = self.send(message, until);
+        self.end(until).and(sent)?;
+        self.failures.try_recv().map_or(Ok(()), Err)
+    }
+
+    fn too_slow(&self) -> ObserverError {
+        format!("the observer has not answered for {:?}: given up", self.patience).into()
     }
 }
 
 impl Observer for Background {
     fn start(&mut self, config: &TunerConfig, step: u64) -> Result<(), ObserverError> {
         let (answer, answered) = sync_channel(1);
-        self.queue()?.send(Message::Start(Box::new(config.clone()), step, answer))?;
-        answered.recv()?
+        let until = Instant::now() + self.patience;
+        self.send(Message::Start(Box::new(config.clone()), step, answer), until)?;
+        match answered.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(started) => started,
+            Err(RecvTimeoutError::Timeout) => Err(self.too_slow()),
+            Err(RecvTimeoutError::Disconnected) => Err("the observer's thread has died".into()),
+        }
     }
 
     fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
@@ -75,21 +151,17 @@ impl Observer for Background {
     }
 
     fn finish(&mut self, outcome: &Outcome) -> Result<(), ObserverError> {
-        self.queue()?.send(Message::Finish(Box::new(outcome.clone())))?;
-        self.queue = None;
-        if self.worker.take().is_some_and(|worker| worker.join().is_err()) {
-            return Err("the observer's thread has died".into());
-        }
-        self.failures.try_recv().map_or(Ok(()), Err)
+        self.last(Message::Finish(Box::new(outcome.clone())))
+    }
+
+    fn fail(&mut self, step: u64, error: &str) -> Result<(), ObserverError> {
+        self.last(Message::Fail(step, error.to_owned()))
     }
 }
 
-/// A run that ended in an error still writes what waits.
+/// A run that was left without an end still writes what waits.
 impl Drop for Background {
     fn drop(&mut self) {
-        self.queue = None;
-        if let Some(worker) = self.worker.take() {
-            let _ = worker.join();
-        }
+        let _ = self.end(Instant::now() + self.patience);
     }
 }

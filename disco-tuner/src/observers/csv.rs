@@ -1,20 +1,18 @@
 //! An observer that writes the metrics as comma-separated values.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::Write,
-    path::Path,
-};
+use std::{io::Write, path::Path};
 
-use crate::{Control, Observer, ObserverError, Report, Result, files::io_error};
+use super::log_file::LogFile;
+use crate::{Control, Observer, ObserverError, Report, Result, TunerConfig, files::io_error};
 
 /// Writes the metrics of measured steps as tidy data: a row `step,metric,value,std_error` for each number.
 ///
-/// The standard error is empty where there is none. Rows are appended, so that a run that is resumed goes on
-/// in the same file, and metrics that come at different intervals need no empty columns.
+/// The standard error is empty where there is none. Rows are appended, so that metrics that come at different
+/// intervals need no empty columns. A run that is resumed goes on in the same file, and first removes the rows of
+/// steps that it will make again.
 #[derive(Debug)]
 pub struct Csv {
-    file: File,
+    file: LogFile,
 }
 
 impl Csv {
@@ -24,27 +22,30 @@ impl Csv {
     /// [`Error::Io`](crate::Error::Io) if it cannot be written.
     pub fn new(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let open = || {
-            let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-            if file.metadata()?.len() == 0 {
-                file.write_all(b"step,metric,value,std_error\n")?;
-            }
-            Ok(file)
+        let mut file = LogFile::open(path)?;
+        let header = |file: &mut LogFile| {
+            if file.is_empty()? { file.write_all(b"step,metric,value,std_error\n") } else { Ok(()) }
         };
-        Ok(Self { file: open().map_err(|source| io_error(path, source))? })
+        header(&mut file).map_err(|source| io_error(path, source))?;
+        Ok(Self { file })
     }
 }
 
-/// A cell as RFC 4180 has it: in quotes where it holds a comma, quote or line end.
+/// A cell as RFC 4180 has it: in quotes where it holds a comma or quote. A line end becomes a space, so that each
+/// line is a row.
 fn quoted(cell: &str) -> String {
-    if cell.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", cell.replace('"', "\"\""))
-    } else {
-        cell.to_owned()
-    }
+    let cell = cell.replace(['\n', '\r'], " ");
+    if cell.contains([',', '"']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
 }
 
 impl Observer for Csv {
+    fn start(&mut self, _: &TunerConfig, step: u64) -> std::result::Result<(), ObserverError> {
+        Ok(self.file.rewind(step, |line| {
+            let step = line.split(|byte| *byte == b',').next()?;
+            std::str::from_utf8(step).ok()?.parse().ok()
+        })?)
+    }
+
     fn step(&mut self, report: &Report) -> std::result::Result<Control, ObserverError> {
         let mut rows = String::new();
         for (name, metric) in &report.metrics {

@@ -1,21 +1,27 @@
 //! An observer that writes a JSON object a line.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::Write,
-    path::Path,
-};
+use std::{io::Write, path::Path};
 
-use crate::{Control, Observer, ObserverError, Outcome, Report, Result, files::io_error};
+use serde::Deserialize;
+
+use super::log_file::LogFile;
+use crate::{Control, Observer, ObserverError, Outcome, Report, Result, TunerConfig};
 
 /// Writes each [`Report`] as one line of JSON, and the [`Outcome`] as the last.
 ///
-/// Numbers that JSON lacks (an infinite divergence) are `null`. Lines are appended and flushed one by one, so
-/// that a run that dies loses none, and one that is resumed goes on in the same file. What it repeats since its
-/// last checkpoint is then there twice, with the same numbers but for seconds.
+/// Numbers that JSON lacks (an infinite divergence) are `null`. Lines are appended, each in one write, before the
+/// step's checkpoint: a run that dies loses none. One that is resumed first removes what it will write again: its
+/// steps after the checkpoint, and a last line that was cut short. So the file has each step once.
 #[derive(Debug)]
 pub struct JsonLines {
-    file: File,
+    file: LogFile,
+}
+
+/// What tells a report from an outcome.
+#[derive(Deserialize)]
+struct Line {
+    step: u64,
+    reason: Option<serde::de::IgnoredAny>,
 }
 
 impl JsonLines {
@@ -24,9 +30,7 @@ impl JsonLines {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if it cannot be written.
     pub fn new(path: impl AsRef<Path>) -> Result<Self> {
-        let path = path.as_ref();
-        let file = OpenOptions::new().create(true).append(true).open(path);
-        Ok(Self { file: file.map_err(|source| io_error(path, source))? })
+        Ok(Self { file: LogFile::open(path.as_ref())? })
     }
 
     fn line(&mut self, record: &impl serde::Serialize) -> std::result::Result<(), ObserverError> {
@@ -37,6 +41,13 @@ impl JsonLines {
 }
 
 impl Observer for JsonLines {
+    fn start(&mut self, _: &TunerConfig, step: u64) -> std::result::Result<(), ObserverError> {
+        Ok(self.file.rewind(step, |line| {
+            let line = serde_json::from_slice::<Line>(line).ok()?;
+            line.reason.is_none().then_some(line.step)
+        })?)
+    }
+
     fn step(&mut self, report: &Report) -> std::result::Result<Control, ObserverError> {
         self.line(report)?;
         Ok(Control::Continue)

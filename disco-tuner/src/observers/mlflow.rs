@@ -6,14 +6,23 @@ use disco_core::Error as CoreError;
 use serde_json::{Value, json};
 
 use super::http::Server;
-use crate::{Control, Observer, ObserverError, Outcome, Report, Result, TunerConfig};
+use crate::{Control, Observer, ObserverError, Outcome, Reason, Report, Result, TunerConfig};
 
 /// What MLflow takes in one request of `runs/log-batch`.
 const METRICS: usize = 1000;
 const PARAMETERS: usize = 100;
+/// What it takes as the value of a tag, in bytes.
+const TAG: usize = 5000;
+/// The tag by which a resumed run finds its run on the server.
+const NAME: &str = "disco.name";
 
 /// Logs to an MLflow server over its REST interface: settings as parameters, metrics by step, shown samples as
 /// artifacts `samples/step-N.txt`.
+///
+/// A tuning run that is resumed goes on in the latest run of its name in the experiment, and leaves out the steps
+/// that the server has already. A run that ends is marked FINISHED, one that an observer stopped KILLED, and one that
+/// fails FAILED, with what went wrong as the tag `disco.error`. (A process that is killed with -9 leaves its run
+/// RUNNING, until it is resumed.)
 ///
 /// MLflow allows letters, digits, `_`, `-`, `.`, space, `:` and `/` in names; other characters become `_`. Numbers
 /// that are not finite are left out. A request that fails, or a connection that is silent for ten seconds, is a
@@ -32,6 +41,22 @@ struct Run {
     id: String,
     /// Where artifacts are sent, if the server takes them itself.
     artifacts: Option<String>,
+    /// The last step that the server has metrics of.
+    logged: u64,
+}
+
+impl Run {
+    /// Takes `run` of an answer apart.
+    fn read(run: &Value) -> std::result::Result<Self, ObserverError> {
+        let info = &run["info"];
+        let artifacts = info["artifact_uri"].as_str().and_then(|uri| uri.strip_prefix("mlflow-artifacts:"));
+        let steps = run["data"]["metrics"].as_array().into_iter().flatten();
+        Ok(Self {
+            id: info["run_id"].as_str().ok_or("MLflow gave no run id")?.to_owned(),
+            artifacts: artifacts.map(str::to_owned),
+            logged: steps.filter_map(|metric| metric["step"].as_u64()).max().unwrap_or(0),
+        })
+    }
 }
 
 impl Mlflow {
@@ -73,47 +98,62 @@ impl Mlflow {
         Ok(made["experiment_id"].as_str().ok_or("MLflow gave no experiment id")?.to_owned())
     }
 
+    /// The latest run of this name, told that it goes on.
+    fn resumed(&self, experiment: &str) -> std::result::Result<Option<Run>, ObserverError> {
+        let search = json!({
+            "experiment_ids": [experiment],
+            "filter": format!("tags.`{NAME}` = '{}'", hexadecimal(&self.name)),
+            "order_by": ["attributes.start_time DESC"],
+            "max_results": 1,
+        });
+        let found = self.post("runs/search", &search)?;
+        let Some(run) = found["runs"].get(0).map(Run::read).transpose()? else { return Ok(None) };
+        self.post("runs/update", &json!({ "run_id": run.id, "status": "RUNNING" }))?;
+        Ok(Some(run))
+    }
+
+    fn begun(&self, experiment: &str, config: &TunerConfig) -> std::result::Result<Run, ObserverError> {
+        let request = json!({
+            "experiment_id": experiment,
+            "run_name": self.name,
+            "start_time": milliseconds(),
+            "tags": [{ "key": NAME, "value": hexadecimal(&self.name) }],
+        });
+        let run = Run::read(&self.post("runs/create", &request)?["run"])?;
+        let mut parameters = Vec::new();
+        flatten("", &serde_json::to_value(config)?, &mut parameters);
+        for part in parameters.chunks(PARAMETERS) {
+            let params: Vec<Value> =
+                part.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
+            self.post("runs/log-batch", &json!({ "run_id": run.id, "params": params }))?;
+        }
+        Ok(run)
+    }
+
+    fn end(&self, status: &str) -> std::result::Result<(), ObserverError> {
+        let request = json!({ "run_id": self.running()?.id, "status": status, "end_time": milliseconds() });
+        self.post("runs/update", &request).map(drop)
+    }
+
     fn running(&self) -> std::result::Result<&Run, ObserverError> {
         self.run.as_ref().ok_or_else(|| "the run on the server has not begun".into())
     }
 }
 
 impl Observer for Mlflow {
-    fn start(&mut self, config: &TunerConfig, _: u64) -> std::result::Result<(), ObserverError> {
+    fn start(&mut self, config: &TunerConfig, step: u64) -> std::result::Result<(), ObserverError> {
         let experiment = self.experiment()?;
-        let request =
-            json!({ "experiment_id": experiment, "run_name": self.name, "start_time": milliseconds() });
-        let made = self.post("runs/create", &request)?;
-        let info = &made["run"]["info"];
-        let id = info["run_id"].as_str().ok_or("MLflow gave no run id")?.to_owned();
-        let artifacts = info["artifact_uri"].as_str().and_then(|uri| uri.strip_prefix("mlflow-artifacts:"));
-        self.run = Some(Run { id: id.clone(), artifacts: artifacts.map(str::to_owned) });
-        let mut parameters = Vec::new();
-        flatten("", &serde_json::to_value(config)?, &mut parameters);
-        for part in parameters.chunks(PARAMETERS) {
-            let params: Vec<Value> =
-                part.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
-            self.post("runs/log-batch", &json!({ "run_id": id, "params": params }))?;
-        }
+        let resumed = if step > 0 { self.resumed(&experiment)? } else { None };
+        self.run = Some(resumed.map_or_else(|| self.begun(&experiment, config), Ok)?);
         Ok(())
     }
 
     fn step(&mut self, report: &Report) -> std::result::Result<Control, ObserverError> {
         let (run, now) = (self.running()?, milliseconds());
-        let mut numbers = vec![
-            ("gradient_norm".to_owned(), report.gradient_norm),
-            ("learning_rate".to_owned(), report.learning_rate),
-        ];
-        numbers.extend(report.seconds.iter().map(|(stage, seconds)| (format!("seconds/{stage}"), *seconds)));
-        for (name, metric) in &report.metrics {
-            numbers.push((name.clone(), metric.value));
-            numbers.extend(metric.std_error.map(|error| (format!("{name}/std_error"), error)));
+        if report.step <= run.logged {
+            return Ok(Control::Continue);
         }
-        let entry = |(name, value): &(String, f64)| json!({ "key": allowed(name), "value": value, "timestamp": now, "step": report.step });
-        let metrics: Vec<Value> = numbers.iter().filter(|pair| pair.1.is_finite()).map(entry).collect();
-        for part in metrics.chunks(METRICS) {
-            self.post("runs/log-batch", &json!({ "run_id": run.id, "metrics": part }))?;
-        }
+        // Metrics come last: a step that has them has all.
         if let (Some(artifacts), false) = (&run.artifacts, report.shown.is_empty()) {
             let shown =
                 report.shown.iter().map(|sample| format!("context {}\n{}\n", sample.context, sample.text));
@@ -126,14 +166,41 @@ impl Observer for Mlflow {
                 return Err(format!("MLflow, {path}: {status}: {}", String::from_utf8_lossy(&answer)).into());
             }
         }
+        let mut numbers = vec![
+            ("gradient_norm".to_owned(), report.gradient_norm),
+            ("learning_rate".to_owned(), report.learning_rate),
+        ];
+        numbers.extend(report.seconds.iter().map(|(stage, seconds)| (format!("seconds/{stage}"), *seconds)));
+        numbers
+            .extend(report.tokens.iter().map(|(stage, tokens)| (format!("tokens/{stage}"), *tokens as f64)));
+        for (name, metric) in &report.metrics {
+            numbers.push((name.clone(), metric.value));
+            numbers.extend(metric.std_error.map(|error| (format!("{name}/std_error"), error)));
+        }
+        let entry = |(name, value): &(String, f64)| json!({ "key": allowed(name), "value": value, "timestamp": now, "step": report.step });
+        let metrics: Vec<Value> = numbers.iter().filter(|pair| pair.1.is_finite()).map(entry).collect();
+        for part in metrics.chunks(METRICS) {
+            self.post("runs/log-batch", &json!({ "run_id": run.id, "metrics": part }))?;
+        }
         Ok(Control::Continue)
     }
 
-    fn finish(&mut self, _: &Outcome) -> std::result::Result<(), ObserverError> {
-        let run = self.running()?;
-        let request = json!({ "run_id": run.id, "status": "FINISHED", "end_time": milliseconds() });
-        self.post("runs/update", &request).map(drop)
+    fn finish(&mut self, outcome: &Outcome) -> std::result::Result<(), ObserverError> {
+        self.end(if outcome.reason == Reason::Observer { "KILLED" } else { "FINISHED" })
     }
+
+    fn fail(&mut self, _: u64, error: &str) -> std::result::Result<(), ObserverError> {
+        let Some(run) = &self.run else { return Ok(()) };
+        let said = &error[..error.floor_char_boundary(TAG)];
+        let tag = json!({ "run_id": run.id, "key": "disco.error", "value": said });
+        let tagged = self.post("runs/set-tag", &tag);
+        self.end("FAILED").and(tagged.map(drop))
+    }
+}
+
+/// A name without any character that a filter would have to escape.
+fn hexadecimal(name: &str) -> String {
+    name.bytes().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn milliseconds() -> u64 {

@@ -21,7 +21,7 @@ pub struct TensorBoard {
 
 impl TensorBoard {
     /// A new event file in `folder`, which is made if there is none. A run that is resumed adds a file of its
-    /// own; TensorBoard joins them.
+    /// own; TensorBoard joins them, and of a step that was made twice it keeps the second.
     ///
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if it cannot be written.
@@ -43,6 +43,14 @@ impl TensorBoard {
 
 impl Observer for TensorBoard {
     fn start(&mut self, config: &TunerConfig, step: u64) -> std::result::Result<(), ObserverError> {
+        if step > 0 {
+            // `SessionLog.START`: TensorBoard forgets what an earlier file says of this step and later ones.
+            let mut log = Message::default();
+            log.number(1, 1);
+            let mut event = Message::event(step + 1);
+            event.bytes(7, &log.0);
+            event.write(&mut self.file)?;
+        }
         let mut event = Message::event(step);
         let mut summary = Message::default();
         summary.bytes(1, &text("settings", &serde_json::to_string_pretty(config)?).0);
@@ -61,6 +69,9 @@ impl Observer for TensorBoard {
         scalar("learning_rate", report.learning_rate);
         for (stage, seconds) in &report.seconds {
             scalar(&format!("seconds/{stage}"), *seconds);
+        }
+        for (stage, tokens) in &report.tokens {
+            scalar(&format!("tokens/{stage}"), *tokens as f64);
         }
         for (name, metric) in &report.metrics {
             scalar(name, metric.value);
