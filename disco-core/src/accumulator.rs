@@ -28,10 +28,13 @@ use crate::{
 /// assert!((accumulator.log_z()?.value - (-1000.0 + (2f64 / 3.0).ln())).abs() < 1e-12);
 /// # Ok::<(), disco_core::Error>(())
 /// ```
+///
+/// Sums that cannot have come from samples are refused when they are read by serde.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Stored")]
 pub struct ImportanceAccumulator {
     count: usize,
-    // Invariant: the largest log-weight, or none while all weights are zero. Not -inf, which JSON lacks.
+    // Invariant: the largest log-weight, finite, or none while all weights are zero: then all sums are 0.
     scale: Option<f64>,
     /// `sum w / e^scale`
     sum: f64,
@@ -40,8 +43,51 @@ pub struct ImportanceAccumulator {
     quantities: Vec<Quantity>,
 }
 
+/// What is read, before it is checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    count: usize,
+    scale: Option<f64>,
+    sum: f64,
+    squares: f64,
+    quantities: Vec<Quantity>,
+}
+
+/// Sums may be off by this much, relative to their size: the rounding of any number of additions in `f64` that
+/// can be made in a life.
+const ROUNDING: f64 = 1e-6;
+
+impl TryFrom<Stored> for ImportanceAccumulator {
+    type Error = Error;
+
+    fn try_from(stored: Stored) -> Result<Self> {
+        let Stored { count, scale, sum, squares, quantities } = stored;
+        let (least, most) = if scale.is_some() { (1.0, count as f64) } else { (0.0, 0.0) };
+        let within = |value: f64, low: f64, high: f64| {
+            value >= low * (1.0 - ROUNDING) && value <= high * (1.0 + ROUNDING)
+        };
+        if let Some(scale) = scale.filter(|scale| !scale.is_finite()) {
+            return Err(Error::invalid("scale of an accumulator", scale, "finite, or none"));
+        }
+        if !within(sum, least, most) {
+            let allowed = format!("{least} to {most}, in units of the largest of {count} weights");
+            return Err(Error::invalid("sum of an accumulator", sum, allowed));
+        }
+        if !within(squares, least, sum) {
+            let allowed = format!("{least} to {sum}, in units of the largest weight");
+            return Err(Error::invalid("sum of squares of an accumulator", squares, allowed));
+        }
+        for (index, quantity) in quantities.iter().enumerate() {
+            quantity.check(index, squares)?;
+        }
+        Ok(Self { count, scale, sum, squares, quantities })
+    }
+}
+
 /// The sums of one quantity `v`, with `u = w / e^scale` and `d = v - origin`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Quantity {
     origin: f64,
     /// `sum u d`
@@ -53,6 +99,35 @@ struct Quantity {
 }
 
 impl Quantity {
+    /// Refuses sums that no values have, with `squares` the sum of squared weights.
+    fn check(&self, index: usize, squares: f64) -> Result<()> {
+        let refuse = |field: &str, value: f64, allowed: String| {
+            Err(Error::invalid(format!("{field} of quantity {index} of an accumulator"), value, allowed))
+        };
+        for (field, value) in [
+            ("origin", self.origin),
+            ("first", self.first),
+            ("square_first", self.square_first),
+            ("square_second", self.square_second),
+        ] {
+            if !value.is_finite() {
+                return refuse(field, value, "finite".into());
+            }
+            if squares == 0.0 && value != 0.0 {
+                return refuse(field, value, "0 while no sample has weight".into());
+            }
+        }
+        if !(self.square_second >= 0.0) {
+            return refuse("square_second", self.square_second, "0 or more".into());
+        }
+        // Cauchy and Schwarz. Roots first: the product may overflow.
+        let most = squares.sqrt() * self.square_second.sqrt();
+        if !(self.square_first.abs() <= most * (1.0 + ROUNDING)) {
+            return refuse("square_first", self.square_first, format!("at most {most} in size"));
+        }
+        Ok(())
+    }
+
     /// The same sums about another origin: `d` becomes `d - shift`.
     fn moved_to(&self, origin: f64, sum: f64, squares: f64) -> Self {
         let shift = origin - self.origin;
@@ -215,7 +290,8 @@ impl ImportanceAccumulator {
     /// The self-normalised mean of a quantity.
     ///
     /// # Errors
-    /// [`Error::Empty`], [`Error::ZeroWeights`]; [`Error::Invalid`] for a quantity that there is not.
+    /// [`Error::Empty`], [`Error::ZeroWeights`]; [`Error::Invalid`] for a quantity that there is not, and
+    /// where the sum of the values is beyond the range of `f64`.
     pub fn mean(&self, quantity: usize) -> Result<Estimate> {
         self.weighted()?;
         let Some(sums) = self.quantities.get(quantity) else {
@@ -223,6 +299,10 @@ impl ImportanceAccumulator {
             return Err(Error::invalid("quantity", quantity, allowed));
         };
         let offset = sums.first / self.sum;
+        if !(sums.origin + offset).is_finite() {
+            let field = format!("mean of quantity {quantity}");
+            return Err(Error::invalid(field, sums.origin + offset, "finite: the values are too large"));
+        }
         let squares = sums.moved_to(sums.origin + offset, self.sum, self.squares).square_second;
         Ok(mean_estimate(self.count, sums.origin + offset, squares / self.sum.powi(2), self.ess()?))
     }

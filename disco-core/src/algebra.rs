@@ -62,8 +62,12 @@ impl<C, X, F: Feature<C, X>> Scorer<C, X> for Condition<F> {
 
 /// The product of two scorers: the sum of their log-scores.
 ///
-/// The second is asked only about the samples to which the first gives a score above `-inf`, so put
-/// what is cheap and what forbids first.
+/// What one factor forbids (`-inf`) is forbidden, also where the other skips the sample; otherwise a sample that
+/// one factor skips is skipped, by the first that does. So the scores do not depend on the order of the factors,
+/// except for who is named where both skip.
+///
+/// The second is not asked about what the first forbids, so put what is cheap and what forbids first. Hence the
+/// order does decide what is *asked*: a failure, NaN or `+inf` of the second is not seen there.
 #[derive(Clone, Copy, Debug)]
 pub struct Product<A, B>(pub A, pub B);
 
@@ -71,18 +75,20 @@ impl<C, X, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Product<A, B> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let mut scores = self.0.log_scores(context, samples)?;
         Error::check_length("log-scores of the first factor", samples.len(), scores.len())?;
-        let alive: Vec<usize> = (0..samples.len())
-            .filter(|&i| matches!(scores[i], Ok(score) if score != f64::NEG_INFINITY))
+        let open: Vec<usize> = (0..samples.len())
+            .filter(|&i| !matches!(scores[i], Ok(score) if score == f64::NEG_INFINITY))
             .collect();
-        if alive.is_empty() {
+        if open.is_empty() {
             return Ok(scores);
         }
-        let rest: Vec<&X> = alive.iter().map(|&i| samples[i]).collect();
+        let rest: Vec<&X> = open.iter().map(|&i| samples[i]).collect();
         let others = self.1.log_scores(context, &rest)?;
         Error::check_length("log-scores of the second factor", rest.len(), others.len())?;
-        for (&i, other) in alive.iter().zip(others) {
+        for (&i, other) in open.iter().zip(others) {
             scores[i] = match (std::mem::replace(&mut scores[i], Ok(0.0)), other) {
                 (Ok(first), Ok(second)) => Ok(first + second),
+                // -inf decides whatever the other would be; what is not a log-score must not go unseen.
+                (Err(_), Ok(score)) | (Ok(score), Err(_)) if !score.is_finite() => Ok(score),
                 (Err(skipped), _) | (_, Err(skipped)) => Err(skipped),
             };
         }
@@ -130,6 +136,10 @@ impl<C: Send + Sync, X, F: Feature<C, X>> Feature<(), X> for Given<F, C> {
 impl<C: Send + Sync, X, D: crate::Distribution<C, X>> crate::Distribution<(), X> for Given<D, C> {
     fn sample(&self, _: &(), streams: &crate::Streams) -> Result<Vec<crate::Sampled<X>>> {
         self.scorer.sample(&self.context, streams)
+    }
+
+    fn supply(&self, _: &()) -> Result<Option<u64>> {
+        self.scorer.supply(&self.context)
     }
 }
 

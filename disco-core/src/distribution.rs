@@ -36,6 +36,19 @@ pub trait Distribution<C, X>: Scorer<C, X> {
         contexts.iter().zip(streams).map(|(context, streams)| self.sample(context, streams)).collect()
     }
 
+    /// How many samples can be drawn in a context under one key, if not any number: the streams below this
+    /// number give samples, the others an error.
+    ///
+    /// Only recorded samples run out ([`Empirical`](crate::Empirical)); what wraps a distribution passes
+    /// this on. Samplers end a run there.
+    ///
+    /// # Errors
+    /// For a context that the distribution does not know.
+    fn supply(&self, context: &C) -> Result<Option<u64>> {
+        let _ = context;
+        Ok(None)
+    }
+
     /// The log-probabilities of `samples` (nats).
     ///
     /// # Errors
@@ -69,6 +82,10 @@ macro_rules! forward_distribution {
 
             fn sample_each(&self, contexts: &[&C], streams: &[Streams]) -> Result<Vec<Vec<Sampled<X>>>> {
                 (**self).sample_each(contexts, streams)
+            }
+
+            fn supply(&self, context: &C) -> Result<Option<u64>> {
+                (**self).supply(context)
             }
 
             fn log_probs(&self, context: &C, samples: &[&X]) -> Result<Vec<f64>> {

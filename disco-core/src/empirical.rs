@@ -214,6 +214,11 @@ impl<C: Clone + Eq + Hash + Send + Sync, X: Clone + Eq + Hash + Send + Sync> Dis
         };
         (0..streams.len()).map(|stream| Ok(samples[place(stream)?].clone())).collect()
     }
+
+    fn supply(&self, context: &C) -> Result<Option<u64>> {
+        let count = self.pool(context)?.samples.len() as u64;
+        Ok((self.replacement == Replacement::Without).then_some(count))
+    }
 }
 
 crate::impl_product!([C, X] Empirical<C, X>);

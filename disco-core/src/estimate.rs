@@ -3,13 +3,20 @@
 use serde::{Deserialize, Serialize};
 
 /// An estimate with its standard error.
+///
+/// In JSON, an infinite error or effective sample size is `null`, an infinite value `"inf"` or `"-inf"`
+/// ([`infinite`](crate::infinite)). NaN and negative errors are refused, both ways.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Estimate {
     /// The estimate.
+    #[serde(with = "crate::infinite")]
     pub value: f64,
     /// Its standard error: the square root of its estimated variance.
+    #[serde(with = "crate::infinite::size")]
     pub std_error: f64,
     /// How many independent, equally weighted samples would carry the same information.
+    #[serde(with = "crate::infinite::size")]
     pub ess: f64,
 }
 

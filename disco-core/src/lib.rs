@@ -10,6 +10,7 @@ mod empirical;
 mod error;
 mod estimate;
 mod feature;
+pub mod infinite;
 mod json_lines;
 mod markov;
 mod mixture;

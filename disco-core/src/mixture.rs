@@ -117,6 +117,13 @@ impl<C, X, D: Distribution<C, X>> Distribution<C, X> for Mixture<D> {
             .map(|((_, sample), terms)| Sampled { value: sample.value, log_prob: log_sum_exp(terms) })
             .collect())
     }
+
+    /// The least of the components': which of the streams go to which is not known before.
+    fn supply(&self, context: &C) -> Result<Option<u64>> {
+        let supplies: Vec<Option<u64>> =
+            self.components.iter().map(|component| component.supply(context)).collect::<Result<_>>()?;
+        Ok(supplies.into_iter().flatten().min())
+    }
 }
 
 crate::impl_product!([D] Mixture<D>);

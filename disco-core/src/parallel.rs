@@ -110,6 +110,10 @@ impl<C: Sync, X: Send + Sync, D: Distribution<C, X>> Distribution<C, X> for Para
         results.into_iter().collect()
     }
 
+    fn supply(&self, context: &C) -> Result<Option<u64>> {
+        self.inner.supply(context)
+    }
+
     fn log_probs(&self, context: &C, samples: &[&X]) -> Result<Vec<f64>> {
         self.over_samples(samples, |chunk| self.inner.log_probs(context, chunk))
     }

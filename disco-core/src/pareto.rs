@@ -5,6 +5,10 @@ use crate::ImportanceWeights;
 /// The smallest tail that is fitted: with fewer points the shape is what the prior says.
 const SHORTEST_TAIL: usize = 5;
 
+/// Excesses below this share of the largest weight count as this share, so that their inverse is finite. Where
+/// they are so small, `k` is above 1 whatever they are.
+const LEAST_EXCESS: f64 = 1e-290;
+
 /// The upper tail of importance weights, as a generalised Pareto distribution.
 ///
 /// The fitted shape `k` says how many moments the weights have: fewer than `1/k`. Below the threshold the
@@ -55,6 +59,7 @@ impl ImportanceWeights {
         if excesses.len() < SHORTEST_TAIL {
             return None;
         }
+        excesses.iter_mut().for_each(|excess| *excess = excess.max(LEAST_EXCESS));
         excesses.sort_unstable_by(f64::total_cmp);
         let count = excesses.len() as f64;
         // The prior is worth ten observations at k = 1/2, as in the reference implementation by the authors.

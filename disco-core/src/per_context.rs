@@ -64,6 +64,10 @@ impl<C: Eq + Hash + Send + Sync, X, D: Distribution<C, X>> Distribution<C, X> fo
     fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>> {
         self.part(context)?.sample(context, streams)
     }
+
+    fn supply(&self, context: &C) -> Result<Option<u64>> {
+        self.part(context)?.supply(context)
+    }
 }
 
 crate::impl_product!([C, D] PerContext<C, D>);

@@ -170,6 +170,8 @@ impl ImportanceWeights {
             term * term
         });
         let std_error = if n > 1.0 { z * (squares * n / (n - 1.0)).sqrt() } else { f64::INFINITY };
+        // A Z that underflows times squares that overflow.
+        let std_error = if std_error.is_nan() { f64::INFINITY } else { std_error };
         let value = z * mean;
         if !value.is_finite() {
             return Err(Error::invalid("plain mean", value, "finite: normalise the target"));

@@ -117,3 +117,48 @@ fn scorers_and_features_are_shared_behind_pointers() {
     );
     assert_eq!(*calls.lock().unwrap(), 2);
 }
+
+/// All that a factor can say of a sample.
+const SAID: [Result<f64, &str>; 4] = [Ok(f64::NEG_INFINITY), Ok(-0.5), Ok(2.0), Err("unreadable")];
+
+#[test]
+fn a_product_does_not_depend_on_the_order_also_where_factors_skip() {
+    let says = |name: &'static str, pick: fn(&(usize, usize, usize)) -> usize| {
+        try_scorer(name, move |_: &(), x: &(usize, usize, usize)| {
+            SAID[pick(x)].map_err(|reason| Failure::Skip(reason.into()))
+        })
+    };
+    let (a, b, c) = (says("a", |x| x.0), says("b", |x| x.1), says("c", |x| x.2));
+    let all: Vec<_> =
+        (0..4).flat_map(|i| (0..4).flat_map(move |j| (0..4).map(move |k| (i, j, k)))).collect();
+    let samples: Vec<_> = all.iter().collect();
+    let scored = |scorer: &dyn Scorer<(), (usize, usize, usize)>| -> Vec<Option<f64>> {
+        scorer.log_scores(&(), &samples).unwrap().into_iter().map(Result::ok).collect()
+    };
+    let expected = scored(&Product(&a, Product(&b, &c)));
+    assert_eq!(scored(&Product(Product(&a, &b), &c)), expected);
+    assert_eq!(scored(&Product(&c, Product(&b, &a))), expected);
+    assert_eq!(scored(&Product(Product(&b, &c), &a)), expected);
+    assert_eq!(scored(&Product(&b, Product(&a, &c))), expected);
+    for ((i, j, k), found) in all.iter().zip(expected) {
+        let said = [*i, *j, *k].map(|said| SAID[said]);
+        let expected = if said.contains(&Ok(f64::NEG_INFINITY)) {
+            Some(f64::NEG_INFINITY)
+        } else {
+            said.into_iter().sum::<Result<f64, &str>>().ok()
+        };
+        assert_eq!(found, expected, "{said:?}");
+    }
+}
+
+#[test]
+fn what_is_no_score_does_not_hide_behind_a_skip() {
+    let skips = || try_scorer("skips", |_: &(), _: &i32| Err(Failure::Skip("never".into())));
+    let broken = || scorer(|_: &(), _: &i32| f64::NAN);
+    for scores in [
+        Product(skips(), broken()).log_scores(&(), &[&1]).unwrap(),
+        Product(broken(), skips()).log_scores(&(), &[&1]).unwrap(),
+    ] {
+        assert!(matches!(scores[0], Ok(score) if score.is_nan()), "{scores:?}");
+    }
+}

@@ -266,3 +266,27 @@ fn bounded_weights_over_few_outcomes_have_no_tail_to_fit() {
     let mostly_zero = (0..1000).map(|i| if i < 3 { 0.0 } else { f64::NEG_INFINITY }).collect();
     assert_eq!(ImportanceWeights::from_log(mostly_zero).unwrap().pareto_tail(), None);
 }
+
+#[test]
+fn means_beyond_f64_are_errors() {
+    let mut accumulator = ImportanceAccumulator::new(1);
+    accumulator.add(0.0, &[1.7e308]).unwrap();
+    accumulator.add(0.0, &[-1.7e308]).unwrap();
+    let error = accumulator.mean(0).unwrap_err();
+    assert!(matches!(&error, Error::Invalid { field, .. } if field == "mean of quantity 0"), "{error}");
+    // Squares that overflow leave a mean without a known error.
+    let mut accumulator = ImportanceAccumulator::new(1);
+    accumulator.add(0.0, &[1e200]).unwrap();
+    accumulator.add(0.0, &[3e200]).unwrap();
+    let mean = accumulator.mean(0).unwrap();
+    assert_eq!((mean.value, mean.std_error), (2e200, f64::INFINITY));
+}
+
+#[test]
+fn the_tail_of_weights_that_nearly_vanish_has_a_shape() {
+    // Excesses of 1e-320 of the largest weight, whose inverse overflows, and three large ones.
+    let mut log_weights: Vec<f64> = (0..100).map(|i| -735.0 + 0.01 * f64::from(i)).collect();
+    log_weights.extend([-1.0, 0.0, -2.0]);
+    let tail = ImportanceWeights::from_log(log_weights).unwrap().pareto_tail().unwrap();
+    assert!(tail.k.is_finite() && tail.k > 1.0 && !tail.reliable(), "{tail:?}");
+}
