@@ -129,8 +129,7 @@ fn a_product_does_not_depend_on_the_order_also_where_factors_skip() {
         })
     };
     let (a, b, c) = (says("a", |x| x.0), says("b", |x| x.1), says("c", |x| x.2));
-    let all: Vec<_> =
-        (0..4).flat_map(|i| (0..4).flat_map(move |j| (0..4).map(move |k| (i, j, k)))).collect();
+    let all: Vec<_> = (0..4).flat_map(|i| (0..4).flat_map(move |j| (0..4).map(move |k| (i, j, k)))).collect();
     let samples: Vec<_> = all.iter().collect();
     let scored = |scorer: &dyn Scorer<(), (usize, usize, usize)>| -> Vec<Option<f64>> {
         scorer.log_scores(&(), &samples).unwrap().into_iter().map(Result::ok).collect()

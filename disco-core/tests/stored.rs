@@ -13,7 +13,10 @@ fn comes_back(estimate: Estimate, expected: &str) {
 #[test]
 fn infinite_estimates_come_back_from_json() {
     let infinite = f64::INFINITY;
-    comes_back(Estimate { value: 0.1, std_error: 0.25, ess: 3.0 }, r#"{"value":0.1,"std_error":0.25,"ess":3.0}"#);
+    comes_back(
+        Estimate { value: 0.1, std_error: 0.25, ess: 3.0 },
+        r#"{"value":0.1,"std_error":0.25,"ess":3.0}"#,
+    );
     comes_back(
         Estimate { value: -2.0, std_error: infinite, ess: infinite },
         r#"{"value":-2.0,"std_error":null,"ess":null}"#,
@@ -82,7 +85,8 @@ fn sums_that_no_samples_have_are_refused() {
         let mut json = good.clone();
         change(&mut json);
         assert_ne!(json, good);
-        let error = serde_json::from_value::<ImportanceAccumulator>(json.clone()).expect_err(&json.to_string());
+        let error =
+            serde_json::from_value::<ImportanceAccumulator>(json.clone()).expect_err(&json.to_string());
         error.to_string()
     };
     assert!(serde_json::from_value::<ImportanceAccumulator>(good.clone()).is_ok());

@@ -120,6 +120,8 @@ pub struct AdaptiveFit<C, X> {
 /// `propose` is given the factor to multiply the base with, and the round. It may return any normalised
 /// distribution: weights correct for the difference.
 ///
+/// Contexts of weight zero are left out: positions in what is returned count the others only.
+///
 /// # Errors
 /// As [`Measured::draw`], [`Measured::with_context_weights`] and [`Measured::fit`]; [`Error::NotReached`]
 /// after `max_rounds`; what `propose` returns. An error of a fit that no intermediate target avoids is
@@ -138,9 +140,12 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
 ) -> Result<AdaptiveFit<C, X>> {
     config.validate()?;
     let features = features(constraints);
-    let items = || contexts.items().to_vec();
-    let mut measured = Measured::draw(base, items(), &features, config.samples, rng)?
-        .with_context_weights(contexts.probabilities())?;
+    let possible =
+        || contexts.items().iter().zip(contexts.probabilities()).filter(|(_, weight)| **weight > 0.0);
+    let items = || possible().map(|(context, _)| context.clone()).collect::<Vec<C>>();
+    let weights: Vec<f64> = possible().map(|(_, weight)| *weight).collect();
+    let mut measured =
+        Measured::draw(base, items(), &features, config.samples, rng)?.with_context_weights(&weights)?;
     let mut pool = Pool::new(&measured);
     let mut rounds = Vec::new();
     loop {

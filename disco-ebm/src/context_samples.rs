@@ -27,6 +27,8 @@ pub(crate) struct Evaluated<C, X> {
     // Invariant: as many samples, log-probabilities and rows, at least one; neither NaN nor +inf.
     pub(crate) drawn: ContextSamples<C, X>,
     pub(crate) values: Array2<f64>,
+    /// How many samples more were drawn, which the base or a feature could not evaluate: of weight zero.
+    pub(crate) left_out: usize,
 }
 
 impl<C, X> Evaluated<C, X> {

@@ -5,6 +5,9 @@ use ndarray::{Array1, Array2};
 
 use crate::{Error, MomentTarget, Points, Result, points::context_shares};
 
+/// Feature values may be so large in size: their squares, and sums of them, are far from the end of `f64`.
+const LARGEST_VALUE: f64 = 1e150;
+
 /// The dual of the maximum-entropy problem on evaluated points:
 ///
 /// ```text
@@ -70,8 +73,8 @@ impl Dual {
     ///
     /// # Errors
     /// [`disco_core::Error`] for no targets or contexts, targets or tolerances out of range, a negative
-    /// ridge, lengths that differ, exact and sampled points together; [`Error::DuplicateFeature`];
-    /// [`Error::NoSupport`].
+    /// ridge, or one beyond `f64` in units of a feature's variance; lengths that differ, exact and sampled
+    /// points together, feature values above 1e150 in size; [`Error::DuplicateFeature`]; [`Error::NoSupport`].
     pub fn new(
         targets: Vec<MomentTarget>,
         points: Vec<Points>,
@@ -90,7 +93,7 @@ impl Dual {
                 return Err(Error::NoSupport { context, samples: points.len(), never: Vec::new() });
             }
             starts.push(starts[context] + support);
-            log_divisors.push(if exact { 0.0 } else { (points.len() as f64).ln() });
+            log_divisors.push(if exact { 0.0 } else { ((points.len() + points.left_out) as f64).ln() });
         }
         let rows = starts[points.len()];
         let mut log_weights = Vec::with_capacity(rows);
@@ -120,7 +123,13 @@ impl Dual {
             high: Vec::new(),
         };
         (dual.low, dual.high) = dual.ranges();
+        dual.check_size()?;
         dual.standardise();
+        if let Some(i) = dual.ridges().iter().position(|ridge| !ridge.is_finite()) {
+            let name = &dual.targets[i].name;
+            let allowed = format!("less: `{name}` varies by {} only", dual.scale[i]);
+            return Err(CoreError::invalid("ridge", ridge, allowed).into());
+        }
         Ok(dual)
     }
 
@@ -158,7 +167,7 @@ impl Dual {
     pub fn hessian(&self, lambda: &[f64]) -> Result<Array2<f64>> {
         let mut hessian = self.hessian_at(&self.at_raw(lambda)?);
         for ((i, j), value) in hessian.indexed_iter_mut() {
-            *value *= self.scale[i] * self.scale[j];
+            *value = *value * self.scale[i] * self.scale[j];
         }
         Ok(hessian)
     }
@@ -224,12 +233,24 @@ impl Dual {
 
     /// The ridge of each standardised coefficient.
     pub(crate) fn ridges(&self) -> Array1<f64> {
-        self.scale.mapv(|scale| self.ridge / (scale * scale))
+        self.scale.mapv(|scale| self.ridge / scale / scale)
     }
 
     /// `sum_i tolerance_i |lambda_i|`: the same in both coordinates.
     pub(crate) fn box_penalty(&self, lambda: &Array1<f64>) -> f64 {
         self.tolerances().iter().zip(lambda).map(|(tolerance, lambda)| tolerance * lambda.abs()).sum()
+    }
+
+    /// Refuses values whose squares would overflow.
+    fn check_size(&self) -> Result<()> {
+        for (column, target) in self.values.columns().into_iter().zip(&self.targets) {
+            if let Some(value) = column.iter().find(|value| value.abs() > LARGEST_VALUE) {
+                let field = format!("value of feature `{}`", target.name);
+                let allowed = format!("at most {LARGEST_VALUE:e} in size: give it another unit");
+                return Err(CoreError::invalid(field, value, allowed).into());
+            }
+        }
+        Ok(())
     }
 
     /// Shifts and scales the values to mean 0 and standard deviation 1 at `lambda = 0`.

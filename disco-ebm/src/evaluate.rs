@@ -43,14 +43,14 @@ pub(crate) fn measured<C, X>(
     Ok(Measured { names, contexts, shares, skipped, exact })
 }
 
-/// Scores a context's samples with the base; those it skips are left out and counted.
+/// Scores a context's samples with the base; those it skips are left out, and their number is returned.
 pub(crate) fn score_base<C, X>(
     base: &impl Scorer<C, X>,
     index: usize,
     context: C,
     samples: Vec<Sampled<X>>,
     skipped: &mut BTreeMap<String, usize>,
-) -> Result<ContextSamples<C, X>> {
+) -> Result<(ContextSamples<C, X>, usize)> {
     let in_context = |source| Error::InContext { context: index, source };
     let references: Vec<&X> = samples.iter().map(|sample| &sample.value).collect();
     let scores = base.log_scores(&context, &references).map_err(in_context)?;
@@ -71,7 +71,8 @@ pub(crate) fn score_base<C, X>(
     if scored.samples.is_empty() && count > 0 {
         return Err(Error::AllSkipped { context: index, skipped: count });
     }
-    Ok(scored)
+    let left_out = count - scored.samples.len();
+    Ok((scored, left_out))
 }
 
 fn check_stored<C, X>(drawn: &ContextSamples<C, X>, context: usize) -> Result<()> {
@@ -132,7 +133,8 @@ fn evaluate<C, X>(
         retain(&mut drawn.log_base, &kept);
         retain(&mut drawn.log_proposal, &kept);
     }
-    Ok(Evaluated { drawn, values })
+    let left_out = n - drawn.samples.len();
+    Ok(Evaluated { drawn, values, left_out })
 }
 
 /// The values of one feature, of the right number and finite.

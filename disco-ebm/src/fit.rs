@@ -67,8 +67,11 @@ impl<C, X> Measured<C, X> {
         };
         let (log_z_error, kl_error) = problem.limit_errors(&fitted, &weighed)?;
         let base = self.base_moments(config.context_errors)?;
-        let mut errors =
-            covariance.diag().iter().map(|variance| variance.max(0.0).sqrt()).collect::<Vec<_>>().into_iter();
+        // Rounding can leave a variance of zero below it; one that is NaN says nothing of the error.
+        let error = |variance: &f64| {
+            if variance.is_nan() { f64::INFINITY } else { variance.max(0.0).sqrt() }
+        };
+        let mut errors = covariance.diag().iter().map(error).collect::<Vec<_>>().into_iter();
         let reports = fitted.tilt.constraints().zip(fitted.tilt.coefficients()).enumerate();
         let constraints = reports
             .map(|(index, (constraint, coefficient))| ConstraintReport {

@@ -55,7 +55,7 @@ impl Dual {
             for (j, &column) in free.iter().enumerate() {
                 // Both halves of a symmetric product, so that rounding does not make it asymmetric.
                 let value = 0.5 * (sandwich[[i, j]] + sandwich[[j, i]]);
-                covariance[[row, column]] = value / (self.scale[row] * self.scale[column]);
+                covariance[[row, column]] = value / self.scale[row] / self.scale[column];
             }
         }
         Ok(covariance)

@@ -22,7 +22,6 @@ mod proximal;
 mod reach;
 mod report;
 mod saved;
-mod saved_estimate;
 mod strata;
 mod tilt;
 

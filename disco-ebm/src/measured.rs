@@ -24,7 +24,10 @@ const MASS_TOLERANCE: f64 = 1e-7;
 /// Any number of fits, with any constraints on these features, can be made from it without evaluating or
 /// scoring anything again: [`fit`](Self::fit).
 ///
-/// A sample that a feature or the base skipped is left out, and counted in [`skipped`](Self::skipped).
+/// A sample that a feature or the base skipped is left out, and counted in [`skipped`](Self::skipped). It is one
+/// of the samples that were drawn all the same, with weight zero: the target has no mass where it cannot be scored,
+/// so that `Z`, and with it KL(p||base), take the skipped share for forbidden, as disco-qrs does. Moments,
+/// also those of the base, are over the samples that could be evaluated.
 #[derive(Clone, Debug)]
 pub struct Measured<C, X> {
     // Invariant: distinct, one per column of values.
@@ -103,11 +106,16 @@ impl<C, X> Measured<C, X> {
     ) -> Result<Self> {
         CoreError::check_length("lists of samples, one per context", contexts.len(), samples.len())?;
         let mut skipped = BTreeMap::new();
-        let mut stored = Vec::with_capacity(contexts.len());
+        let (mut stored, mut left_out) = (Vec::new(), Vec::new());
         for (index, (context, samples)) in contexts.into_iter().zip(samples).enumerate() {
-            stored.push(score_base(base, index, context, samples, &mut skipped)?);
+            let (scored, count) = score_base(base, index, context, samples, &mut skipped)?;
+            stored.push(scored);
+            left_out.push(count);
         }
         let mut measured = Self::from_stored(stored, features)?;
+        for (context, count) in measured.contexts.iter_mut().zip(left_out) {
+            context.left_out += count;
+        }
         for (by, count) in skipped {
             *measured.skipped.entry(by).or_default() += count;
         }
@@ -195,6 +203,7 @@ impl<C, X> Measured<C, X> {
                 context: index,
                 source: CoreError::failed("feature values", source),
             })?;
+            mine.left_out += theirs.left_out;
             mine.drawn.samples.append(&mut theirs.drawn.samples);
             mine.drawn.log_base.append(&mut theirs.drawn.log_base);
             mine.drawn.log_proposal.append(&mut theirs.drawn.log_proposal);
@@ -250,7 +259,8 @@ impl<C, X> Measured<C, X> {
             let found = ImportanceWeights::from_log(evaluated.log_weights());
             weights.push(found.map_err(|source| Error::InContext { context, source })?);
         }
-        let strata = Strata::new(self.shares.clone(), weights, self.exact, errors);
+        let left_out = self.contexts.iter().map(|context| context.left_out).collect();
+        let strata = Strata::new(self.shares.clone(), weights, left_out, self.exact, errors);
         let columns: Vec<usize> = (0..self.names.len()).collect();
         Ok(strata.means(&columns, |context, point| self.contexts[context].values.row(point)))
     }

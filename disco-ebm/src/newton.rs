@@ -137,12 +137,12 @@ impl Dual {
         if !termination.is_converged() {
             reach::check_hull(self)?;
         }
-        Ok(Solution {
-            coefficients: (&at.lambda / &self.scale).to_vec(),
-            iterations,
-            termination,
-            residual: self.residual(&at),
-        })
+        let residual = self.residual(&at);
+        if !residual.is_finite() {
+            let allowed = "finite: the feature values, their targets or the ridge are too large";
+            return Err(CoreError::invalid("residual of the moments", residual, allowed).into());
+        }
+        Ok(Solution { coefficients: (&at.lambda / &self.scale).to_vec(), iterations, termination, residual })
     }
 
     fn newton(&self, solver: &Solver, mut at: At) -> Result<(At, usize, Termination)> {
@@ -206,12 +206,14 @@ impl Dual {
         let violations =
             at.gradient.iter().zip(&at.lambda).zip(&tolerances).map(|((gradient, lambda), tolerance)| {
                 if *lambda == 0.0 {
-                    (gradient.abs() - tolerance).max(0.0)
+                    let excess = gradient.abs() - tolerance;
+                    if excess < 0.0 { 0.0 } else { excess }
                 } else {
                     (gradient + tolerance * lambda.signum()).abs()
                 }
             });
-        violations.fold(0.0, f64::max)
+        // Unlike `f64::max`, this keeps NaN.
+        violations.fold(0.0, |largest, violation| if violation <= largest { largest } else { violation })
     }
 
     fn closed_form(&self) -> Option<f64> {

@@ -31,6 +31,7 @@ pub struct Points {
     // Invariant: finite.
     pub(crate) values: Array2<f64>,
     pub(crate) exact: bool,
+    pub(crate) left_out: usize,
 }
 
 impl Points {
@@ -65,7 +66,13 @@ impl Points {
                 );
             }
         }
-        Ok(Self { log_weights, values, exact })
+        Ok(Self { log_weights, values, exact, left_out: 0 })
+    }
+
+    /// The same points of a sample that had `count` more, which could not be evaluated: they count for `Z`, with
+    /// weight zero.
+    pub fn with_left_out(self, count: usize) -> Self {
+        Self { left_out: count, ..self }
     }
 
     /// How many points there are.

@@ -37,6 +37,15 @@ impl Part {
             Self::HeldOut(share) => held_out(share),
         }
     }
+
+    /// How many of a context's samples that could not be evaluated belong to the part. Only `Z` depends on it,
+    /// which is reported of all samples.
+    fn left_out(self, count: usize) -> usize {
+        match self {
+            Self::All | Self::AllContexts => count,
+            Self::Kept(_) | Self::HeldOut(_) => 0,
+        }
+    }
 }
 
 /// The weights of a part of the samples under a factor.
@@ -166,7 +175,7 @@ impl<'a, C, X> Problem<'a, C, X> {
             points.push(if self.is_exact() {
                 Points::exact(log_weights, values)?
             } else {
-                Points::sampled(log_weights, values)?
+                Points::sampled(log_weights, values)?.with_left_out(part.left_out(context.left_out))
             });
             shares.push(self.measured.shares[index]);
         }
@@ -195,6 +204,7 @@ impl<'a, C, X> Problem<'a, C, X> {
     pub(crate) fn weigh(&self, tilt: &Tilt<C, X>, part: Part, errors: ContextErrors) -> Result<Weighed> {
         let mut shares = Vec::new();
         let mut weights = Vec::new();
+        let mut left_out = Vec::new();
         let mut log_factors = Vec::new();
         let mut rows_kept = Vec::new();
         for (index, context) in self.measured.contexts.iter().enumerate() {
@@ -211,6 +221,7 @@ impl<'a, C, X> Problem<'a, C, X> {
             }
             weights.push(ImportanceWeights::from_log(terms)?);
             shares.push(self.measured.shares[index]);
+            left_out.push(part.left_out(context.left_out));
             log_factors.push(factors);
             rows_kept.push((index, rows));
         }
@@ -221,7 +232,7 @@ impl<'a, C, X> Problem<'a, C, X> {
             weights.log_weights().iter().filter(|weight| **weight > f64::NEG_INFINITY).count()
         };
         let in_support = weights.iter().map(positive).sum();
-        let strata = Strata::new(shares, weights, self.is_exact(), errors);
+        let strata = Strata::new(shares, weights, left_out, self.is_exact(), errors);
         Ok(Weighed { strata, log_factors, rows: rows_kept, in_support })
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use disco_core::Estimate;
 use serde::{Deserialize, Serialize};
 
-use crate::{ConstraintKind, Termination, saved_estimate};
+use crate::{ConstraintKind, Termination};
 
 /// How a fit went, and how far it can be trusted.
 ///
@@ -22,11 +22,9 @@ pub struct FitReport {
     /// One entry per constraint, in order.
     pub constraints: Vec<ConstraintReport>,
     /// The mean over contexts of `ln Z_c` (nats).
-    #[serde(with = "saved_estimate")]
     pub log_z: Estimate,
     /// The mean over contexts of `KL(p || base) = lambda . E_p[phi] - ln Z` (nats), pointwise constraints
     /// included.
-    #[serde(with = "saved_estimate")]
     pub kl_from_base: Estimate,
     /// Kish's effective sample size of all samples under `p`; none where sums are exact.
     pub ess: Option<f64>,
@@ -70,16 +68,12 @@ pub struct ConstraintReport {
     /// What was asked, as it was applied: a moment of 0 or 1 of a binary feature is pointwise.
     pub asked: ConstraintKind,
     /// `lambda`, none for a pointwise constraint.
-    #[serde(with = "saved_estimate::option")]
     pub coefficient: Option<Estimate>,
     /// The mean under the base, without any constraint.
-    #[serde(with = "saved_estimate")]
     pub base: Estimate,
     /// The mean under the fitted target.
-    #[serde(with = "saved_estimate")]
     pub achieved: Estimate,
     /// The mean on samples kept back, under the target fitted to the others, where there is one.
-    #[serde(with = "saved_estimate::option")]
     pub held_out: Option<Estimate>,
 }
 

@@ -10,6 +10,8 @@ pub(crate) struct Strata {
     /// Invariant: as many as weights, at least one, positive, sum to 1.
     shares: Vec<f64>,
     weights: Vec<ImportanceWeights>,
+    /// How many samples more there were in each context, of weight zero.
+    left_out: Vec<usize>,
     exact: bool,
     errors: ContextErrors,
 }
@@ -19,11 +21,13 @@ impl Strata {
     pub(crate) fn new(
         shares: Vec<f64>,
         weights: Vec<ImportanceWeights>,
+        left_out: Vec<usize>,
         exact: bool,
         errors: ContextErrors,
     ) -> Self {
         let sum: f64 = shares.iter().sum();
-        Self { shares: shares.into_iter().map(|share| share / sum).collect(), weights, exact, errors }
+        let shares = shares.into_iter().map(|share| share / sum).collect();
+        Self { shares, weights, left_out, exact, errors }
     }
 
     /// Kish's effective sample size of all points together.
@@ -104,13 +108,20 @@ impl Strata {
         let by_context: Vec<Estimate> = self
             .weights
             .iter()
-            .map(|weights| {
+            .zip(&self.left_out)
+            .map(|(weights, &left_out)| {
                 let estimate = weights.log_z();
+                let kept = weights.log_weights().len() as f64;
                 if self.exact {
-                    let value = estimate.value + (weights.log_weights().len() as f64).ln();
-                    Estimate { value, std_error: 0.0, ess: f64::INFINITY }
-                } else {
+                    Estimate { value: estimate.value + kept.ln(), std_error: 0.0, ess: f64::INFINITY }
+                } else if left_out == 0 {
                     estimate
+                } else {
+                    // As `ImportanceWeights::log_z` of all n weights, those left out being zero.
+                    let n = kept + left_out as f64;
+                    let variance = (n / weights.ess() - 1.0) / (n - 1.0);
+                    let value = estimate.value + (kept / n).ln();
+                    Estimate { value, std_error: variance.sqrt(), ess: weights.ess() }
                 }
             })
             .collect();
@@ -137,7 +148,8 @@ impl Strata {
         let mut values = Vec::new();
         let mut variances = Vec::new();
         for (c, weights) in self.weights.iter().enumerate() {
-            let n = weights.log_weights().len() as f64;
+            let left_out = self.left_out[c] as f64;
+            let n = weights.log_weights().len() as f64 + left_out;
             let points = || {
                 // A forbidden point has weight zero and exponent -inf: 0 * -inf is nothing here.
                 weights
@@ -149,6 +161,7 @@ impl Strata {
             let mean: f64 = points().map(|(weight, exponent)| weight * exponent).sum();
             values.push(mean + sign * log_z[c].value);
             let squares: f64 = points().map(|(w, e)| (w * (e - mean) + sign * (w - 1.0 / n)).powi(2)).sum();
+            let squares = squares + left_out / (n * n);
             variances.push(if n > 1.0 { squares * n / (n - 1.0) } else { f64::INFINITY });
         }
         self.combine(&values, variances.into_iter())

@@ -13,8 +13,8 @@ use crate::{Constraint, ConstraintKind, Error, Result};
 /// forbids the sample. [`Ebm`](crate::Ebm) is its product with the base.
 ///
 /// # Performance
-/// Pointwise features are evaluated first, one after the other, each on the samples that are left; the others
-/// only on samples that satisfy all of them, and not if their coefficient is 0.
+/// Pointwise features are evaluated first, one after the other, each on the samples that none has forbidden yet;
+/// the others only on samples that satisfy all of them, and not if their coefficient is 0.
 pub struct Tilt<C, X> {
     // Invariant: names are distinct; moments have finite coefficients, pointwise constraints have none.
     terms: Vec<Term<C, X>>,
@@ -141,7 +141,14 @@ impl<C, X> Scorer<C, X> for Tilt<C, X> {
         let mut alive: Vec<usize> = (0..samples.len()).collect();
         let (hard, soft): (Vec<_>, Vec<_>) =
             self.terms.iter().filter(|term| term.matters()).partition(|term| term.coefficient.is_none());
-        for term in hard.into_iter().chain(soft) {
+        let count = hard.len();
+        for (position, term) in hard.into_iter().chain(soft).enumerate() {
+            // As in a product of scorers, what one constraint forbids is forbidden, also if another was skipped.
+            let pointwise = position < count;
+            alive.retain(|&index| match scores[index] {
+                Ok(score) => score > f64::NEG_INFINITY,
+                Err(_) => pointwise,
+            });
             if alive.is_empty() {
                 break;
             }
@@ -158,10 +165,10 @@ impl<C, X> Scorer<C, X> for Tilt<C, X> {
                     (_, Ok(Err(Error::Core(error)))) => return Err(error),
                     (_, Ok(Err(error))) => return Err(CoreError::failed(name, error)),
                     (Ok(score), Ok(Ok(added))) => Ok(score + added),
+                    (Err(_), Ok(Ok(f64::NEG_INFINITY))) => Ok(f64::NEG_INFINITY),
                     (Err(skipped), _) | (_, Err(skipped)) => Err(skipped),
                 };
             }
-            alive.retain(|&index| matches!(scores[index], Ok(score) if score > f64::NEG_INFINITY));
         }
         Ok(scores)
     }

@@ -106,6 +106,19 @@ fn several_contexts_with_weights_of_their_own_proposals() {
 }
 
 #[test]
+fn contexts_of_weight_zero_are_left_out() {
+    let contexts = Contexts::weighted(vec![(), ()], &[0.0, 2.0]).expect("one above zero");
+    let constraints =
+        [Constraint::moment(feature("k", |_: &(), k: &u32| f64::from(*k)), 11.0).expect("finite")];
+    let mut rng = StreamRng::seed_from_u64(6);
+    let base = poisson(10.0);
+    let stay = |_: &Tilt<(), u32>, _: &disco_ebm::Round| -> Proposed { Ok(Arc::new(poisson(10.0))) };
+    let found = fit_adaptively(&base, &contexts, &constraints, &AdaptiveConfig::default(), &mut rng, stay)
+        .expect("fits");
+    assert_eq!((found.measured.contexts(), found.fit.report().contexts), (1, 1));
+}
+
+#[test]
 fn the_loop_says_why_it_gives_up() {
     let base = poisson(10.0);
     let mut rng = StreamRng::seed_from_u64(5);

@@ -203,3 +203,33 @@ fn coefficients_that_do_not_fit_their_constraint() {
     refused(Tilt::new([(moment(3, 0.5), Some(f64::NAN))]), "coefficient of `below 3`");
     refused(Tilt::new([(Constraint::pointwise(below(3)), Some(1.0))]), "coefficient of `below 3`");
 }
+
+#[test]
+fn values_whose_squares_overflow() {
+    // Their variance would be infinite, every standardised value 0, and any coefficients "converged".
+    let target = || vec![MomentTarget { name: "huge".into(), target: 5e199, tolerance: 0.0 }];
+    let points = |size: f64| {
+        let values = array![[0.0], [0.4 * size], [size]];
+        Points::sampled(vec![0.0; 3], values).expect("finite values")
+    };
+    refused(Dual::new(target(), vec![points(1e200)], None, 0.0), "value of feature `huge`");
+    refused(Dual::new(target(), vec![points(-1e151)], None, 0.0), "value of feature `huge`");
+    // As large as allowed, and as small: the fit is that of other units.
+    for size in [1e150, 1e-150] {
+        let target = vec![MomentTarget { name: "x".into(), target: 0.7 * size, tolerance: 0.0 }];
+        let dual = Dual::new(target, vec![points(size)], None, 0.0).expect("a dual");
+        let found = dual.solve(&Solver::default()).expect("solves");
+        let reference = vec![MomentTarget { name: "x".into(), target: 0.7, tolerance: 0.0 }];
+        let reference = Dual::new(reference, vec![points(1.0)], None, 0.0).expect("a dual");
+        let expected = reference.solve(&Solver::default()).expect("solves").coefficients[0];
+        assert!(found.termination.is_converged());
+        assert!((found.coefficients[0] * size - expected).abs() < 1e-8 * expected, "{found:?} {expected}");
+    }
+}
+
+#[test]
+fn a_ridge_beyond_the_units_of_a_feature() {
+    let target = vec![MomentTarget { name: "tiny".into(), target: 5e-201, tolerance: 0.0 }];
+    let points = Points::sampled(vec![0.0; 2], array![[0.0], [1e-200]]).expect("finite values");
+    refused(Dual::new(target, vec![points], None, 1.0), "ridge");
+}
