@@ -33,7 +33,7 @@ pub fn exact<D: Divergence + ?Sized>(divergence: &D, log_target: &[f64], log_pol
     Ok(sum)
 }
 
-fn log_normaliser(by: &'static str, log_scores: &[f64]) -> Result<f64, Error> {
+pub(crate) fn log_normaliser(by: &'static str, log_scores: &[f64]) -> Result<f64, Error> {
     if log_scores.is_empty() {
         return Err(Error::Empty { what: by.into() });
     }

@@ -187,7 +187,9 @@ impl Divergence for FDivergence {
         let (weight, value) = (log_weight.exp(), self.generator(l));
         if log_weight == f64::NEG_INFINITY || value == 0.0 {
             0.0
-        } else if l.is_infinite() || (value.is_finite() && weight.is_finite() && weight > 0.0) {
+        } else if l.is_infinite() || (value.is_finite() && weight.is_finite() && weight >= f64::MIN_POSITIVE)
+        {
+            // A weight below the normal numbers has lost digits.
             weight * value
         } else {
             (log_weight + self.log_generator(l)).exp()

@@ -1,8 +1,8 @@
 //! Renyi divergences, from alpha divergences.
 
-use disco_core::{Error, Estimate};
+use disco_core::{Error, Estimate, numerics::log_sum_exp};
 
-use crate::{FDivergence, Result};
+use crate::{FDivergence, Result, exact, exact::log_normaliser};
 
 /// The Renyi divergence `R_a(pi||p) = ln E_p[(pi/p)^a] / (a - 1)` of order `a > 0` (nats).
 ///
@@ -14,8 +14,10 @@ use crate::{FDivergence, Result};
 /// use disco_divergence::{Renyi, exact};
 /// let (p, pi) = ([0.5f64.ln(); 2], [0.25f64.ln(), 0.75f64.ln()]);
 /// let renyi = Renyi::new(2.0)?;
-/// let found = renyi.from_alpha(exact(&renyi.alpha(), &p, &pi)?)?;
-/// assert!((found - (2.0 * (0.0625 + 0.5625f64)).ln()).abs() < 1e-15);
+/// let expected = (2.0 * (0.0625 + 0.5625f64)).ln();
+/// assert!((renyi.exact(&p, &pi)? - expected).abs() < 1e-15);
+/// // The same function of an estimate of D_a: `from_estimate`.
+/// assert!((renyi.from_alpha(exact(&renyi.alpha(), &p, &pi)?)? - expected).abs() < 1e-15);
 /// # Ok::<(), disco_divergence::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,6 +42,38 @@ impl Renyi {
     /// The alpha divergence that is to be computed or estimated first.
     pub fn alpha(self) -> FDivergence {
         FDivergence::alpha(self.order).expect("a Renyi order is finite")
+    }
+
+    /// `R_a(pi||p)` exactly, from the log-scores (nats) of target and policy at every outcome, which are normalised
+    /// first.
+    ///
+    /// # Numerics
+    /// `ln sum p^(1-a) pi^a / (a - 1)` by log-sum-exp, so that ratios of `e^700` are ordinary numbers, which
+    /// their `D_a` is not; where `E_p[(pi/p)^a]` is near 1, and always for an order near 1, through `D_a`, which
+    /// keeps the digits that the logarithm would cancel.
+    ///
+    /// # Errors
+    /// As [`exact`](crate::exact()).
+    pub fn exact(self, log_target: &[f64], log_policy: &[f64]) -> Result<f64> {
+        let a = self.order;
+        let alpha = exact(&self.alpha(), log_target, log_policy)?;
+        if a == 1.0 || (a * (a - 1.0) * alpha).abs() < 0.5 {
+            return self.from_alpha(alpha);
+        }
+        let (target_log_z, policy_log_z) =
+            (log_normaliser("target", log_target)?, log_normaliser("policy", log_policy)?);
+        let mut terms = Vec::with_capacity(log_target.len());
+        for (target, policy) in log_target.iter().zip(log_policy) {
+            let (target, policy) = (target - target_log_z, policy - policy_log_z);
+            if policy == f64::NEG_INFINITY {
+                // pi^a = 0, whatever p is.
+            } else if target > f64::NEG_INFINITY {
+                terms.push(target + a * (policy - target));
+            } else if a > 1.0 {
+                return Ok(f64::INFINITY);
+            }
+        }
+        Ok(log_sum_exp(&terms) / (a - 1.0))
     }
 
     /// The value that belongs to the value `D_a` of [`alpha`](Self::alpha): `+inf` at its largest, which

@@ -1,7 +1,7 @@
 //! Statistical: nominal 95% intervals cover the truth in 92-98% of 1,000 seeded repetitions.
 //!
-//! With a true coverage of 95%, the share that covers leaves that range for one test in 40,000
-//! (binomial, n = 1,000); seeds are fixed.
+//! n = 1,000 repetitions; alpha = 2.5e-5 per test: with a true coverage of 95%, the share that covers leaves that
+//! range for one test in 40,000 (binomial). Seeds are fixed.
 
 use disco_core::{Distribution, Estimate, Space, Streams, Table};
 use disco_divergence::{Divergence, Estimator, FDivergence, LogZ, Renyi, Scored, TwoSamples, exact};

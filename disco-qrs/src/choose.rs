@@ -27,6 +27,7 @@ pub struct Choice {
     /// wanted quantity, divided by its slope in `ln beta`. None where the slope is zero, and for
     /// [`Goal::LargestRatio`], where no sample tells how much larger ratios can be:
     /// [`Point::above_at_most`] bounds how often they come.
+    #[serde(with = "disco_core::infinite::option")]
     pub std_error: Option<f64>,
     /// The diagnostics at this beta, from the same proposals; over several contexts their mean.
     pub point: Point,
@@ -55,14 +56,14 @@ pub fn choose_beta(contexts: &[Ratios], goal: Goal) -> Result<Choice> {
             if !(wanted > 0.0 && wanted <= 1.0) {
                 return Err(Error::invalid("wanted acceptance rate", wanted, "above 0, at most 1").into());
             }
-            let most = mean(&|ratios| ratios.mass_from(0));
+            let most = mean(&|ratios| ratios.masses.log_from(0).exp());
             if wanted > most {
                 return Err(QrsError::Unreachable { wanted, most });
             }
             // Above the largest ratio, the rate is Z / beta.
             let high =
                 largest.max(contexts.iter().map(Ratios::log_z_value).fold(least, f64::max) - wanted.ln());
-            let enough = |log_beta: f64| mean(&|ratios| ratios.acceptance_moments(log_beta).0) >= wanted;
+            let enough = |log_beta: f64| mean(&|ratios| ratios.acceptance(log_beta)) >= wanted;
             bisect(least, high, enough).0
         }
         Goal::TotalVariation(wanted) => {
@@ -79,7 +80,7 @@ pub fn choose_beta(contexts: &[Ratios], goal: Goal) -> Result<Choice> {
     point.log_beta = log_beta;
     let (error, slope) = match goal {
         Goal::AcceptanceRate(_) => {
-            let slope = |ratios: &Ratios| ratios.below_in_units(ratios.position(log_beta), log_beta).0;
+            let slope = |ratios: &Ratios| (ratios.log_below(ratios.position(log_beta)).0 - log_beta).exp();
             (point.acceptance_rate.std_error, mean(&slope))
         }
         Goal::TotalVariation(_) => {
@@ -113,10 +114,10 @@ impl Ratios {
         choose_beta(std::slice::from_ref(self), goal)
     }
 
-    /// The largest `ln beta` with at least this acceptance rate, which must be reachable.
-    pub(crate) fn log_beta_for_acceptance(&self, wanted: f64) -> f64 {
-        let high = self.largest_log_ratio().max(self.log_z_value() - wanted.ln());
-        bisect(self.smallest_log_ratio(), high, |log_beta| self.acceptance_moments(log_beta).0 >= wanted).0
+    /// The largest `ln beta` with at least this logarithm of the acceptance rate, which must be reachable.
+    pub(crate) fn log_beta_for_acceptance(&self, log_wanted: f64) -> f64 {
+        let high = self.largest_log_ratio().max(self.log_z_value() - log_wanted);
+        bisect(self.smallest_log_ratio(), high, |log_beta| self.log_acceptance(log_beta).0 >= log_wanted).0
     }
 }
 

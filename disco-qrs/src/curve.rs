@@ -10,6 +10,7 @@ use crate::{
     divergences::Setting,
     nodes::{Node, compress},
     point::mean_of,
+    sums::not_negative,
 };
 
 /// Fidelity against efficiency: the diagnostics of quasi-rejection sampling for a grid of beta.
@@ -21,7 +22,9 @@ pub struct Curve {
     pub features: Vec<String>,
     /// `ln Z` of the target (nats); the mean of them over contexts.
     pub log_z: Estimate,
-    /// The effective sample size of the weights P/q; the smallest of them over contexts.
+    /// The effective sample size of the weights P/q; the smallest of them over contexts. Infinite for exact sums:
+    /// `null` in JSON.
+    #[serde(with = "disco_core::infinite::size")]
     pub ess: f64,
     /// The largest weight's share of all; the largest of them over contexts.
     pub largest_share: f64,
@@ -66,6 +69,9 @@ impl Curve {
     }
 }
 
+/// So many betas may a grid have: far more than any curve shows.
+const MOST_BETAS: usize = 1_000_000;
+
 /// What is computed at each beta, in the order of [`Point`]'s fields.
 const DIVERGENCES: [FDivergence; 4] =
     [FDivergence::TotalVariation, FDivergence::KlForward, FDivergence::KlReverse, FDivergence::JensenShannon];
@@ -85,7 +91,7 @@ impl Ratios {
     ///
     /// # Errors
     /// [`Error::Empty`] for no beta; [`Error::Invalid`] for a `ln beta` that is not finite, or more than 700 above
-    /// the largest `ln(P/q)`.
+    /// the largest `ln(P/q)`, and where the `ln(P/q)` are so far apart that a divergence is no number.
     pub fn curve(&self, log_betas: &[f64]) -> Result<Curve> {
         if log_betas.is_empty() {
             return Err(Error::Empty { what: "grid of beta".into() }.into());
@@ -94,13 +100,14 @@ impl Ratios {
         for &log_beta in log_betas {
             // Kinks: where the ratio passes beta, and where p_beta passes p.
             edges.push(self.check_log_beta(log_beta)?);
-            edges.push(self.log_z_value() - self.acceptance_moments(log_beta).0.ln());
+            edges.push(self.log_z_value() - self.log_acceptance(log_beta).0);
         }
         edges.sort_unstable_by(f64::total_cmp);
         let first = self.position(edges[0]);
-        let nodes = compress(&self.sorted[first..], |k| self.mass(first + k), &edges);
-        let mut points: Vec<Point> =
+        let nodes = compress(&self.sorted, &self.masses, first, &edges);
+        let points: Vec<Result<Point>> =
             log_betas.par_iter().map(|&log_beta| self.point_without_features(log_beta, &nodes)).collect();
+        let mut points: Vec<Point> = points.into_iter().collect::<Result<_>>()?;
         for feature in &self.features {
             for (point, mean) in points.iter_mut().zip(self.feature_means(feature, log_betas)) {
                 point.features.push(mean);
@@ -132,14 +139,15 @@ impl Ratios {
     /// acceptance rate is lost.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for fewer than two.
+    /// [`Error::Invalid`] for fewer than two, or more than a million.
     pub fn grid(&self, count: usize) -> Result<Vec<f64>> {
-        if count < 2 {
-            return Err(Error::invalid("number of betas in a grid", count, "at least 2").into());
+        if !(2..=MOST_BETAS).contains(&count) {
+            let allowed = format!("2 to {MOST_BETAS}");
+            return Err(Error::invalid("number of betas in a grid", count, allowed).into());
         }
-        let most = self.mass_from(0);
-        let (low, high) = (self.log_beta_for_acceptance(0.999 * most), self.largest_log_ratio());
-        let step = (high - low).max(0.0) / (count - 1) as f64;
+        let log_wanted = 0.999f64.ln() + self.masses.log_from(0);
+        let (low, high) = (self.log_beta_for_acceptance(log_wanted), self.largest_log_ratio());
+        let step = not_negative(high - low) / (count - 1) as f64;
         Ok((0..count).map(|i| if i + 1 == count { high } else { low + i as f64 * step }).collect())
     }
 
@@ -157,27 +165,26 @@ impl Ratios {
         warnings
     }
 
-    fn point_without_features(&self, log_beta: f64, nodes: &[Node]) -> Point {
-        let (acceptance, square) = self.acceptance_moments(log_beta);
-        let acceptance_rate = Estimate {
-            value: acceptance,
-            std_error: self.error_of_mean(square - acceptance * acceptance),
-            ess: self.samples(),
-        };
+    fn point_without_features(&self, log_beta: f64, nodes: &[Node]) -> Result<Point> {
+        let (log_acceptance, log_square) = self.log_acceptance(log_beta);
+        let acceptance_rate = self.acceptance_rate(log_beta)?;
         let (k, log_z) = (self.position(log_beta), self.log_z_value());
         let (log_target_below, concentration) = self.log_below(k);
         let setting = Setting {
             ratios: self,
             log_z,
-            log_v: -acceptance.ln(),
-            log_gain: log_z - log_beta - acceptance.ln(),
+            log_beta,
+            log_v: -log_acceptance,
+            log_gain: log_z - log_beta - log_acceptance,
             log_target_below: log_target_below - log_z,
-            sampler_below: self.below_in_units(k, log_beta).0 / acceptance,
+            sampler_below: (log_target_below - log_beta - log_acceptance).exp(),
             concentration,
             above: &nodes[nodes.partition_point(|node| node.log_ratio <= log_beta)..],
         };
         let [total_variation, forward_kl, reverse_kl, jensen_shannon] =
             DIVERGENCES.map(|divergence| setting.estimate(&divergence));
+        let (total_variation, forward_kl) = (total_variation?, forward_kl?);
+        let (reverse_kl, jensen_shannon) = (reverse_kl?, jensen_shannon?);
         let above = self.sorted.len() - k;
         let warnings = match above {
             _ if self.is_exact() => vec![],
@@ -185,13 +192,13 @@ impl Ratios {
             _ if above < Warning::FEW_ABOVE => vec![Warning::FewAbove { above }],
             _ => vec![],
         };
-        Point {
+        Ok(Point {
             log_beta,
             acceptance_rate,
             log_z_beta: Estimate {
-                value: log_beta + acceptance.ln(),
-                std_error: acceptance_rate.std_error / acceptance,
-                ess: self.samples() * acceptance * (acceptance / square),
+                value: log_beta + log_acceptance,
+                std_error: self.error_of_mean((log_square - 2.0 * log_acceptance).exp() - 1.0),
+                ess: self.effective(log_acceptance, log_square),
             },
             total_variation,
             forward_kl,
@@ -201,14 +208,14 @@ impl Ratios {
             above,
             above_at_most: self.above_at_most(k),
             warnings,
-        }
+        })
     }
 
     /// The upper end of the one-sided 95% interval of the share of proposals from sorted position `k` on.
     fn above_at_most(&self, k: usize) -> f64 {
         let (above, count) = ((self.sorted.len() - k) as f64, self.len() as f64);
         if self.is_exact() {
-            self.mass_from(k)
+            self.masses.log_from(k).exp()
         } else if above == 0.0 {
             // 1 - 0.05^(1/n).
             -(0.05f64.ln() / count).exp_m1()

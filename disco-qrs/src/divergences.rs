@@ -1,13 +1,14 @@
 //! Divergences between the target and `p_beta`, with their errors.
 
-use disco_core::Estimate;
+use disco_core::{Error, Estimate};
 use disco_divergence::{Divergence, FDivergence};
 
-use crate::{Ratios, nodes::Node};
+use crate::{Ratios, Result, nodes::Node, sums::not_negative};
 
 /// What does not depend on the divergence at one beta. Densities are relative to q: `u = p/q`, `v = p_beta/q`.
 pub(crate) struct Setting<'a> {
     pub(crate) ratios: &'a Ratios,
+    pub(crate) log_beta: f64,
     pub(crate) log_z: f64,
     /// `ln v` above beta.
     pub(crate) log_v: f64,
@@ -24,8 +25,9 @@ pub(crate) struct Setting<'a> {
 
 impl Setting<'_> {
     /// One divergence, as [`Ratios::curve`] describes.
-    pub(crate) fn estimate(&self, divergence: &FDivergence) -> Estimate {
+    pub(crate) fn estimate(&self, divergence: &FDivergence) -> Result<Estimate> {
         let derivative_at_one = divergence.derivative(0.0);
+        // Of degree one in u and v: a unit of mass that both contain comes out as a factor.
         let term = |log_u: f64, log_v: f64| {
             let slope = divergence.weighted_derivative(log_v - log_u, log_v);
             let value = divergence.weighted_generator(log_v - log_u, log_u);
@@ -36,24 +38,34 @@ impl Setting<'_> {
         } else {
             term(self.log_target_below, self.log_target_below + self.log_gain)
         };
+        let log_u = |node: &Node| node.log_ratio - self.log_z + node.log_unit;
         let terms: Vec<(f64, f64)> =
-            self.above.iter().map(|node| term(node.log_ratio - self.log_z, self.log_v)).collect();
+            self.above.iter().map(|node| term(log_u(node), self.log_v + node.log_unit)).collect();
         let (mut value, mut b) = (below, slope_below);
         for (node, (term, slope)) in self.above.iter().zip(&terms) {
             value += node.mass * term;
             b += node.mass * slope;
         }
-        let a = value - b;
+        if value.is_nan() {
+            let field = format!("{divergence} at ln beta = {}", self.log_beta);
+            return Err(Error::invalid(field, value, "a number: the ln(P/q) are too far apart").into());
+        }
+        let std_error = if self.ratios.is_exact() { 0.0 } else { self.error(value - b, b, below, &terms) };
+        // Interpolation can leave a divergence of zero below it by rounding.
+        Ok(Estimate { value: not_negative(value), std_error, ess: self.ratios.ess() })
+    }
+
+    /// The standard error: that of the mean of `c - a u - b v`, with `below` the sum of `c` up to beta.
+    fn error(&self, a: f64, b: f64, below: f64, terms: &[(f64, f64)]) -> f64 {
         // Up to beta, the influence function is proportional to u.
         let mut squares =
             self.concentration * (below - a * self.log_target_below.exp() - b * self.sampler_below).powi(2);
-        let v = self.log_v.exp();
-        for (node, (term, _)) in self.above.iter().zip(&terms) {
-            let u = (node.log_ratio - self.log_z).exp();
-            squares += node.mass * (term - a * u - b * v).powi(2);
+        for (node, (term, _)) in self.above.iter().zip(terms) {
+            let u = (node.log_ratio - self.log_z + node.log_unit).exp();
+            let v = (self.log_v + node.log_unit).exp();
+            // Three numbers that contain the unit of mass, squared, where it belongs once.
+            squares += node.mass * (term - a * u - b * v).powi(2) * (-node.log_unit).exp();
         }
-        // Interpolation can leave a divergence of zero below it by rounding.
-        let value = value.max(0.0);
-        Estimate { value, std_error: self.ratios.error_of_mean(squares), ess: self.ratios.ess() }
+        self.ratios.error_of_mean(squares)
     }
 }

@@ -2,7 +2,7 @@
 
 use disco_core::{Error, Estimate};
 
-use crate::{Ratios, Result};
+use crate::{Ratios, Result, sums::Scaled};
 
 /// The values of one feature, in the order of the sorted ratios, less `centre`.
 #[derive(Clone, Debug)]
@@ -46,9 +46,9 @@ impl Ratios {
         let mut positions: Vec<(usize, usize)> =
             log_betas.iter().enumerate().map(|(i, log_beta)| (self.position(*log_beta), i)).collect();
         positions.sort_unstable();
-        // Up to position k, in units of the k-th ratio: sums of w y, w^2 y and w^2 y^2.
-        let mut below = vec![[0.0; 3]; log_betas.len()];
-        let (mut sums, mut last, mut next) = ([0.0; 3], self.sorted[0], positions.iter().peekable());
+        // Up to position k: sums of w y, w^2 y and w^2 y^2, with w = g P/q.
+        let mut below = vec![Scaled::new([1, 2, 2]); log_betas.len()];
+        let (mut sums, mut next) = (Scaled::new([1, 2, 2]), positions.iter().peekable());
         for k in 0..=self.sorted.len() {
             while let Some((_, i)) = next.next_if(|(position, _)| *position == k) {
                 below[*i] = sums;
@@ -56,15 +56,12 @@ impl Ratios {
             if next.peek().is_none() {
                 break;
             }
-            let (value, mass, shrink) = (feature.deviations[k], self.mass(k), (last - self.sorted[k]).exp());
-            sums[0] = sums[0] * shrink + mass * value;
-            sums[1] = sums[1] * (shrink * shrink) + mass * value;
-            sums[2] = sums[2] * (shrink * shrink) + mass * value * value;
-            last = self.sorted[k];
+            let value = feature.deviations[k];
+            sums.add(self.sorted[k] + self.masses.log(k), [value, value, value * value]);
         }
-        // From position k on: sums of y and y^2.
-        let mut above = vec![[0.0; 2]; log_betas.len()];
-        let (mut sums, mut next) = ([0.0; 2], positions.iter().rev().peekable());
+        // From position k on: sums of g y and g y^2.
+        let mut above = vec![Scaled::new([1, 1]); log_betas.len()];
+        let (mut sums, mut next) = (Scaled::new([1, 1]), positions.iter().rev().peekable());
         for k in (0..=self.sorted.len()).rev() {
             while let Some((_, i)) = next.next_if(|(position, _)| *position == k) {
                 above[*i] = sums;
@@ -72,22 +69,27 @@ impl Ratios {
             if next.peek().is_none() {
                 break;
             }
-            let (value, mass) = (feature.deviations[k - 1], self.mass(k - 1));
-            sums[0] += mass * value;
-            sums[1] += mass * value * value;
+            let value = feature.deviations[k - 1];
+            sums.add(self.masses.log(k - 1), [value, value * value]);
         }
         let means = log_betas.iter().zip(below.iter().zip(above)).map(|(&log_beta, (below, above))| {
-            let (k, (acceptance, square)) = (self.position(log_beta), self.acceptance_moments(log_beta));
-            let unit = if k == 0 { 0.0 } else { (self.sorted[k - 1] - log_beta).exp() };
-            let mean = (below[0] * unit + above[0]) / acceptance;
-            // sum (min(w, beta) / beta)^2 (y - mean)^2.
-            let squares = (below[2] - 2.0 * mean * below[1]) * (unit * unit) + above[1]
-                - 2.0 * mean * above[0]
-                + mean * mean * square;
+            let (log_acceptance, log_square) = self.log_acceptance(log_beta);
+            let unit_below = (below.unit - log_beta - log_acceptance).exp();
+            let unit_above = (above.unit - log_acceptance).exp();
+            let mean = below.sums[0] * unit_below + above.sums[0] * unit_above;
+            // sum g (min(w, beta) / beta)^2 (y - mean)^2 over the square of the acceptance rate. Samples have one
+            // mass, which the squares contain twice; exact sums have no error.
+            let (unit_squares, unit_above) = (
+                (2.0 * (below.unit - log_beta - log_acceptance) - self.masses.log(0)).exp(),
+                (above.unit - 2.0 * log_acceptance).exp(),
+            );
+            let squares = (below.sums[2] - 2.0 * mean * below.sums[1]) * unit_squares
+                + (above.sums[1] - 2.0 * mean * above.sums[0]) * unit_above
+                + mean * mean * (log_square - 2.0 * log_acceptance).exp();
             Estimate {
                 value: feature.centre + mean,
-                std_error: self.error_of_mean(squares) / acceptance,
-                ess: self.samples() * acceptance * (acceptance / square),
+                std_error: self.error_of_mean(squares),
+                ess: self.effective(log_acceptance, log_square),
             }
         });
         means.collect()

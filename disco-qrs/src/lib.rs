@@ -9,6 +9,7 @@ mod divergences;
 mod error;
 mod features;
 mod independent;
+mod masses;
 mod nodes;
 mod point;
 mod pool;
@@ -19,6 +20,7 @@ mod ratios;
 mod resampling;
 mod run;
 mod sampler;
+mod sums;
 
 pub use adaptive::{Adapted, AdaptiveQrs, Event};
 pub use chain::ChainConfig;

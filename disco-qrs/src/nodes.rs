@@ -1,6 +1,8 @@
 //! A large sorted sample, compressed to nodes of a quadrature.
 
-use std::f64::consts::PI;
+use std::{f64::consts::PI, ops::Range};
+
+use crate::masses::Masses;
 
 /// Nodes per cell.
 const NODES: usize = 8;
@@ -8,22 +10,23 @@ const NODES: usize = 8;
 /// generator is in `ln(P/q)`, is interpolated to below 1e-13 of its size over such a cell.
 const WIDTH: f64 = 0.125;
 
-/// A mass at a `ln(P/q)`.
+/// A mass at a `ln(P/q)`: `mass exp(log_unit)`, which may underflow as one number.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Node {
     pub(crate) log_ratio: f64,
     pub(crate) mass: f64,
+    pub(crate) log_unit: f64,
 }
 
-/// Replaces sorted points, each with a mass, by few nodes, so that `sum_i g_i F(r_i)` is
-/// `sum_j mass_j F(r_j)` for every function `F` that is analytic between consecutive `edges`.
+/// Replaces the sorted points from position `first` on, each with its mass, by few nodes, so that
+/// `sum_i g_i F(r_i)` is `sum_j mass_j F(r_j)` for every function `F` that is analytic between consecutive `edges`.
 ///
 /// The points are cut into cells at the edges and every [`WIDTH`] nats. In a cell, `F` is interpolated at Chebyshev
 /// nodes, so that its sum needs only the sums of the first Chebyshev polynomials over the points. A cell of few
 /// different points is kept as it is. Masses may come out slightly negative; nodes are in ascending order.
-pub(crate) fn compress(sorted: &[f64], mass: impl Fn(usize) -> f64, edges: &[f64]) -> Vec<Node> {
+pub(crate) fn compress(sorted: &[f64], masses: &Masses, first: usize, edges: &[f64]) -> Vec<Node> {
     let mut nodes = Vec::new();
-    let mut start = 0;
+    let mut start = first;
     while start < sorted.len() {
         let cell = (sorted[start] / WIDTH).floor();
         let edge = edges.partition_point(|edge| *edge < sorted[start]);
@@ -33,14 +36,16 @@ pub(crate) fn compress(sorted: &[f64], mass: impl Fn(usize) -> f64, edges: &[f64
         let length = sorted[start..].partition_point(|log_ratio| *log_ratio <= end && *log_ratio < upper);
         // At least itself, also where a huge |ln(P/q)| swallows the width of a cell.
         let stop = start + length.max(1);
-        compress_cell(&sorted[start..stop], |k| mass(start + k), &mut nodes);
+        compress_cell(sorted, masses, start..stop, &mut nodes);
         start = stop;
     }
     nodes
 }
 
-fn compress_cell(points: &[f64], mass: impl Fn(usize) -> f64, nodes: &mut Vec<Node>) {
-    if let Some(atoms) = few_different(points, &mass) {
+fn compress_cell(sorted: &[f64], masses: &Masses, cell: Range<usize>, nodes: &mut Vec<Node>) {
+    let (points, start, log_unit) = (&sorted[cell.clone()], cell.start, masses.log_unit(cell));
+    let mass = |i: usize| masses.in_unit(start + i, log_unit);
+    if let Some(atoms) = few_different(points, mass, log_unit) {
         nodes.extend(atoms);
         return;
     }
@@ -61,19 +66,20 @@ fn compress_cell(points: &[f64], mass: impl Fn(usize) -> f64, nodes: &mut Vec<No
     for j in (0..NODES).rev() {
         let angle = PI * (j as f64 + 0.5) / NODES as f64;
         let weight = sums[0] + 2.0 * (1..NODES).map(|k| sums[k] * (k as f64 * angle).cos()).sum::<f64>();
-        nodes.push(Node { log_ratio: centre + half * angle.cos(), mass: weight / NODES as f64 });
+        let log_ratio = centre + half * angle.cos();
+        nodes.push(Node { log_ratio, mass: weight / NODES as f64, log_unit });
     }
 }
 
 /// The different points with their masses, if there are no more than [`NODES`].
-fn few_different(points: &[f64], mass: impl Fn(usize) -> f64) -> Option<Vec<Node>> {
+fn few_different(points: &[f64], mass: impl Fn(usize) -> f64, log_unit: f64) -> Option<Vec<Node>> {
     let mut atoms: Vec<Node> = Vec::with_capacity(NODES);
     for (i, &log_ratio) in points.iter().enumerate() {
         let full = atoms.len() == NODES;
         match atoms.last_mut() {
             Some(atom) if atom.log_ratio == log_ratio => atom.mass += mass(i),
             _ if full => return None,
-            _ => atoms.push(Node { log_ratio, mass: mass(i) }),
+            _ => atoms.push(Node { log_ratio, mass: mass(i), log_unit }),
         }
     }
     Some(atoms)
@@ -89,7 +95,7 @@ mod tests {
     #[test]
     fn sums_of_analytic_functions_are_kept() {
         let points: Vec<f64> = (0..20_000).map(|i| 3.0 * (f64::from(i) / 20_000.0).powi(2) - 1.0).collect();
-        let nodes = compress(&points, |_| 0.5, &[0.3]);
+        let nodes = compress(&points, &Masses::equal(points.len(), 2), 0, &[0.3]);
         assert!(nodes.len() < 300 && nodes.is_sorted_by(|one, other| one.log_ratio < other.log_ratio));
         let functions: [fn(f64) -> f64; 4] = [
             |_| 1.0,
@@ -100,7 +106,8 @@ mod tests {
         ];
         for function in functions {
             let expected: f64 = points.iter().map(|r| 0.5 * function(*r)).sum();
-            let found: f64 = nodes.iter().map(|node| node.mass * function(node.log_ratio)).sum();
+            let found: f64 =
+                nodes.iter().map(|node| node.mass * node.log_unit.exp() * function(node.log_ratio)).sum();
             assert!((found - expected).abs() < RELATIVE * expected, "{found} {expected}");
         }
     }
@@ -108,8 +115,10 @@ mod tests {
     #[test]
     fn few_points_stay_as_they_are() {
         let points = [-1e300, -5.0, 0.0, 0.0, 0.0, 1e-9, 40.0, 1e300];
-        let nodes = compress(&points, |k| k as f64, &[]);
+        // Masses of e^-900, which is no f64.
+        let nodes = compress(&points, &Masses::own(vec![-900.0; 8]), 1, &[]);
         let found: Vec<(f64, f64)> = nodes.iter().map(|node| (node.log_ratio, node.mass)).collect();
-        assert_eq!(found, [(-1e300, 0.0), (-5.0, 1.0), (0.0, 9.0), (1e-9, 5.0), (40.0, 6.0), (1e300, 7.0)]);
+        assert_eq!(found, [(-5.0, 1.0), (0.0, 3.0), (1e-9, 1.0), (40.0, 1.0), (1e300, 1.0)]);
+        assert!(nodes.iter().all(|node| node.log_unit == -900.0));
     }
 }

@@ -111,7 +111,7 @@ impl<X> ProposalPool<X> {
         &self.values
     }
 
-    /// `ln P` of each (nats); `-inf` for those that could not be scored.
+    /// `ln P` of each (nats); `-inf` for those that could not be scored: the target has no mass there.
     pub fn log_target(&self) -> &[f64] {
         &self.log_target
     }
@@ -126,7 +126,8 @@ impl<X> ProposalPool<X> {
         &self.statistics
     }
 
-    /// Their ratios, for diagnostics and the choice of beta.
+    /// Their ratios, for diagnostics and the choice of beta. Proposals that could not be scored are among them, with
+    /// P = 0: they cost as much as others that are rejected. disco-ebm counts them in the same way in its `Z`.
     ///
     /// # Errors
     /// As [`Ratios::new`].

@@ -59,6 +59,8 @@ struct Lane<X> {
     sample_key: u64,
     decide_key: u64,
     drawn: u64,
+    /// No more than so many are drawn: the budget, and what the proposal can give. Known from the first batch on.
+    limit: Option<u64>,
     queue: VecDeque<Scored<X>>,
     statistics: Statistics,
     open: bool,
@@ -75,6 +77,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
             sample_key: key.next_u64(),
             decide_key: key.next_u64(),
             drawn: 0,
+            limit: None,
             queue: VecDeque::new(),
             statistics: Statistics::default(),
             open: true,
@@ -130,8 +133,14 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
             if !lane.open || !lane.queue.is_empty() {
                 continue;
             }
-            let left = self.config.budget.proposals.map_or(u64::MAX, |limit| limit - lane.drawn);
-            let count = left.min(self.config.batch as u64);
+            let limit = match lane.limit {
+                Some(limit) => limit,
+                None => {
+                    let supply = self.proposal.supply(&self.contexts[context])?.unwrap_or(u64::MAX);
+                    *lane.limit.insert(supply.min(self.config.budget.proposals.unwrap_or(u64::MAX)))
+                }
+            };
+            let count = (limit - lane.drawn).min(self.config.batch as u64);
             if self.stopped || count == 0 {
                 lane.open = false;
                 continue;

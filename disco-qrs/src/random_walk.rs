@@ -5,7 +5,11 @@ use std::{collections::VecDeque, ops::ControlFlow, time::Instant};
 use disco_core::{Distribution, Error, Scorer, StreamRng, Streams};
 use rand::{Rng, RngExt};
 
-use crate::{ChainConfig, Draw, Result, RunConfig, Sampler, Statistics, chain::Chain, run::Progress};
+use crate::{
+    ChainConfig, Draw, Result, RunConfig, Sampler, Statistics,
+    chain::Chain,
+    run::{MOST_IN_BATCH, Progress},
+};
 
 /// A move that a local proposal suggests.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,6 +74,9 @@ pub struct RandomWalk<'a, C, X, D, K, S> {
     progress: Option<Progress<'a>>,
 }
 
+/// So many chains may run: as many as a batch may have proposals.
+const MOST_CHAINS: usize = MOST_IN_BATCH;
+
 #[derive(Clone, Debug)]
 struct State<X> {
     value: X,
@@ -87,7 +94,7 @@ where
     /// `chains` chains in one context, which start from samples of `start` and move by `local`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for no chains, `thin` of zero, or a budget outside its range.
+    /// [`Error::Invalid`] for no chains or more than 2^24, `thin` of zero, or a budget outside its range.
     pub fn new(
         start: D,
         local: K,
@@ -99,8 +106,9 @@ where
     ) -> Result<Self> {
         chain.check()?;
         config.check()?;
-        if chains == 0 {
-            return Err(Error::invalid("number of chains", 0, "at least 1").into());
+        if !(1..=MOST_CHAINS).contains(&chains) {
+            let allowed = format!("1 to {MOST_CHAINS}");
+            return Err(Error::invalid("number of chains", chains, allowed).into());
         }
         let mut keys = Streams::new(config.seed, 1).rng(0);
         Ok(Self {

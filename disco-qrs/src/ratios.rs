@@ -1,16 +1,24 @@
 //! The importance ratios of a set of proposals, sorted once.
 
-use disco_core::{Error, Estimate, numerics::check_log_scores};
+use disco_core::{
+    Error, Estimate,
+    numerics::{check_log_scores, log_add_exp},
+};
 use rayon::prelude::*;
 
-use crate::{Result, features::FeatureColumn};
+use crate::{
+    Result,
+    features::FeatureColumn,
+    masses::Masses,
+    sums::{log_running_sums, log_sums_from, not_negative},
+};
 
 /// The ratios `w = P/q` of proposals in one context, sorted, with running sums: every diagnostic of
 /// quasi-rejection sampling, for any beta, follows from them.
 ///
 /// # Numerics
-/// Sums of ratios up to position k are kept in units of the k-th ratio, sums from k on in units of the
-/// largest: neither over- nor underflows, whatever the spread of `ln(P/q)`.
+/// All sums are kept as logarithms: neither ratios nor the masses of outcomes over- or underflow, whatever their
+/// spread.
 ///
 /// # Cost
 /// One sort, O(n log n), and 36 bytes per proposal; then an acceptance rate or total variation costs a binary
@@ -31,22 +39,15 @@ pub struct Ratios {
     pub(crate) sorted: Vec<f64>,
     // Invariant: order[k] is the place of sorted[k] among the proposals as given.
     pub(crate) order: Vec<u32>,
-    // The mass of each sorted ratio: 1 / count for samples, q(x) for outcomes.
-    masses: Masses,
+    // 1 / count for samples, q(x) for outcomes.
+    pub(crate) masses: Masses,
     count: usize,
-    // below[k] = sum_{i <= k} g_i exp(r_i - r_k), and the same of squares: g_i exp(2 (r_i - r_k)).
-    below: Vec<f64>,
-    below_squares: Vec<f64>,
-    // above[k] = sum_{i >= k} g_i exp(r_i - r_max); one entry more, 0, at the end.
-    above: Vec<f64>,
+    // log_below[k] = ln sum_{i <= k} g_i exp(r_i), and the same of squares: g_i exp(2 r_i).
+    log_below: Vec<f64>,
+    log_below_squares: Vec<f64>,
+    // log_above[k] = ln sum_{i >= k} g_i exp(r_i); one entry more, -inf, at the end.
+    log_above: Vec<f64>,
     pub(crate) features: Vec<FeatureColumn>,
-}
-
-#[derive(Clone, Debug)]
-enum Masses {
-    Equal(f64),
-    // The masses, and their sums from k on; one entry more, 0, at the end of the sums.
-    Own { masses: Vec<f64>, from: Vec<f64> },
 }
 
 impl Ratios {
@@ -101,44 +102,18 @@ impl Ratios {
         pairs.par_sort_unstable_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
         let (sorted, order): (Vec<f64>, Vec<u32>) = pairs.into_iter().unzip();
         let masses = if exact {
-            let masses: Vec<f64> = order.iter().map(|&index| log_proposal[index as usize].exp()).collect();
-            let from = sums_from(masses.iter().copied());
-            Masses::Own { masses, from }
+            Masses::own(order.iter().map(|&index| log_proposal[index as usize]).collect())
         } else {
-            Masses::Equal(1.0 / count as f64)
+            Masses::equal(sorted.len(), count)
         };
-        let mut ratios = Self {
-            sorted,
-            order,
-            masses,
-            count,
-            below: vec![],
-            below_squares: vec![],
-            above: vec![],
-            features: vec![],
-        };
-        ratios.sum();
-        Ok(ratios)
-    }
-
-    /// The running sums.
-    fn sum(&mut self) {
-        let n = self.sorted.len();
-        (self.below, self.below_squares) = (Vec::with_capacity(n), Vec::with_capacity(n));
-        let (mut sum, mut squares, mut last) = (0.0, 0.0, self.sorted[0]);
-        for (k, &log_ratio) in self.sorted.iter().enumerate() {
-            let shrink = (last - log_ratio).exp();
-            let mass = self.mass(k);
-            sum = sum * shrink + mass;
-            squares = squares * (shrink * shrink) + mass;
-            self.below.push(sum);
-            self.below_squares.push(squares);
-            last = log_ratio;
-        }
-        let most = self.largest_log_ratio();
-        self.above = sums_from(
-            self.sorted.iter().enumerate().map(|(k, log_ratio)| self.mass(k) * (log_ratio - most).exp()),
+        let (sorted_ref, masses_ref) = (&sorted, &masses);
+        let terms =
+            |power: f64| (0..sorted_ref.len()).map(move |k| power * sorted_ref[k] + masses_ref.log(k));
+        let ((log_below, log_below_squares), log_above) = rayon::join(
+            || (log_running_sums(terms(1.0)), log_running_sums(terms(2.0))),
+            || log_sums_from(terms(1.0)),
         );
+        Ok(Self { sorted, order, masses, count, log_below, log_below_squares, log_above, features: vec![] })
     }
 
     /// How many proposals there are, those with P = 0 included.
@@ -164,22 +139,21 @@ impl Ratios {
 
     /// The largest weight's share of all weights, between 1/n and 1.
     pub fn largest_share(&self) -> f64 {
-        let n = self.sorted.len();
-        self.mass(n - 1) / self.below[n - 1]
+        let last = self.sorted.len() - 1;
+        (self.sorted[last] + self.masses.log(last) - self.log_z_value()).exp()
     }
 
     /// The effective sample size of the weights, `(sum w)^2 / sum w^2`; infinite for exact sums.
     pub fn ess(&self) -> f64 {
         let last = self.sorted.len() - 1;
-        self.samples() * self.below[last].powi(2) / self.below_squares[last]
+        self.effective(self.log_below[last], self.log_below_squares[last])
     }
 
     /// `ln Z`, `Z = E_q[P/q]`, with its error by the delta method.
     pub fn log_z(&self) -> Estimate {
-        let relative_variance = self.samples() / self.ess() - 1.0;
-        let value = self.largest_log_ratio() + self.below[self.sorted.len() - 1].ln();
-        let std_error = if self.is_exact() { 0.0 } else { self.error_of_mean(relative_variance) };
-        Estimate { value, std_error, ess: self.ess() }
+        let (value, last) = (self.log_z_value(), self.sorted.len() - 1);
+        let relative_variance = (self.log_below_squares[last] - 2.0 * value).exp() - 1.0;
+        Estimate { value, std_error: self.error_of_mean(relative_variance), ess: self.ess() }
     }
 
     /// The acceptance rate `Z_beta / beta = E_q[min(1, w / beta)]` at `ln beta`.
@@ -189,35 +163,46 @@ impl Ratios {
     /// rate is then zero in `f64`.
     pub fn acceptance_rate(&self, log_beta: f64) -> Result<Estimate> {
         let log_beta = self.check_log_beta(log_beta)?;
-        let (value, square) = self.acceptance_moments(log_beta);
+        let (log_value, log_square) = self.log_acceptance(log_beta);
+        let (value, square) = (log_value.exp(), log_square.exp());
         Ok(Estimate { value, std_error: self.error_of_mean(square - value * value), ess: self.samples() })
     }
 
-    /// The mean of `min(1, w / beta)` and of its square.
-    pub(crate) fn acceptance_moments(&self, log_beta: f64) -> (f64, f64) {
+    /// The logarithms of the means of `min(1, w / beta)` and of its square: finite.
+    pub(crate) fn log_acceptance(&self, log_beta: f64) -> (f64, f64) {
         let k = self.position(log_beta);
-        let (below, squares) = self.below_in_units(k, log_beta);
-        let above = self.mass_from(k);
-        (below + above, squares + above)
+        let above = self.masses.log_from(k);
+        let (below, squares) = match k.checked_sub(1) {
+            None => (f64::NEG_INFINITY, f64::NEG_INFINITY),
+            Some(k) => (self.log_below[k] - log_beta, self.log_below_squares[k] - 2.0 * log_beta),
+        };
+        (log_add_exp(below, above), log_add_exp(squares, above))
+    }
+
+    /// The acceptance rate's value.
+    pub(crate) fn acceptance(&self, log_beta: f64) -> f64 {
+        self.log_acceptance(log_beta).0.exp()
     }
 
     /// The total variation of `p_beta` from `p` at `ln beta`: a binary search.
     pub(crate) fn total_variation_at(&self, log_beta: f64) -> f64 {
-        let (acceptance, _) = self.acceptance_moments(log_beta);
+        let (log_acceptance, _) = self.log_acceptance(log_beta);
         // p > p_beta exactly where w exceeds beta Z / Z_beta.
-        let j = self.position(self.log_z_value() - acceptance.ln());
-        (self.above[j] / self.below[self.sorted.len() - 1] - self.mass_from(j) / acceptance).max(0.0)
+        let j = self.position(self.log_z_value() - log_acceptance);
+        let of_target = (self.log_above[j] - self.log_z_value()).exp();
+        not_negative(of_target - (self.masses.log_from(j) - log_acceptance).exp())
     }
 
     /// `d TV / d ln beta`.
     pub(crate) fn total_variation_slope(&self, log_beta: f64) -> f64 {
-        let (acceptance, _) = self.acceptance_moments(log_beta);
-        let j = self.position(self.log_z_value() - acceptance.ln());
-        -self.mass_from(j) / acceptance * (1.0 - self.mass_from(self.position(log_beta)) / acceptance)
+        let (log_acceptance, _) = self.log_acceptance(log_beta);
+        let share = |k: usize| (self.masses.log_from(k) - log_acceptance).exp();
+        let j = self.position(self.log_z_value() - log_acceptance);
+        -share(j) * (1.0 - share(self.position(log_beta)))
     }
 
     pub(crate) fn log_z_value(&self) -> f64 {
-        self.largest_log_ratio() + self.below[self.sorted.len() - 1].ln()
+        self.log_below[self.sorted.len() - 1]
     }
 
     /// The number of sorted ratios up to `log_beta`.
@@ -225,38 +210,17 @@ impl Ratios {
         self.sorted.partition_point(|log_ratio| *log_ratio <= log_beta)
     }
 
-    /// The mass of the sorted ratio `k` under q.
-    pub(crate) fn mass(&self, k: usize) -> f64 {
-        match &self.masses {
-            Masses::Equal(mass) => *mass,
-            Masses::Own { masses, .. } => masses[k],
-        }
-    }
-
-    /// The mass of the sorted ratios from `k` on under q.
-    pub(crate) fn mass_from(&self, k: usize) -> f64 {
-        match &self.masses {
-            Masses::Equal(_) => (self.sorted.len() - k) as f64 / self.count as f64,
-            Masses::Own { from, .. } => from[k],
-        }
-    }
-
-    /// The sums of the first `k` ratios and of their squares, in units of `exp(log_unit)` and its square.
-    pub(crate) fn below_in_units(&self, k: usize, log_unit: f64) -> (f64, f64) {
-        if k == 0 {
-            return (0.0, 0.0);
-        }
-        let unit = (self.sorted[k - 1] - log_unit).exp();
-        (self.below[k - 1] * unit, self.below_squares[k - 1] * (unit * unit))
-    }
-
     /// `ln` of the sum of the first `k` ratios, and the sum of their squares relative to the square of that sum.
     pub(crate) fn log_below(&self, k: usize) -> (f64, f64) {
-        if k == 0 {
-            return (f64::NEG_INFINITY, 0.0);
+        match k.checked_sub(1) {
+            None => (f64::NEG_INFINITY, 0.0),
+            Some(k) => (self.log_below[k], (self.log_below_squares[k] - 2.0 * self.log_below[k]).exp()),
         }
-        let sum = self.below[k - 1];
-        (self.sorted[k - 1] + sum.ln(), self.below_squares[k - 1] / (sum * sum))
+    }
+
+    /// The effective sample size of weights, from the logarithms of their mean and of the mean of their squares.
+    pub(crate) fn effective(&self, log_mean: f64, log_square: f64) -> f64 {
+        if self.is_exact() { f64::INFINITY } else { self.samples() * (2.0 * log_mean - log_square).exp() }
     }
 
     /// The number of samples that errors are computed with: infinite for exact sums.
@@ -276,15 +240,4 @@ impl Ratios {
             (variance / (self.count - 1) as f64).sqrt()
         }
     }
-}
-
-/// The sums from each position on, and 0 at the end.
-fn sums_from(values: impl DoubleEndedIterator<Item = f64> + ExactSizeIterator) -> Vec<f64> {
-    let mut sums = vec![0.0; values.len() + 1];
-    let mut sum = 0.0;
-    for (k, value) in values.enumerate().rev() {
-        sum += value;
-        sums[k] = sum;
-    }
-    sums
 }

@@ -11,7 +11,10 @@ use crate::Result;
 ///
 /// Limits of proposals and draws hold for each context; seconds for all of them together. Seconds alone
 /// make a result depend on the machine, and are looked at between batches only. A limit of draws alone
-/// never ends if nothing is ever accepted.
+/// never ends if nothing is ever accepted. Proposals that run out ([`Distribution::supply`]: recorded samples) end
+/// the run of their context too, with all of them used.
+///
+/// [`Distribution::supply`]: disco_core::Distribution::supply
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {
@@ -19,7 +22,7 @@ pub struct Budget {
     pub proposals: Option<u64>,
     /// So many samples returned, at least one.
     pub draws: Option<u64>,
-    /// So much time, above zero.
+    /// So much time, above zero and finite.
     pub seconds: Option<f64>,
 }
 
@@ -44,20 +47,23 @@ impl Budget {
             }
         }
         match self.seconds {
-            Some(seconds) if !(seconds > 0.0) => {
-                Err(Error::invalid("seconds of a budget", seconds, "above 0"))
+            Some(seconds) if !(seconds > 0.0 && seconds.is_finite()) => {
+                Err(Error::invalid("seconds of a budget", seconds, "above 0, finite"))
             }
             _ => Ok(()),
         }
     }
 }
 
+/// So many proposals may a batch hold: what is drawn at once has to be in memory at once.
+pub(crate) const MOST_IN_BATCH: usize = 1 << 24;
+
 /// How a sampler runs.
 ///
 /// | parameter | default | range |
 /// |---|---|---|
 /// | `seed` | 0 | any |
-/// | `batch` | 256 | at least 1 |
+/// | `batch` | 256 | 1 to 2^24 |
 /// | `budget` | none: one must be given | see [`Budget`] |
 ///
 /// Every proposal has random streams of its own, so that the samples and their order depend on the seed but
@@ -86,8 +92,9 @@ impl RunConfig {
     }
 
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.batch == 0 {
-            return Err(Error::invalid("batch of proposals", 0, "at least 1"));
+        if !(1..=MOST_IN_BATCH).contains(&self.batch) {
+            let allowed = format!("1 to {MOST_IN_BATCH}");
+            return Err(Error::invalid("batch of proposals", self.batch, allowed));
         }
         self.budget.check()
     }
@@ -103,7 +110,7 @@ pub struct Statistics {
     pub accepted: u64,
     /// Samples that were returned.
     pub draws: u64,
-    /// Proposals that the target could not score; they are not accepted.
+    /// Proposals that the target could not score: they count as proposals with P = 0, and are not accepted.
     pub skipped: u64,
     /// Proposals outside the target's support.
     pub impossible: u64,
