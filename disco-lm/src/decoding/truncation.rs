@@ -31,10 +31,12 @@ impl Decoding {
             kept.least = kept.least.max(above.fold(largest, f32::min));
         }
         if self.typical_p < 1.0 {
-            let tokens = kept.tokens(logits, |log_weight| log_weight);
-            let mass: f64 = tokens.iter().map(|token| token.weight).sum();
-            // Of the weights: the mean of their logarithms is less than minus the entropy by the log of the mass.
-            let mean: f64 = tokens.iter().map(|token| token.weight * token.key).sum::<f64>() / mass;
+            let mass: f64 = kept.sums(logits).iter().sum();
+            // Of the logarithms of the weights, which are those of the probabilities plus that of the mass: a
+            // log-probability is as far from minus the entropy as a log-weight is from this mean.
+            let weighted = logits.iter().map(|&logit| (f64::from(kept.of(logit)), logit));
+            let mean = weighted.filter(|(weight, _)| *weight > 0.0).map(|(w, logit)| w * kept.log(logit));
+            let mean = mean.sum::<f64>() / mass;
             let mut tokens = kept.tokens(logits, |log_weight| (log_weight - mean).abs());
             (kept.least, kept.reference) = smallest_reaching(&mut tokens, self.typical_p * mass);
         }
@@ -56,7 +58,7 @@ impl Weights {
         let kept = logits.iter().filter(|logit| self.keeps(**logit));
         kept.map(|&logit| {
             let log_weight = self.log(logit);
-            Token { key: key(log_weight), logit, weight: log_weight.exp() }
+            Token { key: key(log_weight), logit, weight: f64::from(self.of(logit)) }
         })
         .collect()
     }
