@@ -71,6 +71,15 @@ pub enum Error {
         /// The size of the model's vocabulary.
         vocabulary: usize,
     },
+    /// The model has no chat template.
+    #[error("the model has no chat template, in `chat_template.jinja` or in `tokenizer_config.json`")]
+    NoChatTemplate,
+    /// A chat template cannot be read, or refuses the messages.
+    #[error("chat template: {source}")]
+    ChatTemplate {
+        /// What the template or its engine said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The tokenizer failed.
     #[error("tokenizer: {source}")]
     Tokenizer {
@@ -124,6 +133,14 @@ pub enum Error {
         asked: String,
         /// Those there are.
         compiled: String,
+    },
+    /// A way to load a model that is not compiled in.
+    #[error("{what}; to have it, build with `--features {feature}`")]
+    Feature {
+        /// What was asked for.
+        what: String,
+        /// The Cargo feature.
+        feature: &'static str,
     },
     /// A parameter outside its range.
     #[error("{field} is {value}; allowed: {allowed}")]

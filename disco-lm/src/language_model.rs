@@ -1,13 +1,14 @@
 //! A token model with its tokenizer: text in, text out.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::SystemTime};
 
 use burn::tensor::Device;
 use disco_core::{Distribution, Sampled, Score, Scorer, Streams};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ContextTemplate, Error, Generation, Precision, Result, TokenModel, Tokenizer, folder::replace_folder,
+    ContextTemplate, Error, Generation, Message, Precision, Result, TokenModel, Tokenizer,
+    chat::ChatTemplate, files::ModelFiles, folder::replace_folder,
 };
 
 /// A sequence that a language model drew.
@@ -42,35 +43,20 @@ pub struct LanguageModel {
     pub(crate) template: Option<ContextTemplate>,
 }
 
-/// The files of a Hugging Face folder that are kept as they are.
-const KEPT_FILES: [&str; 5] = [
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-];
-
 impl LanguageModel {
-    /// Reads a Hugging Face folder: `config.json`, `tokenizer.json` and safetensors, single or sharded.
+    /// Reads a model:
+    ///
+    /// - a Hugging Face folder: `config.json`, `tokenizer.json` and safetensors, single or sharded;
+    /// - a `.gguf` file, with the tokenizer inside of it (feature `gguf`, on by default).
     ///
     /// # Errors
     /// As [`TokenModel::load`]; [`Error::Vocabulary`] if the tokenizer does not fit the model.
-    pub fn load(folder: &Path, device: &Device, generation: Generation) -> Result<Self> {
-        let mut files = BTreeMap::new();
-        for name in KEPT_FILES {
-            let path = folder.join(name);
-            if path.exists() {
-                files.insert(
-                    name.to_string(),
-                    std::fs::read(&path).map_err(|source| Error::io(&path, source))?,
-                );
-            }
-        }
+    pub fn load(path: &Path, device: &Device, generation: Generation) -> Result<Self> {
+        let mut files = ModelFiles::open(path)?;
         // The tokenizer first: it is read in no time, and a folder without one is the commonest mistake.
-        let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
-        let tokens = TokenModel::load(folder, device, generation)?;
-        Self::new(tokens, tokenizer, files)
+        let tokenizer = files.tokenizer()?;
+        let tokens = TokenModel::from_files(&files, device, generation)?;
+        Self::new(tokens, tokenizer, files.into_kept())
     }
 
     pub(crate) fn new(
@@ -103,6 +89,46 @@ impl LanguageModel {
     /// [`Error::Invalid`] naming the setting.
     pub fn with_generation(&self, generation: Generation) -> Result<Self> {
         Ok(self.with_tokens(self.tokens.with_generation(generation)?))
+    }
+
+    /// The same model, answering: a context is what a user says, and is put through the model's chat template,
+    /// after what `system` says if that is something.
+    ///
+    /// A template that asks for the date is given that of this call, in UTC, from then on.
+    ///
+    /// # Errors
+    /// [`Error::NoChatTemplate`]; [`Error::ChatTemplate`] if it refuses such a conversation.
+    pub fn answering(&self, system: Option<&str>) -> Result<Self> {
+        let chat = ChatTemplate::find(&self.files)?;
+        let system: Vec<_> = system.into_iter().map(|system| Message::new("system", system)).collect();
+        let now = SystemTime::now();
+        let render = move |context: &str| {
+            let messages = [system.as_slice(), &[Message::new("user", context)]].concat();
+            chat.render(&messages, now)
+        };
+        // Refused now rather than at the first context.
+        render("?")?;
+        let template = ContextTemplate::new(move |context| Ok(render(context)?)).with_own_special_tokens();
+        Ok(self.clone().with_template(template))
+    }
+
+    /// The text that the model's chat template makes of a conversation, up to the beginning of an answer.
+    ///
+    /// Its special tokens are written out: [`LanguageModel::chat_ids`] gives its ids.
+    ///
+    /// # Errors
+    /// [`Error::NoChatTemplate`]; [`Error::ChatTemplate`] if it refuses the conversation.
+    pub fn chat_text(&self, messages: &[Message]) -> Result<String> {
+        ChatTemplate::find(&self.files)?.render(messages, SystemTime::now())
+    }
+
+    /// The token ids of [`LanguageModel::chat_text`], a context for [`LanguageModel::tokens`]. Its special tokens are
+    /// encoded as such, and no other is added.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::chat_text`].
+    pub fn chat_ids(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        self.tokenizer.encode_as_is(&self.chat_text(messages)?)
     }
 
     /// The completion that consists of `tokens`.

@@ -4,13 +4,17 @@ mod adapter;
 mod attention;
 mod batches;
 mod beam;
+mod chat;
 mod classifier;
 mod decoder;
 mod decoding;
 mod device;
 mod error;
+mod files;
 mod folder;
 mod generate;
+#[cfg(feature = "gguf")]
+mod gguf;
 mod gradient;
 mod head;
 mod label;
@@ -39,6 +43,7 @@ mod whole;
 mod window;
 
 pub use beam::{BeamSearch, EarlyStopping, Hypothesis};
+pub use chat::Message;
 pub use classifier::TokenClassifier;
 pub use decoding::{Decoding, RepetitionScope};
 pub use device::Backend;

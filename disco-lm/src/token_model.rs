@@ -10,10 +10,11 @@ use crate::{
     Decoding, Error, Precision, Result,
     adapter::Adapter,
     decoder::Decoder,
+    files::ModelFiles,
     layer::Side,
     slots::{Slot, slots},
     spec::{Positions, Spec},
-    weights::{self, TensorSource},
+    weights,
 };
 
 /// What a sequence is, and how it is drawn.
@@ -91,37 +92,19 @@ pub struct TokenModel {
 }
 
 impl TokenModel {
-    /// Reads `config.json`, `generation_config.json` (for the end tokens) and the safetensors of a Hugging
-    /// Face folder. No tokenizer is needed.
+    /// Reads a model: a Hugging Face folder (`config.json`, `generation_config.json` for the end tokens,
+    /// safetensors), or a GGUF file. No tokenizer is needed.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Format`], [`Error::Config`] or [`Error::Weights`], naming the file.
-    pub fn load(folder: &Path, device: &Device, generation: Generation) -> Result<Self> {
-        let path = folder.join("config.json");
-        let config = weights::read_json(&path)?;
-        let spec = Spec::from_config(&config, &path)?;
-        let path = folder.join("generation_config.json");
-        let generation_config = if path.exists() { Some(weights::read_json(&path)?) } else { None };
-        let end_tokens = generation_config
-            .as_ref()
-            .and_then(|config| config.get("eos_token_id"))
-            .or_else(|| config.get("eos_token_id"))
-            .map_or(Ok(Vec::new()), |value| end_tokens(value, &path))?;
-        let source = weights::SafetensorsFolder::open(folder)?;
-        Self::from_source(&source, spec, end_tokens, device, generation, folder)
+    /// [`Error::Io`], [`Error::Format`], [`Error::Config`] or [`Error::Weights`], naming the file;
+    /// [`Error::Feature`] for what is not compiled in.
+    pub fn load(path: &Path, device: &Device, generation: Generation) -> Result<Self> {
+        Self::from_files(&ModelFiles::open(path)?, device, generation)
     }
 
-    pub(crate) fn from_source(
-        source: &dyn TensorSource,
-        spec: Spec,
-        end_tokens: Vec<u32>,
-        device: &Device,
-        generation: Generation,
-        path: &Path,
-    ) -> Result<Self> {
-        let spec = spec.for_weights(source)?;
-        let values = weights::load(source, &slots(&spec), spec.tied, path)?;
-        Self::from_values(values, spec, end_tokens, device, generation)
+    pub(crate) fn from_files(files: &ModelFiles, device: &Device, generation: Generation) -> Result<Self> {
+        let (spec, values) = files.parameters()?;
+        Self::from_values(values, spec, files.end_tokens()?, device, generation)
     }
 
     /// A model from its parameters, one vector per slot.
@@ -241,22 +224,6 @@ impl TokenModel {
             }
         }
     }
-}
-
-/// `eos_token_id` is an id, a list of ids, or null.
-fn end_tokens(value: &serde_json::Value, path: &Path) -> Result<Vec<u32>> {
-    let id = |value: &serde_json::Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
-    let ids = match value {
-        serde_json::Value::Null => Some(Vec::new()),
-        serde_json::Value::Array(values) => values.iter().map(id).collect(),
-        single => id(single).map(|id| vec![id]),
-    };
-    ids.ok_or_else(|| Error::Config {
-        path: path.into(),
-        field: "eos_token_id".into(),
-        value: value.to_string(),
-        allowed: "a token id, a list of them, or null".into(),
-    })
 }
 
 /// Values to the device.

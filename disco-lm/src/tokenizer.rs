@@ -17,6 +17,11 @@ impl Tokenizer {
     /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is none.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+        Self::from_json(&bytes, path)
+    }
+
+    /// Reads the content of a `tokenizer.json`; `path` is for messages.
+    pub(crate) fn from_json(bytes: &[u8], path: &Path) -> Result<Self> {
         let mut tokenizer = HfTokenizer::from_bytes(bytes).map_err(|error| Error::format(path, error))?;
         // Files may ask for padding and truncation, which would change what is scored.
         tokenizer.with_padding(None);

@@ -13,7 +13,7 @@ use safetensors::{
 };
 use serde_json::Value;
 
-use super::{BF16, F16, F32, TensorSource, read_values};
+use super::{BF16, Encoding, F16, F32, TensorSource, read_values};
 use crate::{Error, Result, slots::Part};
 
 /// The safetensors files of a Hugging Face folder. Headers are read at once, each tensor when asked for.
@@ -39,12 +39,9 @@ impl SafetensorsFolder {
     /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let index = folder.join("model.safetensors.index.json");
-        let paths = if index.exists() {
-            shard_paths(folder, &index)?
-        } else {
-            vec![folder.join("model.safetensors")]
-        };
-        let shards = paths.into_iter().map(Shard::open).collect::<Result<Vec<_>>>()?;
+        let names = if index.exists() { shard_names(&index)? } else { vec!["model.safetensors".into()] };
+        let shards =
+            names.into_iter().map(|name| Shard::open(folder.join(name))).collect::<Result<Vec<_>>>()?;
         let location: BTreeMap<_, _> = shards
             .iter()
             .enumerate()
@@ -144,12 +141,13 @@ impl Shard {
     /// Writes a tensor's values to `values`, which has their number.
     pub(crate) fn read_into(&self, name: &str, values: &mut [f32]) -> Result<()> {
         let info = self.tensor(name)?;
-        let encoding = match info.dtype {
+        let encoding: &Encoding = match info.dtype {
             Dtype::F32 => &F32,
             Dtype::F16 => &F16,
             Dtype::BF16 => &BF16,
             other => {
-                let reason = format!("`{name}` is {other:?}; allowed: F32, F16, BF16");
+                let allowed = [F32, F16, BF16].map(|encoding| encoding.name).join(", ");
+                let reason = format!("`{name}` is {other:?}; allowed: {allowed}");
                 return Err(Error::format(&self.path, reason));
             }
         };
@@ -158,7 +156,8 @@ impl Shard {
     }
 }
 
-fn shard_paths(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
+/// The shards that an index names: files of its own folder.
+fn shard_names(index: &Path) -> Result<Vec<String>> {
     let index_json = read_json(index)?;
     let map = index_json.get("weight_map").and_then(Value::as_object);
     let map = map.ok_or_else(|| Error::format(index, "no object `weight_map`"))?;
@@ -168,7 +167,7 @@ fn shard_paths(folder: &Path, index: &Path) -> Result<Vec<PathBuf>> {
     if let Some(outside) = names.iter().find(|name| name.contains(['/', '\\'])) {
         return Err(Error::format(index, format!("shard {outside:?} is not a file of the same folder")));
     }
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+    Ok(names.into_iter().map(String::from).collect())
 }
 
 /// Reads a JSON file.

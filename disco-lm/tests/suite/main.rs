@@ -1,11 +1,13 @@
 //! The tests of the language models, as one program: Burn is linked once.
 
+mod chat;
 mod classifier;
 mod common;
 mod decoding;
 mod embedded_model;
 mod exactness;
 mod files;
+mod gguf;
 mod golden;
 mod lora;
 mod policy;

@@ -26,14 +26,7 @@ fn smollm2_scores_as_transformers_does() {
     let reference: Value =
         serde_json::from_str(include_str!("reference/smollm2.json")).expect("the reference is JSON");
     let Some(model) = load(reference["max_new_tokens"].as_u64().expect("a number") as usize) else { return };
-    let context = reference["context"].as_str().expect("text").to_string();
-    assert_eq!(model.encode(&context).expect("ids"), ids(&reference["context_ids"]));
-    let rows = reference["rows"].as_array().expect("rows");
-    let samples: Vec<_> =
-        rows.iter().map(|row| model.completion(ids(&row["tokens"])).expect("a completion")).collect();
-    let scored = model.log_probs(&context, &samples.iter().collect::<Vec<_>>()).expect("scores");
-    let expected: Vec<f64> = rows.iter().map(|row| row["log_prob"].as_f64().expect("a number")).collect();
-    assert_close("log-probability", &scored, &expected, SEQUENCE_TOLERANCE);
+    check_scores(&model, &reference);
 }
 
 #[test]
@@ -54,4 +47,39 @@ fn smollm2_samples_scores_and_follows_a_gradient() {
     policy.step(&update).expect("a step");
     let tuned: f64 = policy.log_probs(&context, &values).expect("scores").iter().sum();
     assert!(tuned > returned.iter().sum(), "a step along the likelihood raises it");
+}
+
+/// The same model from the GGUF file that the folder was made of.
+#[test]
+fn smollm2_from_gguf_scores_as_transformers_does() {
+    let Some(file) = std::env::var_os("DISCO_SMOLLM2_GGUF") else {
+        eprintln!(
+            "skipped: DISCO_SMOLLM2_GGUF does not name the GGUF file of SmolLM2-135M (see reference/smollm2.py)"
+        );
+        return;
+    };
+    let reference: Value =
+        serde_json::from_str(include_str!("reference/smollm2.json")).expect("the reference is JSON");
+    let max_new_tokens = reference["max_new_tokens"].as_u64().expect("a number") as usize;
+    let generation = Generation { max_new_tokens, ..Generation::default() };
+    let model = LanguageModel::load(file.as_ref(), &device(), generation).expect("SmolLM2 loads");
+    check_scores(&model, &reference);
+    let Some(folder) = load(max_new_tokens) else { return };
+    for text in
+        ["It's caf\u{e9} n\u{b0} 12345,  two spaces\n\n\tand tabs", "fn main() { println!(\"{}\", 0xff); }"]
+    {
+        assert_eq!(model.encode(text).expect("ids"), folder.encode(text).expect("ids"), "{text}");
+    }
+}
+
+/// Checks ids and log-probabilities.
+fn check_scores(model: &LanguageModel, reference: &Value) {
+    let context = reference["context"].as_str().expect("text").to_string();
+    assert_eq!(model.encode(&context).expect("ids"), ids(&reference["context_ids"]));
+    let rows = reference["rows"].as_array().expect("rows");
+    let samples: Vec<_> =
+        rows.iter().map(|row| model.completion(ids(&row["tokens"])).expect("a completion")).collect();
+    let scored = model.log_probs(&context, &samples.iter().collect::<Vec<_>>()).expect("scores");
+    let expected: Vec<f64> = rows.iter().map(|row| row["log_prob"].as_f64().expect("a number")).collect();
+    assert_close("log-probability", &scored, &expected, SEQUENCE_TOLERANCE);
 }

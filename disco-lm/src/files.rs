@@ -1,0 +1,151 @@
+//! The files of a model on this machine: a Hugging Face folder, or a GGUF file that says the same.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+use crate::{
+    Error, Result, Tokenizer,
+    slots::slots,
+    spec::Spec,
+    weights::{self, SafetensorsFolder, TensorSource},
+};
+
+/// The files beside the weights that a model keeps, so that it has them when it is saved.
+const KEPT: [&str; 6] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "chat_template.jinja",
+];
+
+/// What is read of a model before its weights.
+pub(crate) struct ModelFiles {
+    /// The folder or file.
+    path: PathBuf,
+    kept: BTreeMap<String, Vec<u8>>,
+    #[cfg(feature = "gguf")]
+    gguf: Option<crate::gguf::GgufFile>,
+}
+
+impl ModelFiles {
+    /// Opens a folder or a GGUF file.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        if path.is_file() || is_gguf(path) { Self::open_gguf(path) } else { Self::open_folder(path) }
+    }
+
+    fn open_folder(folder: &Path) -> Result<Self> {
+        let mut kept = BTreeMap::new();
+        for name in KEPT {
+            let path = folder.join(name);
+            if path.exists() {
+                kept.insert(name.into(), std::fs::read(&path).map_err(|source| Error::io(&path, source))?);
+            }
+        }
+        Ok(Self {
+            path: folder.into(),
+            kept,
+            #[cfg(feature = "gguf")]
+            gguf: None,
+        })
+    }
+
+    #[cfg(feature = "gguf")]
+    fn open_gguf(path: &Path) -> Result<Self> {
+        let file = crate::gguf::GgufFile::open(path)?;
+        let config = file.config()?.to_string().into_bytes();
+        let kept = [("config.json".to_string(), config)].into();
+        Ok(Self { path: path.into(), kept, gguf: Some(file) })
+    }
+
+    #[cfg(not(feature = "gguf"))]
+    fn open_gguf(path: &Path) -> Result<Self> {
+        let what = format!("{} is not a folder, and GGUF files are not compiled in", path.display());
+        Err(Error::Feature { what, feature: "gguf" })
+    }
+
+    /// The tokenizer. That of a GGUF file is made only now, and kept from then on as the files of a folder are.
+    pub(crate) fn tokenizer(&mut self) -> Result<Tokenizer> {
+        const NAME: &str = "tokenizer.json";
+        #[cfg(feature = "gguf")]
+        if let Some(file) = &self.gguf {
+            let [tokenizer, config] = file.tokenizer()?.map(|json| json.to_string().into_bytes());
+            self.kept.insert(NAME.into(), tokenizer);
+            self.kept.insert("tokenizer_config.json".into(), config);
+        }
+        Tokenizer::from_json(self.kept(NAME)?, &self.path_of(NAME))
+    }
+
+    /// The ids that end a sequence: `generation_config.json` has the last word.
+    pub(crate) fn end_tokens(&self) -> Result<Vec<u32>> {
+        for name in ["generation_config.json", "config.json"] {
+            if self.kept.contains_key(name)
+                && let Some(value) = self.json(name)?.get("eos_token_id")
+            {
+                return end_tokens(value, &self.path_of(name));
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// The architecture with its sizes, and its parameters.
+    pub(crate) fn parameters(&self) -> Result<(Spec, Vec<Vec<f32>>)> {
+        let spec = Spec::from_config(&self.json("config.json")?, &self.path_of("config.json"))?;
+        #[cfg(feature = "gguf")]
+        if let Some(file) = &self.gguf {
+            return self.read(spec, file);
+        }
+        self.read(spec, &SafetensorsFolder::open(&self.path)?)
+    }
+
+    fn read(&self, spec: Spec, source: &dyn TensorSource) -> Result<(Spec, Vec<Vec<f32>>)> {
+        let spec = spec.for_weights(source)?;
+        let values = weights::load(source, &slots(&spec), spec.tied, &self.path)?;
+        Ok((spec, values))
+    }
+
+    /// The files beside the weights, by their name.
+    pub(crate) fn into_kept(self) -> BTreeMap<String, Vec<u8>> {
+        self.kept
+    }
+
+    /// What messages call a file: a GGUF file holds all of them.
+    fn path_of(&self, name: &str) -> PathBuf {
+        if self.path.is_dir() { self.path.join(name) } else { self.path.clone() }
+    }
+
+    fn kept(&self, name: &str) -> Result<&[u8]> {
+        let missing = || Error::io(self.path.join(name), std::io::ErrorKind::NotFound.into());
+        self.kept.get(name).map(Vec::as_slice).ok_or_else(missing)
+    }
+
+    fn json(&self, name: &str) -> Result<Value> {
+        serde_json::from_slice(self.kept(name)?).map_err(|error| Error::format(self.path_of(name), error))
+    }
+}
+
+/// Whether a path is named as GGUF files are.
+pub(crate) fn is_gguf(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
+}
+
+/// `eos_token_id` is an id, a list of ids, or null.
+fn end_tokens(value: &Value, path: &Path) -> Result<Vec<u32>> {
+    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    let ids = match value {
+        Value::Null => Some(Vec::new()),
+        Value::Array(values) => values.iter().map(id).collect(),
+        single => id(single).map(|id| vec![id]),
+    };
+    ids.ok_or_else(|| Error::Config {
+        path: path.into(),
+        field: "eos_token_id".into(),
+        value: value.to_string(),
+        allowed: "a token id, a list of them, or null".into(),
+    })
+}

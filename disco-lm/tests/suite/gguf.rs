@@ -1,0 +1,203 @@
+//! GGUF files: models, tokenizers, and what is wrong with the others. `reference/gguf_files.py` made the files.
+
+use std::path::{Path, PathBuf};
+
+use disco_lm::{Error, Generation, LanguageModel, Precision, TokenModel};
+use proptest::prelude::*;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::common::{DECODERS, assert_close, device, ids};
+
+/// Of logits, as for the golden folders.
+const LOGITS_TOLERANCE: f64 = 2e-4;
+
+fn file(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/reference").join(format!("gguf-{name}"))
+}
+
+fn load(path: &Path) -> Result<TokenModel, Error> {
+    TokenModel::load(path, &device(), Generation { max_new_tokens: 4, ..Generation::default() })
+}
+
+/// The bytes of a file with those of `from` replaced by `to`, of the same length, wherever they are.
+fn patched(name: &str, from: &[u8], to: &[u8]) -> TempDir {
+    let mut bytes = std::fs::read(file(name)).expect("readable");
+    let places: Vec<usize> =
+        (0..bytes.len() - from.len()).filter(|at| bytes[*at..].starts_with(from)).collect();
+    assert!(!places.is_empty() && from.len() == to.len(), "there is something to replace");
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+    written(&bytes)
+}
+
+fn written(bytes: &[u8]) -> TempDir {
+    let folder = TempDir::new().expect("a temporary folder");
+    std::fs::write(folder.path().join("model.gguf"), bytes).expect("writable");
+    folder
+}
+
+fn refusal(folder: &TempDir) -> Error {
+    load(&folder.path().join("model.gguf")).expect_err("refused")
+}
+
+#[test]
+fn golden_models_are_the_same_from_gguf() {
+    for name in DECODERS {
+        // The files were made from the repository's own golden models, whatever other seed is tested.
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden").join(name).join("golden.json");
+        let golden: Value =
+            serde_json::from_slice(&std::fs::read(golden).expect("readable")).expect("golden.json is JSON");
+        let model = load(&file(&format!("{name}.gguf"))).expect("a golden model loads");
+        let rows = model.logits(&ids(&golden["context_ids"])).expect("logits");
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden").join(name);
+        let same = load(&folder).expect("loads").logits(&ids(&golden["context_ids"])).expect("logits");
+        for (row, same) in rows.iter().zip(&same) {
+            let [row, same] = [row, same].map(|row| row.iter().copied().map(f64::from).collect::<Vec<_>>());
+            assert_close(name, &row, &same, LOGITS_TOLERANCE);
+        }
+        assert!(model.is_end(ids(&serde_json::json!([golden_end(&folder)]))[0]), "{name}: the end token");
+    }
+}
+
+fn golden_end(folder: &Path) -> Value {
+    let config = std::fs::read(folder.join("config.json")).expect("readable");
+    let config: Value = serde_json::from_slice(&config).expect("JSON");
+    match &config["eos_token_id"] {
+        Value::Array(ids) => ids[0].clone(),
+        id => id.clone(),
+    }
+}
+
+#[test]
+fn a_sentence_piece_tokenizer_gives_the_ids_of_sentencepiece() {
+    let model =
+        LanguageModel::load(&file("sentencepiece.gguf"), &device(), Generation::default()).expect("loads");
+    let rows: Value = serde_json::from_str(include_str!("reference/gguf-sentencepiece.json"))
+        .expect("the reference is JSON");
+    for row in rows.as_array().expect("rows") {
+        let text = row["text"].as_str().expect("text");
+        let encoded = model.encode(text).expect("ids");
+        assert_eq!(encoded, ids(&row["ids"]), "{text:?}");
+        assert_eq!(model.tokenizer().decode(&encoded).expect("text"), text);
+    }
+}
+
+#[test]
+fn a_model_from_gguf_is_saved_as_a_folder() {
+    let model =
+        LanguageModel::load(&file("sentencepiece.gguf"), &device(), Generation::default()).expect("loads");
+    let folder = TempDir::new().expect("a temporary folder");
+    model.save(&folder.path().join("saved"), Precision::F32).expect("saved");
+    let again = LanguageModel::load(&folder.path().join("saved"), &device(), Generation::default())
+        .expect("loads again");
+    let context = model.encode("the king").expect("ids");
+    assert_eq!(again.encode("the king").expect("ids"), context);
+    assert_eq!(
+        again.tokens().logits(&context).expect("logits"),
+        model.tokens().logits(&context).expect("logits")
+    );
+}
+
+#[test]
+fn all_tensors_that_do_not_fit_are_listed() {
+    let renamed = patched("llama-gqa-tied.gguf", b"blk.0.attn_q.weight", b"blk.0.attn_x.weight");
+    match refusal(&renamed) {
+        Error::Weights { missing, unexpected, misshapen, .. } => {
+            assert_eq!(missing, ["blk.0.attn_q.weight"]);
+            assert_eq!(unexpected, ["blk.0.attn_x.weight"]);
+            assert!(misshapen.is_empty());
+        }
+        other => panic!("{other}"),
+    }
+    // The width of the feed-forward block, which only its matrices contradict: key, type, value.
+    let key = b"llama.feed_forward_length\x04\0\0\0";
+    let [from, to] = [64u32, 63].map(|width| [&key[..], &width.to_le_bytes()].concat());
+    match refusal(&patched("llama-gqa-tied.gguf", &from, &to)) {
+        Error::Weights { missing, unexpected, misshapen, .. } => {
+            assert!(missing.is_empty() && unexpected.is_empty());
+            assert_eq!(misshapen.len(), 6, "three matrices in two layers: {misshapen:?}");
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (name, from, to, message) in [
+        ("qwen3.gguf", &b"qwen3"[..], &b"mamba"[..], "gpt2, llama"),
+        ("llama-gqa-tied.gguf", b"GGUF\x03", b"GGUF\x01", "version 1; allowed: 2, 3"),
+        ("llama-gqa-tied.gguf", b"GGUF", b"GGML", "not with `GGUF`"),
+        ("llama-gqa-tied.gguf", b"llama.block_count", b"llama.block_xxxxx", "llama.block_count"),
+        ("llama-untied-rope3.gguf", b"\0\0\x80\x3f", b"\0\0\x90\x3f", "rope_freqs.weight"),
+    ] {
+        let error = refusal(&patched(name, from, to)).to_string();
+        assert!(error.contains(message), "{error}");
+    }
+    let gone = load(Path::new("no/such/place/model.gguf")).expect_err("not there").to_string();
+    assert!(gone.contains("no/such/place/model.gguf"), "{gone}");
+}
+
+#[test]
+fn a_weight_that_is_no_number_is_named() {
+    let mut bytes = std::fs::read(file("qwen2.gguf")).expect("readable");
+    let end = bytes.len();
+    // Tensors are padded to a multiple of 32 bytes; the last is a vector or matrix of whole multiples.
+    bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let error = refusal(&written(&bytes)).to_string();
+    assert!(error.contains("is NaN"), "{error}");
+}
+
+#[test]
+fn a_tokenizer_with_more_tokens_than_the_embedding_has_rows_is_refused() {
+    let bytes = std::fs::read(file("sentencepiece.gguf")).expect("readable");
+    let name = b"token_embd.weight";
+    let at = (0..bytes.len()).find(|at| bytes[*at..].starts_with(name)).expect("the embedding") + name.len();
+    let mut fewer = bytes.clone();
+    // After the name: two dimensions, the width, the rows.
+    let rows = u64::from_le_bytes(bytes[at + 12..at + 20].try_into().expect("eight bytes"));
+    fewer[at + 12..at + 20].copy_from_slice(&(rows - 1).to_le_bytes());
+    let folder = written(&fewer);
+    let error = LanguageModel::load(&folder.path().join("model.gguf"), &device(), Generation::default());
+    let error = error.expect_err("too many tokens");
+    assert!(
+        matches!(error, Error::Vocabulary { vocabulary, .. } if vocabulary as u64 == rows - 1),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_truncated_file_is_an_error_wherever_it_is_cut() {
+    let bytes = std::fs::read(file("llama-untied-rope3.gguf")).expect("readable");
+    for kept in (0..2000).step_by(13).chain([bytes.len() / 2, bytes.len() - 40]) {
+        let error = refusal(&written(&bytes[..kept]));
+        assert!(matches!(error, Error::Format { .. }), "{kept}: {error}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Whatever stands in the header: an error or a model, no panic, and no memory that a lying length asks for.
+    #[test]
+    fn a_lying_header_is_an_error(position in 0usize..4000, byte: u8, word: u64) {
+        let mut bytes = std::fs::read(file("llama-gqa-tied.gguf")).expect("readable");
+        let kept = bytes.clone();
+        bytes[position] = byte;
+        let _ = load(&written(&bytes).path().join("model.gguf"));
+        bytes.copy_from_slice(&kept);
+        bytes[position..position + 8].copy_from_slice(&word.to_le_bytes());
+        let _ = load(&written(&bytes).path().join("model.gguf"));
+    }
+
+    /// The same for a file with a tokenizer.
+    #[test]
+    fn a_lying_tokenizer_is_an_error(position in 0usize..12_000, word: u64) {
+        let mut bytes = std::fs::read(file("sentencepiece.gguf")).expect("readable");
+        let position = position.min(bytes.len() - 8);
+        bytes[position..position + 8].copy_from_slice(&word.to_le_bytes());
+        let folder = written(&bytes);
+        let _ = LanguageModel::load(&folder.path().join("model.gguf"), &device(), Generation::default());
+    }
+}
