@@ -239,3 +239,55 @@ fn values_do_not_change() {
         assert!((found - expected).abs() < 1e-12, "{estimate:?}");
     }
 }
+
+#[test]
+fn infinite_divergences_come_back_from_json() {
+    // The policy leaves the support of the target, which reverse KL does not forgive.
+    let (target, policy) = ([0.0, f64::NEG_INFINITY], [0.5f64.ln(); 2]);
+    let estimator = Estimator::new(&target, &policy, &policy).unwrap();
+    let found = estimator.estimate(&[FDivergence::KlReverse, FDivergence::TotalVariation]).unwrap();
+    assert_eq!(found.divergences[0].estimate.value, f64::INFINITY);
+    let text = serde_json::to_string(&found).unwrap();
+    assert_eq!(serde_json::from_str::<disco_divergence::Comparison>(&text).unwrap(), found);
+    let known = Estimator::new(&target, &policy, &policy).unwrap().target_log_z(LogZ::Known(0.0)).unwrap();
+    let found = known.estimate(&[FDivergence::KlReverse]).unwrap();
+    let text = serde_json::to_string(&found).unwrap();
+    assert_eq!(serde_json::from_str::<disco_divergence::Comparison>(&text).unwrap(), found);
+}
+
+#[test]
+fn renyi_divergences_are_exact_where_alpha_divergences_overflow() {
+    // p = (1 - e^-700, e^-700), pi = (1/2, 1/2): l = 699.3 at the second outcome.
+    let (p, pi) = ([0.0, -700.0], [0.5f64.ln(); 2]);
+    let renyi = |order: f64| Renyi::new(order).unwrap();
+    let close = |found: f64, expected: f64| {
+        assert!((found - expected).abs() < 1e-12 * expected.abs(), "{found} {expected}");
+    };
+    // sum p^(1-a) pi^a is 2^-a (1 + e^(700 (a - 1))).
+    for order in [3.0, 10.0, 100.0f64] {
+        assert_eq!(exact(&renyi(order).alpha(), &p, &pi).unwrap(), f64::INFINITY);
+        let expected = (700.0 * (order - 1.0) - order * 2f64.ln()) / (order - 1.0);
+        close(renyi(order).exact(&p, &pi).unwrap(), expected);
+    }
+    // The other way round, and below 1: sum pi^(1-a) p^a = 2^(a-1) (1 + e^(-700 a)).
+    close(renyi(3.0).exact(&pi, &p).unwrap(), 2f64.ln());
+    close(renyi(0.5).exact(&pi, &p).unwrap(), 2f64.ln());
+    // Against the alpha divergence where that is an ordinary number, and through order 1.
+    let (p, pi) = ([0.1, -0.4, 0.3], [0.2, 0.1, -0.6]);
+    for order in [0.2, 0.9, 1.0 - 1e-9, 1.0, 1.0 + 1e-9, 1.3, 4.0] {
+        let expected = renyi(order).from_alpha(exact(&renyi(order).alpha(), &p, &pi).unwrap()).unwrap();
+        close(renyi(order).exact(&p, &pi).unwrap(), expected);
+    }
+    let (nearly, one) = (renyi(1.0 - 1e-9).exact(&p, &pi).unwrap(), renyi(1.0).exact(&p, &pi).unwrap());
+    assert!((nearly - one).abs() < 1e-8);
+    // Supports that differ: infinite for orders of 1 and more, and for all orders where they do not meet.
+    let (left, both, right) = ([0.0, f64::NEG_INFINITY], [0.0, 0.0], [f64::NEG_INFINITY, 0.0]);
+    assert_eq!(renyi(2.0).exact(&left, &both).unwrap(), f64::INFINITY);
+    assert_eq!(renyi(1.0).exact(&left, &both).unwrap(), f64::INFINITY);
+    close(renyi(0.5).exact(&left, &both).unwrap(), 2f64.ln());
+    close(renyi(2.0).exact(&both, &left).unwrap(), 2f64.ln());
+    for order in [0.5, 1.0, 2.0] {
+        assert_eq!(renyi(order).exact(&left, &right).unwrap(), f64::INFINITY);
+    }
+    assert!(renyi(2.0).exact(&[], &[]).is_err() && renyi(2.0).exact(&left, &[0.0]).is_err());
+}

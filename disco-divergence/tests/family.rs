@@ -100,3 +100,24 @@ fn infinite_log_ratios_have_the_limits() {
         assert_eq!(at(name, 0.0), 0.0, "{name}");
     }
 }
+
+#[test]
+fn products_keep_their_digits_where_the_weight_is_below_the_normal_numbers() {
+    // exp(-740) has 4 binary digits left; its product with f(e^700) is an ordinary number.
+    let mut all = FDivergence::NAMED.to_vec();
+    all.extend([-1.0, 0.3, 1.5].map(|order| FDivergence::alpha(order).unwrap()));
+    all.extend([FDivergence::skewed_kl(0.3).unwrap(), FDivergence::skewed_js(0.2).unwrap()]);
+    let mut tested = 0;
+    for divergence in &all {
+        for l in [-700.0, -600.0, 600.0, 700.0] {
+            let (low, high) =
+                (divergence.weighted_generator(l, -740.0), divergence.weighted_generator(l, -700.0));
+            if low > 1e-290 && high.is_finite() {
+                let found = low.ln() - high.ln() + 40.0;
+                assert!(found.abs() < 1e-10, "{divergence} at {l}: {found}");
+                tested += 1;
+            }
+        }
+    }
+    assert!(tested >= 10, "{tested}");
+}
