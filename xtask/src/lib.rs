@@ -33,8 +33,8 @@ pub use record::{
 };
 pub use report::render_report;
 pub use spec::{
-    FeatureKind, FeatureSpec, FitSpec, LengthUnit, ModelSource, ModelSpec, Problem, QrsGoal, SampleSpec,
-    Spec, SpecError, Target, TuneSpec, Words, read_spec,
+    AdapterSpec, FeatureKind, FeatureSpec, FitSpec, LengthUnit, ModelSource, ModelSpec, Problem, QrsGoal,
+    SampleSpec, Spec, SpecError, Target, TuneSpec, Words, read_spec,
 };
 pub use steer::RunOptions;
 pub use text::{TextFeature, TextSample};

@@ -6,17 +6,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use disco_lm::{Completion, Decoding, Generation, LanguageModel, LmPolicy, Precision, RepetitionScope};
+use disco_lm::{Completion, Decoding, Generation, LanguageModel, LmPolicy, Lora, Precision, RepetitionScope};
 
 use crate::{
     Error, ProgressTarget, Result, RunRecord,
     numbers::grouped,
     pretrain::embedded_model,
     record::ModelRecord,
-    spec::{ModelSource, Spec},
+    spec::{AdapterSpec, ModelSource, Spec},
     text::TextSample,
     workflow::{Loaded, run_workflow},
 };
+
+/// The folder of a tuned adapter, beside that of the weights, which have it merged.
+const ADAPTER: &str = "adapter";
 
 impl TextSample for Completion {
     fn text(&self) -> &str {
@@ -39,7 +42,13 @@ pub(crate) fn run(spec: &Spec, out: &Path) -> Result<(PathBuf, RunRecord)> {
         ModelSource::Folder(folder) => folder.clone(),
     };
     let load = || load(spec, &folder);
-    let save = |policy: &LmPolicy, to: &Path| Ok(policy.model().save(to, Precision::F32)?);
+    let save = |policy: &LmPolicy, to: &Path| {
+        let model = policy.model();
+        if model.tokens().lora().is_some() {
+            model.save_adapter(&to.with_file_name(ADAPTER))?;
+        }
+        Ok(model.save(to, Precision::F32)?)
+    };
     run_workflow(spec, out, weight_bytes(&folder)?, ProgressTarget::detect(), load, save)
 }
 
@@ -71,7 +80,14 @@ fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
         ModelSource::Folder(folder) => folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
     };
     let facts = BTreeMap::from(facts.map(|(name, value)| (name.to_owned(), value)));
-    Ok(Loaded { policy: LmPolicy::new(base.clone()), base, record: ModelRecord { name, facts } })
+    let policy = match &spec.tune.adapter {
+        None => LmPolicy::new(base.clone()),
+        Some(AdapterSpec { rank, alpha, target_modules }) => {
+            let target_modules = target_modules.clone();
+            LmPolicy::lora(&base, &Lora { rank: *rank, alpha: *alpha, target_modules, seed: spec.seed })?
+        }
+    };
+    Ok(Loaded { policy, base, record: ModelRecord { name, facts } })
 }
 
 /// The largest size that a model's weights have when they are saved in f32: twice that of a file in f16.

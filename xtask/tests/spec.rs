@@ -4,7 +4,7 @@ mod common;
 
 use std::{fs, path::Path};
 
-use xtask::{Backend, FeatureKind, ModelSource, QrsGoal, SpecError, Target, Words, read_spec};
+use xtask::{AdapterSpec, Backend, FeatureKind, ModelSource, QrsGoal, SpecError, Target, Words, read_spec};
 
 /// The least that a spec must say.
 const LEAST: &str = r#"
@@ -54,6 +54,20 @@ fn what_is_not_said_has_a_default() {
 }
 
 #[test]
+fn an_adapter_is_tuned_if_the_spec_has_one() {
+    assert_eq!(read(LEAST).unwrap().tune.adapter, None);
+    let with =
+        |fields: &str| read(&format!("{LEAST}[tune]\nadapter = {{ {fields} }}\n")).unwrap().tune.adapter;
+    let adapter = |rank, alpha, modules: &[&str]| {
+        let target_modules = modules.iter().map(|&name| name.into()).collect();
+        Some(AdapterSpec { rank, alpha, target_modules })
+    };
+    assert_eq!(with(""), adapter(8, 16.0, &["all-linear"]));
+    let all = "rank = 4, alpha = 2.5, target_modules = [\"q_proj\", \"v_proj\"]";
+    assert_eq!(with(all), adapter(4, 2.5, &["q_proj", "v_proj"]));
+}
+
+#[test]
 fn the_demo_is_a_spec() {
     let spec = common::demo_spec();
     assert_eq!(spec.model.source, ModelSource::Embedded);
@@ -98,6 +112,11 @@ fn wrong_types_and_values_are_found_where_they_are() {
         "12:22: `tune.optimizer.kind` is \"lion\"",
         "adam, adamw, sgd",
     );
+    let adapter = |fields: &str| format!("{LEAST}[tune]\nadapter = {{ {fields} }}\n");
+    check(&adapter("rank = 0"), "12:20: `tune.adapter.rank` is 0", "a whole number from 1");
+    check(&adapter("alpha = 0"), "12:21: `tune.adapter.alpha` is 0", "above 0");
+    check(&adapter("target_modules = []"), "12:30: `tune.adapter.target_modules` is []", "at least one");
+    check(&adapter("dropout = 0.1"), "12:13: unknown field `tune.adapter.dropout`", "target_modules");
     check(&format!("{LEAST}[fit]\nheld_out = 1\n"), "12:12: `fit.held_out` is 1", "from 0 to below 1");
     check(
         &format!("{LEAST}[sample]\nacceptance_rate = 0\n"),

@@ -170,6 +170,19 @@ pub struct TuneSpec {
     pub max_gradient_norm: Option<f64>,
     /// How many samples are differentiated at once: a limit on memory that changes no result.
     pub micro_batch: usize,
+    /// What is tuned in the place of all parameters: a low-rank adapter beside them.
+    pub adapter: Option<AdapterSpec>,
+}
+
+/// A low-rank adapter (LoRA).
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct AdapterSpec {
+    /// The rank of its products.
+    pub rank: usize,
+    /// They are multiplied by `alpha / rank`.
+    pub alpha: f64,
+    /// The modules that have one, by their Hugging Face names, or `all-linear` alone. Never empty.
+    pub target_modules: Vec<String>,
 }
 
 /// What is drawn in the end.

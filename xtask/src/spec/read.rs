@@ -7,7 +7,7 @@ use disco_divergence::FDivergence;
 use disco_tuner::{Adam, Decay, Optimizer};
 
 use super::{
-    FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, SpecError, TuneSpec,
+    AdapterSpec, FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, SpecError, TuneSpec,
     allowed::{
         ANY_TEXT, CLOSED_SHARE, COUNT, FINITE, INSIDE_UNIT, NOT_NEGATIVE, POSITIVE, POSITIVE_SHARE, SAMPLES,
         SHARE, SOME_TEXT, TEXTS, TOKEN_IDS, WHOLE,
@@ -156,6 +156,7 @@ fn read_tune(tune: &Section<'_>) -> Option<TuneSpec> {
         }
     };
     let optimizer = tune.table("optimizer", read_optimizer);
+    let adapter = tune.table("adapter", read_adapter);
     let positive = |field, default| tune.integer(field, &COUNT).map_or(default, |count| count as usize);
     let decays = [("constant", Decay::Constant), ("linear", Decay::Linear), ("cosine", Decay::Cosine)];
     let divergence = divergence?;
@@ -170,6 +171,7 @@ fn read_tune(tune: &Section<'_>) -> Option<TuneSpec> {
         optimizer: optimizer.unwrap_or_default(),
         max_gradient_norm: tune.number("max_gradient_norm", &POSITIVE),
         micro_batch: positive("micro_batch", 64),
+        adapter,
     };
     if spec.warmup_steps > spec.steps {
         let message = format!("is {}", spec.warmup_steps);
@@ -201,6 +203,17 @@ fn read_optimizer(optimizer: &Section<'_>) -> Optimizer {
         weight_decay,
     };
     if kind == Some("adamw") { Optimizer::AdamW(adam) } else { Optimizer::Adam(adam) }
+}
+
+/// Which modules there are is known when the model is: it is loaded before anything is computed.
+fn read_adapter(adapter: &Section<'_>) -> AdapterSpec {
+    AdapterSpec {
+        rank: adapter.integer("rank", &COUNT).map_or(8, |rank| rank as usize),
+        alpha: adapter.number("alpha", &POSITIVE).unwrap_or(16.0),
+        target_modules: adapter
+            .strings("target_modules", &TEXTS)
+            .unwrap_or_else(|| vec!["all-linear".to_owned()]),
+    }
 }
 
 fn read_sample(sample: &Section<'_>) -> SampleSpec {
