@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How many bytes the graphs that wait for the backward pass may take, roughly.
-const GRAPH_BYTES: usize = 256 << 20;
+const GRAPH_BYTES: usize = 512 << 20;
 
 /// Into how many strands the sequences of a batch are cut. Burn's `flex` shares matrix products among threads, and
 /// element-wise work never, so strands are worked on side by side; their number is fixed, for the sums
@@ -114,7 +114,7 @@ impl TokenModel {
         let spec = &self.frame.spec;
         let heads = (spec.heads + 2 * spec.kv_heads) * spec.head_width;
         // Counted on the operations of a layer, each of which keeps its operands.
-        size_of::<f32>() * (12 * spec.width + 6 * heads + 8 * spec.feed_forward_width)
+        size_of::<f32>() * (8 * spec.width + 4 * heads + 5 * spec.feed_forward_width)
     }
 }
 
