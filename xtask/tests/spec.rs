@@ -80,7 +80,7 @@ fn unknown_fields_are_named_with_what_was_meant() {
     check(
         &format!("{LEAST}[tune]\nstep = 3\n"),
         "12:1: unknown field `tune.step`; did you mean `steps`?",
-        "divergence, optimizer, steps",
+        "divergence, optimizer, adapter, steps",
     );
     check(
         &format!("sed = 3{LEAST}"),
