@@ -90,3 +90,54 @@ fn one_proposal_is_judged_without_an_error_to_show() {
     assert_eq!(curve.points[0].total_variation.value, 0.0);
     assert!(!curve.points[0].total_variation.std_error.is_nan());
 }
+
+#[test]
+fn ratios_at_the_ends_of_f64_give_numbers_or_errors() {
+    let ends = [-1.7e308, -1e300, -800.0, 0.0, 800.0, 1e300, 1.7e308];
+    for (i, low) in ends.iter().enumerate() {
+        for high in &ends[i + 1..] {
+            let ratios = Ratios::new(&[*low, *high, *high, NEVER], &[0.0; 4]).unwrap();
+            for log_beta in [*low, *high, 0.5 * low + 0.5 * high] {
+                let Ok(point) = ratios.point(log_beta) else { continue };
+                for found in [
+                    point.acceptance_rate,
+                    point.total_variation,
+                    point.forward_kl,
+                    point.reverse_kl,
+                    point.jensen_shannon,
+                ] {
+                    assert!(
+                        found.value >= 0.0 && found.std_error >= 0.0,
+                        "{low} {high} {log_beta}: {found:?}"
+                    );
+                }
+                assert!(!point.log_z_beta.value.is_nan(), "{point:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn sizes_beyond_memory_are_refused() {
+    use disco_core::{Space, StreamRng, scorer};
+    use disco_qrs::{Budget, ChainConfig, LocalMove, Qrs, RandomWalk, RunConfig};
+    let start = Space::new(0..4i32).unwrap().uniform();
+    let local =
+        |_: &(), from: &i32, _: &mut StreamRng| -> disco_core::Result<_> { Ok(LocalMove::symmetric(*from)) };
+    let target = scorer(|_: &(), _: &i32| 0.0);
+    let config = RunConfig::new(1, Budget::draws(3));
+    for chains in [0, usize::MAX, usize::MAX / 2, (1 << 24) + 1] {
+        let walk = RandomWalk::new(&start, local, &target, (), chains, ChainConfig::default(), config);
+        let error = walk.err().unwrap().to_string();
+        assert!(error.contains(&format!("number of chains is {chains}; allowed: 1 to 16777216")), "{error}");
+    }
+    for batch in [0, usize::MAX] {
+        let error =
+            Qrs::new(&start, &target, (), 0.0, RunConfig { batch, ..config }).err().unwrap().to_string();
+        assert!(error.contains(&format!("batch of proposals is {batch}")), "{error}");
+    }
+    let error = Ratios::new(&[0.0], &[0.0]).unwrap().grid(usize::MAX).unwrap_err().to_string();
+    assert!(error.contains("number of betas in a grid"), "{error}");
+    let budget = Budget { seconds: Some(f64::INFINITY), ..Budget::default() };
+    assert!(Qrs::new(&start, &target, (), 0.0, RunConfig::new(1, budget)).is_err());
+}

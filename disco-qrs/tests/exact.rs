@@ -139,3 +139,62 @@ fn the_target_as_proposal_has_nothing_to_gain() {
     let grid = ratios.grid(5).unwrap();
     assert!(grid.len() == 5 && grid.iter().all(|log_beta| log_beta.abs() < 0.1));
 }
+
+#[test]
+fn outcomes_that_the_proposal_nearly_never_draws_count_in_full() {
+    // q = e^-800 underflows, and P is large there: Z = 1.5, of which the proposal all but misses 1.
+    let (target, proposal) = ([0.0, 0.25f64.ln(), 0.25f64.ln()], [-800.0, 0.5f64.ln(), 0.5f64.ln()]);
+    let ratios = Ratios::exact(&target, &proposal).unwrap().with_feature("first", &[1.0, 0.0, 0.0]).unwrap();
+    assert!((ratios.log_z().value - 1.5f64.ln()).abs() < ROUNDING);
+    // At beta = 1, p_beta is p without the first outcome.
+    let p: Vec<f64> = normalised(&target);
+    let sampler = normalised(&clipped(&target, &proposal, 0.0));
+    let point = ratios.point(0.0).unwrap();
+    assert!((point.total_variation.value - 2.0 / 3.0).abs() < ROUNDING, "{:?}", point.total_variation);
+    for (divergence, found) in [
+        (FDivergence::KlForward, point.forward_kl),
+        (FDivergence::KlReverse, point.reverse_kl),
+        (FDivergence::JensenShannon, point.jensen_shannon),
+    ] {
+        let expected = exact(&divergence, &p, &sampler).unwrap();
+        assert!((found.value - expected).abs() < ROUNDING * (1.0 + expected), "{divergence}: {found:?}");
+    }
+    assert!(point.features[0].value < 1e-300);
+    // At the largest ratio, p_beta is the target, and nearly nothing is accepted.
+    let choice = ratios.choose(Goal::LargestRatio).unwrap();
+    assert!((choice.log_beta - 800.0).abs() < 1e-12);
+    assert!((choice.point.log_z_beta.value - 1.5f64.ln()).abs() < ROUNDING);
+    assert!(choice.point.total_variation.value < ROUNDING && choice.point.forward_kl.value < ROUNDING);
+    assert!((choice.point.features[0].value - 2.0 / 3.0).abs() < ROUNDING);
+    // A beta for a total variation in between exists: p_beta has the first outcome with 1/2 at TV 1/6.
+    let choice = ratios.choose(Goal::TotalVariation(1.0 / 6.0)).unwrap();
+    assert!((choice.point.total_variation.value - 1.0 / 6.0).abs() < 1e-9);
+    assert!((choice.point.features[0].value - 0.5).abs() < 1e-9);
+    // Only there: every diagnostic is that of the one outcome.
+    let lonely = Ratios::exact(&[1.0, f64::NEG_INFINITY], &[-900.0, 0.0]).unwrap();
+    assert!((lonely.log_z().value - 1.0).abs() < ROUNDING);
+    let curve = lonely.curve(&lonely.grid(5).unwrap()).unwrap();
+    assert!(curve.points.iter().all(|point| point.total_variation.value < ROUNDING));
+}
+
+#[test]
+fn an_exact_curve_comes_back_from_json() {
+    let ratios = Ratios::exact(&[0.0, -1.0, 2.0], &normalised(&[0.5, 0.0, -3.0])).unwrap();
+    let ratios = ratios.with_feature("f", &[1.0, 2.0, 4.0]).unwrap();
+    let curve = ratios.curve(&ratios.grid(4).unwrap()).unwrap();
+    assert_eq!(curve.ess, f64::INFINITY);
+    let text = serde_json::to_string(&curve).unwrap();
+    assert_eq!(serde_json::from_str::<disco_qrs::Curve>(&text).unwrap(), curve);
+    let choice = ratios.choose(Goal::TotalVariation(0.1)).unwrap();
+    let text = serde_json::to_string(&choice).unwrap();
+    assert_eq!(serde_json::from_str::<disco_qrs::Choice>(&text).unwrap(), choice);
+}
+
+#[test]
+fn a_choice_of_unknown_error_comes_back_from_json() {
+    // One proposal has no error: infinite, which is not the same as none.
+    let choice = Ratios::new(&[0.0], &[0.0]).unwrap().choose(Goal::AcceptanceRate(0.5)).unwrap();
+    assert_eq!(choice.std_error, Some(f64::INFINITY));
+    let text = serde_json::to_string(&choice).unwrap();
+    assert_eq!(serde_json::from_str::<disco_qrs::Choice>(&text).unwrap(), choice);
+}
