@@ -3,6 +3,10 @@
 use std::{fmt, str::FromStr};
 
 use burn::tensor::Device;
+#[cfg(any(feature = "wgpu", feature = "vulkan"))]
+use burn::tensor::DeviceKind;
+#[cfg(any(feature = "tch", feature = "wgpu", feature = "vulkan", feature = "cuda"))]
+use burn::tensor::DeviceType;
 
 use crate::{Error, Result};
 
@@ -12,17 +16,19 @@ use crate::{Error, Result};
 pub enum Backend {
     /// Burn's CPU backend.
     Flex,
-    /// libtorch.
+    /// libtorch: on the first CUDA device that it sees, else on the CPU.
     Tch,
-    /// WebGPU, Vulkan or Metal.
+    /// Any GPU: Vulkan, Metal or DirectX 12, whichever the system has.
     Wgpu,
+    /// The same through Vulkan alone, with kernels in SPIR-V.
+    Vulkan,
     /// Nvidia GPUs.
     Cuda,
 }
 
 impl Backend {
     /// Every backend, compiled in or not.
-    pub const ALL: [Self; 4] = [Self::Flex, Self::Tch, Self::Wgpu, Self::Cuda];
+    pub const ALL: [Self; 5] = [Self::Flex, Self::Tch, Self::Wgpu, Self::Vulkan, Self::Cuda];
 
     /// Its name, which is also its Cargo feature.
     pub fn name(self) -> &'static str {
@@ -30,6 +36,7 @@ impl Backend {
             Self::Flex => "flex",
             Self::Tch => "tch",
             Self::Wgpu => "wgpu",
+            Self::Vulkan => "vulkan",
             Self::Cuda => "cuda",
         }
     }
@@ -40,14 +47,15 @@ impl Backend {
             Self::Flex => cfg!(feature = "flex"),
             Self::Tch => cfg!(feature = "tch"),
             Self::Wgpu => cfg!(feature = "wgpu"),
+            Self::Vulkan => cfg!(feature = "vulkan"),
             Self::Cuda => cfg!(feature = "cuda"),
         }
     }
 
-    /// Its first device.
+    /// Its first device; for `wgpu` and `vulkan` the one that the system prefers.
     ///
     /// # Errors
-    /// [`Error::Backend`] if it is not compiled in.
+    /// [`Error::Backend`] if it is not compiled in, [`Error::NoDevice`] if this machine has no device for it.
     pub fn device(self) -> Result<Device> {
         match self {
             #[cfg(feature = "flex")]
@@ -55,15 +63,40 @@ impl Backend {
             #[cfg(feature = "tch")]
             // Deprecated in Burn 0.22, but the fastest there is on an x86 CPU.
             #[allow(deprecated)]
-            Self::Tch => Ok(Device::libtorch()),
+            Self::Tch => Ok(first(DeviceType::LibTorch).unwrap_or_else(Device::libtorch)),
+            // Burn panics at the first tensor on a device that is not there, so it is asked before. A list that is not
+            // empty says that there is something to prefer.
             #[cfg(feature = "wgpu")]
-            Self::Wgpu => Ok(Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+            Self::Wgpu => {
+                first(DeviceType::Wgpu).map(|_| Device::wgpu(DeviceKind::DefaultDevice)).ok_or_else(|| {
+                    absent(self, "a GPU with its driver, or a software one such as Mesa's llvmpipe (Debian: mesa-vulkan-drivers)")
+                })
+            }
+            #[cfg(feature = "vulkan")]
+            Self::Vulkan => {
+                first(DeviceType::Vulkan).map(|_| Device::vulkan(DeviceKind::DefaultDevice)).ok_or_else(|| {
+                    absent(self, "a Vulkan driver, such as that of the GPU or Mesa's llvmpipe (Debian: mesa-vulkan-drivers)")
+                })
+            }
             #[cfg(feature = "cuda")]
-            Self::Cuda => Ok(Device::cuda(0)),
+            Self::Cuda => {
+                first(DeviceType::Cuda).ok_or_else(|| absent(self, "an Nvidia GPU with its driver (libcuda)"))
+            }
             #[allow(unreachable_patterns)]
             absent => Err(Error::Backend { asked: absent.name().into(), compiled: compiled() }),
         }
     }
+}
+
+/// The first device of a kind that this machine has.
+#[cfg(any(feature = "tch", feature = "wgpu", feature = "vulkan", feature = "cuda"))]
+fn first(kind: DeviceType) -> Option<Device> {
+    Device::enumerate(kind).into_iter().next()
+}
+
+#[cfg(any(feature = "wgpu", feature = "vulkan", feature = "cuda"))]
+fn absent(backend: Backend, wanted: &'static str) -> Error {
+    Error::NoDevice { backend: backend.name(), wanted }
 }
 
 fn compiled() -> String {
@@ -84,6 +117,6 @@ impl FromStr for Backend {
         Self::ALL
             .into_iter()
             .find(|backend| backend.name() == name)
-            .ok_or_else(|| Error::invalid("backend", name, "flex, tch, wgpu, cuda"))
+            .ok_or_else(|| Error::invalid("backend", name, Self::ALL.map(Self::name).join(", ")))
     }
 }

@@ -142,6 +142,14 @@ pub enum Error {
         /// The Cargo feature.
         feature: &'static str,
     },
+    /// A backend that is compiled in, on a machine without a device for it.
+    #[error("there is no device for backend `{backend}` on this machine: it needs {wanted}")]
+    NoDevice {
+        /// The backend.
+        backend: &'static str,
+        /// What it needs.
+        wanted: &'static str,
+    },
     /// A parameter outside its range.
     #[error("{field} is {value}; allowed: {allowed}")]
     Invalid {

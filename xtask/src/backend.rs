@@ -2,17 +2,16 @@
 
 use std::{
     env,
-    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Result, libtorch::Libtorch};
 
 /// A Burn backend: a Cargo feature of xtask and of disco-lm.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// Burn's own CPU backend, on all cores.
@@ -22,6 +21,8 @@ pub enum Backend {
     Tch,
     /// Any GPU through WebGPU, or a software Vulkan driver.
     Wgpu,
+    /// The same through Vulkan alone.
+    Vulkan,
     /// Nvidia GPUs.
     Cuda,
 }
@@ -33,6 +34,7 @@ impl Backend {
             Self::Flex => "flex",
             Self::Tch => "tch",
             Self::Wgpu => "wgpu",
+            Self::Vulkan => "vulkan",
             Self::Cuda => "cuda",
         }
     }
@@ -43,6 +45,7 @@ impl Backend {
             Self::Flex => cfg!(feature = "flex"),
             Self::Tch => cfg!(feature = "tch"),
             Self::Wgpu => cfg!(feature = "wgpu"),
+            Self::Vulkan => cfg!(feature = "vulkan"),
             Self::Cuda => cfg!(feature = "cuda"),
         }
     }
@@ -51,22 +54,6 @@ impl Backend {
     #[cfg(feature = "lm")]
     pub(crate) fn device(self) -> Result<disco_lm::Device> {
         Ok(self.feature().parse::<disco_lm::Backend>()?.device()?)
-    }
-
-    /// The arguments that make cargo build with this backend. One that is not the default has a target
-    /// folder of its own, so that going back and forth rebuilds nothing.
-    fn build_arguments(self, feature: &str) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = vec![
-            "--manifest-path".into(),
-            workspace_root().join("Cargo.toml").into(),
-            "--features".into(),
-            feature.into(),
-        ];
-        if self != Self::default() {
-            arguments
-                .extend(["--target-dir".into(), workspace_root().join("target").join(self.feature()).into()]);
-        }
-        arguments
     }
 }
 
@@ -77,31 +64,80 @@ pub fn workspace_root() -> PathBuf {
     manifest.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
 
-/// The cargo that runs this process, or the one on the path.
+/// The cargo that runs this process, or the one on the path; without what that one says of xtask.
+///
+/// `cargo run` describes the package in variables, and some build scripts ask to be run again when those change: libtorch's
+/// bindings, which take minutes, would be built anew whenever cargo is started once by hand and once from here.
 pub(crate) fn cargo() -> Command {
-    Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    for (name, _) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
+    command
+}
+
+/// Cargo, for `backend`: what it builds and what it then runs find the libraries that this backend needs.
+///
+/// All backends share a target folder. Cargo keeps a crate's builds with different features apart, so that going back and
+/// forth rebuilds nothing, and what has nothing to do with the backend is built once.
+///
+/// # Errors
+/// [`Error::Libtorch`] if a library is missing.
+fn cargo_for(backend: Backend) -> Result<Command> {
+    let mut command = cargo();
+    if backend == Backend::Tch {
+        Libtorch::find()?.apply(&mut command);
+    }
+    Ok(command)
 }
 
 /// Cargo, building and running xtask with `backend`; the arguments of xtask are to be added.
-pub(crate) fn launch(backend: Backend) -> Command {
-    let mut command = cargo();
-    command.args(["run", "--package", "xtask"]).args(backend.build_arguments(backend.feature())).arg("--");
-    command
+///
+/// # Errors
+/// As [`cargo_for`].
+pub(crate) fn launch(backend: Backend) -> Result<Command> {
+    let mut command = cargo_for(backend)?;
+    command.args(["run", "--package", "xtask", "--manifest-path"]).arg(workspace_root().join("Cargo.toml"));
+    command.args(["--features", backend.feature(), "--"]);
+    Ok(command)
 }
 
 /// As [`launch`], with the same arguments as this process.
-pub(crate) fn relaunch(backend: Backend) -> Command {
-    let mut command = launch(backend);
+///
+/// # Errors
+/// As [`launch`].
+pub(crate) fn relaunch(backend: Backend) -> Result<Command> {
+    let mut command = launch(backend)?;
     command.args(env::args_os().skip(1));
-    command
+    Ok(command)
 }
 
 /// Cargo, testing the whole workspace with the units that [`relaunch`] builds too.
-pub(crate) fn workspace_tests(backend: Backend, arguments: &[String]) -> Command {
-    let mut command = cargo();
-    command.args(["test", "--workspace"]);
-    command.args(backend.build_arguments(&format!("xtask/{}", backend.feature()))).args(arguments);
-    command
+///
+/// # Errors
+/// As [`launch`].
+pub(crate) fn workspace_tests(backend: Backend, arguments: &[String]) -> Result<Command> {
+    let mut command = cargo_for(backend)?;
+    command.args(["test", "--workspace", "--manifest-path"]).arg(workspace_root().join("Cargo.toml"));
+    command.args(["--features", &format!("xtask/{}", backend.feature())]).args(arguments);
+    command.env("DISCO_BACKEND", backend.feature());
+    Ok(command)
+}
+
+/// Cargo, doing `what` with disco-lm alone, `backend` and others compiled in, to compute on tiny models only.
+///
+/// # Errors
+/// As [`launch`].
+pub(crate) fn disco_lm(backend: Backend, compiled: &[Backend], what: &[&str]) -> Result<Command> {
+    let mut command = cargo_for(backend)?;
+    command.args(what).args(["--profile", "backends", "--package", "disco-lm", "--manifest-path"]);
+    command.arg(workspace_root().join("Cargo.toml"));
+    command.args(["--features", &compiled.iter().map(|other| other.feature()).collect::<Vec<_>>().join(",")]);
+    command.env("DISCO_BACKEND", backend.feature());
+    Ok(command)
 }
 
 /// Runs `command` and waits for it.

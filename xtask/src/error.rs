@@ -38,11 +38,32 @@ pub enum Error {
         /// What is wrong with its answer.
         problem: String,
     },
+    /// No libtorch of the right version was found.
+    #[error(
+        "libtorch 2.9.0, which the backend tch needs, was not found ({tried}). Get it with `python3 -m venv target/python \
+         && target/python/bin/pip install torch==2.9.0` (7 GB on Linux: PyPI has no build without CUDA for x86), where it \
+         is found by itself; or set LIBTORCH to the folder of an unpacked libtorch 2.9.0, or DISCO_TORCH_PYTHON to a \
+         Python that has torch 2.9.0"
+    )]
+    Libtorch {
+        /// Where it was looked for, and what was there.
+        tried: String,
+    },
+    /// The Python environment of torch and transformers could not be made.
+    #[error(
+        "{needed}: {source}. To use a Python that has torch and transformers already, set DISCO_HF_PYTHON to it"
+    )]
+    Python {
+        /// What is needed.
+        needed: &'static str,
+        /// What failed.
+        source: Box<Error>,
+    },
     /// A step of `cargo xtask ci` failed.
     #[error("ci step `{step}` failed: {source}")]
     Step {
         /// The step.
-        step: &'static str,
+        step: String,
         /// Why.
         source: Box<Error>,
     },

@@ -81,5 +81,5 @@ fn steer(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
         return Ok(());
     }
     let _ = (name, options);
-    backend::run(backend::relaunch(spec.backend))
+    backend::run(backend::relaunch(spec.backend)?)
 }

