@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 use crate::{
     Error, Result,
     backend::{self, Backend},
-    ci,
+    bench::{self, BenchOptions},
+    ci::{self, CiOptions},
     steer::{self, RunOptions},
     tidy,
 };
@@ -42,10 +43,27 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Check everything that has to hold for a change to land: format, tidy, clippy, docs, tests.
-    Ci,
+    /// Measure how fast disco is, beside another program if that is asked for.
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Do one job of a benchmark in a process of its own.
+    #[cfg(feature = "lm")]
+    #[command(hide = true)]
+    BenchJob {
+        /// The job, as JSON.
+        job: String,
+    },
+    /// Check everything that has to hold for a change to land, cheapest check first.
+    Ci(CiOptions),
     /// Check the hygiene of the repository: edges between crates, documentation, leftovers.
     Tidy,
+}
+
+/// What can be measured.
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// A language model: reading it, drawing from it, scoring and tuning.
+    Lm(BenchOptions),
 }
 
 /// What `cargo xtask pretrain` is told.
@@ -88,8 +106,11 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Demo(options) => steer::demo(&options),
         Command::Run { spec, options } => steer::run(&spec, &options),
         Command::Pretrain(arguments) => pretrain(&arguments),
-        Command::Test { backend, arguments } => backend::run(backend::workspace_tests(backend, &arguments)),
-        Command::Ci => ci::run(),
+        Command::Test { backend, arguments } => backend::run(backend::workspace_tests(backend, &arguments)?),
+        Command::Bench(Bench::Lm(options)) => bench::lm(&options),
+        #[cfg(feature = "lm")]
+        Command::BenchJob { job } => bench::run_job(&job),
+        Command::Ci(options) => ci::run(&options),
         Command::Tidy => tidy::run(),
     }
 }
@@ -100,5 +121,5 @@ fn pretrain(arguments: &PretrainArguments) -> Result<()> {
     if arguments.backend.is_compiled() {
         return crate::pretrain::run(arguments);
     }
-    backend::run(backend::relaunch(arguments.backend))
+    backend::run(backend::relaunch(arguments.backend)?)
 }

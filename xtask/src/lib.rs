@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
 mod backend;
+mod bench;
 mod ci;
 mod cli;
 mod error;
+mod libtorch;
 mod memory;
 #[cfg(feature = "lm")]
 mod model;
@@ -13,8 +15,10 @@ mod pipeline;
 #[cfg(feature = "lm")]
 mod pretrain;
 mod progress;
+mod python;
 mod record;
 mod report;
+mod smollm2;
 mod spec;
 mod steer;
 mod text;

@@ -43,3 +43,29 @@ fn an_unknown_command_is_refused() {
     assert_eq!(code, Some(2));
     assert!(said.contains("demo"), "{said}");
 }
+
+#[test]
+fn a_model_that_is_not_there_is_named_before_anything_is_built() {
+    let (code, said) = run(&["bench", "lm", "--model", "no-such-folder"]);
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("error: cannot read no-such-folder/config.json: "), "{said}");
+}
+
+#[test]
+fn without_libtorch_its_backend_says_how_to_get_it() {
+    let command = |variable: &str, value: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["demo", "--backend", "tch"]).env_remove("LIBTORCH").env(variable, value);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (variable, tried) in [
+        ("LIBTORCH", "(LIBTORCH: no-such-folder has no folders `lib` and `include`)"),
+        ("DISCO_TORCH_PYTHON", "(DISCO_TORCH_PYTHON: no-such-folder does not start"),
+    ] {
+        let (code, said) = command(variable, "no-such-folder");
+        assert_eq!(code, Some(1));
+        assert!(said.contains(tried) && said.contains("pip install torch==2.9.0"), "{said}");
+        assert!(!said.contains("Compiling"), "{said}");
+    }
+}

