@@ -2,46 +2,101 @@
 
 use std::{fs, process::Command, time::Instant};
 
+use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use crate::{
     Error, Result,
     backend::{self, Backend},
-    tidy,
+    python, smollm2, tidy,
 };
 
 /// A named check.
-struct Step {
-    name: &'static str,
-    run: fn() -> Result<()>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Step {
+    /// Formatting, by rustfmt.
+    Format,
+    /// The hygiene of the repository.
+    Tidy,
+    /// Clippy, warnings denied.
+    Clippy,
+    /// Documentation, warnings denied.
+    Docs,
+    /// All tests, on the backend flex.
+    Tests,
+    /// The demo, and whether it came to where it was asked to.
+    Demo,
+    /// The tests that need SmolLM2-135M, or Python with transformers: both are fetched from PyPI.
+    Smollm2,
+    /// The language model's tests on libtorch, which is fetched from PyPI.
+    Tch,
+    /// The language model's tests on wgpu and vulkan, where this machine has a device or a software driver for them.
+    Wgpu,
+    /// That the backend cuda compiles.
+    Cuda,
 }
 
-const STEPS: [Step; 6] = [
-    Step { name: "format", run: format },
-    Step { name: "tidy", run: tidy::run },
-    Step { name: "clippy", run: clippy },
-    Step { name: "docs", run: docs },
-    Step { name: "tests", run: || backend::run(backend::workspace_tests(Backend::default(), &[])) },
-    Step { name: "demo", run: demo },
-];
+impl Step {
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    fn run(self) -> Result<()> {
+        match self {
+            Self::Format => format(),
+            Self::Tidy => tidy::run(),
+            Self::Clippy => clippy(),
+            Self::Docs => docs(),
+            Self::Tests => backend::run(backend::workspace_tests(Backend::default(), &[])?),
+            Self::Demo => demo(),
+            Self::Smollm2 => smollm2_tests(),
+            Self::Tch => tch(),
+            Self::Wgpu => wgpu(),
+            Self::Cuda => cuda(),
+        }
+    }
+}
+
+/// What `cargo xtask ci` is told.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct CiOptions {
+    /// Only these steps. [default: format to demo]
+    #[arg(long, value_enum, value_name = "STEP", num_args = 1..)]
+    only: Vec<Step>,
+    /// All steps but these.
+    #[arg(long, value_enum, value_name = "STEP", num_args = 1..)]
+    skip: Vec<Step>,
+}
+
+/// The language model's tests.
+const SUITE: [&str; 2] = ["--test", "suite"];
+
+/// What is left out unless `--only` names it: each of these downloads gigabytes or builds another Burn.
+const ON_REQUEST: [Step; 4] = [Step::Smollm2, Step::Tch, Step::Wgpu, Step::Cuda];
 
 /// How far the demo's moments may be from what was asked: of the tuned policy, and by quasi-rejection.
 const DEMO_TOLERANCES: [(&str, f64); 2] = [("tuned", 0.1), ("qrs", 0.05)];
 
-/// Runs every step in turn, and stops at the first that fails.
+/// Runs the steps in turn, and stops at the first that fails.
 ///
 /// # Errors
 /// [`Error::Step`] with the name of the step.
-pub(crate) fn run() -> Result<()> {
-    let mut seconds = Vec::with_capacity(STEPS.len());
-    for (index, step) in STEPS.iter().enumerate() {
-        eprintln!("\n== ci {}/{}: {} ==", index + 1, STEPS.len(), step.name);
+pub(crate) fn run(options: &CiOptions) -> Result<()> {
+    let wanted = |step: &Step| {
+        let asked =
+            if options.only.is_empty() { !ON_REQUEST.contains(step) } else { options.only.contains(step) };
+        asked && !options.skip.contains(step)
+    };
+    let steps: Vec<Step> = Step::value_variants().iter().copied().filter(wanted).collect();
+    let mut seconds = Vec::with_capacity(steps.len());
+    for (index, step) in steps.iter().enumerate() {
+        eprintln!("\n== ci {}/{}: {} ==", index + 1, steps.len(), step.name());
         let start = Instant::now();
-        let outcome = (step.run)();
-        seconds.push((step.name, start.elapsed().as_secs_f64()));
+        let outcome = step.run();
+        seconds.push((step.name(), start.elapsed().as_secs_f64()));
         if let Err(source) = outcome {
             print_times(&seconds, "failed");
-            return Err(Error::Step { step: step.name, source: Box::new(source) });
+            return Err(Error::Step { step: step.name(), source: Box::new(source) });
         }
     }
     print_times(&seconds, "ok");
@@ -49,7 +104,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// The seconds of each step; the last one's outcome is `outcome`.
-fn print_times(seconds: &[(&str, f64)], outcome: &str) {
+fn print_times(seconds: &[(String, f64)], outcome: &str) {
     eprintln!();
     for (index, (name, taken)) in seconds.iter().enumerate() {
         let outcome = if index + 1 == seconds.len() { outcome } else { "ok" };
@@ -76,7 +131,7 @@ fn docs() -> Result<()> {
 /// The demo as a user runs it, and whether it came where it was asked to.
 fn demo() -> Result<()> {
     let out = backend::workspace_root().join("target").join("runs").join("ci");
-    let mut command = backend::launch(Backend::default());
+    let mut command = backend::launch(Backend::default())?;
     command.arg("demo").arg("--out").arg(&out);
     backend::run(command)?;
     let path = out.join("summary.json");
@@ -99,6 +154,46 @@ fn demo() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The language model's tests with the model and the Python that some of them want.
+fn smollm2_tests() -> Result<()> {
+    let mut command = backend::workspace_tests(Backend::default(), &SUITE.map(str::to_owned))?;
+    command.env("DISCO_SMOLLM2", smollm2::folder()?).env("DISCO_HF_PYTHON", python::with_transformers()?);
+    backend::run(command)
+}
+
+/// The language model's tests on libtorch, in units that `cargo xtask demo --backend tch` uses too.
+fn tch() -> Result<()> {
+    // The environment that is made for transformers has the libtorch that is looked for.
+    python::with_transformers()?;
+    backend::run(backend::workspace_tests(Backend::Tch, &SUITE.map(str::to_owned))?)
+}
+
+/// One build with both backends, and the language model's tests on each that has a device.
+fn wgpu() -> Result<()> {
+    let backends = [Backend::Wgpu, Backend::Vulkan];
+    for backend in backends {
+        let mut probe = backend::disco_lm(backend, &backends, &["run", "--example", "devices"])?;
+        probe.args(["--", backend.feature()]);
+        match backend::run(probe) {
+            Ok(()) => backend::run(backend::disco_lm(backend, &backends, &["test", SUITE[0], SUITE[1]])?)?,
+            // It was built, and has said why it cannot compute.
+            Err(Error::Failed { code: Some(1), .. }) => {
+                eprintln!("skipped on {}: this machine has no device for it", backend.feature());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Checked and not linked: cubecl's build script would fetch an LLVM of its own from outside of the package registries. It
+/// leaves that out where documentation is built, which takes no linking either.
+fn cuda() -> Result<()> {
+    let mut command = backend::disco_lm(Backend::Cuda, &[Backend::Cuda], &["check"])?;
+    command.env("DOCS_RS", "1");
+    backend::run(command)
 }
 
 /// Cargo with these arguments, in the workspace.

@@ -51,6 +51,8 @@ fn a_model_that_is_not_there_is_named_before_anything_is_built() {
     assert!(said.starts_with("error: cannot read no-such-folder/config.json: "), "{said}");
 }
 
+// With tch compiled in, the demo would simply run.
+#[cfg(not(feature = "tch"))]
 #[test]
 fn without_libtorch_its_backend_says_how_to_get_it() {
     let command = |variable: &str, value: &str| {
