@@ -25,14 +25,15 @@ impl TokenModel {
         self.frame.spec.width < WIDE
     }
 
-    /// Does `work` on batches of items, each of at most [`Generation::batch`](crate::Generation::batch): side by
-    /// side for a narrow model, one after the other for a wide one. The results are in order.
+    /// Does `work` on batches of items, each of at most `most` and [`Generation::batch`](crate::Generation::batch):
+    /// side by side for a narrow model, one after the other for a wide one. The results are in order.
     pub(crate) fn in_batches<T: Send, R: Send>(
         &self,
         items: &mut [T],
+        most: usize,
         work: impl Fn(&mut [T]) -> Result<R> + Sync + Send,
     ) -> Result<Vec<R>> {
-        let size = self.part(items.len()).min(self.generation.batch);
+        let size = self.part(items.len()).min(self.generation.batch).min(most);
         if self.is_narrow() {
             items.par_chunks_mut(size).map(work).collect()
         } else {

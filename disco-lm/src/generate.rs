@@ -139,7 +139,7 @@ impl TokenModel {
         }
         let mut open: Vec<&mut Sequence> =
             sequences.iter_mut().filter(|sequence| !self.is_finished(sequence)).collect();
-        self.in_batches(&mut open, |batch| self.complete_batch(decoder, &head, &read, batch))?;
+        self.in_batches(&mut open, usize::MAX, |batch| self.complete_batch(decoder, &head, &read, batch))?;
         Ok(())
     }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use burn::tensor::{Tensor, activation};
 
 use crate::{
+    host,
     memory::Memory,
     relative::RelativeBias,
     rope::rotate,
@@ -127,7 +128,9 @@ impl Layer {
     fn feed_forward(&self, spec: &Spec, x: Tensor<2>) -> Tensor<2> {
         let up = self.up.forward(x);
         let kind = spec.feed_forward.activation;
-        let inner = if spec.feed_forward.gated {
+        let inner = if spec.feed_forward.gated && kind == Activation::Silu && host::holds(&up) {
+            host::gated_silu(up)
+        } else if spec.feed_forward.gated {
             let half = spec.feed_forward_width;
             activate(kind, up.clone().narrow(1, 0, half)) * up.narrow(1, half, half)
         } else {
@@ -270,6 +273,9 @@ impl NormWeights {
 
     pub(crate) fn forward(&self, spec: &Spec, x: Tensor<2>) -> Tensor<2> {
         match spec.norm {
+            Norm::Rms if host::holds(&x) && host::holds(&self.scale) => {
+                host::rms_norm(x, &self.scale, spec.norm_epsilon)
+            }
             Norm::Rms => {
                 let mean_square = (x.clone() * x.clone()).mean_dim(1);
                 x * (mean_square + spec.norm_epsilon).sqrt().recip() * self.scale.clone()

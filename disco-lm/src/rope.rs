@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::{Result, spec::Fields};
+use crate::{Result, host, spec::Fields};
 
 /// The angle per position of each pair of channels: `theta^(-2i/d)`, scaled as the model was trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,6 +75,9 @@ fn llama3(frequencies: &mut [f64], scaling: &Fields<'_>) -> Result<()> {
 
 /// Rotates `x`, `[tokens, heads, head_width]`, by `cos` and `sin`, `[tokens, 1, head_width]`.
 pub(crate) fn rotate(x: Tensor<3>, cos: &Tensor<3>, sin: &Tensor<3>) -> Tensor<3> {
+    if host::holds(&x) {
+        return host::rotate(x, cos, sin);
+    }
     let half = x.dims()[2] / 2;
     let first = x.clone().narrow(2, 0, half);
     let second = x.clone().narrow(2, half, half);

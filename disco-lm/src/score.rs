@@ -5,6 +5,10 @@ use crate::{
     rows::{Rows, hidden, read, run},
 };
 
+/// How many tokens are scored at once. Matrix products gain nothing from more, and what lies between them stays in
+/// memory that the allocator keeps.
+const TOKENS: usize = 1024;
+
 impl TokenModel {
     /// The log-probability of every token of `samples` (nats), given `context`.
     ///
@@ -34,7 +38,8 @@ impl TokenModel {
         let frame = &self.frame;
         let head = self.head();
         let read = read(&decoder, &frame.spec, &[context], &frame.device);
-        let batches = self.in_batches(&mut order, |batch| {
+        let most = (TOKENS / samples[order[0]].len()).max(1);
+        let batches = self.in_batches(&mut order, most, |batch| {
             let sequences: Vec<&[u32]> = batch.iter().map(|&i| samples[i]).collect();
             let which = vec![0; batch.len()];
             let Rows { hidden, rows } = run(&decoder, &frame.spec, &read, &which, &sequences, &frame.device);

@@ -1,5 +1,7 @@
 //! Unnormalised probabilities of a whole vocabulary: the innermost loop outside of matrix products.
 
+use crate::exp::{LOWEST, exp};
+
 /// Which logits are kept, and how they become weights: `exp((logit - reference) / temperature)`.
 ///
 /// The weight of a logit is computed in f32 by one polynomial, alike wherever it is needed; sums are f64. The
@@ -60,34 +62,6 @@ impl Weights {
     }
 }
 
-/// Below this, the weights are not normal f32 numbers any more.
-const LOWEST: f32 = -87.0;
-
-/// The exponential of a number from -87 to 0.
-///
-/// With `n` the integer nearest to `x / ln 2`, `exp(x) = 2^n exp(x - n ln 2)`, and the second factor is its Taylor
-/// polynomial of degree 6 (error 1.2e-7 at ln(2)/2).
-#[inline(always)]
-fn exp(x: f32) -> f32 {
-    // Adding 1.5 * 2^23 rounds to an integer, and leaves it in the lowest bits.
-    const ROUND: f32 = 12_582_912.0;
-    // ln 2 in two parts, the first of them with so few digits that its product with n is exact.
-    const LN_2_HIGH: f32 = 0.693_359_4;
-    const LN_2_LOW: f32 = -2.121_944_4e-4;
-    let shifted = x * std::f32::consts::LOG2_E + ROUND;
-    let n = shifted - ROUND;
-    let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
-    let p = 1.0 / 720.0;
-    let p = p * r + 1.0 / 120.0;
-    let p = p * r + 1.0 / 24.0;
-    let p = p * r + 1.0 / 6.0;
-    let p = p * r + 0.5;
-    let p = p * r + 1.0;
-    let p = p * r + 1.0;
-    let power = f32::from_bits((shifted.to_bits() << 23).wrapping_add(127 << 23));
-    p * power
-}
-
 /// The largest of some logits, and whether all of them are finite.
 pub(super) fn largest(logits: &[f32]) -> (f32, bool) {
     let (lanes, rest) = logits.as_chunks::<LANES>();
@@ -106,20 +80,6 @@ pub(super) fn largest(logits: &[f32]) -> (f32, bool) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A relative error of two units in the last place of f32, and one for the rounding of `x / ln 2`.
-    const TOLERANCE: f64 = 3e-7;
-
-    #[test]
-    fn the_exponential_is_that_of_f64() {
-        for step in 0..=870_000 {
-            let x = -step as f32 * 1e-4;
-            let expected = f64::from(x).exp();
-            let error = (f64::from(exp(x)) - expected).abs() / expected;
-            assert!(error < TOLERANCE, "exp({x}) is wrong by {error}");
-        }
-        assert_eq!(exp(0.0), 1.0);
-    }
 
     #[test]
     fn what_is_not_kept_weighs_nothing() {
