@@ -135,6 +135,12 @@ pub enum Error {
     /// A feature's pattern cannot be compiled.
     #[error("a feature's pattern: {0}")]
     Pattern(#[from] regex::Error),
+    /// A feature of a classifier, in a workflow that has not loaded it.
+    #[error("the feature `{feature}` is a classifier's, which has not been loaded")]
+    NoJudge {
+        /// The feature.
+        feature: String,
+    },
     /// A distribution, feature or estimate failed.
     #[error(transparent)]
     Core(#[from] disco_core::Error),

@@ -37,11 +37,11 @@ pub use record::{
 };
 pub use report::render_report;
 pub use spec::{
-    AdapterSpec, FeatureKind, FeatureSpec, FitSpec, LengthUnit, ModelSource, ModelSpec, Problem, QrsGoal,
-    SampleSpec, Spec, SpecError, Target, TuneSpec, Words, read_spec,
+    AdapterSpec, ClassifierSpec, FeatureKind, FeatureSpec, FitSpec, LabelValue, LengthUnit, ModelSource,
+    ModelSpec, Problem, QrsGoal, SampleSpec, Spec, SpecError, Target, TuneSpec, Words, read_spec,
 };
 pub use steer::RunOptions;
-pub use text::{TextFeature, TextSample};
+pub use text::{Judge, Judges, TextFeature, TextSample};
 pub use tidy::{CrateGraph, Finding, check_crates, check_source, findings};
 pub use workflow::{Loaded, WEIGHTS, run_workflow};
 

@@ -1,20 +1,24 @@
 //! Language models for the pipeline.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use disco_lm::{Completion, Decoding, Generation, LanguageModel, LmPolicy, Lora, Precision, RepetitionScope};
+use disco_lm::{
+    Classifier, Completion, Decoding, Generation, LabelFeature, LanguageModel, LmPolicy, Lora, Overlong,
+    Precision, RepetitionScope,
+};
 
 use crate::{
     Error, ProgressTarget, Result, RunRecord,
     numbers::grouped,
     pretrain::embedded_model,
     record::ModelRecord,
-    spec::{AdapterSpec, ModelSource, Spec},
-    text::TextSample,
+    spec::{AdapterSpec, FeatureKind, LabelValue, ModelSource, Spec},
+    text::{Judge, Judges, TextSample},
     workflow::{Loaded, run_workflow},
 };
 
@@ -87,7 +91,36 @@ fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
             LmPolicy::lora(&base, &Lora { rank: *rank, alpha: *alpha, target_modules, seed: spec.seed })?
         }
     };
-    Ok(Loaded { policy, base, record: ModelRecord { name, facts } })
+    Ok(Loaded { policy, base, judges: judges(spec)?, record: ModelRecord { name, facts } })
+}
+
+impl Judge for LabelFeature {
+    fn judge(&self, texts: &[&str]) -> disco_core::Result<Vec<f64>> {
+        Ok(self.of(texts)?)
+    }
+}
+
+/// The classifiers of a spec. One that several features ask is loaded once.
+fn judges(spec: &Spec) -> Result<Judges> {
+    let device = spec.backend.device()?;
+    let mut loaded: BTreeMap<(&Path, bool), Classifier> = BTreeMap::new();
+    let mut judges = Judges::new();
+    for feature in &spec.features {
+        let FeatureKind::Classifier(asked) = &feature.kind else { continue };
+        let overlong = if asked.truncate { Overlong::Truncate } else { Overlong::Refuse };
+        let classifier = match loaded.entry((&asked.model, asked.truncate)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(Classifier::load(&asked.model, &device, overlong)?),
+        };
+        let value = match asked.value {
+            LabelValue::Probability => disco_lm::LabelValue::Probability,
+            LabelValue::LogProbability => disco_lm::LabelValue::LogProbability,
+            LabelValue::Logit => disco_lm::LabelValue::Logit,
+        };
+        let judge = classifier.feature(&feature.name, &asked.label, value, asked.temperature)?;
+        judges.insert(feature.name.clone(), Arc::new(judge));
+    }
+    Ok(judges)
 }
 
 /// The largest size that a model's weights have when they are saved in f32: twice that of a file in f16.

@@ -1,9 +1,11 @@
 //! Samples that are texts, and the features that a spec can ask of them.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, fmt, ops::Range, sync::Arc};
 
 use disco_core::{Feature, Result, Score};
 use regex::Regex;
+
+use crate::Error;
 
 use crate::spec::{FeatureKind, FeatureSpec, LengthUnit, Words};
 
@@ -32,14 +34,27 @@ enum Rule {
     EndsWith(String),
     Finished,
     Length(LengthUnit),
+    Judged(Arc<dyn Judge>),
 }
 
-impl TextFeature {
-    /// The feature that `spec` describes.
+/// Something that gives texts a value each, such as a classifier.
+pub trait Judge: fmt::Debug + Send + Sync {
+    /// One finite value per text.
     ///
     /// # Errors
-    /// If its pattern is no regular expression, or one too large to compile.
-    pub fn new(spec: &FeatureSpec) -> std::result::Result<Self, regex::Error> {
+    /// Those of the judge; they end the run.
+    fn judge(&self, texts: &[&str]) -> Result<Vec<f64>>;
+}
+
+/// The judges of a spec's classifiers, by the names of their features.
+pub type Judges = BTreeMap<String, Arc<dyn Judge>>;
+
+impl TextFeature {
+    /// The feature that `spec` describes; a classifier is found among `judges`.
+    ///
+    /// # Errors
+    /// If its pattern is no regular expression, or one too large to compile; [`Error::NoJudge`].
+    pub fn new(spec: &FeatureSpec, judges: &Judges) -> crate::Result<Self> {
         let rule = match &spec.kind {
             FeatureKind::Contains(words) => Rule::Matches(words_pattern(words)?),
             FeatureKind::Count(words) => Rule::Count(words_pattern(words)?),
@@ -48,6 +63,10 @@ impl TextFeature {
             FeatureKind::Ends { text: Some(text) } => Rule::EndsWith(text.clone()),
             FeatureKind::Ends { text: None } => Rule::Finished,
             FeatureKind::Length { unit } => Rule::Length(*unit),
+            FeatureKind::Classifier(_) => match judges.get(&spec.name) {
+                Some(judge) => Rule::Judged(judge.clone()),
+                None => return Err(Error::NoJudge { feature: spec.name.clone() }),
+            },
         };
         Ok(Self { name: spec.name.clone(), rule })
     }
@@ -57,19 +76,27 @@ impl TextFeature {
         &self.name
     }
 
-    /// The feature's value of one sample.
-    pub fn value<X: TextSample>(&self, sample: &X) -> f64 {
-        let text = sample.text();
+    /// The feature's value of every sample.
+    ///
+    /// # Errors
+    /// Those of its judge, if it has one.
+    pub fn values_of<X: TextSample>(&self, samples: &[&X]) -> Result<Vec<f64>> {
+        let each = |value: &dyn Fn(&X) -> f64| Ok(samples.iter().map(|sample| value(sample)).collect());
         let truth = |holds: bool| f64::from(u8::from(holds));
         match &self.rule {
-            Rule::Matches(pattern) => truth(pattern.is_match(text)),
-            Rule::Count(pattern) => pattern.find_iter(text).count() as f64,
-            Rule::StartsWith(start) => truth(text.starts_with(start.as_str())),
-            Rule::EndsWith(end) => truth(text.trim_end().ends_with(end.trim_end())),
-            Rule::Finished => truth(sample.finished()),
-            Rule::Length(LengthUnit::Tokens) => sample.token_count() as f64,
-            Rule::Length(LengthUnit::Characters) => text.chars().count() as f64,
-            Rule::Length(LengthUnit::Words) => text.split_whitespace().count() as f64,
+            Rule::Matches(pattern) => each(&|sample| truth(pattern.is_match(sample.text()))),
+            Rule::Count(pattern) => each(&|sample| pattern.find_iter(sample.text()).count() as f64),
+            Rule::StartsWith(start) => each(&|sample| truth(sample.text().starts_with(start.as_str()))),
+            Rule::EndsWith(end) => each(&|sample| truth(sample.text().trim_end().ends_with(end.trim_end()))),
+            Rule::Finished => each(&|sample| truth(sample.finished())),
+            Rule::Length(LengthUnit::Tokens) => each(&|sample| sample.token_count() as f64),
+            Rule::Length(LengthUnit::Characters) => each(&|sample| sample.text().chars().count() as f64),
+            Rule::Length(LengthUnit::Words) => {
+                each(&|sample| sample.text().split_whitespace().count() as f64)
+            }
+            Rule::Judged(judge) => {
+                judge.judge(&samples.iter().map(|sample| sample.text()).collect::<Vec<_>>())
+            }
         }
     }
 
@@ -106,6 +133,6 @@ impl<X: TextSample> Feature<String, X> for TextFeature {
     }
 
     fn values(&self, _: &String, samples: &[&X]) -> Result<Vec<Score>> {
-        Ok(samples.iter().map(|sample| Ok(self.value(*sample))).collect())
+        Ok(self.values_of(samples)?.into_iter().map(Ok).collect())
     }
 }

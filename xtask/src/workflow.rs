@@ -13,7 +13,7 @@ use crate::{
     progress::ProgressTarget,
     record::{ModelRecord, RunRecord},
     spec::Spec,
-    text::TextSample,
+    text::{Judges, TextSample},
 };
 
 /// The folder of the tuned weights, inside of the results.
@@ -26,6 +26,8 @@ pub struct Loaded<B, P> {
     pub base: B,
     /// What is tuned; it starts as the base.
     pub policy: P,
+    /// The classifiers among the spec's features.
+    pub judges: Judges,
     /// What the report says of it.
     pub record: ModelRecord,
 }
@@ -52,9 +54,9 @@ where
 {
     let folder = OutputFolder::prepare(out, weights)?;
     let mut clock = Clock::default();
-    let Loaded { base, mut policy, record: model } = load()?;
+    let Loaded { base, mut policy, judges, record: model } = load()?;
     clock.lap("load", 0, 0);
-    let mut finished = run_pipeline(spec, model, &base, &mut policy, &mut clock, progress)?;
+    let mut finished = run_pipeline(spec, model, &judges, &base, &mut policy, &mut clock, progress)?;
     folder.begin_writing()?;
     save(&policy, &folder.path().join(WEIGHTS))?;
     clock.lap("save", 0, 0);

@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use disco_core::{Estimate, Scorer, Space, scorer};
 use disco_tuner::{Policy, SoftmaxTable};
 use xtask::{
-    Clock, Error, Finished, Loaded, ModelRecord, ProgressTarget, RunOptions, RunRecord, Spec, TextSample,
-    WEIGHTS, read_spec, run_pipeline, run_workflow,
+    Clock, Error, Finished, Judges, Loaded, ModelRecord, ProgressTarget, RunOptions, RunRecord, Spec,
+    TextSample, WEIGHTS, read_spec, run_pipeline, run_workflow,
 };
 
 /// Three words; the text ended by itself if the last is a full stop.
@@ -111,9 +111,16 @@ fn model() -> ModelRecord {
 fn run(spec: &Spec) -> (Finished<Speech>, SoftmaxTable<String, Speech>) {
     let mut policy = base(&spec.contexts);
     let base = policy.freeze().unwrap();
-    let finished =
-        run_pipeline(spec, model(), &base, &mut policy, &mut Clock::default(), ProgressTarget::Hidden)
-            .unwrap();
+    let finished = run_pipeline(
+        spec,
+        model(),
+        &Judges::new(),
+        &base,
+        &mut policy,
+        &mut Clock::default(),
+        ProgressTarget::Hidden,
+    )
+    .unwrap();
     (finished, policy)
 }
 
@@ -219,7 +226,7 @@ fn the_record_tells_the_whole_run() {
 fn workflow(spec: &Spec, out: &Path) -> xtask::Result<RunRecord> {
     let load = || {
         let policy = base(&spec.contexts);
-        Ok(Loaded { base: policy.freeze()?, policy, record: model() })
+        Ok(Loaded { base: policy.freeze()?, policy, judges: Judges::new(), record: model() })
     };
     let save = |policy: &SoftmaxTable<String, Speech>, to: &Path| {
         fs::create_dir(to).map_err(|source| Error::write(to, source))?;
@@ -288,7 +295,15 @@ fn the_base_is_not_changed_by_tuning() {
     let frozen = policy.freeze().unwrap();
     let speech = speeches().outcomes()[0].clone();
     let before = frozen.log_scores(&spec.contexts[0], &[&speech]).unwrap();
-    run_pipeline(&spec, model(), &frozen, &mut policy, &mut Clock::default(), ProgressTarget::Hidden)
-        .unwrap();
+    run_pipeline(
+        &spec,
+        model(),
+        &Judges::new(),
+        &frozen,
+        &mut policy,
+        &mut Clock::default(),
+        ProgressTarget::Hidden,
+    )
+    .unwrap();
     assert_eq!(frozen.log_scores(&spec.contexts[0], &[&speech]).unwrap(), before);
 }

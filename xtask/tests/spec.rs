@@ -4,7 +4,10 @@ mod common;
 
 use std::{fs, path::Path};
 
-use xtask::{AdapterSpec, Backend, FeatureKind, ModelSource, QrsGoal, SpecError, Target, Words, read_spec};
+use xtask::{
+    AdapterSpec, Backend, ClassifierSpec, FeatureKind, LabelValue, ModelSource, QrsGoal, SpecError, Target,
+    Words, read_spec,
+};
 
 /// The least that a spec must say.
 const LEAST: &str = r#"
@@ -252,4 +255,57 @@ fn a_list_without_features_asks_for_nothing() {
     let start = LEAST.find("[[features]]").expect("features");
     let shown = read(&format!("features = []\n{}", &LEAST[..start])).unwrap_err().to_string();
     assert!(shown.contains("`features` is []"), "{shown}");
+}
+
+#[test]
+fn a_classifier_is_found_with_its_labels_before_anything_is_computed() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("sentiment");
+    fs::create_dir(&model).unwrap();
+    let with = |fields: &str, mean: &str| {
+        let text = LEAST.replace("contains", "classifier");
+        let text = text.replace("text = \"night\"", fields).replace("mean = 0.5", mean);
+        read_spec("mine.toml", &text, folder.path())
+    };
+    let complete = "model = \"sentiment\"\nlabel = \"good\"";
+    let problem = |fields: &str, mean: &str| {
+        let problem = with(fields, mean).unwrap_err().problems[0].clone();
+        (problem.message, problem.allowed)
+    };
+    let (message, allowed) = problem(complete, "mean = 0.5");
+    assert!(message.starts_with("`features.1.model` names a folder without tokenizer.json"), "{message}");
+    assert!(allowed.contains("BERT, DistilBERT or RoBERTa"), "{allowed}");
+
+    fs::write(model.join("tokenizer.json"), "{}").unwrap();
+    let (message, _) = problem(complete, "mean = 0.5");
+    assert!(message.starts_with("`features.1.model` gives no classifier"), "{message}");
+    fs::write(model.join("config.json"), r#"{"id2label": {"0": "bad", "1": "good"}}"#).unwrap();
+    let spec = with(complete, "mean = 0.7").unwrap();
+    let expected = ClassifierSpec {
+        model: model.clone(),
+        label: "good".into(),
+        value: LabelValue::Probability,
+        temperature: 1.0,
+        truncate: false,
+    };
+    assert_eq!(spec.features[0].kind, FeatureKind::Classifier(expected));
+
+    let other = "model = \"sentiment\"\nlabel = \"best\"";
+    let expected = ("`features.1.label` is none of the classifier's".to_string(), "bad, good".to_string());
+    assert_eq!(problem(other, "mean = 0.5"), expected);
+    let (message, _) = problem("model = \"sentiment\"", "mean = 0.5");
+    assert_eq!(message, "[features.1] has no `label`");
+    let (message, _) = problem(&format!("{complete}\ntemperature = 0"), "mean = 0.5");
+    assert_eq!(message, "`features.1.temperature` is 0");
+    let (message, _) = problem(complete, "always = true");
+    assert_eq!(message, "`features.1.always` is asked of a feature that is not 0 or 1");
+    // What a mean can be depends on what is averaged.
+    for (value, good, bad) in
+        [("probability", "0.5", "1.5"), ("log_probability", "-0.5", "0.5"), ("logit", "-3", "inf")]
+    {
+        let fields = format!("{complete}\nvalue = \"{value}\"");
+        assert!(with(&fields, &format!("mean = {good}")).is_ok(), "{value}");
+        let (message, _) = problem(&fields, &format!("mean = {bad}"));
+        assert_eq!(message, format!("`features.1.mean` is {bad}"));
+    }
 }

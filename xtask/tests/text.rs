@@ -1,8 +1,11 @@
 //! Features of a spec say of a text what they are documented to say.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
-use xtask::{TextFeature, TextSample, read_spec};
+use xtask::{
+    ClassifierSpec, FeatureKind, FeatureSpec, Judge, Judges, LabelValue, Target, TextFeature, TextSample,
+    read_spec,
+};
 
 #[derive(Clone)]
 struct Sample(&'static str, bool);
@@ -28,14 +31,15 @@ fn feature(fields: &str) -> TextFeature {
     let text = format!(
         "[model]\nsource = \"embedded\"\n[contexts]\nlist = [\"\"]\n[[features]]\nname = \"it\"\n{fields}\n{target}\n"
     );
-    TextFeature::new(&read_spec("test.toml", &text, Path::new("")).unwrap().features[0]).unwrap()
+    TextFeature::new(&read_spec("test.toml", &text, Path::new("")).unwrap().features[0], &Judges::new())
+        .unwrap()
 }
 
 #[track_caller]
 fn check(fields: &str, cases: &[(&'static str, f64)]) {
     let feature = feature(fields);
     for &(text, expected) in cases {
-        assert_eq!(feature.value(&Sample(text, true)), expected, "{fields}: {text:?}");
+        assert_eq!(feature.values_of(&[&Sample(text, true)]).unwrap(), [expected], "{fields}: {text:?}");
     }
 }
 
@@ -76,7 +80,10 @@ fn patterns_beginnings_ends_and_lengths() {
     check("kind = \"length\"\nunit = \"tokens\"", &[("née", 4.0)]);
     check("kind = \"length\"\nunit = \"words\"", &[(" one  two\n", 2.0)]);
     let ended = feature("kind = \"ends\"");
-    assert_eq!([true, false].map(|finished| ended.value(&Sample("x", finished))), [1.0, 0.0]);
+    assert_eq!(
+        [true, false].map(|finished| ended.values_of(&[&Sample("x", finished)]).unwrap()[0]),
+        [1.0, 0.0]
+    );
 }
 
 #[test]
@@ -84,4 +91,37 @@ fn occurrences_are_ranges_of_bytes() {
     assert_eq!(feature("kind = \"contains\"\ntext = \"é\"").occurrences("né é"), [1..3, 4..6]);
     assert_eq!(feature("kind = \"ends\"\ntext = \".\"").occurrences("a. ")[0], 1..2);
     assert!(feature("kind = \"ends\"").occurrences("a.").is_empty());
+}
+
+/// Says of a text how long it is.
+#[derive(Debug)]
+struct Lengths;
+
+impl Judge for Lengths {
+    fn judge(&self, texts: &[&str]) -> disco_core::Result<Vec<f64>> {
+        Ok(texts.iter().map(|text| text.len() as f64).collect())
+    }
+}
+
+#[test]
+fn a_classifier_is_asked_about_all_texts_at_once_and_must_be_loaded() {
+    let classifier = ClassifierSpec {
+        model: "somewhere".into(),
+        label: "good".into(),
+        value: LabelValue::Probability,
+        temperature: 1.0,
+        truncate: false,
+    };
+    let spec = FeatureSpec {
+        name: "good".into(),
+        kind: FeatureKind::Classifier(classifier),
+        target: Target::Mean(0.5),
+    };
+    let judges: Judges = [("good".to_string(), Arc::new(Lengths) as Arc<dyn Judge>)].into();
+    let feature = TextFeature::new(&spec, &judges).unwrap();
+    let samples = [&Sample("four", true), &Sample("", false)];
+    assert_eq!(feature.values_of(&samples).unwrap(), [4.0, 0.0]);
+    assert!(feature.occurrences("four").is_empty());
+    let error = TextFeature::new(&spec, &Judges::new()).unwrap_err().to_string();
+    assert!(error.contains("`good` is a classifier's"), "{error}");
 }

@@ -22,9 +22,9 @@ use self::scored::{Scored, draw, feature_mean, mean, means, records, score, size
 use crate::{
     Progress, ProgressTarget, Result,
     memory::peak_bytes,
-    record::{DistanceRecord, FeatureRecord, FromBase, ModelRecord, RunRecord, Samples},
+    record::{DistanceRecord, FeatureRecord, FromBase, ModelRecord, RunRecord, SampleRecord, Samples},
     spec::{FeatureSpec, Spec, Target},
-    text::{TextFeature, TextSample},
+    text::{Judges, TextFeature, TextSample},
 };
 
 /// What a run gives.
@@ -62,7 +62,7 @@ const NAMES: [(&str, &str); 4] = [
 
 /// Steers `policy`, which starts as `base`, to what the spec asks for.
 ///
-/// The same spec gives the same record but for seconds and memory.
+/// `judges` are those of the spec's classifiers. The same spec gives the same record but for seconds and memory.
 ///
 /// # Errors
 /// Those of the model, fit, tuner and sampler; [`Error::NothingAccepted`](crate::Error::NothingAccepted).
@@ -73,6 +73,7 @@ const NAMES: [(&str, &str); 4] = [
 pub fn run_pipeline<X, B, P>(
     spec: &Spec,
     model: ModelRecord,
+    judges: &Judges,
     base: &B,
     policy: &mut P,
     clock: &mut Clock,
@@ -84,7 +85,7 @@ where
     P: Policy<String, X>,
 {
     let features: Vec<TextFeature> =
-        spec.features.iter().map(TextFeature::new).collect::<std::result::Result<_, _>>()?;
+        spec.features.iter().map(|feature| TextFeature::new(feature, judges)).collect::<Result<_>>()?;
     let seeds = Seeds::new(spec.seed);
     let contexts = &spec.contexts;
 
@@ -123,7 +124,7 @@ where
         version: env!("CARGO_PKG_VERSION"),
         spec: spec.clone(),
         model,
-        features: feature_records(spec, &features, &fitted, &tuned_scored, &draws),
+        features: feature_records(spec, &features, &fitted, &tuned_scored, &draws)?,
         fit: fit::record(spec, &fitted),
         steps,
         distances: distances(&base_scored, &tuned_scored, &planned)?,
@@ -134,12 +135,9 @@ where
         },
         qrs,
         samples: Samples {
-            base: records(contexts, &base_scored, &features),
-            tuned: records(contexts, &tuned_scored, &features),
-            qrs: draws
-                .iter()
-                .map(|draw| scored::record(&contexts[draw.context], &draw.value, draw.log_score, &features))
-                .collect(),
+            base: records(contexts, &base_scored, &features)?,
+            tuned: records(contexts, &tuned_scored, &features)?,
+            qrs: drawn(contexts, &draws, &features)?,
         },
         stages: clock.stages().to_vec(),
         peak_memory_bytes: peak_bytes(),
@@ -153,21 +151,35 @@ fn feature_records<X: TextSample>(
     fitted: &Fit<String, X>,
     tuned: &[Scored<X>],
     draws: &[Draw<X>],
-) -> Vec<FeatureRecord> {
+) -> Result<Vec<FeatureRecord>> {
     let mut accepted: Vec<Vec<X>> = spec.contexts.iter().map(|_| Vec::new()).collect();
     draws.iter().for_each(|draw| accepted[draw.context].push(draw.value.clone()));
-    let record =
-        |((spec, feature), report): ((&FeatureSpec, &TextFeature), &ConstraintReport)| FeatureRecord {
+    let record = |((spec, feature), report): ((&FeatureSpec, &TextFeature), &ConstraintReport)| {
+        Ok(FeatureRecord {
             name: spec.name.clone(),
             asked: spec.target.moment(),
             base: report.base,
-            tuned: feature_mean(feature, tuned.iter().map(|scored| scored.samples.as_slice())),
-            qrs: feature_mean(feature, accepted.iter().map(Vec::as_slice)),
+            tuned: feature_mean(feature, tuned.iter().map(|scored| scored.samples.as_slice()))?,
+            qrs: feature_mean(feature, accepted.iter().map(Vec::as_slice))?,
             coefficient: report.coefficient.filter(|_| matches!(spec.target, Target::Mean(_))),
             fitted: report.achieved,
             held_out: report.held_out,
-        };
+        })
+    };
     spec.features.iter().zip(features).zip(&fitted.report().constraints).map(record).collect()
+}
+
+/// The samples of quasi-rejection sampling as they are written down.
+fn drawn<X: TextSample>(
+    contexts: &[String],
+    draws: &[Draw<X>],
+    features: &[TextFeature],
+) -> Result<Vec<SampleRecord>> {
+    let values = scored::values(features, &draws.iter().map(|draw| &draw.value).collect::<Vec<_>>())?;
+    let record = |(draw, values): (&Draw<X>, Vec<f64>)| {
+        scored::record(&contexts[draw.context], &draw.value, draw.log_score, values)
+    };
+    Ok(draws.iter().zip(values).map(record).collect())
 }
 
 fn distances<X: TextSample>(

@@ -133,11 +133,18 @@ pub(super) fn means(contexts: &[Vec<Estimate>]) -> Vec<Estimate> {
 pub(super) fn feature_mean<'a, X: TextSample + 'a>(
     feature: &TextFeature,
     contexts: impl Iterator<Item = &'a [X]>,
-) -> Estimate {
-    let means = contexts.filter(|samples| !samples.is_empty()).map(|samples| {
-        Estimate::mean(&samples.iter().map(|sample| feature.value(sample)).collect::<Vec<_>>())
-    });
-    mean(&means.collect::<Vec<_>>())
+) -> Result<Estimate> {
+    let means = contexts
+        .filter(|samples| !samples.is_empty())
+        .map(|samples| Ok(Estimate::mean(&feature.values_of(&samples.iter().collect::<Vec<_>>())?)));
+    Ok(mean(&means.collect::<Result<Vec<_>>>()?))
+}
+
+/// Every feature of every sample: a list per sample.
+pub(super) fn values<X: TextSample>(features: &[TextFeature], samples: &[&X]) -> Result<Vec<Vec<f64>>> {
+    let columns: Vec<Vec<f64>> =
+        features.iter().map(|feature| feature.values_of(samples)).collect::<disco_core::Result<_>>()?;
+    Ok((0..samples.len()).map(|index| columns.iter().map(|column| column[index]).collect()).collect())
 }
 
 /// A sample as it is written down.
@@ -145,7 +152,7 @@ pub(super) fn record<X: TextSample>(
     context: &str,
     sample: &X,
     log_prob: f64,
-    features: &[TextFeature],
+    features: Vec<f64>,
 ) -> SampleRecord {
     SampleRecord {
         context: context.into(),
@@ -153,7 +160,7 @@ pub(super) fn record<X: TextSample>(
         log_prob,
         tokens: sample.token_count(),
         finished: sample.finished(),
-        features: features.iter().map(|feature| feature.value(sample)).collect(),
+        features,
     }
 }
 
@@ -162,13 +169,17 @@ pub(super) fn records<X: TextSample>(
     contexts: &[String],
     scored: &[Scored<X>],
     features: &[TextFeature],
-) -> Vec<SampleRecord> {
+) -> Result<Vec<SampleRecord>> {
+    let values: Vec<Vec<Vec<f64>>> = scored
+        .iter()
+        .map(|scored| values(features, &scored.samples.iter().collect::<Vec<_>>()))
+        .collect::<Result<_>>()?;
     let most = scored.iter().map(|scored| scored.samples.len()).max().unwrap_or(0);
     let of = |index: usize| {
-        contexts.iter().zip(scored).filter_map(move |(context, scored)| {
+        contexts.iter().zip(scored).zip(&values).filter_map(move |((context, scored), values)| {
             let sample = scored.samples.get(index)?;
-            Some(record(context, sample, scored.log_prob[index], features))
+            Some(record(context, sample, scored.log_prob[index], values[index].clone()))
         })
     };
-    (0..most).flat_map(of).collect()
+    Ok((0..most).flat_map(of).collect())
 }

@@ -8,7 +8,7 @@ use crate::{
     numbers::{grouped, megabytes, one_decimal, plain},
     record::{RunRecord, SampleRecord},
     spec::{ModelSource, Target},
-    text::TextFeature,
+    text::{Judges, TextFeature},
 };
 
 fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
@@ -131,8 +131,10 @@ pub(super) fn rejection(record: &RunRecord) -> String {
 
 /// Samples side by side.
 pub(super) fn samples(record: &RunRecord) -> String {
+    // A classifier has no place in the text that it looks for.
+    let nowhere = Judges::new();
     let features: Vec<TextFeature> =
-        record.spec.features.iter().filter_map(|feature| TextFeature::new(feature).ok()).collect();
+        record.spec.features.iter().filter_map(|feature| TextFeature::new(feature, &nowhere).ok()).collect();
     let column = |name: &str, class: &str, samples: &[SampleRecord]| {
         let shown: String =
             samples.iter().take(record.spec.sample.shown).map(|sample| shown(sample, &features)).collect();

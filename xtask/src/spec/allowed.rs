@@ -25,6 +25,8 @@ pub(super) const POSITIVE: Allowed<f64> =
     Allowed { words: "a finite number above 0", holds: |x| *x > 0.0 && x.is_finite() };
 pub(super) const NOT_NEGATIVE: Allowed<f64> =
     Allowed { words: "a finite number from 0", holds: |x| *x >= 0.0 && x.is_finite() };
+pub(super) const NEGATIVE: Allowed<f64> =
+    Allowed { words: "a finite number below 0", holds: |x| *x < 0.0 && x.is_finite() };
 pub(super) const INSIDE_UNIT: Allowed<f64> =
     Allowed { words: "a number above 0 and below 1", holds: |x| *x > 0.0 && *x < 1.0 };
 pub(super) const SHARE: Allowed<f64> =

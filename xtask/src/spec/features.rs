@@ -1,10 +1,13 @@
 //! Features of a text and what is asked of them.
 
+use std::path::Path;
+
 use serde::Serialize;
 
 use super::{
-    allowed::{FINITE, INSIDE_UNIT, NOT_NEGATIVE, SOME_TEXT},
-    reader::Section,
+    allowed::{FINITE, INSIDE_UNIT, NEGATIVE, NOT_NEGATIVE, SOME_TEXT},
+    classifier::{ClassifierSpec, LabelValue, read_classifier},
+    reader::{Allowed, Section},
 };
 
 /// A feature and what is asked of it.
@@ -47,6 +50,8 @@ pub enum FeatureKind {
         /// What is counted.
         unit: LengthUnit,
     },
+    /// What a classifier says of the text.
+    Classifier(ClassifierSpec),
 }
 
 /// A word or piece of text that is looked for.
@@ -98,30 +103,44 @@ impl Target {
 impl FeatureKind {
     /// Whether its values are 0 and 1.
     pub fn is_binary(&self) -> bool {
-        !matches!(self, Self::Count(_) | Self::Length { .. })
+        !matches!(self, Self::Count(_) | Self::Length { .. } | Self::Classifier(_))
+    }
+
+    /// The means that it can have.
+    fn means(&self) -> &'static Allowed<f64> {
+        match self {
+            Self::Count(_) | Self::Length { .. } => &NOT_NEGATIVE,
+            Self::Classifier(classifier) => match classifier.value {
+                LabelValue::Probability => &INSIDE_UNIT,
+                LabelValue::LogProbability => &NEGATIVE,
+                LabelValue::Logit => &FINITE,
+            },
+            _ => &INSIDE_UNIT,
+        }
     }
 }
 
 /// Reads one table of `[[features]]`; none if a problem was reported.
-pub(super) fn read_feature(section: &Section<'_>) -> Option<FeatureSpec> {
-    let kind = read_kind(section);
+pub(super) fn read_feature(section: &Section<'_>, folder: &Path) -> Option<FeatureSpec> {
+    let kind = read_kind(section, folder);
     let name = section.string("name", &SOME_TEXT);
     if !section.has("name") {
         section.wrong_table("has no `name`", "a name that no other feature has");
     }
-    let target = read_target(section, kind.as_ref().is_none_or(FeatureKind::is_binary));
+    let target = read_target(section, kind.as_ref());
     Some(FeatureSpec { name: name?, kind: kind?, target: target? })
 }
 
-fn read_kind(section: &Section<'_>) -> Option<FeatureKind> {
-    type Read = fn(&Section<'_>) -> Option<FeatureKind>;
-    let kinds: [(&str, Read); 6] = [
-        ("contains", |section| read_words(section).map(FeatureKind::Contains)),
-        ("count", |section| read_words(section).map(FeatureKind::Count)),
-        ("regex", read_regex),
-        ("starts_with", |section| Some(FeatureKind::StartsWith { text: required_text(section, "text")? })),
-        ("ends", |section| Some(FeatureKind::Ends { text: section.string("text", &SOME_TEXT) })),
-        ("length", |section| {
+fn read_kind(section: &Section<'_>, folder: &Path) -> Option<FeatureKind> {
+    type Read = fn(&Section<'_>, &Path) -> Option<FeatureKind>;
+    let kinds: [(&str, Read); 7] = [
+        ("contains", |section, _| read_words(section).map(FeatureKind::Contains)),
+        ("count", |section, _| read_words(section).map(FeatureKind::Count)),
+        ("regex", |section, _| read_regex(section)),
+        ("starts_with", |section, _| Some(FeatureKind::StartsWith { text: required_text(section, "text")? })),
+        ("ends", |section, _| Some(FeatureKind::Ends { text: section.string("text", &SOME_TEXT) })),
+        ("classifier", |section, folder| read_classifier(section, folder).map(FeatureKind::Classifier)),
+        ("length", |section, _| {
             let units = [
                 ("tokens", LengthUnit::Tokens),
                 ("characters", LengthUnit::Characters),
@@ -139,11 +158,22 @@ fn read_kind(section: &Section<'_>) -> Option<FeatureKind> {
     let read = section.choice("kind", &kinds);
     if read.is_none() {
         // Which fields there are depends on the kind: without it none is unknown.
-        for field in ["text", "whole_word", "ignore_case", "pattern", "unit"] {
+        for field in [
+            "text",
+            "whole_word",
+            "ignore_case",
+            "pattern",
+            "unit",
+            "model",
+            "label",
+            "value",
+            "temperature",
+            "truncate",
+        ] {
             section.has(field);
         }
     }
-    read?(section)
+    read?(section, folder)
 }
 
 fn required_text(section: &Section<'_>, field: &'static str) -> Option<String> {
@@ -178,7 +208,7 @@ fn read_regex(section: &Section<'_>) -> Option<FeatureKind> {
 
 const TARGETS: &str = "one of: always = true, never = true, mean = NUMBER";
 
-fn read_target(section: &Section<'_>, binary: bool) -> Option<Target> {
+fn read_target(section: &Section<'_>, kind: Option<&FeatureKind>) -> Option<Target> {
     let given =
         ["always", "never", "mean"].into_iter().filter(|field| section.has(field)).collect::<Vec<_>>();
     let &[field] = given.as_slice() else {
@@ -187,19 +217,13 @@ fn read_target(section: &Section<'_>, binary: bool) -> Option<Target> {
         return None;
     };
     if field == "mean" {
-        let allowed = if binary { &INSIDE_UNIT } else { &FINITE };
-        let mean = section.number("mean", allowed)?;
-        if !binary && !(mean >= 0.0) {
-            section.wrong("mean", &format!("is {mean}"), NOT_NEGATIVE.words);
-            return None;
-        }
-        return Some(Target::Mean(mean));
+        return section.number("mean", kind.map_or(&FINITE, FeatureKind::means)).map(Target::Mean);
     }
     if !section.boolean(field)? {
         section.wrong(field, "is false", TARGETS);
         return None;
     }
-    if !binary {
+    if kind.is_some_and(|kind| !kind.is_binary()) {
         section.wrong(
             field,
             "is asked of a feature that is not 0 or 1",

@@ -3,6 +3,7 @@
 //! A [`Spec`] is read from TOML; everything in it has been checked, so that a run does not find out late.
 
 mod allowed;
+mod classifier;
 mod features;
 mod problem;
 mod read;
@@ -14,6 +15,7 @@ use disco_divergence::{Divergence, FDivergence};
 use disco_tuner::{Decay, Optimizer};
 use serde::Serialize;
 
+pub use classifier::{ClassifierSpec, LabelValue};
 pub use features::{FeatureKind, FeatureSpec, LengthUnit, Target, Words};
 pub use problem::{Problem, SpecError};
 pub use read::read_spec;

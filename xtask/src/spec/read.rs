@@ -40,7 +40,7 @@ fn read_top(top: &Section<'_>, folder: &Path, name: &str) -> Option<Spec> {
     let backend = top.choice("backend", &backends).unwrap_or_default();
     let model = required(top, "model", |model| read_model(model, folder));
     let contexts = required(top, "contexts", |contexts| read_contexts(contexts, folder));
-    let features = top.tables("features", read_feature);
+    let features = top.tables("features", |section| read_feature(section, folder));
     if !top.has("features") {
         top.wrong_table("has no [[features]]", "at least one feature with a target");
     }
