@@ -122,17 +122,25 @@ impl LabelFeature {
     /// The feature's value of every text.
     ///
     /// # Errors
-    /// As [`Classifier::logits`].
+    /// As [`Classifier::logits`]; [`Error::NotFinite`].
     pub fn of(&self, texts: &[&str]) -> Result<Vec<f64>> {
         let tokens = &self.classifier.tokens;
         let rows = self.classifier.logits(texts)?.into_iter();
-        Ok(rows
-            .map(|row| match self.value {
+        rows.map(|row| {
+            let log_prob = || tokens.log_probs_of(&row, self.temperature)[self.label];
+            let value = match self.value {
                 LabelValue::Logit => row[self.label] / self.temperature,
-                LabelValue::LogProbability => tokens.log_probs_of(&row, self.temperature)[self.label],
-                LabelValue::Probability => tokens.log_probs_of(&row, self.temperature)[self.label].exp(),
-            })
-            .collect())
+                LabelValue::LogProbability => log_prob(),
+                LabelValue::Probability => log_prob().exp(),
+            };
+            // A temperature near 0 can carry finite logits beyond all numbers.
+            if value.is_finite() {
+                Ok(value)
+            } else {
+                Err(Error::NotFinite { what: format!("the feature `{}`", self.name), value })
+            }
+        })
+        .collect()
     }
 }
 

@@ -1,5 +1,7 @@
 //! A sequence's score is one number, however it is computed.
 
+use std::path::Path;
+
 use crate::{
     common::{assert_close, device, folder, golden, ids, language_models},
     decoding::every_choice,
@@ -13,8 +15,12 @@ use tempfile::TempDir;
 const SEQUENCE_TOLERANCE: f64 = 1e-4;
 
 pub(crate) fn tiny_model(seed: u64, generation: Generation) -> TokenModel {
+    tiny_of(tiny::write, seed, generation)
+}
+
+fn tiny_of(write: fn(&Path, u64), seed: u64, generation: Generation) -> TokenModel {
     let folder = TempDir::new().expect("a temporary folder");
-    tiny::write(folder.path(), seed);
+    write(folder.path(), seed);
     TokenModel::load(folder.path(), &device(), generation).expect("the model loads")
 }
 
@@ -39,13 +45,14 @@ pub(crate) fn all_lists(longest: usize) -> Vec<Vec<u32>> {
 #[test]
 fn the_whole_sequence_space_has_probability_one() {
     let decodings = [vec![Decoding::default()], every_choice()].concat();
-    for (seed, decoding) in (0..).zip(decodings) {
-        let model = tiny_model(seed, Generation { decoding: decoding.clone(), ..short(4) });
+    let each = tiny::KINDS.into_iter().flat_map(|kind| (0..).zip(&decodings).map(move |case| (kind, case)));
+    for ((kind, write), (seed, decoding)) in each {
+        let model = tiny_of(write, seed, Generation { decoding: decoding.clone(), ..short(4) });
         let lists = all_lists(5);
         let refs: Vec<&Vec<u32>> = lists.iter().collect();
         let log_probs = model.log_probs(&vec![1, 2, 3], &refs).expect("scores");
         let total: f64 = log_probs.iter().map(|log_prob| log_prob.exp()).sum();
-        assert_close(&format!("{decoding:?}"), &[total], &[1.0], 1e-5);
+        assert_close(&format!("{kind} {decoding:?}"), &[total], &[1.0], 1e-5);
         // Sequences: 3^n open ones of each length n < 4 that then end, and 3^3 * 4 of length 4.
         let possible = log_probs.iter().filter(|log_prob| **log_prob > f64::NEG_INFINITY).count();
         if !decoding.truncates() {
@@ -83,30 +90,37 @@ fn a_sample_scores_what_it_was_drawn_with() {
 
 #[test]
 fn the_batch_and_the_threads_change_no_token() {
-    for decoding in [vec![Decoding::default()], every_choice()].concat() {
-        check_batches_and_threads(&decoding);
+    for (kind, write) in tiny::KINDS {
+        for decoding in [vec![Decoding::default()], every_choice()].concat() {
+            check_batches_and_threads(kind, write, &decoding);
+        }
     }
 }
 
-fn check_batches_and_threads(decoding: &Decoding) {
+fn check_batches_and_threads(kind: &str, write: fn(&Path, u64), decoding: &Decoding) {
     let draw = |batch, threads| {
-        let model = tiny_model(7, Generation { batch, decoding: decoding.clone(), ..short(10) });
+        let model = tiny_of(write, 7, Generation { batch, decoding: decoding.clone(), ..short(10) });
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         let drawn = pool.install(|| model.sample(&vec![1, 3], &Streams::new(11, 64)));
         drawn.expect("samples").into_iter().map(|sample| sample.value).collect::<Vec<_>>()
     };
     let whole = draw(64, 2);
     if *decoding == Decoding::default() {
-        assert!(whole.iter().any(|sample| sample.len() < 10), "some sequences end early");
+        assert!(whole.iter().any(|sample| sample.len() < 10), "{kind}: some sequences end early");
     }
     for (batch, threads) in [(1, 1), (7, 2), (64, 1), (1000, 2)] {
-        assert_eq!(draw(batch, threads), whole, "batch {batch}, {threads} threads");
+        assert_eq!(draw(batch, threads), whole, "{kind}: batch {batch}, {threads} threads");
     }
 }
 
 #[test]
 fn contexts_of_several_lengths_do_not_touch_each_other() {
-    let model = tiny_model(3, short(8));
+    for (kind, write) in tiny::KINDS {
+        check_contexts(kind, &tiny_of(write, 3, short(8)));
+    }
+}
+
+fn check_contexts(kind: &str, model: &TokenModel) {
     let contexts = [vec![1], vec![2, 3, 1, 2, 3], vec![3, 3]];
     let streams = [Streams::new(1, 20), Streams::new(2, 30), Streams::new(3, 1)];
     let together = model.sample_each(&contexts.each_ref(), &streams).expect("samples");
@@ -114,7 +128,7 @@ fn contexts_of_several_lengths_do_not_touch_each_other() {
         let alone = model.sample(context, streams).expect("samples");
         for (alone, together) in alone.iter().zip(&together) {
             assert_eq!(alone.value, together.value);
-            assert_close("log-probability", &[alone.log_prob], &[together.log_prob], SEQUENCE_TOLERANCE);
+            assert_close(kind, &[alone.log_prob], &[together.log_prob], SEQUENCE_TOLERANCE);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The tests of the language models, as one program: Burn is linked once.
 
+mod architectures;
 mod chat;
 mod classifier;
 mod common;

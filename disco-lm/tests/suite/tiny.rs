@@ -1,4 +1,4 @@
-//! A tiny random Llama, written as a Hugging Face folder.
+//! Tiny random models, written as Hugging Face folders.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 /// The number of token ids; 0 ends a sequence.
 pub(crate) const VOCABULARY: usize = 4;
 
-/// Writes a model whose whole sequence space can be enumerated. Two key heads, so queries are grouped.
+/// Writes a Llama whose whole sequence space can be enumerated. Two key heads, so queries are grouped.
 pub(crate) fn write(folder: &Path, seed: u64) {
     let [width, heads, kv_heads, inner] = [16, 4, 2, 24];
     let head = width / heads;
@@ -38,6 +38,64 @@ pub(crate) fn write(folder: &Path, seed: u64) {
             shapes.push((format!("model.layers.{layer}.{name}.weight"), shape));
         }
     }
+    write_folder(folder, seed, &config, shapes);
+}
+
+/// Writes the same Llama as a Mistral that sees three tokens at a time.
+pub(crate) fn write_windowed(folder: &Path, seed: u64) {
+    write(folder, seed);
+    let path = folder.join("config.json");
+    let config = std::fs::read_to_string(&path).expect("readable");
+    let config =
+        config.replace("\"model_type\":\"llama\"", "\"model_type\":\"mistral\",\"sliding_window\":3");
+    std::fs::write(path, config).expect("writable");
+}
+
+/// Every kind of model, with what writes it.
+pub(crate) const KINDS: [(&str, fn(&Path, u64)); 3] =
+    [("llama", write), ("mistral", write_windowed), ("t5", write_t5)];
+
+/// Writes a T5 of the same vocabulary, gated and untied.
+pub(crate) fn write_t5(folder: &Path, seed: u64) {
+    let [width, heads, head, inner] = [16, 2, 8, 24];
+    let config = json!({
+        "model_type": "t5", "vocab_size": VOCABULARY, "d_model": width, "num_layers": 2,
+        "num_decoder_layers": 1, "num_heads": heads, "d_kv": head, "d_ff": inner,
+        "relative_attention_num_buckets": 8, "relative_attention_max_distance": 12,
+        "feed_forward_proj": "gated-gelu", "tie_word_embeddings": false,
+        "decoder_start_token_id": 3, "eos_token_id": 0,
+    });
+    let mut shapes = vec![
+        ("shared.weight".to_string(), vec![VOCABULARY, width]),
+        ("lm_head.weight".to_string(), vec![VOCABULARY, width]),
+    ];
+    for (stack, layers) in [("encoder", 2), ("decoder", 1)] {
+        shapes.push((format!("{stack}.final_layer_norm.weight"), vec![width]));
+        let bias = "block.0.layer.0.SelfAttention.relative_attention_bias.weight";
+        shapes.push((format!("{stack}.{bias}"), vec![8, heads]));
+        let mut blocks = vec!["SelfAttention", "EncDecAttention", "DenseReluDense"];
+        blocks.retain(|block| stack == "decoder" || *block != "EncDecAttention");
+        for layer in 0..layers {
+            for (index, block) in blocks.iter().enumerate() {
+                let there = format!("{stack}.block.{layer}.layer.{index}");
+                shapes.push((format!("{there}.layer_norm.weight"), vec![width]));
+                let products = match *block {
+                    "DenseReluDense" => {
+                        vec![("wi_0", [inner, width]), ("wi_1", [inner, width]), ("wo", [width, inner])]
+                    }
+                    _ => ["q", "k", "v", "o"].map(|which| (which, [width, width])).to_vec(),
+                };
+                let products = products.into_iter();
+                shapes.extend(
+                    products.map(|(name, shape)| (format!("{there}.{block}.{name}.weight"), shape.to_vec())),
+                );
+            }
+        }
+    }
+    write_folder(folder, seed, &config, shapes);
+}
+
+fn write_folder(folder: &Path, seed: u64, config: &serde_json::Value, shapes: Vec<(String, Vec<usize>)>) {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = shapes
         .into_iter()

@@ -1,0 +1,112 @@
+//! What only some architectures have.
+
+use crate::{
+    common::{ENCODER_DECODERS, WINDOWED, assert_close, device, folder},
+    tiny,
+};
+use disco_lm::{Error, Generation, Precision, TokenModel, TokenPolicy};
+use disco_tuner::{Item, Policy};
+use tempfile::TempDir;
+
+fn load(folder: &std::path::Path) -> Result<TokenModel, Error> {
+    let generation = Generation { max_new_tokens: 8, ..Generation::default() };
+    TokenModel::load(folder, &device(), generation)
+}
+
+/// The gradient's entries are of the order of 1 to 100, computed in f32 by sums of another order.
+const GRADIENT_TOLERANCE: f64 = 1e-3;
+
+/// An encoder's padding, and a window's, must not reach the gradient.
+#[test]
+fn contexts_of_several_lengths_give_the_sum_of_their_gradients() {
+    for name in ENCODER_DECODERS.into_iter().chain(WINDOWED) {
+        let model = load(&folder(name)).expect("the model loads");
+        let contexts = [vec![5, 6, 7, 8, 9, 10, 11], vec![8], vec![12, 13, 14]];
+        let samples = [vec![9, 10, 1], vec![11, 12, 13, 14, 15, 16, 17, 1], vec![1]];
+        let weights = [1.0, -2.0, 0.5];
+        let batch: Vec<_> =
+            contexts.iter().zip(&samples).map(|(context, sample)| Item { context, sample }).collect();
+        let mut together = TokenPolicy::new(model.clone());
+        together.accumulate(&batch, &mut |_| Ok(weights.to_vec())).expect("a gradient");
+        let mut apart = TokenPolicy::new(model);
+        for (item, weight) in batch.iter().zip(weights) {
+            apart.accumulate(&[*item], &mut |_| Ok(vec![weight])).expect("a gradient");
+        }
+        let [together, apart] = [together, apart].map(|policy| policy.pending().expect("pending"));
+        for (tensor, values) in together {
+            let [values, expected] = [&values, &apart[&tensor]]
+                .map(|values| values.iter().copied().map(f64::from).collect::<Vec<_>>());
+            assert_close(&format!("{name} {tensor}"), &values, &expected, GRADIENT_TOLERANCE);
+        }
+    }
+}
+
+/// A window of three in one layer of attention after another: with two layers, a token depends on the four
+/// before it, and on no other.
+#[test]
+fn a_window_forgets_what_lies_behind_it() {
+    let folder = TempDir::new().expect("a temporary folder");
+    tiny::write_windowed(folder.path(), 0);
+    let model = load(folder.path()).expect("the model loads");
+    let last = |ids: &[u32]| -> Vec<f64> {
+        let logits = model.logits(ids).expect("logits").pop().expect("a row");
+        logits.into_iter().map(f64::from).collect()
+    };
+    let whole = last(&[1, 2, 3, 1, 2, 3, 2]);
+    // The first two tokens are out of reach; the third is not.
+    assert_close("beyond", &last(&[3, 3, 3, 1, 2, 3, 2]), &whole, 0.0);
+    let within = last(&[1, 2, 1, 1, 2, 3, 2]);
+    assert!(within.iter().zip(&whole).any(|(a, b)| (a - b).abs() > 1e-4), "the third token counts");
+}
+
+/// Configurations of T5 that say they are tied, although the weights are not, are believed by nobody.
+#[test]
+fn the_output_matrix_of_t5_is_tied_if_the_file_has_it_so() {
+    let folder = TempDir::new().expect("a temporary folder");
+    tiny::write_t5(folder.path(), 0);
+    let untied = load(folder.path()).expect("the model loads");
+    let path = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&path).expect("readable");
+    let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("valid");
+    let shared = tensors.tensor("shared.weight").expect("an embedding");
+    let with_head = |head: Option<safetensors::tensor::TensorView<'_>>| {
+        let others = tensors.iter().filter(|(name, _)| *name != "lm_head.weight");
+        let head = head.map(|head| ("lm_head.weight", head));
+        let tensors: Vec<_> = others.chain(head).collect();
+        safetensors::serialize_to_file(tensors, None, &path).expect("writable");
+        load(folder.path()).expect("the model loads")
+    };
+    let without = with_head(None);
+    let twice = with_head(Some(shared));
+    assert_eq!(untied.parameters(), without.parameters() + 4 * 16);
+    assert_eq!(twice.parameters(), without.parameters());
+
+    // It is saved as it is, and read again.
+    untied.save_weights(folder.path(), Precision::F32).expect("saved");
+    let again = load(folder.path()).expect("the model loads");
+    let [old, new] = [untied, again].map(|model| model.next_logits(&[1, 2], &[3, 0]).expect("logits"));
+    assert_eq!(old, new);
+}
+
+#[test]
+fn settings_of_t5_and_of_windows_are_named() {
+    for (write, field, value, message) in [
+        (tiny::write_t5 as fn(&std::path::Path, u64), "feed_forward_proj", "tanh".into(), "gated-gelu"),
+        (tiny::write_t5, "decoder_start_token_id", 4.into(), "decoder_start_token_id"),
+        (tiny::write_t5, "relative_attention_num_buckets", 6.into(), "a multiple of 4"),
+        (tiny::write_t5, "relative_attention_max_distance", 4.into(), "relative_attention_max_distance"),
+        (tiny::write_t5, "num_layers", 0.into(), "number of encoder layers"),
+        (tiny::write_windowed, "sliding_window", 0.into(), "sliding_window"),
+        (tiny::write_windowed, "sliding_window", "wide".into(), "sliding_window"),
+    ] {
+        let folder = TempDir::new().expect("a temporary folder");
+        write(folder.path(), 0);
+        let path = folder.path().join("config.json");
+        let mut config: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
+        config[field] = value;
+        std::fs::write(path, config.to_string()).expect("writable");
+        let error = load(folder.path()).expect_err(message).to_string();
+        assert!(error.contains(message), "{error}");
+    }
+}
