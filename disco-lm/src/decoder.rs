@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::{
-    layer::{Angles, Attend, Branch, Side, Supply},
+    layer::{Attend, Branch, Side, Supply},
     memory::{BothWays, Memory},
+    rope::{Angles, Rotary},
     spec::{Positions, Spec},
     stack::{Direction, Stack},
 };
@@ -16,7 +17,7 @@ pub(crate) struct Decoder {
     spec: Arc<Spec>,
     embedding: Tensor<2>,
     positions: Option<Tensor<2>>,
-    rotary: Option<[Tensor<2>; 2]>,
+    rotary: Option<Rotary>,
     encoder: Option<Stack>,
     stack: Stack,
 }
@@ -30,7 +31,7 @@ impl Decoder {
     /// If there are fewer tensors than slots.
     pub(crate) fn assemble(
         spec: &Arc<Spec>,
-        rotary: Option<[Tensor<2>; 2]>,
+        rotary: Option<Rotary>,
         tensors: &[Tensor<2>],
         sides: &BTreeMap<usize, Side>,
     ) -> Self {
@@ -57,7 +58,7 @@ impl Decoder {
     ) -> Tensor<2> {
         let (x, angles) = self.embed(ids, places);
         let x = self.stack.forward(&self.spec, branch(x), angles.as_ref(), attention, branch);
-        self.scale(x)
+        scaled(x, self.spec.output_scale)
     }
 
     /// What enters the first layer, `[tokens, width]`, and the angles of the tokens' places.
@@ -67,10 +68,7 @@ impl Decoder {
         if let Some(positions) = &self.positions {
             x = x + positions.clone().select(0, places.clone());
         }
-        let angles = self.rotary.as_ref().map(|tables| {
-            tables.each_ref().map(|table| table.clone().select(0, places.clone()).unsqueeze_dim::<3>(1))
-        });
-        (x, angles)
+        (x, self.rotary.as_ref().map(|rotary| rotary.at(&places)))
     }
 
     /// One layer of a model without an encoder: `[tokens, width]` to `[tokens, width]`.
@@ -87,14 +85,7 @@ impl Decoder {
 
     /// What leaves the last layer, normalised. Each row by itself.
     pub(crate) fn finish(&self, x: Tensor<2>) -> Tensor<2> {
-        self.scale(self.stack.finish(&self.spec, x))
-    }
-
-    fn scale(&self, hidden: Tensor<2>) -> Tensor<2> {
-        match self.spec.output_scale {
-            1.0 => hidden,
-            scale => hidden.mul_scalar(scale),
-        }
+        scaled(self.stack.finish(&self.spec, x), self.spec.output_scale)
     }
 
     /// What the encoder makes of contexts of the given lengths, padded on the right to `time` tokens; nothing
@@ -109,8 +100,13 @@ impl Decoder {
 
     fn embeddings(&self, ids: &[u32]) -> Tensor<2> {
         let device = self.embedding.device();
-        self.embedding.clone().select(0, indices(ids.iter().map(|id| *id as usize), &device))
+        let rows = indices(ids.iter().map(|id| *id as usize), &device);
+        scaled(self.embedding.clone().select(0, rows), self.spec.embedding_scale)
     }
+}
+
+fn scaled(x: Tensor<2>, scale: f64) -> Tensor<2> {
+    if scale == 1.0 { x } else { x.mul_scalar(scale) }
 }
 
 /// Uploads indices.

@@ -12,7 +12,7 @@ use crate::{
     host,
     memory::Memory,
     relative::RelativeBias,
-    rope::rotate,
+    rope::Angles,
     spec::{Activation, Norm, NormOrder, Spec},
 };
 
@@ -33,19 +33,18 @@ pub(crate) trait Attend {
 /// What is done to a residual branch before it is added: dropout in training, nothing elsewhere.
 pub(crate) type Branch<'a> = dyn FnMut(Tensor<2>) -> Tensor<2> + 'a;
 
-/// Cosines and sines of the places of tokens, `[tokens, 1, head_width]` each: the same for every head.
-pub(crate) type Angles = [Tensor<3>; 2];
-
 pub(crate) struct Layer {
     attention_norm: NormWeights,
     qkv: Linear,
     query_norm: Option<NormWeights>,
     key_norm: Option<NormWeights>,
     output: Linear,
+    attention_post_norm: Option<NormWeights>,
     pub(crate) cross: Option<Cross>,
     feed_forward_norm: NormWeights,
     up: Linear,
     down: Linear,
+    feed_forward_post_norm: Option<NormWeights>,
 }
 
 /// A decoder's attention to its encoder.
@@ -59,12 +58,14 @@ pub(crate) struct Cross {
 impl Layer {
     /// Takes its tensors in the order of [`crate::slots::stack`].
     pub(crate) fn assemble(spec: &Spec, cross: bool, from: &mut Supply<'_>) -> Self {
+        let around = spec.norm_order == NormOrder::Around;
         Self {
             attention_norm: NormWeights::assemble(spec, from),
             qkv: from.linear(spec.qkv_bias),
             query_norm: spec.query_key_norm.then(|| NormWeights::assemble(spec, from)),
             key_norm: spec.query_key_norm.then(|| NormWeights::assemble(spec, from)),
             output: from.linear(spec.output_bias),
+            attention_post_norm: around.then(|| NormWeights::assemble(spec, from)),
             cross: cross.then(|| Cross {
                 norm: NormWeights::assemble(spec, from),
                 query: from.linear(spec.qkv_bias),
@@ -74,6 +75,7 @@ impl Layer {
             feed_forward_norm: NormWeights::assemble(spec, from),
             up: from.linear(spec.feed_forward_bias),
             down: from.linear(spec.feed_forward_bias),
+            feed_forward_post_norm: around.then(|| NormWeights::assemble(spec, from)),
         }
     }
 
@@ -87,16 +89,16 @@ impl Layer {
         attention: &mut dyn Attend,
         branch: &mut Branch<'_>,
     ) -> Tensor<2> {
-        let x = residual(spec, &self.attention_norm, x, branch, |x| {
-            self.attend(spec, index, x, rotary, attention)
-        });
+        let norms = (&self.attention_norm, self.attention_post_norm.as_ref());
+        let x = residual(spec, norms, x, branch, |x| self.attend(spec, index, x, rotary, attention));
         let x = match &self.cross {
             Some(cross) => {
-                residual(spec, &cross.norm, x, branch, |x| cross.attend(spec, index, x, attention))
+                residual(spec, (&cross.norm, None), x, branch, |x| cross.attend(spec, index, x, attention))
             }
             None => x,
         };
-        residual(spec, &self.feed_forward_norm, x, branch, |x| self.feed_forward(spec, x))
+        let norms = (&self.feed_forward_norm, self.feed_forward_post_norm.as_ref());
+        residual(spec, norms, x, branch, |x| self.feed_forward(spec, x))
     }
 
     fn attend(
@@ -117,8 +119,8 @@ impl Layer {
             let keys = key_norm.forward_heads(spec, queries_keys.narrow(1, heads, kv_heads));
             queries_keys = Tensor::cat(vec![queries, keys], 1);
         }
-        if let Some([cos, sin]) = rotary {
-            queries_keys = rotate(queries_keys, cos, sin);
+        if let Some(angles) = rotary {
+            queries_keys = angles.rotate(queries_keys, spec.is_windowed(index));
         }
         let queries = queries_keys.clone().narrow(1, 0, heads);
         let keys = queries_keys.narrow(1, heads, kv_heads);
@@ -161,14 +163,18 @@ impl Cross {
 /// Adds what a block makes of `x` to it, with the block's norm where the architecture has it.
 fn residual(
     spec: &Spec,
-    norm: &NormWeights,
+    (norm, post_norm): (&NormWeights, Option<&NormWeights>),
     x: Tensor<2>,
     branch: &mut Branch<'_>,
     block: impl FnOnce(Tensor<2>) -> Tensor<2>,
 ) -> Tensor<2> {
     match spec.norm_order {
-        NormOrder::Before => {
+        NormOrder::Before | NormOrder::Around => {
             let inner = block(norm.forward(spec, x.clone()));
+            let inner = match post_norm {
+                Some(norm) => norm.forward(spec, inner),
+                None => inner,
+            };
             x + branch(inner)
         }
         NormOrder::After => {
@@ -273,12 +279,16 @@ impl NormWeights {
 
     pub(crate) fn forward(&self, spec: &Spec, x: Tensor<2>) -> Tensor<2> {
         match spec.norm {
-            Norm::Rms if host::holds(&x) && host::holds(&self.scale) => {
-                host::rms_norm(x, &self.scale, spec.norm_epsilon)
-            }
-            Norm::Rms => {
+            Norm::Rms | Norm::RmsFromOne => {
+                let scale = match spec.norm {
+                    Norm::RmsFromOne => self.scale.clone() + 1.0,
+                    _ => self.scale.clone(),
+                };
+                if host::holds(&x) && host::holds(&scale) {
+                    return host::rms_norm(x, &scale, spec.norm_epsilon);
+                }
                 let mean_square = (x.clone() * x.clone()).mean_dim(1);
-                x * (mean_square + spec.norm_epsilon).sqrt().recip() * self.scale.clone()
+                x * (mean_square + spec.norm_epsilon).sqrt().recip() * scale
             }
             Norm::Layer => {
                 let centred = x.clone() - x.mean_dim(1);

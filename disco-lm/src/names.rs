@@ -8,6 +8,9 @@ pub(crate) struct Names {
     /// What comes before a layer's number.
     pub(crate) layers: &'static str,
     pub(crate) attention_norm: &'static str,
+    /// Of the norms behind the blocks, where there are two each.
+    pub(crate) attention_post_norm: &'static str,
+    pub(crate) feed_forward_post_norm: &'static str,
     pub(crate) qkv: &'static [&'static str],
     pub(crate) query_norm: &'static str,
     pub(crate) key_norm: &'static str,
@@ -32,6 +35,8 @@ pub(crate) struct Names {
 const LLAMA: Names = Names {
     layers: "model.layers",
     attention_norm: "input_layernorm",
+    attention_post_norm: "",
+    feed_forward_post_norm: "",
     qkv: &["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"],
     query_norm: "self_attn.q_norm",
     key_norm: "self_attn.k_norm",
@@ -46,6 +51,13 @@ const LLAMA: Names = Names {
     relative: "",
     norm: "model.norm",
     transposed: true,
+};
+
+const GEMMA: Names = Names {
+    attention_post_norm: "post_attention_layernorm",
+    feed_forward_norm: "pre_feedforward_layernorm",
+    feed_forward_post_norm: "post_feedforward_layernorm",
+    ..LLAMA
 };
 
 const GPT2: Names = Names {
@@ -66,6 +78,8 @@ const GPT2: Names = Names {
 const T5_DECODER: Names = Names {
     layers: "decoder.block",
     attention_norm: "layer.0.layer_norm",
+    attention_post_norm: "",
+    feed_forward_post_norm: "",
     qkv: &["layer.0.SelfAttention.q", "layer.0.SelfAttention.k", "layer.0.SelfAttention.v"],
     query_norm: "",
     key_norm: "",
@@ -125,6 +139,7 @@ impl Names {
         match (spec.family, spec.feed_forward) {
             (Family::Gpt2, _) => GPT2,
             (Family::Llama, _) => LLAMA,
+            (Family::Gemma, _) => GEMMA,
             (Family::Bert, _) => BERT,
             (Family::Roberta, _) => ROBERTA,
             (Family::DistilBert, _) => DISTILBERT,
@@ -151,7 +166,7 @@ impl Family {
     pub(crate) fn embeddings(self) -> [&'static str; 2] {
         match self {
             Self::Gpt2 => ["transformer.wte", "transformer.wpe"],
-            Self::Llama => ["model.embed_tokens", ""],
+            Self::Llama | Self::Gemma => ["model.embed_tokens", ""],
             Self::T5 => ["shared", ""],
             Self::Bert => ["bert.embeddings.word_embeddings", "bert.embeddings.position_embeddings"],
             Self::Roberta => ["roberta.embeddings.word_embeddings", "roberta.embeddings.position_embeddings"],
@@ -178,7 +193,7 @@ impl Family {
                 "classifier.out_proj",
             ],
             Self::DistilBert => ["", "distilbert.embeddings.LayerNorm", "pre_classifier", "classifier"],
-            Self::Gpt2 | Self::Llama | Self::T5 => [""; 4],
+            Self::Gpt2 | Self::Llama | Self::Gemma | Self::T5 => [""; 4],
         }
     }
 }

@@ -1,8 +1,11 @@
 //! Rotary position embedding (Su et al. 2021), in the rotate-half layout of Hugging Face models.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::{Result, host, spec::Fields};
+use crate::{
+    Result, host,
+    spec::{Fields, Positions, Spec},
+};
 
 /// The angle per position of each pair of channels: `theta^(-2i/d)`, scaled as the model was trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,9 +15,19 @@ impl Frequencies {
     /// Reads `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before).
     pub(crate) fn from_config(fields: &Fields<'_>, head_width: usize) -> Result<Self> {
         let scaling = fields.section("rope_parameters").or_else(|| fields.section("rope_scaling"));
-        let mut theta = fields.number("rope_theta", Some(10_000.0))?;
+        let theta = fields.number("rope_theta", Some(10_000.0))?;
+        Self::scaled(fields, scaling.as_ref(), theta, head_width)
+    }
+
+    /// Those of `theta`, or of what `scaling` says instead.
+    pub(crate) fn scaled(
+        fields: &Fields<'_>,
+        scaling: Option<&Fields<'_>>,
+        mut theta: f64,
+        head_width: usize,
+    ) -> Result<Self> {
         let mut kind = "default".to_string();
-        if let Some(scaling) = &scaling {
+        if let Some(scaling) = scaling {
             theta = scaling.number("rope_theta", Some(theta))?;
             let older = scaling.text("type", Some(kind))?;
             kind = scaling.text("rope_type", Some(older))?;
@@ -25,7 +38,7 @@ impl Frequencies {
         let pairs = head_width / 2;
         let mut frequencies: Vec<f64> =
             (0..pairs).map(|pair| theta.powf(-2.0 * pair as f64 / head_width as f64)).collect();
-        match (kind.as_str(), &scaling) {
+        match (kind.as_str(), scaling) {
             ("default", _) => {}
             ("linear", Some(scaling)) => {
                 let factor = scaling.number("factor", None)?;
@@ -39,7 +52,7 @@ impl Frequencies {
 
     /// The tables of cosines and sines: `[positions, head_width]` each. The sine of the first half is
     /// negative, so that rotating is `x * cos + swap_halves(x) * sin`.
-    pub(crate) fn tables(&self, positions: usize, device: &Device) -> [Tensor<2>; 2] {
+    fn tables(&self, positions: usize, device: &Device) -> [Tensor<2>; 2] {
         let pairs = self.0.len();
         let mut cosines = Vec::with_capacity(positions * 2 * pairs);
         let mut sines = Vec::with_capacity(positions * 2 * pairs);
@@ -53,6 +66,49 @@ impl Frequencies {
         }
         [cosines, sines]
             .map(|table| Tensor::from_data(TensorData::new(table, [positions, 2 * pairs]), device))
+    }
+}
+
+/// The cosines and sines of all places, for layers without a window and for those with one. `[positions, head_width]`
+/// each.
+#[derive(Clone, Debug)]
+pub(crate) struct Rotary {
+    everywhere: [Tensor<2>; 2],
+    windowed: Option<[Tensor<2>; 2]>,
+}
+
+/// Those of the places of some tokens, `[tokens, 1, head_width]` each: the same for every head.
+#[derive(Clone, Debug)]
+pub(crate) struct Angles {
+    everywhere: [Tensor<3>; 2],
+    windowed: Option<[Tensor<3>; 2]>,
+}
+
+impl Rotary {
+    /// Nothing for a model that does not rotate.
+    pub(crate) fn new(spec: &Spec, device: &Device) -> Option<Self> {
+        let Positions::Rotary(frequencies) = &spec.positions else { return None };
+        let tables = |frequencies: &Frequencies| frequencies.tables(spec.max_positions, device);
+        let windowed = spec.window.as_ref().and_then(|window| window.frequencies.as_ref());
+        Some(Self { everywhere: tables(frequencies), windowed: windowed.map(tables) })
+    }
+
+    pub(crate) fn at(&self, places: &Tensor<1, Int>) -> Angles {
+        let rows = |tables: &[Tensor<2>; 2]| {
+            tables.each_ref().map(|table| table.clone().select(0, places.clone()).unsqueeze_dim::<3>(1))
+        };
+        Angles { everywhere: rows(&self.everywhere), windowed: self.windowed.as_ref().map(rows) }
+    }
+}
+
+impl Angles {
+    /// Rotates the heads of some tokens, `[tokens, heads, head_width]`, in a layer with or without a window.
+    pub(crate) fn rotate(&self, x: Tensor<3>, windowed: bool) -> Tensor<3> {
+        let [cos, sin] = match &self.windowed {
+            Some(angles) if windowed => angles,
+            _ => &self.everywhere,
+        };
+        rotate(x, cos, sin)
     }
 }
 
@@ -74,7 +130,7 @@ fn llama3(frequencies: &mut [f64], scaling: &Fields<'_>) -> Result<()> {
 }
 
 /// Rotates `x`, `[tokens, heads, head_width]`, by `cos` and `sin`, `[tokens, 1, head_width]`.
-pub(crate) fn rotate(x: Tensor<3>, cos: &Tensor<3>, sin: &Tensor<3>) -> Tensor<3> {
+fn rotate(x: Tensor<3>, cos: &Tensor<3>, sin: &Tensor<3>) -> Tensor<3> {
     if host::holds(&x) {
         return host::rotate(x, cos, sin);
     }

@@ -123,7 +123,7 @@ pub(crate) fn stack(
     for layer in 0..layers {
         layer_slots(spec, names, &format!("{prefix}layers.{layer}"), layer, cross, slots);
     }
-    if spec.norm_order == NormOrder::Before {
+    if spec.norm_order != NormOrder::After {
         norm(spec, format!("{prefix}norm"), names.norm.into(), spec.width, slots);
     }
 }
@@ -151,6 +151,10 @@ fn layer_slots(spec: &Spec, names: &Names, prefix: &str, layer: usize, cross: bo
         norm(spec, here("key_norm"), there(names.key_norm), head, slots);
     }
     linear("output", split(&[names.output], &[width]), queries, spec.output_bias, Role::Residual, slots);
+    let around = spec.norm_order == NormOrder::Around;
+    if around {
+        norm(spec, here("attention_post_norm"), there(names.attention_post_norm), width, slots);
+    }
 
     if cross {
         norm(spec, here("cross_norm"), there(names.cross_norm), width, slots);
@@ -167,6 +171,9 @@ fn layer_slots(spec: &Spec, names: &Names, prefix: &str, layer: usize, cross: bo
     let up = vec![inner; if spec.feed_forward.gated { 2 } else { 1 }];
     linear("up", split(names.up, &up), width, bias, Role::Matrix, slots);
     linear("down", split(&[names.down], &[width]), inner, bias, Role::Residual, slots);
+    if around {
+        norm(spec, here("feed_forward_post_norm"), there(names.feed_forward_post_norm), width, slots);
+    }
 }
 
 /// A matrix that is stored as it is; `stem` is its name without `.weight`.

@@ -3,8 +3,9 @@
 use burn::tensor::Tensor;
 
 use crate::{
-    layer::{Angles, Attend, Branch, Layer, NormWeights, Supply},
+    layer::{Attend, Branch, Layer, NormWeights, Supply},
     relative::RelativeBias,
+    rope::Angles,
     spec::{NormOrder, Positions, Spec},
 };
 
@@ -35,7 +36,7 @@ impl Stack {
         };
         let cross = spec.encoder.is_some() && !both_ways;
         let layers = (0..layers).map(|_| Layer::assemble(spec, cross, from)).collect();
-        let norm = (spec.norm_order == NormOrder::Before).then(|| NormWeights::assemble(spec, from));
+        let norm = (spec.norm_order != NormOrder::After).then(|| NormWeights::assemble(spec, from));
         Self { relative, layers, norm }
     }
 

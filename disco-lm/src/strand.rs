@@ -6,7 +6,7 @@ use crate::{
     TokenModel,
     attention::{Causal, Prefix},
     decoder::{Decoder, indices},
-    layer::Angles,
+    rope::Angles,
     rows::{identity, padded},
 };
 

@@ -12,8 +12,9 @@ use crate::{
     decoder::Decoder,
     files::ModelFiles,
     layer::Side,
+    rope::Rotary,
     slots::{Slot, slots},
-    spec::{Positions, Spec},
+    spec::Spec,
     weights,
 };
 
@@ -71,7 +72,7 @@ pub(crate) struct Frame {
     pub(crate) spec: Arc<Spec>,
     pub(crate) slots: Arc<Vec<Slot>>,
     pub(crate) device: Device,
-    rotary: Option<[Tensor<2>; 2]>,
+    rotary: Option<Rotary>,
     /// Sorted ids that end a sequence.
     pub(crate) end_tokens: Vec<u32>,
 }
@@ -123,10 +124,7 @@ impl TokenModel {
         let slots = slots(&spec);
         let tensors = slots.iter().zip(values);
         let tensors = tensors.map(|(slot, values)| upload(values, slot.shape, device)).collect();
-        let rotary = match &spec.positions {
-            Positions::Rotary(frequencies) => Some(frequencies.tables(spec.max_positions, device)),
-            Positions::Learned | Positions::Relative(_) => None,
-        };
+        let rotary = Rotary::new(&spec, device);
         let frame =
             Frame { spec: Arc::new(spec), slots: slots.into(), device: device.clone(), rotary, end_tokens };
         Ok(Self { frame: Arc::new(frame), tensors, adapter: None, generation })

@@ -27,6 +27,7 @@ pub(super) fn gpt2(fields: &Fields<'_>) -> Result<Spec> {
         head_width,
         feed_forward_width: fields.size("n_inner", Some(4 * width))?,
         max_positions: fields.size("n_positions", Some(1024))?,
+        embedding_scale: 1.0,
         norm: Norm::Layer,
         norm_order: NormOrder::Before,
         norm_epsilon: fields.number("layer_norm_epsilon", Some(1e-5))?,
@@ -65,6 +66,7 @@ pub(super) fn llama(fields: &Fields<'_>, kind: &str) -> Result<Spec> {
         head_width,
         feed_forward_width: fields.size("intermediate_size", None)?,
         max_positions: fields.size("max_position_embeddings", Some(2048))?,
+        embedding_scale: 1.0,
         norm: Norm::Rms,
         norm_order: NormOrder::Before,
         norm_epsilon: fields.number("rms_norm_eps", Some(1e-6))?,
@@ -102,11 +104,11 @@ fn window(fields: &Fields<'_>, kind: &str, layers: usize) -> Result<Option<Windo
             (0..layers).map(|layer| layer >= first).collect()
         }
     };
-    Ok(Some(Window { size, layers }))
+    Ok(Some(Window { size, layers, frequencies: None }))
 }
 
 /// Whether each layer slides, as `layer_types` says.
-fn layer_types(fields: &Fields<'_>, layers: usize) -> Result<Vec<bool>> {
+pub(super) fn layer_types(fields: &Fields<'_>, layers: usize) -> Result<Vec<bool>> {
     const ALLOWED: &str = "sliding_attention or full_attention, once a layer";
     let refused = |value: &dyn ToString| fields.refused("layer_types", value.to_string(), ALLOWED);
     let value = fields.get("layer_types").ok_or_else(|| refused(&"missing"))?;

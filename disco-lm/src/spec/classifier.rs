@@ -146,6 +146,7 @@ fn encoder(width: usize, heads: usize, head_width: usize, activation: Activation
         head_width,
         feed_forward_width: 0,
         max_positions: 0,
+        embedding_scale: 1.0,
         norm: Norm::Layer,
         norm_order: NormOrder::After,
         norm_epsilon: 1e-12,

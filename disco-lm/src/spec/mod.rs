@@ -3,7 +3,10 @@
 mod causal;
 mod classifier;
 mod fields;
+mod gemma;
 mod t5;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
@@ -20,6 +23,8 @@ use crate::{Result, relative::Buckets, rope::Frequencies};
 pub(crate) enum Norm {
     /// `x / rms(x) * scale`.
     Rms,
+    /// `x / rms(x) * (1 + scale)`.
+    RmsFromOne,
     /// `(x - mean) / std * scale + bias`.
     Layer,
 }
@@ -31,6 +36,8 @@ pub(crate) enum NormOrder {
     Before,
     /// `norm(x + block(x))`.
     After,
+    /// `x + norm(block(norm(x)))`, with two norms; the stack ends with one too.
+    Around,
 }
 
 /// How a token's place enters.
@@ -68,11 +75,13 @@ pub(crate) struct FeedForward {
 }
 
 /// Layers whose queries see no further back than `size` tokens, themselves included.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Window {
     pub(crate) size: usize,
     /// Whether each layer has the window.
     pub(crate) layers: Vec<bool>,
+    /// The rotary frequencies of these layers, if they are others.
+    pub(crate) frequencies: Option<Frequencies>,
 }
 
 /// An encoder that reads the context, with the decoder's widths and heads.
@@ -88,6 +97,7 @@ pub(crate) struct Encoder {
 pub(crate) enum Family {
     Gpt2,
     Llama,
+    Gemma,
     T5,
     Bert,
     DistilBert,
@@ -106,6 +116,8 @@ pub(crate) struct Spec {
     pub(crate) head_width: usize,
     pub(crate) feed_forward_width: usize,
     pub(crate) max_positions: usize,
+    /// Embeddings are multiplied by it.
+    pub(crate) embedding_scale: f64,
     pub(crate) norm: Norm,
     pub(crate) norm_order: NormOrder,
     pub(crate) norm_epsilon: f64,
@@ -126,7 +138,7 @@ pub(crate) struct Spec {
 }
 
 /// The architectures there are, as `model_type` names them.
-const KNOWN: &str = "gpt2, llama, mistral, qwen2, qwen3, t5";
+const KNOWN: &str = "gpt2, llama, mistral, qwen2, qwen3, gemma3_text, t5";
 
 /// The largest size that is believed.
 const LARGEST: usize = 1 << 24;
@@ -141,11 +153,17 @@ impl Spec {
         let spec = match fields.text("model_type", None)?.as_str() {
             "gpt2" => causal::gpt2(&fields)?,
             kind @ ("llama" | "mistral" | "qwen2" | "qwen3") => causal::llama(&fields, kind)?,
+            "gemma3_text" => gemma::gemma3(&fields)?,
             "t5" => t5::t5(&fields)?,
             other => return Err(fields.refused("model_type", other, KNOWN)),
         };
         spec.check(&fields)?;
         Ok(spec)
+    }
+
+    /// Whether a layer has a window.
+    pub(crate) fn is_windowed(&self, layer: usize) -> bool {
+        self.window.as_ref().is_some_and(|window| window.layers[layer])
     }
 
     /// Checks what holds for every architecture.

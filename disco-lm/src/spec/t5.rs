@@ -39,6 +39,7 @@ pub(super) fn t5(fields: &Fields<'_>) -> Result<Spec> {
         feed_forward_width: fields.size("d_ff", None)?,
         // Only distances count, and those beyond the largest share a bucket.
         max_positions: UNLIMITED,
+        embedding_scale: 1.0,
         norm: Norm::Rms,
         norm_order: NormOrder::Before,
         norm_epsilon: fields.number("layer_norm_epsilon", Some(1e-6))?,

@@ -12,7 +12,7 @@ pub(crate) const DECODERS: [&str; 5] = ["gpt2", "llama-gqa-tied", "llama-untied-
 pub(crate) const ENCODER_DECODERS: [&str; 2] = ["t5-relu", "t5-gated-untied"];
 
 /// Decoders that the golden folder does not have: `reference/tiny.py` made them.
-pub(crate) const WINDOWED: [&str; 2] = ["mistral-window", "qwen2-window"];
+pub(crate) const WINDOWED: [&str; 3] = ["mistral-window", "qwen2-window", "gemma3"];
 
 /// All language models that there are reference values for.
 pub(crate) fn language_models() -> impl Iterator<Item = &'static str> {

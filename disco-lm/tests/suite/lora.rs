@@ -171,7 +171,13 @@ fn a_new_adapter_changes_nothing_and_is_tuned_alone() {
 /// As for full tuning: `f(x + h g) - f(x - h g)` is `2 h |g|^2` up to third order.
 #[test]
 fn the_gradient_of_an_adapter_is_that_of_finite_differences() {
-    let case = case("llama-gqa-tied");
+    for name in ["llama-gqa-tied", "t5-gated-untied"] {
+        check_finite_differences(name);
+    }
+}
+
+fn check_finite_differences(name: &str) {
+    let case = case(name);
     let coefficients = numbers(&case.golden["coef"]);
     let value = |policy: &TokenPolicy| -> f64 {
         case.log_probs(policy).iter().zip(&coefficients).map(|(log_prob, coef)| log_prob * coef).sum()
@@ -183,6 +189,7 @@ fn the_gradient_of_an_adapter_is_that_of_finite_differences() {
     ahead.step(&update(1e-3)).expect("a step");
     case.accumulate(&mut ahead);
     let pending = ahead.pending().expect("pending");
+    assert!(pending.values().all(|values| values.iter().any(|value| *value != 0.0)), "{name}");
     let square: f64 = pending.values().flatten().map(|value| f64::from(*value).powi(2)).sum();
     let h = 1e-3 / square.sqrt();
     let mut behind = ahead.clone();
@@ -190,7 +197,7 @@ fn the_gradient_of_an_adapter_is_that_of_finite_differences() {
     ahead.step(&update(-h)).expect("a step");
     let slope = (value(&ahead) - value(&behind)) / (2.0 * h);
     // f32 leaves about three digits of the difference.
-    assert_close("slope along the gradient", &[slope / square], &[1.0], 0.02);
+    assert_close(name, &[slope / square], &[1.0], 0.02);
 }
 
 #[test]

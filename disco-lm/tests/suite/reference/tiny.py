@@ -1,9 +1,10 @@
 """Tiny random models in Hugging Face's layout, and what transformers computes with them.
 
 Run from the root of the repository, in an environment with torch, transformers and safetensors:
-    python disco-lm/tests/suite/reference/tiny.py disco-lm/tests/suite/reference
-It writes one folder per model (config.json, model.safetensors, for classifiers tokenizer.json) with its
-reference values (golden.json). Everything is float32 with eager attention; the seeds are fixed.
+    python disco-lm/tests/suite/reference/tiny.py disco-lm/tests/suite/reference [NAME...]
+It writes one folder per model, or for each NAME (config.json, model.safetensors, for classifiers tokenizer.json), with
+its reference values (golden.json). Everything is float32 with eager attention; the seeds are fixed, but the
+trainers of the tokenizers break ties as they like, so that a classifier made again has other ids.
 """
 
 import json
@@ -17,12 +18,14 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     BertConfig,
+    Gemma3TextConfig,
     MistralConfig,
     Qwen2Config,
     RobertaConfig,
 )
 
 ROOT = pathlib.Path(sys.argv[1])
+WANTED = sys.argv[2:]
 TEXTS = [
     "the weather is fine today",
     "rain",
@@ -41,7 +44,7 @@ def random_weights(model, seed, deviation=0.25):
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, value in model.named_parameters():
-            is_scale = value.dim() == 1 and name.endswith("weight")
+            is_scale = value.dim() == 1 and name.endswith("weight") and model.config.model_type != "gemma3_text"
             value.copy_(torch.randn(value.shape, generator=generator) * deviation + float(is_scale))
 
 
@@ -76,6 +79,8 @@ def byte_pairs():
 
 
 def classifier(name, config, tokenizer, seed):
+    if WANTED and name not in WANTED:
+        return
     positions = config.max_position_embeddings - (2 if config.model_type == "roberta" else 0)
     model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager").eval()
     random_weights(model, seed)
@@ -109,6 +114,8 @@ classifier("roberta", config, tokenizer, 2)
 
 def decoder(name, config, seed):
     """The layout of the golden folder's decoders."""
+    if WANTED and name not in WANTED:
+        return
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     random_weights(model, seed)
     generator = torch.Generator().manual_seed(seed)
@@ -146,3 +153,8 @@ config = Qwen2Config(
     num_hidden_layers=3, use_sliding_window=True, sliding_window=4, max_window_layers=1, tie_word_embeddings=True, **SHAPE
 )
 decoder("qwen2-window", config, 4)
+config = Gemma3TextConfig(
+    num_hidden_layers=3, sliding_window=4, layer_types=["sliding_attention", "full_attention", "sliding_attention"],
+    head_dim=8, query_pre_attn_scalar=12, **SHAPE
+)
+decoder("gemma3", config, 5)
