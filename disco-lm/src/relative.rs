@@ -68,3 +68,30 @@ impl RelativeBias {
         bias.permute([0, 3, 1, 2])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Buckets;
+
+    /// The smallest distance of each bucket, as transformers' `T5Attention._relative_position_bucket` has it.
+    #[test]
+    fn buckets_begin_where_those_of_transformers_do() {
+        let starts = |buckets: Buckets, both_ways: bool| -> Vec<usize> {
+            let of = |distance: usize| buckets.of(distance, 0, both_ways);
+            (0..300).filter(|&distance| distance == 0 || of(distance) != of(distance - 1)).collect()
+        };
+        let usual = Buckets { count: 32, farthest: 128 };
+        let exact = |count: usize, more: &[usize]| (0..count).chain(more.iter().copied()).collect::<Vec<_>>();
+        let causal = [19, 21, 24, 27, 31, 35, 40, 46, 52, 59, 67, 77, 87, 99, 113];
+        assert_eq!(starts(usual, false), exact(17, &causal));
+        assert_eq!(starts(usual, true), exact(9, &[12, 16, 23, 32, 46, 64, 91]));
+        let few = Buckets { count: 8, farthest: 12 };
+        assert_eq!(starts(few, false), exact(5, &[6, 7, 10]));
+        assert_eq!(starts(few, true), exact(3, &[5]));
+        // Keys behind a query have the other half.
+        for distance in 1..200 {
+            assert_eq!(usual.of(0, distance, true), 16 + usual.of(distance, 0, true));
+            assert_eq!(usual.of(0, distance, false), 0);
+        }
+    }
+}
