@@ -1,11 +1,17 @@
 //! What only some architectures have.
 
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
 use crate::{
     common::{ENCODER_DECODERS, WINDOWED, assert_close, device, folder},
     tiny,
 };
+use disco_core::Distribution;
 use disco_lm::{Error, Generation, Precision, TokenModel, TokenPolicy};
-use disco_tuner::{Item, Policy};
+use disco_tuner::{Item, Optimizer, Policy, Update};
 use tempfile::TempDir;
 
 fn load(folder: &std::path::Path) -> Result<TokenModel, Error> {
@@ -109,4 +115,52 @@ fn settings_of_t5_and_of_windows_are_named() {
         let error = load(folder.path()).expect_err(message).to_string();
         assert!(error.contains(message), "{error}");
     }
+}
+
+/// Where `DISCO_HF_PYTHON` names a Python with torch and transformers.
+#[test]
+fn transformers_loads_and_scores_what_was_tuned_and_saved() {
+    let Some(python) = std::env::var_os("DISCO_HF_PYTHON") else {
+        eprintln!("skipped: DISCO_HF_PYTHON names no Python with torch and transformers");
+        return;
+    };
+    let untied = TempDir::new().expect("a temporary folder");
+    tiny::write_t5(untied.path(), 0);
+    let golden = ENCODER_DECODERS.into_iter().chain(WINDOWED).map(folder);
+    let mut cases = Vec::new();
+    for source in golden.chain([untied.path().to_path_buf()]) {
+        let mut policy = TokenPolicy::new(load(&source).expect("the model loads"));
+        let (context, sample) = (vec![2, 3, 2, 1, 3], vec![2, 3, 2, 2, 3, 2, 3, 2]);
+        let batch = [Item { context: &context, sample: &sample }];
+        policy.accumulate(&batch, &mut |_| Ok(vec![-1.0])).expect("a gradient");
+        let optimizer = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
+        let update = Update { optimizer, learning_rate: 1e-2, max_gradient_norm: Some(1.0) };
+        policy.step(&update).expect("a step");
+        let saved = TempDir::new().expect("a temporary folder");
+        policy.model().save_weights(saved.path(), Precision::F32).expect("saved");
+        std::fs::copy(source.join("config.json"), saved.path().join("config.json")).expect("copied");
+        let log_prob = policy.log_probs(&context, &[&sample]).expect("a score")[0];
+        cases.push((saved, context, sample, log_prob));
+    }
+    let mut script = Command::new(&python)
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/reference/scores.py"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("Python starts");
+    let mut input = script.stdin.take().expect("piped");
+    for (folder, context, tokens, _) in &cases {
+        let line = serde_json::json!({"folder": folder.path(), "context": context, "tokens": tokens});
+        writeln!(input, "{line}").expect("Python reads");
+    }
+    drop(input);
+    let output = script.wait_with_output().expect("Python ends");
+    assert!(output.status.success(), "the script failed");
+    let scored: Vec<f64> = String::from_utf8(output.stdout)
+        .expect("text")
+        .lines()
+        .map(|line| line.parse().expect("a number"))
+        .collect();
+    let expected: Vec<f64> = cases.iter().map(|(_, _, _, log_prob)| *log_prob).collect();
+    assert_close("log-probability by transformers", &scored, &expected, 1e-4);
 }
