@@ -150,7 +150,7 @@ impl<C, X: AsRef<str>> Feature<C, X> for LabelFeature {
     }
 
     fn values(&self, _: &C, samples: &[&X]) -> disco_core::Result<Vec<Score>> {
-        let texts: Vec<&str> = samples.iter().map(|sample| sample.as_ref().as_ref()).collect();
+        let texts: Vec<&str> = samples.iter().map(|sample| X::as_ref(sample)).collect();
         Ok(self.of(&texts)?.into_iter().map(Ok).collect())
     }
 }

@@ -6,6 +6,8 @@ use crate::{Error, LanguageModel, Result};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+type Rendering = dyn Fn(&str) -> std::result::Result<String, Failure> + Send + Sync;
+
 /// A text made of a context, which the model then reads in its place: a prefix, an instruction, a chat template.
 ///
 /// It belongs to the model: sampling, scoring and tuning all see the context as it is rendered, while samples
@@ -19,7 +21,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// ```
 #[derive(Clone)]
 pub struct ContextTemplate {
-    rendering: Arc<dyn Fn(&str) -> std::result::Result<String, Failure> + Send + Sync>,
+    rendering: Arc<Rendering>,
     adds_special_tokens: bool,
 }
 

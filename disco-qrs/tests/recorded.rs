@@ -46,7 +46,7 @@ fn proposals_that_cannot_be_scored_count_as_impossible_ones() {
         0 => Err(Failure::Skip("unreadable".into())),
         _ => Ok(0.0),
     });
-    let forbids = scorer(|_: &u8, x: &usize| if x % 4 == 0 { f64::NEG_INFINITY } else { 0.0 });
+    let forbids = scorer(|_: &u8, x: &usize| if x.is_multiple_of(4) { f64::NEG_INFINITY } else { 0.0 });
     let config = RunConfig::new(3, Budget::proposals(RECORDS as u64));
     let skipped = ProposalPool::draw(recorded(), skips, 7, config).unwrap();
     let forbidden = ProposalPool::draw(recorded(), forbids, 7, config).unwrap();

@@ -102,6 +102,12 @@ pub(crate) fn launch(backend: Backend) -> Result<Command> {
     let mut command = cargo_for(backend)?;
     command.args(["run", "--package", "xtask", "--manifest-path"]).arg(workspace_root().join("Cargo.toml"));
     command.args(["--features", backend.feature(), "--"]);
+    // glibc returns large freed blocks to the system, and takes them again page by page for the next tensor.
+    for (name, bytes) in [("MALLOC_MMAP_THRESHOLD_", 1u64 << 32), ("MALLOC_TRIM_THRESHOLD_", 1 << 33)] {
+        if env::var_os(name).is_none() {
+            command.env(name, bytes.to_string());
+        }
+    }
     Ok(command)
 }
 

@@ -125,6 +125,11 @@ fn judges(spec: &Spec) -> Result<Judges> {
 
 /// The largest size that a model's weights have when they are saved in f32: twice that of a file in f16.
 fn weight_bytes(folder: &Path) -> Result<u64> {
+    if folder.is_file() {
+        // A GGUF file holds at least 2.6 bits a weight, of which 32 become.
+        let file = fs::metadata(folder).map_err(|source| Error::read(folder, source))?;
+        return Ok(13 * file.len());
+    }
     let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
     let mut bytes = 0;
     for entry in entries {

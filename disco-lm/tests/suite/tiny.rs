@@ -51,8 +51,11 @@ pub(crate) fn write_windowed(folder: &Path, seed: u64) {
     std::fs::write(path, config).expect("writable");
 }
 
+/// Writes a model's folder, by a seed.
+type Writer = fn(&Path, u64);
+
 /// Every kind of model, with what writes it.
-pub(crate) const KINDS: [(&str, fn(&Path, u64)); 3] =
+pub(crate) const KINDS: [(&str, Writer); 3] =
     [("llama", write), ("mistral", write_windowed), ("t5", write_t5)];
 
 /// Writes a T5 of the same vocabulary, gated and untied.
