@@ -66,6 +66,24 @@ fn a_slow_observer_in_the_background_holds_nothing_up() {
     assert!(outcome.first_observer_failure.unwrap().1.contains("no route to host"));
 }
 
+#[test]
+fn an_observer_that_never_answers_does_not_hold_up_the_end() {
+    let (told, _heard) = std::sync::mpsc::channel();
+    let stuck = || Slow { delay: Duration::from_secs(3600), fail: false, told: told.clone() };
+    let start = std::time::Instant::now();
+    let patience = Duration::from_millis(100);
+    let outcome = tune(config(), &mut Background::new(stuck(), 2).with_patience(patience));
+    assert!(outcome.first_observer_failure.is_some());
+    // Left without an end, as by a run that failed to start.
+    let mut left = Background::new(stuck(), 2).with_patience(patience);
+    left.start(&config(), 0).unwrap();
+    let mut observed = Memory::default();
+    tune(config(), &mut observed);
+    left.step(&observed.reports()[0]).unwrap();
+    drop(left);
+    assert!(start.elapsed() < Duration::from_secs(10), "held up for {:?}", start.elapsed());
+}
+
 #[cfg(feature = "console")]
 #[test]
 fn the_console_needs_no_terminal() {
@@ -182,6 +200,10 @@ for event in events.Scalars('js_target_policy'): print(event.step, event.value)
 print(sorted(events.Tags()['tensors']))
 print(events.Tensors('samples')[0].tensor_proto.string_val[0].decode().splitlines()[2].strip())
 ";
+        // A run that goes on after step 3 makes step 4 and those after it again: each is there once.
+        let mut resumed = TensorBoard::new(folder.path()).unwrap();
+        resumed.start(&config(), 3).unwrap();
+        told.reports()[3..].iter().for_each(|report| assert!(resumed.step(report).is_ok()));
         let output = Command::new(python).args(["-c", script]).arg(folder.path()).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let output = String::from_utf8(output.stdout).unwrap();
@@ -286,11 +308,13 @@ mlflow.set_tracking_uri(sys.argv[1])
 print(mlflow.artifacts.load_text(run.info.artifact_uri + '/samples/step-1.txt').splitlines()[1])
 for metric in client.get_metric_history(sys.argv[2], 'js_target_policy'): print(metric.step, repr(metric.value))
 ";
-        let mut client = Command::new(python);
-        client.args(["-c", script, &address, both.0.run_id().unwrap()]);
-        let output = client.output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let output = String::from_utf8(output.stdout).unwrap();
+        let asked = |script: &str, arguments: &[&str]| {
+            let mut client = Command::new(&python);
+            let output = client.args(["-c", script]).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let output = asked(script, &[&address, both.0.run_id().unwrap()]);
         let mut lines = output.lines();
         assert_eq!(lines.next().unwrap(), "FINISHED js adam");
         assert_eq!(lines.next().unwrap(), both.1.reports()[0].shown[0].text);
@@ -298,5 +322,30 @@ for metric in client.get_metric_history(sys.argv[2], 'js_target_policy'): print(
             let (found_step, value) = lines.next().unwrap().split_once(' ').unwrap();
             assert_eq!((found_step.parse(), value.parse()), (Ok(step), Ok(metric.value)));
         }
+
+        // A run that fails is marked so; one that is resumed goes on in the same place, each step once.
+        let mut first = Mlflow::new(&address, "disco's tests", "two").unwrap();
+        first.start(&config(), 0).unwrap();
+        let reports = both.1.reports();
+        reports[..4].iter().for_each(|report| assert!(first.step(report).is_ok()));
+        first.fail(4, "step 4, score: out of memory").unwrap();
+        let id = first.run_id().unwrap().to_owned();
+        let script = "
+import sys, mlflow
+run = mlflow.MlflowClient(tracking_uri=sys.argv[1]).get_run(sys.argv[2])
+print(run.info.status, run.data.tags.get('disco.error'))
+history = mlflow.MlflowClient(tracking_uri=sys.argv[1]).get_metric_history(sys.argv[2], 'gradient_norm')
+print(sorted(metric.step for metric in history))
+";
+        assert_eq!(asked(script, &[&address, &id]), "FAILED step 4, score: out of memory\n[1, 2, 3, 4]\n");
+        let mut second = Mlflow::new(&address, "disco's tests", "two").unwrap();
+        second.start(&config(), 3).unwrap();
+        assert_eq!(second.run_id().unwrap(), id);
+        reports[3..].iter().for_each(|report| assert!(second.step(report).is_ok()));
+        assert!(asked(script, &[&address, &id]).starts_with("RUNNING"));
+        let stopped = Outcome { reason: disco_tuner::Reason::Observer, ..outcome };
+        second.finish(&stopped).unwrap();
+        let expected = "KILLED step 4, score: out of memory\n[1, 2, 3, 4, 5, 6]\n";
+        assert_eq!(asked(script, &[&address, &id]), expected);
     }
 }

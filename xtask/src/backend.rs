@@ -156,6 +156,26 @@ pub(crate) fn run(mut command: Command) -> Result<()> {
     if status.success() { Ok(()) } else { Err(Error::Failed { command: shown, code: status.code() }) }
 }
 
+/// Lets `command` take the place of this process, so that a signal reaches what does the work.
+///
+/// # Errors
+/// [`Error::Start`].
+#[cfg(unix)]
+pub(crate) fn replace(mut command: Command) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    let source = command.exec();
+    Err(Error::Start { command: show(&command), source })
+}
+
+/// Runs `command`: processes cannot be replaced here.
+///
+/// # Errors
+/// As [`run`].
+#[cfg(not(unix))]
+pub(crate) fn replace(command: Command) -> Result<()> {
+    run(command)
+}
+
 /// The command as it would be typed, without the folders of the machine.
 fn show(command: &Command) -> String {
     let program =

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     Error, Result,
     backend::{self, Backend},
-    python, smollm2, tidy,
+    loggers, python, smollm2, tidy,
 };
 
 /// A named check.
@@ -26,6 +26,8 @@ enum Step {
     Tests,
     /// The demo, and whether it came to where it was asked to.
     Demo,
+    /// disco-tuner with every feature, its loggers against TensorBoard and an MLflow server: both are fetched from PyPI.
+    Loggers,
     /// The tests that need SmolLM2-135M, or Python with transformers: both are fetched from PyPI.
     Smollm2,
     /// The language model's tests on libtorch, which is fetched from PyPI.
@@ -49,6 +51,7 @@ impl Step {
             Self::Docs => docs(),
             Self::Tests => backend::run(backend::workspace_tests(Backend::default(), &[])?),
             Self::Demo => demo(),
+            Self::Loggers => loggers::run(),
             Self::Smollm2 => smollm2_tests(),
             Self::Tch => tch(),
             Self::Wgpu => wgpu(),
@@ -71,8 +74,8 @@ pub(crate) struct CiOptions {
 /// The language model's tests.
 const SUITE: [&str; 2] = ["--test", "suite"];
 
-/// What is left out unless `--only` names it: each of these downloads gigabytes or builds another Burn.
-const ON_REQUEST: [Step; 4] = [Step::Smollm2, Step::Tch, Step::Wgpu, Step::Cuda];
+/// What is left out unless `--only` names it: each of these downloads Python packages or builds another Burn.
+const ON_REQUEST: [Step; 5] = [Step::Loggers, Step::Smollm2, Step::Tch, Step::Wgpu, Step::Cuda];
 
 /// How far the demo's moments may be from what was asked: of the tuned policy, and by quasi-rejection.
 const DEMO_TOLERANCES: [(&str, f64); 2] = [("tuned", 0.1), ("qrs", 0.05)];

@@ -5,7 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::{
-    Error, Result,
+    Error, INTERRUPTED, Result,
     backend::{self, Backend},
     bench::{self, BenchOptions},
     ci::{self, CiOptions},
@@ -93,6 +93,10 @@ pub fn main() -> ExitCode {
         // Cargo has already said what is wrong; its exit code is passed on.
         Err(Error::Failed { code: Some(code), .. }) if (1..=255).contains(&code) => {
             ExitCode::from(code as u8)
+        }
+        Err(error @ Error::Interrupted { .. }) => {
+            eprintln!("{error}");
+            ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
             eprintln!("error: {error}");

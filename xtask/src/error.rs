@@ -103,6 +103,41 @@ pub enum Error {
         /// The folder.
         path: PathBuf,
     },
+    /// Checkpoints of a run that was interrupted are in the way.
+    #[error(
+        "{} holds the checkpoints of a run that was interrupted: `--resume` goes on from them, `--restart` removes them",
+        path.display()
+    )]
+    Unfinished {
+        /// Their folder.
+        path: PathBuf,
+    },
+    /// The run was interrupted.
+    #[error(
+        "interrupted after step {step} of {steps}; what was done is in {}: the same command with `--resume` goes on",
+        path.display()
+    )]
+    Interrupted {
+        /// How many steps are done.
+        step: u64,
+        /// How many there are.
+        steps: u64,
+        /// The folder of the checkpoints.
+        path: PathBuf,
+    },
+    /// The log of the steps could not be written.
+    #[error("{}, step {step}: {failure}", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// The step.
+        step: u64,
+        /// Why.
+        failure: String,
+    },
+    /// Signals cannot be handled.
+    #[error("cannot handle SIGINT and SIGTERM: {0}")]
+    Signals(io::Error),
     /// A spec file has problems.
     #[error(transparent)]
     Spec(#[from] SpecError),

@@ -5,7 +5,10 @@ mod bench;
 mod ci;
 mod cli;
 mod error;
+mod interrupt;
+mod kept;
 mod libtorch;
+mod loggers;
 mod memory;
 #[cfg(feature = "lm")]
 mod model;
@@ -28,6 +31,8 @@ mod workflow;
 pub use backend::{Backend, workspace_root};
 pub use cli::main;
 pub use error::{Error, Result};
+pub use interrupt::{INTERRUPTED, Interrupt};
+pub use kept::{Kept, Session, Start};
 pub use output::{OutputFolder, terminal_table, write_outputs};
 pub use pipeline::{Clock, Finished, run_pipeline};
 pub use progress::{Progress, ProgressTarget};
@@ -37,8 +42,9 @@ pub use record::{
 };
 pub use report::render_report;
 pub use spec::{
-    AdapterSpec, ClassifierSpec, FeatureKind, FeatureSpec, FitSpec, LabelValue, LengthUnit, ModelSource,
-    ModelSpec, Problem, QrsGoal, SampleSpec, Spec, SpecError, Target, TuneSpec, Words, read_spec,
+    AdapterSpec, CheckpointSpec, ClassifierSpec, FeatureKind, FeatureSpec, FitSpec, LabelValue, LengthUnit,
+    ModelSource, ModelSpec, Problem, QrsGoal, SampleSpec, Spec, SpecError, Target, TuneSpec, Words,
+    read_spec,
 };
 pub use steer::RunOptions;
 pub use text::{Judge, Judges, TextFeature, TextSample};

@@ -13,7 +13,7 @@ use disco_lm::{
 };
 
 use crate::{
-    Error, ProgressTarget, Result, RunRecord,
+    Error, Result, RunRecord, Session,
     numbers::grouped,
     pretrain::embedded_model,
     record::ModelRecord,
@@ -40,7 +40,7 @@ impl TextSample for Completion {
 }
 
 /// Runs a spec on its language model; gives where the results are, and what they say.
-pub(crate) fn run(spec: &Spec, out: &Path) -> Result<(PathBuf, RunRecord)> {
+pub(crate) fn run(spec: &Spec, out: &Path, session: &Session) -> Result<(PathBuf, RunRecord)> {
     let folder = match &spec.model.source {
         ModelSource::Embedded => embedded_model(),
         ModelSource::Folder(folder) => folder.clone(),
@@ -53,7 +53,7 @@ pub(crate) fn run(spec: &Spec, out: &Path) -> Result<(PathBuf, RunRecord)> {
         }
         Ok(model.save(to, Precision::F32)?)
     };
-    run_workflow(spec, out, weight_bytes(&folder)?, ProgressTarget::detect(), load, save)
+    run_workflow(spec, out, weight_bytes(&folder)?, session, load, save)
 }
 
 fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {

@@ -12,7 +12,7 @@ use crate::{
     spec::{ModelSource, Spec, read_spec},
 };
 #[cfg(feature = "lm")]
-use crate::{backend::workspace_root, output::terminal_table};
+use crate::{Interrupt, ProgressTarget, Session, Start, backend::workspace_root, output::terminal_table};
 
 /// What can be changed about a run from the command line.
 #[derive(Clone, Debug, Default, Args)]
@@ -32,6 +32,12 @@ pub struct RunOptions {
     /// The seed of every random draw, instead of the file's.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Go on from the latest checkpoint of this run; where there is none, begin.
+    #[arg(long)]
+    pub resume: bool,
+    /// Begin anew, and remove the checkpoints of a run that was interrupted.
+    #[arg(long, conflicts_with = "resume")]
+    pub restart: bool,
 }
 
 impl RunOptions {
@@ -50,6 +56,19 @@ impl RunOptions {
         spec.backend = self.backend.unwrap_or(spec.backend);
         spec.check_divergence()?;
         Ok(spec)
+    }
+}
+
+#[cfg(feature = "lm")]
+impl RunOptions {
+    /// A run on this terminal that Ctrl-C ends.
+    fn session(&self) -> Result<Session> {
+        let start = match (self.resume, self.restart) {
+            (true, _) => Start::Resume,
+            (_, true) => Start::Restart,
+            _ => Start::New,
+        };
+        Ok(Session { progress: ProgressTarget::detect(), start, interrupt: Interrupt::install()? })
     }
 }
 
@@ -75,11 +94,12 @@ fn steer(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
     #[cfg(feature = "lm")]
     if spec.backend.is_compiled() {
         let folder = workspace_root().join("target").join("runs").join(name);
-        let (folder, record) = crate::model::run(&spec, options.out.as_ref().unwrap_or(&folder))?;
+        let session = options.session()?;
+        let (folder, record) = crate::model::run(&spec, options.out.as_ref().unwrap_or(&folder), &session)?;
         println!("\n{}", terminal_table(&record));
         println!("{}", folder.join("report.html").display());
         return Ok(());
     }
     let _ = (name, options);
-    backend::run(backend::relaunch(spec.backend)?)
+    backend::replace(backend::relaunch(spec.backend)?)
 }

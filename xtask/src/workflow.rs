@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use disco_core::Distribution;
 use disco_tuner::Policy;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    Result,
+    Kept, Result, Session,
     memory::peak_bytes,
     output::{OutputFolder, write_outputs},
     pipeline::{Clock, run_pipeline},
-    progress::ProgressTarget,
     record::{ModelRecord, RunRecord},
     spec::Spec,
     text::{Judges, TextSample},
@@ -37,26 +37,50 @@ pub struct Loaded<B, P> {
 /// `weights` is how many bytes `save` will write, so that a disk without room for them is found at once.
 ///
 /// # Errors
-/// As [`OutputFolder::prepare`], before anything is computed; those of `load`, of [`run_pipeline`] and of
-/// `save`. Whatever the error, nothing is left behind, and earlier results are still there.
+/// As [`OutputFolder::prepare`] and [`Kept::prepare`], before anything is computed; those of `load`, of
+/// [`run_pipeline`] and of `save`. Whatever the error, nothing is left behind but the policy's checkpoints, in the
+/// folder `OUT.checkpoints`, from which [`Start::Resume`](crate::Start::Resume) goes on, and earlier results are
+/// still there.
 pub fn run_workflow<X, B, P>(
     spec: &Spec,
     out: &Path,
     weights: u64,
-    progress: ProgressTarget,
+    session: &Session,
     load: impl FnOnce() -> Result<Loaded<B, P>>,
     save: impl FnOnce(&P, &Path) -> Result<()>,
 ) -> Result<(PathBuf, RunRecord)>
 where
-    X: TextSample,
+    X: TextSample + Serialize + DeserializeOwned,
     B: Distribution<String, X>,
     P: Policy<String, X>,
 {
-    let folder = OutputFolder::prepare(out, weights)?;
+    let interrupt = &session.interrupt;
+    let folder = interrupt.begin(|| OutputFolder::prepare(out, weights), OutputFolder::path)?;
+    let kept = Kept::prepare(out, session)?;
     let mut clock = Clock::default();
-    let Loaded { base, mut policy, judges, record: model } = load()?;
-    clock.lap("load", 0, 0);
-    let mut finished = run_pipeline(spec, model, &judges, &base, &mut policy, &mut clock, progress)?;
+    let tuned = || -> Result<_> {
+        let Loaded { base, mut policy, judges, record: model } = load()?;
+        clock.lap("load", 0, 0);
+        let finished = run_pipeline(
+            spec,
+            model,
+            &judges,
+            &base,
+            &mut policy,
+            &mut clock,
+            session.progress,
+            Some(&kept),
+        )?;
+        Ok((policy, finished))
+    };
+    let (policy, mut finished) = match tuned() {
+        Ok(tuned) => tuned,
+        Err(error) => {
+            // The error of the run is the one to tell of.
+            let _ = kept.sweep();
+            return Err(error);
+        }
+    };
     folder.begin_writing()?;
     save(&policy, &folder.path().join(WEIGHTS))?;
     clock.lap("save", 0, 0);
@@ -64,5 +88,7 @@ where
     finished.record.peak_memory_bytes = peak_bytes();
     finished.fit.save(folder.path().join("target.json"))?;
     write_outputs(&folder, &finished.record)?;
-    Ok((folder.finish()?, finished.record))
+    let place = interrupt.finish(|| folder.finish())?;
+    kept.finish()?;
+    Ok((place, finished.record))
 }

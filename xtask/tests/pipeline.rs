@@ -1,66 +1,16 @@
 //! The whole pipeline on a text model whose texts can be listed, so that every answer is known exactly.
 
+mod common;
+
 use std::{fs, path::Path};
 
-use disco_core::{Estimate, Scorer, Space, scorer};
+use common::speech::{Speech, base, speeches};
+use disco_core::{Estimate, Scorer};
 use disco_tuner::{Policy, SoftmaxTable};
 use xtask::{
-    Clock, Error, Finished, Judges, Loaded, ModelRecord, ProgressTarget, RunOptions, RunRecord, Spec,
-    TextSample, WEIGHTS, read_spec, run_pipeline, run_workflow,
+    Clock, Error, Finished, Judges, Loaded, ModelRecord, ProgressTarget, RunOptions, RunRecord, Session,
+    Spec, WEIGHTS, read_spec, run_pipeline, run_workflow,
 };
-
-/// Three words; the text ended by itself if the last is a full stop.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Speech {
-    words: [&'static str; 3],
-    text: String,
-}
-
-impl TextSample for Speech {
-    fn text(&self) -> &str {
-        &self.text
-    }
-
-    fn token_count(&self) -> usize {
-        self.words.len()
-    }
-
-    fn finished(&self) -> bool {
-        self.words[2] == "."
-    }
-}
-
-/// The probabilities of a word; the same at each place.
-const WORDS: [(&str, f64); 6] =
-    [("crown", 0.2), ("king", 0.05), ("love", 0.2), ("night", 0.25), ("sword", 0.1), (".", 0.2)];
-
-fn speeches() -> Space<Speech> {
-    let mut speeches = Vec::new();
-    for (first, _) in WORDS {
-        for (second, _) in WORDS {
-            for (third, _) in WORDS {
-                speeches.push(Speech {
-                    words: [first, second, third],
-                    text: format!("{first} {second} {third}"),
-                });
-            }
-        }
-    }
-    Space::new(speeches).unwrap()
-}
-
-/// In the context "calm" swords are a tenth as frequent (up to normalisation).
-fn base(contexts: &[String]) -> SoftmaxTable<String, Speech> {
-    let log_score = scorer(|context: &String, speech: &Speech| {
-        let word = |word: &&str| {
-            let (_, probability) = WORDS.iter().find(|(name, _)| name == word).unwrap();
-            let calm = if context == "calm" && *word == "sword" { 0.1 } else { 1.0 };
-            (calm * probability).ln()
-        };
-        speech.words.iter().map(word).sum()
-    });
-    SoftmaxTable::from_scorer(Space::new(contexts.to_vec()).unwrap(), speeches(), &log_score).unwrap()
-}
 
 const SPEC: &str = r#"
 title = "Kings without swords"
@@ -119,6 +69,7 @@ fn run(spec: &Spec) -> (Finished<Speech>, SoftmaxTable<String, Speech>) {
         &mut policy,
         &mut Clock::default(),
         ProgressTarget::Hidden,
+        None,
     )
     .unwrap();
     (finished, policy)
@@ -232,7 +183,7 @@ fn workflow(spec: &Spec, out: &Path) -> xtask::Result<RunRecord> {
         fs::create_dir(to).map_err(|source| Error::write(to, source))?;
         Ok(policy.save(to)?)
     };
-    run_workflow(spec, out, 0, ProgressTarget::Hidden, load, save).map(|(_, record)| record)
+    run_workflow(spec, out, 0, &Session::new(ProgressTarget::Hidden), load, save).map(|(_, record)| record)
 }
 
 #[test]
@@ -244,7 +195,12 @@ fn a_workflow_leaves_everything_that_a_run_made() {
     for name in ["report.html", "summary.json", "samples.jsonl", "target.json", WEIGHTS] {
         assert!(out.join(name).exists(), "{name}");
     }
-    assert_eq!(fs::read_dir(place.path().join("runs")).unwrap().count(), 1, "nothing is left beside it");
+    let mut beside: Vec<_> = fs::read_dir(place.path().join("runs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    beside.sort();
+    assert_eq!(beside, ["speeches", "speeches.checkpoints"]);
     assert!(fs::read_dir(out.join(WEIGHTS)).unwrap().next().is_some());
     let lines = fs::read_to_string(out.join("samples.jsonl")).unwrap().lines().count();
     assert_eq!(lines, 4000 + 200 + record.qrs.accepted);
@@ -255,19 +211,21 @@ fn a_workflow_leaves_everything_that_a_run_made() {
     }
 }
 
-/// Checks that the spec fails with an error that says `expected`, and leaves nothing behind.
+/// Checks that the spec fails with an error that says `expected`, and leaves nothing behind but the tuned policy.
 #[track_caller]
-fn check_failure(spec: &Spec, expected: &str) {
+fn check_failure(spec: &Spec, expected: &str, tuned: bool) {
     let place = tempfile::tempdir().unwrap();
     let error = workflow(spec, &place.path().join("runs")).unwrap_err().to_string();
     assert!(error.contains(expected), "{error}");
-    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0, "something was left behind");
+    let left: Vec<_> = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let expected: &[&str] = if tuned { &["runs.checkpoints"] } else { &[] };
+    assert_eq!(left, expected);
 }
 
 #[test]
 fn what_cannot_be_had_is_an_error_that_names_it_and_leaves_nothing() {
-    check_failure(&spec(&[("text = \"king\"", "text = \"emperor\"")]), "`king`");
-    check_failure(&spec(&[("mean = 0.9", "mean = 3.5")]), "`stops`: target 3.5");
+    check_failure(&spec(&[("text = \"king\"", "text = \"emperor\"")]), "`king`", false);
+    check_failure(&spec(&[("mean = 0.9", "mean = 3.5")]), "`stops`: target 3.5", false);
     check_failure(
         &spec(&[
             ("never = true", "mean = 0.2"),
@@ -275,6 +233,7 @@ fn what_cannot_be_had_is_an_error_that_names_it_and_leaves_nothing() {
             ("steps = 150", "steps = 1"),
         ]),
         "ln beta",
+        true,
     );
 }
 
@@ -303,6 +262,7 @@ fn the_base_is_not_changed_by_tuning() {
         &mut policy,
         &mut Clock::default(),
         ProgressTarget::Hidden,
+        None,
     )
     .unwrap();
     assert_eq!(frozen.log_scores(&spec.contexts[0], &[&speech]).unwrap(), before);

@@ -16,6 +16,9 @@ const TAG: usize = 5000;
 /// The tag by which a resumed run finds its run on the server.
 const NAME: &str = "disco.name";
 
+/// What is answered to a request, or the status and error that it gave.
+type Answer = std::result::Result<Value, (u16, ObserverError)>;
+
 /// Logs to an MLflow server over its REST interface: settings as parameters, metrics by step, shown samples as
 /// artifacts `samples/step-N.txt`.
 ///
@@ -78,24 +81,31 @@ impl Mlflow {
 
     /// Posts to `/api/2.0/mlflow/PATH`; an answer that is not a success is an error with what it says.
     fn post(&self, path: &str, body: &Value) -> std::result::Result<Value, ObserverError> {
-        let path = format!("/api/2.0/mlflow/{path}");
-        let (status, answer) =
-            self.server.request("POST", &path, "application/json", &serde_json::to_vec(body)?)?;
-        if status != 200 {
-            return Err(format!("MLflow, {path}: {status}: {}", String::from_utf8_lossy(&answer)).into());
-        }
-        Ok(if answer.is_empty() { Value::Null } else { serde_json::from_slice(&answer)? })
+        self.ask("POST", path, &serde_json::to_vec(body)?)?.map_err(|(_, error)| error)
     }
 
-    /// The experiment's id. Searching needs no escaping of the name in an address, as getting it would.
-    fn experiment(&self) -> std::result::Result<String, ObserverError> {
-        let filter = format!("name = '{}'", self.experiment.replace('\'', "''"));
-        let found = self.post("experiments/search", &json!({ "filter": filter, "max_results": 1 }))?;
-        if let Some(id) = found["experiments"][0]["experiment_id"].as_str() {
-            return Ok(id.to_owned());
+    /// Asks for `/api/2.0/mlflow/PATH`; an answer that is not a success, with its status and as an error.
+    fn ask(&self, method: &str, path: &str, body: &[u8]) -> std::result::Result<Answer, ObserverError> {
+        let path = format!("/api/2.0/mlflow/{path}");
+        let (status, answer) = self.server.request(method, &path, "application/json", body)?;
+        if status != 200 {
+            let error = format!("MLflow, {path}: {status}: {}", String::from_utf8_lossy(&answer));
+            return Ok(Err((status, error.into())));
         }
-        let made = self.post("experiments/create", &json!({ "name": self.experiment }))?;
-        Ok(made["experiment_id"].as_str().ok_or("MLflow gave no experiment id")?.to_owned())
+        Ok(Ok(if answer.is_empty() { Value::Null } else { serde_json::from_slice(&answer)? }))
+    }
+
+    /// The experiment's id. It is asked for by its name, since a search has no escape for an apostrophe.
+    fn experiment(&self) -> std::result::Result<String, ObserverError> {
+        let path = format!("experiments/get-by-name?experiment_name={}", percent_encoded(&self.experiment));
+        let id = match self.ask("GET", &path, &[])? {
+            Ok(found) => found["experiment"]["experiment_id"].clone(),
+            Err((404, _)) => {
+                self.post("experiments/create", &json!({ "name": self.experiment }))?["experiment_id"].take()
+            }
+            Err((_, error)) => return Err(error),
+        };
+        Ok(id.as_str().ok_or("MLflow gave no experiment id")?.to_owned())
     }
 
     /// The latest run of this name, told that it goes on.
@@ -201,6 +211,15 @@ impl Observer for Mlflow {
 /// A name without any character that a filter would have to escape.
 fn hexadecimal(name: &str) -> String {
     name.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A value for the query of an address, in which every byte but letters and digits is escaped.
+fn percent_encoded(value: &str) -> String {
+    let encoded = |byte: u8| match byte {
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    value.bytes().map(encoded).collect()
 }
 
 fn milliseconds() -> u64 {

@@ -7,6 +7,7 @@ mod clock;
 mod fit;
 mod reject;
 mod scored;
+mod step_log;
 mod tune;
 
 use disco_core::{Distribution, Estimate, StreamRng};
@@ -15,12 +16,13 @@ use disco_ebm::{ConstraintReport, Fit};
 use disco_qrs::Draw;
 use disco_tuner::Policy;
 use rand::{Rng, SeedableRng};
+use serde::{Serialize, de::DeserializeOwned};
 
 pub use clock::Clock;
 
 use self::scored::{Scored, draw, feature_mean, mean, means, records, score, size};
 use crate::{
-    Progress, ProgressTarget, Result,
+    Kept, Progress, ProgressTarget, Result,
     memory::peak_bytes,
     record::{DistanceRecord, FeatureRecord, FromBase, ModelRecord, RunRecord, SampleRecord, Samples},
     spec::{FeatureSpec, Spec, Target},
@@ -62,7 +64,8 @@ const NAMES: [(&str, &str); 4] = [
 
 /// Steers `policy`, which starts as `base`, to what the spec asks for.
 ///
-/// `judges` are those of the spec's classifiers. The same spec gives the same record but for seconds and memory.
+/// `judges` are those of the spec's classifiers. The same spec gives the same record but for seconds and memory,
+/// also where tuning goes on from the checkpoints that were `kept`; what comes before it is then computed again.
 ///
 /// # Errors
 /// Those of the model, fit, tuner and sampler; [`Error::NothingAccepted`](crate::Error::NothingAccepted).
@@ -70,6 +73,7 @@ const NAMES: [(&str, &str); 4] = [
 /// # Cost
 /// `fit.samples` samples of the base; `tune.steps * tune.samples_per_step` of the policy, scored by the base
 /// and differentiated; twice `sample.count` of the tuned policy, scored by the base.
+#[expect(clippy::too_many_arguments, reason = "the parts of a run; a struct would serve one call")]
 pub fn run_pipeline<X, B, P>(
     spec: &Spec,
     model: ModelRecord,
@@ -78,9 +82,10 @@ pub fn run_pipeline<X, B, P>(
     policy: &mut P,
     clock: &mut Clock,
     target: ProgressTarget,
+    kept: Option<&Kept>,
 ) -> Result<Finished<X>>
 where
-    X: TextSample,
+    X: TextSample + Serialize + DeserializeOwned,
     B: Distribution<String, X>,
     P: Policy<String, X>,
 {
@@ -101,9 +106,9 @@ where
     let base_scored = score(contexts, of_base, None::<&B>, fitted.tilt(), &mut hidden)?;
     clock.lap("fit", 0, 0);
 
-    let steps = tune::tune(spec, &features, base, &fitted, policy, seeds.tune, target)?;
-    let tokens = steps.iter().map(|step| step.tokens).sum();
-    clock.lap("tune", spec.tune.steps * spec.tune.samples_per_step, tokens);
+    let (steps, before) = tune::tune(spec, &features, base, &fitted, policy, seeds.tune, target, kept)?;
+    let tokens = steps[before..].iter().map(|step| step.tokens).sum();
+    clock.lap("tune", (steps.len() - before) * spec.tune.samples_per_step, tokens);
 
     let tuned = policy.freeze()?;
     let count = spec.per_context(spec.sample.count);

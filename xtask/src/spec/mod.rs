@@ -41,6 +41,8 @@ pub struct Spec {
     pub fit: FitSpec,
     /// How the policy is brought to it.
     pub tune: TuneSpec,
+    /// What is kept of tuning, to go on from.
+    pub checkpoints: CheckpointSpec,
     /// What is drawn in the end.
     pub sample: SampleSpec,
 }
@@ -185,6 +187,17 @@ pub struct AdapterSpec {
     pub alpha: f64,
     /// The modules that have one, by their Hugging Face names, or `all-linear` alone. Never empty.
     pub target_modules: Vec<String>,
+}
+
+/// What is kept of tuning, to go on from. An interrupt always leaves a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckpointSpec {
+    /// One every so many steps.
+    pub every: usize,
+    /// The last so many are kept.
+    pub keep: usize,
+    /// And the one with the lowest value of this metric.
+    pub best: Option<&'static str>,
 }
 
 /// What is drawn in the end.

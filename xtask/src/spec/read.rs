@@ -7,7 +7,8 @@ use disco_divergence::FDivergence;
 use disco_tuner::{Adam, Decay, Optimizer};
 
 use super::{
-    AdapterSpec, FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, SpecError, TuneSpec,
+    AdapterSpec, CheckpointSpec, FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, SpecError,
+    TuneSpec,
     allowed::{
         ANY_TEXT, CLOSED_SHARE, COUNT, FINITE, INSIDE_UNIT, NOT_NEGATIVE, POSITIVE, POSITIVE_SHARE, SAMPLES,
         SHARE, SOME_TEXT, TEXTS, TOKEN_IDS, WHOLE,
@@ -49,6 +50,7 @@ fn read_top(top: &Section<'_>, folder: &Path, name: &str) -> Option<Spec> {
         held_out: fit.number("held_out", &SHARE).unwrap_or(0.25),
     });
     let tune = top.table_or_empty("tune", read_tune).flatten();
+    let checkpoints = top.table_or_empty("checkpoints", read_checkpoints);
     let sample = top.table_or_empty("sample", read_sample);
 
     let features: Vec<_> = features.into_iter().collect::<Option<_>>()?;
@@ -66,7 +68,18 @@ fn read_top(top: &Section<'_>, folder: &Path, name: &str) -> Option<Spec> {
             &format!("at most the number of contexts, {}", contexts.len()),
         );
     }
-    Some(Spec { title, seed, backend, model: model?, contexts, features, fit: fit?, tune, sample: sample? })
+    Some(Spec {
+        title,
+        seed,
+        backend,
+        model: model?,
+        contexts,
+        features,
+        fit: fit?,
+        tune,
+        checkpoints: checkpoints?,
+        sample: sample?,
+    })
 }
 
 /// The table `field`, with a problem if it is missing.
@@ -213,6 +226,17 @@ fn read_adapter(adapter: &Section<'_>) -> AdapterSpec {
         target_modules: adapter
             .strings("target_modules", &TEXTS)
             .unwrap_or_else(|| vec!["all-linear".to_owned()]),
+    }
+}
+
+fn read_checkpoints(checkpoints: &Section<'_>) -> CheckpointSpec {
+    let metrics = ["kl_target_policy", "kl_policy_target", "tv_target_policy", "js_target_policy"];
+    let positive =
+        |field, default| checkpoints.integer(field, &COUNT).map_or(default, |count| count as usize);
+    CheckpointSpec {
+        every: positive("every", 25),
+        keep: positive("keep", 2),
+        best: checkpoints.choice("best", &metrics.map(|name| (name, name))),
     }
 }
 

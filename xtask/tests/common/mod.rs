@@ -1,6 +1,8 @@
 //! A finished run with made-up numbers, for what is a function of it.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod speech;
+
 use std::{collections::BTreeMap, path::Path};
 
 use disco_core::Estimate;

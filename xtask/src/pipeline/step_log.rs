@@ -1,0 +1,116 @@
+//! What was measured at each step, so that a run that goes on reports of all of them.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use disco_tuner::Metric;
+use serde::{Deserialize, Serialize};
+
+use crate::record::StepRecord;
+
+/// A file with a line for each step.
+#[derive(Debug)]
+pub(super) struct StepLog {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+/// The bits of numbers, since JSON has no infinity.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    step: usize,
+    tokens: usize,
+    moments: Vec<Option<(u64, Option<u64>)>>,
+    divergences: BTreeMap<String, (u64, Option<u64>)>,
+    ess: Option<u64>,
+    gradient_norm: u64,
+    learning_rate: u64,
+}
+
+impl StepLog {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    /// The records of the first `done` steps; what comes after them is removed, since it will be made again.
+    pub(super) fn open(&mut self, done: u64) -> io::Result<Vec<StepRecord>> {
+        let text = match fs::read_to_string(&self.path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read?,
+        };
+        let lines: Vec<&str> = text.lines().take(done as usize).collect();
+        let records: Vec<StepRecord> =
+            lines.iter().map(|line| Ok(read(serde_json::from_str(line)?))).collect::<io::Result<_>>()?;
+        if !records.iter().map(|record| record.step).eq(1..=done as usize) {
+            let problem = format!("{} does not have each of the {done} steps once", self.path.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        file.set_len(lines.iter().map(|line| line.len() as u64 + 1).sum())?;
+        self.file = Some(file);
+        Ok(records)
+    }
+
+    pub(super) fn write(&mut self, record: &StepRecord) -> io::Result<()> {
+        let bits = |metric: &Metric| (metric.value.to_bits(), metric.std_error.map(f64::to_bits));
+        let line = Line {
+            step: record.step,
+            tokens: record.tokens,
+            moments: record.moments.iter().map(|moment| moment.as_ref().map(bits)).collect(),
+            divergences: record.divergences.iter().map(|(name, found)| (name.clone(), bits(found))).collect(),
+            ess: record.ess.map(f64::to_bits),
+            gradient_norm: record.gradient_norm.to_bits(),
+            learning_rate: record.learning_rate.to_bits(),
+        };
+        let mut bytes = serde_json::to_vec(&line)?;
+        bytes.push(b'\n');
+        self.file.as_mut().map_or(Ok(()), |file| file.write_all(&bytes))
+    }
+}
+
+fn read(line: Line) -> StepRecord {
+    let metric = |(value, error): (u64, Option<u64>)| Metric {
+        value: f64::from_bits(value),
+        std_error: error.map(f64::from_bits),
+    };
+    StepRecord {
+        step: line.step,
+        tokens: line.tokens,
+        moments: line.moments.into_iter().map(|moment| moment.map(metric)).collect(),
+        divergences: line.divergences.into_iter().map(|(name, bits)| (name, metric(bits))).collect(),
+        ess: line.ess.map(f64::from_bits),
+        gradient_norm: f64::from_bits(line.gradient_norm),
+        learning_rate: f64::from_bits(line.learning_rate),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_comes_back_and_what_is_made_again_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("steps.jsonl");
+        let record = |step| StepRecord {
+            step,
+            tokens: 7,
+            moments: vec![None, Some(Metric { value: 0.1 + 0.2, std_error: None })],
+            divergences: [("KL".to_owned(), Metric { value: f64::INFINITY, std_error: Some(1e-300) })].into(),
+            ess: Some(3.5),
+            gradient_norm: 1.0 / 3.0,
+            learning_rate: 0.1,
+        };
+        let mut log = StepLog::new(path.clone());
+        assert!(log.open(0).unwrap().is_empty());
+        (1..=3).for_each(|step| log.write(&record(step)).unwrap());
+        fs::write(&path, [fs::read(&path).unwrap(), b"{\"step\":4,\"tok".to_vec()].concat()).unwrap();
+        assert_eq!(StepLog::new(path.clone()).open(2).unwrap(), [record(1), record(2)]);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+        assert!(StepLog::new(path).open(3).unwrap_err().to_string().contains("each of the 3 steps"));
+    }
+}
