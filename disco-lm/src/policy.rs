@@ -1,6 +1,6 @@
 //! A language model as something to be tuned.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Streams};
 use disco_tuner::{Item, Policy, Tensors, Update, Updated, Weigh};
@@ -158,6 +158,8 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
     }
 
     fn save(&self, folder: &Path) -> disco_core::Result<()> {
+        fs::create_dir_all(folder)
+            .map_err(|source| CoreError::failed(folder.display().to_string(), source))?;
         let (slots, trained) = self.model.trained();
         let mut tensors = Vec::new();
         for (slot, tensor) in slots.iter().zip(trained) {
