@@ -21,7 +21,8 @@ impl TokenModel {
         count.div_ceil(parts).max(1)
     }
 
-    fn is_narrow(&self) -> bool {
+    /// Whether parts of a batch are worked on side by side, rather than one after the other.
+    pub(crate) fn is_narrow(&self) -> bool {
         self.frame.spec.width < WIDE
     }
 
