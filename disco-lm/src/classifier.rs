@@ -4,11 +4,10 @@ use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use burn::tensor::{Device, Tensor};
 use disco_core::numerics::log_sum_exp;
-use rayon::prelude::*;
 
 use crate::{
     Error, Result,
-    batches::WIDE,
+    batches::in_batches,
     decoder::indices,
     layer::{Linear, NormWeights, Supply, activate},
     memory::BothWays,
@@ -96,13 +95,9 @@ impl TokenClassifier {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         // Longest first: the largest batch comes first, and its memory serves the others.
         order.sort_by_key(|&i| std::cmp::Reverse(texts[i].len()));
-        let batch = |batch: &[usize]| self.batch(&batch.iter().map(|&i| texts[i]).collect::<Vec<_>>());
-        // A narrow model leaves cores idle, so its batches are worked on side by side.
-        let batches: Vec<Vec<Vec<f64>>> = if self.0.spec.encoder.width < WIDE {
-            order.par_chunks(BATCH).map(batch).collect::<Result<_>>()?
-        } else {
-            order.chunks(BATCH).map(batch).collect::<Result<_>>()?
-        };
+        let batches = in_batches(self.0.spec.encoder.width, &mut order, BATCH, |batch| {
+            self.batch(&batch.iter().map(|&i| texts[i]).collect::<Vec<_>>())
+        })?;
         let mut logits = vec![Vec::new(); texts.len()];
         for (&i, row) in order.iter().zip(batches.into_iter().flatten()) {
             logits[i] = row;

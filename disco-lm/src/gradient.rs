@@ -50,7 +50,8 @@ impl TokenModel {
         gradient: &mut Gradient,
     ) -> Result<()> {
         // A narrow model's graphs are small, and its layers so short that going from one to the next costs more than
-        // they do: the demo's ninety steps took 101 s in one graph, and 149 to 170 s layer by layer.
+        // they do: the demo's ninety steps took 101 s in one graph, and 149 and 168 s layer by layer (with other work on
+        // the machine).
         if self.frame.spec.encoder.is_some() || self.is_narrow() {
             return whole::accumulate(self, sequences, weigh, gradient);
         }
@@ -88,38 +89,29 @@ impl TokenModel {
         self.lowest_layer().is_none_or(|lowest| layer > lowest)
     }
 
-    /// A decoder in which what is trained of one layer (of what is in no layer, for None) is tracked, each as a leaf
-    /// of a new graph; and those leaves, by index of the trained slot.
-    pub(crate) fn tracked(&self, layer: Option<usize>) -> (Decoder, Vec<(usize, Tensor<2>)>) {
-        let leaf = |tensor: &Tensor<2>| tensor.clone().autodiff().require_grad();
-        match &self.adapter {
-            Some(adapter) => {
-                let mut tensors = adapter.tensors.clone();
-                let mut leaves = Vec::new();
-                for (index, module) in adapter.modules.iter().enumerate() {
-                    if self.frame.slots[module.slot].layer() == layer {
-                        for at in [2 * index, 2 * index + 1] {
-                            tensors[at] = leaf(&tensors[at]);
-                            leaves.push((at, tensors[at].clone()));
-                        }
-                    }
-                }
-                let slots = &self.frame.slots;
-                let sides = adapter.sides(slots, &tensors, |slot| slots[slot].layer() == layer);
-                (self.decoder_with(&self.tensors, &sides), leaves)
-            }
-            None => {
-                let mut tensors = self.tensors.clone();
-                let mut leaves = Vec::new();
-                for (at, slot) in self.frame.slots.iter().enumerate() {
-                    if slot.layer() == layer {
-                        tensors[at] = leaf(&tensors[at]);
-                        leaves.push((at, tensors[at].clone()));
-                    }
-                }
-                (self.decoder_with(&tensors, &BTreeMap::new()), leaves)
+    /// A decoder in which what is trained of the `wanted` layers (None is what is in no layer) is tracked, each as a leaf
+    /// of a new graph; and those leaves, by index of the trained slot, in order.
+    pub(crate) fn tracked(
+        &self,
+        wanted: impl Fn(Option<usize>) -> bool,
+    ) -> (Decoder, Vec<(usize, Tensor<2>)>) {
+        let slots = &self.frame.slots;
+        let is_wanted = |slot: usize| wanted(slots[slot].layer());
+        let mut tensors = self.trained().1.to_vec();
+        let mut leaves = Vec::new();
+        for (at, tensor) in tensors.iter_mut().enumerate() {
+            // An adapter has two tensors per module.
+            let slot = self.adapter.as_ref().map_or(at, |adapter| adapter.modules[at / 2].slot);
+            if is_wanted(slot) {
+                *tensor = tensor.clone().autodiff().require_grad();
+                leaves.push((at, tensor.clone()));
             }
         }
+        let decoder = match &self.adapter {
+            Some(adapter) => self.decoder_with(&self.tensors, &adapter.sides(slots, &tensors, is_wanted)),
+            None => self.decoder_with(&tensors, &BTreeMap::new()),
+        };
+        (decoder, leaves)
     }
 
     /// About how many bytes the graph of one layer holds per token.
@@ -215,7 +207,7 @@ impl<'a> Pass<'a> {
     /// From the log-probabilities to what leaves the last layer.
     fn through_head(&mut self, weights: &[f64], gradient: &mut Gradient) -> Result<()> {
         let model = self.model;
-        let (decoder, leaves) = model.tracked(None);
+        let (decoder, leaves) = model.tracked(|layer| layer.is_none());
         let states = self.states.clone().autodiff().require_grad();
         let hidden = decoder.finish(states.clone());
         let head =
@@ -242,7 +234,7 @@ impl<'a> Pass<'a> {
 
     /// From what enters the first layer to the embeddings.
     fn through_embedding(self, gradient: &mut Gradient) {
-        let (decoder, leaves) = self.model.tracked(None);
+        let (decoder, leaves) = self.model.tracked(|layer| layer.is_none());
         let (mut ids, mut places, mut of) = (Vec::new(), Vec::new(), Vec::new());
         for strand in std::iter::once(self.contexts).chain(self.strands) {
             ids.extend(strand.ids);

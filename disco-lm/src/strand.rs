@@ -146,7 +146,7 @@ impl Strand {
 
     fn run(&self, grow: &Grow<'_>, before: Before<'_>) -> Graph {
         let leaf = |tensor: Tensor<4>| tensor.autodiff().require_grad();
-        let (decoder, leaves) = grow.model.tracked(Some(grow.layer));
+        let (decoder, leaves) = grow.model.tracked(|layer| layer == Some(grow.layer));
         let x = self.inputs[grow.layer].clone().autodiff();
         let x = if grow.model.is_reached(grow.layer) { x.require_grad() } else { x };
         let pair = before.map(|(pair, _)| pair.clone().map(leaf));

@@ -1,7 +1,5 @@
-//! One graph through the whole model: for windows of a corpus, since with dropout a layer cannot be run twice, and
-//! for models with an encoder, all of whose decoder's layers see the encoder's last.
-
-use std::collections::BTreeMap;
+//! One graph through the whole model: for windows of a corpus, since with dropout a layer cannot be run twice,
+//! for models with an encoder, all of whose decoder's layers see the encoder's last, and for narrow models.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -9,7 +7,6 @@ use rayon::prelude::*;
 use crate::{
     Result, TokenModel,
     attention::Causal,
-    decoder::Decoder,
     gradient::distinct,
     layer::Branch,
     optimizer::{Gradient, add},
@@ -20,7 +17,7 @@ use crate::{
 pub(crate) struct Pass<'a> {
     model: &'a TokenModel,
     /// What is trained, one leaf per slot of the model or of its adapter.
-    leaves: Vec<Tensor<2>>,
+    leaves: Vec<(usize, Tensor<2>)>,
     /// Of the graph.
     hidden: Tensor<2>,
     rows: Vec<Row<'a>>,
@@ -65,7 +62,7 @@ impl<'a> Pass<'a> {
     ) -> Result<Self> {
         let batch = ids.len() / time;
         let places: Vec<usize> = (0..batch).flat_map(|_| 0..time).collect();
-        let (decoder, leaves) = tracked(model);
+        let (decoder, leaves) = model.tracked(|_| true);
         let mut attention = Causal::new(&model.frame.spec, batch, time, None, false, &model.frame.device);
         let hidden = decoder.hidden(ids, &places, &mut attention, branch);
         Self::new(model, leaves, Rows { hidden, rows }, batch)
@@ -75,7 +72,7 @@ impl<'a> Pass<'a> {
     fn of_sequences(model: &'a TokenModel, sequences: &[Sequence<'a>]) -> Result<Self> {
         let (contexts, which) = distinct(sequences);
         let tokens: Vec<&'a [u32]> = sequences.iter().map(|sequence| sequence.tokens).collect();
-        let (decoder, leaves) = tracked(model);
+        let (decoder, leaves) = model.tracked(|_| true);
         let (spec, device) = (&model.frame.spec, &model.frame.device);
         let read = read(&decoder, spec, &contexts, device);
         let rows = run(&decoder, spec, &read, &which, &tokens, device);
@@ -84,7 +81,7 @@ impl<'a> Pass<'a> {
 
     fn new(
         model: &'a TokenModel,
-        leaves: Vec<Tensor<2>>,
+        leaves: Vec<(usize, Tensor<2>)>,
         Rows { hidden, rows }: Rows<'a>,
         sequences: usize,
     ) -> Result<Self> {
@@ -101,28 +98,10 @@ impl<'a> Pass<'a> {
         let head = self.model.head().gradient(&states, &self.rows, weights, all)?;
         // The sum of hidden * of_hidden has of_hidden as its gradient: the chain rule, begun by hand.
         let gradients = (self.hidden * Tensor::from_inner(head.of_hidden)).sum().backward();
-        let mut gradient: Gradient = self.leaves.iter().map(|leaf| leaf.grad(&gradients)).collect();
+        let mut gradient: Gradient = self.leaves.iter().map(|(_, leaf)| leaf.grad(&gradients)).collect();
         if all {
             add(&mut gradient[self.model.head_slot()], head.of_weight);
         }
         Ok(gradient)
-    }
-}
-
-/// A decoder in which all that is trained is tracked, and its leaves.
-fn tracked(model: &TokenModel) -> (Decoder, Vec<Tensor<2>>) {
-    let leaves = |tensors: &[Tensor<2>]| -> Vec<Tensor<2>> {
-        tensors.iter().map(|tensor| tensor.clone().autodiff().require_grad()).collect()
-    };
-    match &model.adapter {
-        Some(adapter) => {
-            let leaves = leaves(&adapter.tensors);
-            let sides = adapter.sides(&model.frame.slots, &leaves, |_| true);
-            (model.decoder_with(&model.tensors, &sides), leaves)
-        }
-        None => {
-            let leaves = leaves(&model.tensors);
-            (model.decoder_with(&leaves, &BTreeMap::new()), leaves)
-        }
     }
 }
