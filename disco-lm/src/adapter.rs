@@ -90,24 +90,15 @@ impl Adapter {
         Self { lora, modules: Arc::new(modules), slots: Arc::new(slots), tensors }
     }
 
-    /// The products of the slots that `wanted` chooses, by index of their slot, from `tensors` in the place of the
-    /// adapter's own.
+    /// The products, by index of their slot, from `tensors` in the place of the adapter's own.
     ///
     /// Modules of one slot share its input: their `A` are stacked, and each `B` stands in its own rows and
     /// columns of a matrix that is zero elsewhere, so that a module's product reaches its own outputs only.
-    pub(crate) fn sides(
-        &self,
-        slots: &[Slot],
-        tensors: &[Tensor<2>],
-        wanted: impl Fn(usize) -> bool,
-    ) -> BTreeMap<usize, Side> {
+    pub(crate) fn sides(&self, slots: &[Slot], tensors: &[Tensor<2>]) -> BTreeMap<usize, Side> {
         let scale = self.lora.scale();
         let mut sides = BTreeMap::new();
         for (modules, tensors) in self.by_slot(tensors) {
             let slot = modules[0].slot;
-            if !wanted(slot) {
-                continue;
-            }
             let [_, height] = slots[slot].shape;
             let rank = self.lora.rank;
             let width = rank * modules.len();
@@ -130,6 +121,19 @@ impl Adapter {
             sides.insert(slot, Side { down: joined(downs, 0), up: joined(rows, 0) });
         }
         sides
+    }
+
+    /// What the gradient of the products beside the matrix of `slot` says of each of the adapter's tensors, by index: the
+    /// inverse of [`sides`](Self::sides).
+    pub(crate) fn parts(&self, slot: usize, of_side: Side) -> Vec<(usize, Tensor<2>)> {
+        let rank = self.lora.rank;
+        let modules = self.modules.iter().enumerate().filter(|(_, module)| module.slot == slot);
+        let parts = modules.enumerate().flat_map(|(index, (at, module))| {
+            let down = of_side.down.clone().narrow(0, rank * index, rank);
+            let up = of_side.up.clone().narrow(0, module.start, module.outputs).narrow(1, rank * index, rank);
+            [(2 * at, down), (2 * at + 1, up.mul_scalar(self.lora.scale()))]
+        });
+        parts.collect()
     }
 
     /// The modules of each slot, and their tensors.
@@ -160,7 +164,7 @@ impl TokenModel {
     pub fn merged(&self) -> Self {
         let Some(adapter) = &self.adapter else { return self.clone() };
         let mut tensors = self.tensors.clone();
-        for (slot, side) in adapter.sides(&self.frame.slots, &adapter.tensors, |_| true) {
+        for (slot, side) in adapter.sides(&self.frame.slots, &adapter.tensors) {
             tensors[slot] = tensors[slot].clone() + side.up.matmul(side.down).transpose();
         }
         Self { tensors, adapter: None, ..self.clone() }

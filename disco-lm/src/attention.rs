@@ -1,15 +1,14 @@
-//! Grouped-query attention over whole sequences, over a shared context, and over a growing cache.
+//! Grouped-query attention over whole sequences, and over a shared context.
 //!
 //! The queries of a group meet the keys of their one key head in one product: queries are laid out as
 //! `[batch, kv_heads, group * time, head_width]`, so keys and values are never repeated. Masks are added, with
 //! a large negative number for what must not be seen; a row that sees nothing does not occur.
 
-use std::sync::Arc;
-
 use burn::tensor::{Device, Tensor, TensorData, activation::softmax};
 
 use crate::{
     decoder::indices,
+    host,
     layer::Attend,
     memory::Memory,
     relative::RelativeBias,
@@ -34,12 +33,50 @@ pub(crate) fn attention(
     scale: f64,
     mask: Option<&Tensor<4>>,
 ) -> Tensor<4> {
-    let scores = queries.mul_scalar(scale).matmul(keys.swap_dims(2, 3));
+    shares(queries.mul_scalar(scale), keys, mask).matmul(values)
+}
+
+/// Which share each key has of each query: `[batch, kv_heads, group * time, seen]`.
+fn shares(scaled_queries: Tensor<4>, keys: Tensor<4>, mask: Option<&Tensor<4>>) -> Tensor<4> {
+    let scores = scaled_queries.matmul(keys.swap_dims(2, 3));
     let scores = match mask {
         Some(mask) => scores + mask.clone(),
         None => scores,
     };
-    softmax(scores, 3).matmul(values)
+    softmax(scores, 3)
+}
+
+/// The gradients of queries, keys and values, from that of what [`attention`] makes of them. The shares are computed
+/// again.
+pub(crate) fn attention_backward(
+    queries: Tensor<4>,
+    [keys, values]: [Tensor<4>; 2],
+    scale: f64,
+    mask: &Tensor<4>,
+    of_mixed: Tensor<4>,
+) -> [Tensor<4>; 3] {
+    let queries = queries.mul_scalar(scale);
+    let shares = shares(queries.clone(), keys.clone(), Some(mask));
+    let of_values = shares.clone().swap_dims(2, 3).matmul(of_mixed.clone());
+    let of_shares = of_mixed.matmul(values.swap_dims(2, 3));
+    let of_scores = softmax_backward(shares, of_shares);
+    let of_keys = of_scores.clone().swap_dims(2, 3).matmul(queries);
+    [of_scores.matmul(keys).mul_scalar(scale), of_keys, of_values]
+}
+
+/// With shares `p` and their gradient `h`, that of the scores is `p (h - sum(p h))`.
+fn softmax_backward(shares: Tensor<4>, of_shares: Tensor<4>) -> Tensor<4> {
+    if host::holds(&shares) {
+        return host::softmax_gradient(shares, of_shares);
+    }
+    let product = shares.clone() * of_shares;
+    product.clone() - shares * product.sum_dim(3)
+}
+
+/// The inverse of [`by_head`].
+pub(crate) fn by_token(x: Tensor<4>) -> Tensor<3> {
+    let [batch, kv_heads, time, width] = x.dims();
+    x.swap_dims(1, 2).reshape([batch * time, kv_heads, width])
 }
 
 /// `[batch * time, heads, width]` to `[batch, kv_heads, group * time, width]`.
@@ -64,6 +101,11 @@ pub(crate) fn by_head(x: Tensor<3>, batch: usize) -> Tensor<4> {
     x.reshape([batch, tokens / batch, kv_heads, width]).swap_dims(1, 2)
 }
 
+pub(crate) fn select_rows(tensor: Tensor<4>, rows: &[usize]) -> Tensor<4> {
+    let device = tensor.device();
+    tensor.select(0, indices(rows.iter().copied(), &device))
+}
+
 /// Contexts that have been read: their keys and values, padded on the right to the longest.
 pub(crate) struct Prefix {
     /// The layer of the first keys and values.
@@ -84,16 +126,8 @@ impl Prefix {
     /// One row per sequence: the context that `which` names for it. A single context is shared, not copied.
     pub(crate) fn rows(&self, which: &[usize]) -> Self {
         let lengths: Vec<usize> = which.iter().map(|index| self.lengths[*index]).collect();
-        let layers = self.layers.iter().map(|pair| {
-            pair.each_ref().map(|tensor| {
-                let [contexts, kv_heads, time, width] = tensor.dims();
-                if contexts == 1 {
-                    tensor.clone().expand([which.len(), kv_heads, time, width])
-                } else {
-                    tensor.clone().select(0, indices(which.iter().copied(), &tensor.device()))
-                }
-            })
-        });
+        let layers = self.layers.iter();
+        let layers = layers.map(|pair| pair.each_ref().map(|tensor| context_rows(tensor, which)));
         let memory = self.memory.as_ref().map(|memory| memory.rows(which));
         Self { first_layer: self.first_layer, layers: layers.collect(), lengths, memory }
     }
@@ -102,21 +136,67 @@ impl Prefix {
     fn layer(&self, layer: usize) -> Option<[Tensor<4>; 2]> {
         self.layers.get(layer - self.first_layer).cloned()
     }
+}
 
-    /// What hides the padding of shorter contexts, for `own` further places that all may be seen:
-    /// `[batch, 1, 1, time + own]`, or nothing if all contexts have the same length.
-    pub(crate) fn padding_mask(&self, own: usize, device: &Device) -> Option<Tensor<4>> {
-        let time = self.time();
-        if self.lengths.iter().all(|length| *length == time) {
-            return None;
+/// The context of each sequence. A single context is shared, not copied.
+pub(crate) fn context_rows(contexts: &Tensor<4>, which: &[usize]) -> Tensor<4> {
+    let [count, kv_heads, time, width] = contexts.dims();
+    if count == 1 {
+        contexts.clone().expand([which.len(), kv_heads, time, width])
+    } else {
+        select_rows(contexts.clone(), which)
+    }
+}
+
+/// What hides the padding of contexts that are shorter than `time`, for `own` further places that all may be seen:
+/// `[batch, 1, 1, time + own]`, or nothing if none is shorter.
+pub(crate) fn padding_mask(lengths: &[usize], time: usize, own: usize, device: &Device) -> Option<Tensor<4>> {
+    if lengths.iter().all(|length| *length == time) {
+        return None;
+    }
+    let row = |length: &usize| {
+        let length = *length;
+        (0..time + own).map(move |s| if s >= length && s < time { MASKED } else { 0.0 })
+    };
+    let mask: Vec<f32> = lengths.iter().flat_map(row).collect();
+    Some(Tensor::from_data(TensorData::new(mask, [lengths.len(), 1, 1, time + own]), device))
+}
+
+/// Keys and values one after the other in time.
+pub(crate) fn after(before: [Tensor<4>; 2], own: [Tensor<4>; 2]) -> [Tensor<4>; 2] {
+    let [before_keys, before_values] = before;
+    let [keys, values] = own;
+    [Tensor::cat(vec![before_keys, keys], 2), Tensor::cat(vec![before_values, values], 2)]
+}
+
+/// What the tokens of sequences see of their contexts and of themselves, in every layer.
+pub(crate) struct Sights {
+    /// Broadcast to `[batch, 1, group * time, seen]`.
+    mask: Tensor<4>,
+    /// For layers with a window, in the place of `mask`.
+    local: Option<Local>,
+}
+
+impl Sights {
+    /// Of sequences of `time` tokens that follow contexts of the given lengths, padded to `before`; none without contexts.
+    pub(crate) fn new(spec: &Spec, lengths: &[usize], before: usize, time: usize, device: &Device) -> Self {
+        let seen = before + time;
+        let mut mask = vec![0.0f32; time * seen];
+        for t in 0..time {
+            mask[t * seen + before + t + 1..(t + 1) * seen].fill(MASKED);
         }
-        let rows = self.lengths.iter();
-        let mask: Vec<f32> = rows
-            .flat_map(|length| {
-                (0..time + own).map(move |s| if s >= *length && s < time { MASKED } else { 0.0 })
-            })
-            .collect();
-        Some(Tensor::from_data(TensorData::new(mask, [self.lengths.len(), 1, 1, time + own]), device))
+        let mask = mask.repeat(spec.heads / spec.kv_heads);
+        let rows = mask.len() / seen;
+        let mask = Tensor::from_data(TensorData::new(mask, [1, 1, rows, seen]), device);
+        let mask = match padding_mask(lengths, before, time, device) {
+            Some(padding) => mask + padding,
+            None => mask,
+        };
+        Self { mask, local: Local::new(spec, &Sight { lengths, before, queries: 0..time }, device) }
+    }
+
+    pub(crate) fn mask(&self, layer: usize) -> &Tensor<4> {
+        self.local.as_ref().and_then(|local| local.mask(layer)).unwrap_or(&self.mask)
     }
 }
 
@@ -126,10 +206,7 @@ pub(crate) struct Causal<'a> {
     kv_heads: usize,
     scale: f64,
     prefix: Option<&'a Prefix>,
-    mask: Tensor<4>,
-    padding: Option<Tensor<4>>,
-    /// For layers with a window, instead of both.
-    local: Option<Local>,
+    sights: Sights,
     /// The sequences' own keys and values, kept if asked for.
     kept: Option<KeyValues>,
 }
@@ -145,22 +222,13 @@ impl<'a> Causal<'a> {
         device: &Device,
     ) -> Self {
         let before = prefix.map_or(0, Prefix::time);
-        let seen = before + time;
         let lengths = prefix.map_or(&[][..], |prefix| &prefix.lengths);
-        let mut mask = vec![0.0f32; time * seen];
-        for t in 0..time {
-            mask[t * seen + before + t + 1..(t + 1) * seen].fill(MASKED);
-        }
-        let mask = mask.repeat(spec.heads / spec.kv_heads);
-        let rows = mask.len() / seen;
         Self {
             batch,
             kv_heads: spec.kv_heads,
             scale: spec.attention_scale,
             prefix,
-            mask: Tensor::from_data(TensorData::new(mask, [1, 1, rows, seen]), device),
-            padding: prefix.and_then(|prefix| prefix.padding_mask(time, device)),
-            local: Local::new(spec, &Sight { lengths, before, queries: 0..time }, device),
+            sights: Sights::new(spec, lengths, before, time, device),
             kept: keep.then(Vec::new),
         }
     }
@@ -179,131 +247,21 @@ impl Attend for Causal<'_> {
             kept.push(own.clone());
         }
         let seen = match self.prefix.and_then(|prefix| prefix.layer(layer)) {
-            Some([before_keys, before_values]) => {
-                let [keys, values] = own;
-                [Tensor::cat(vec![before_keys, keys], 2), Tensor::cat(vec![before_values, values], 2)]
-            }
+            Some(before) => after(before, own),
             None => own,
         };
-        let mask = match (self.local.as_ref().and_then(|local| local.mask(layer)), &self.padding) {
-            (Some(local), _) => local.clone(),
-            (None, Some(padding)) => self.mask.clone() + padding.clone(),
-            (None, None) => self.mask.clone(),
-        };
         let queries = group(queries, self.batch, self.kv_heads);
-        ungroup(attention(queries, seen, self.scale, Some(&mask)), time)
+        ungroup(attention(queries, seen, self.scale, Some(self.sights.mask(layer))), time)
     }
 
     fn relate(&mut self, bias: &RelativeBias) {
         // The bias goes by places: all contexts are start tokens then, and so of one length.
         let before = self.prefix.map_or(0, Prefix::time);
-        let seen = self.mask.dims()[3];
-        self.mask = self.mask.clone() + bias.between(before..seen, 0..seen);
+        let seen = self.sights.mask.dims()[3];
+        self.sights.mask = self.sights.mask.clone() + bias.between(before..seen, 0..seen);
     }
 
     fn memory(&self) -> Option<&Memory> {
         self.prefix.and_then(|prefix| prefix.memory.as_ref())
-    }
-}
-
-/// A cache that grows by one token per sequence and step.
-///
-/// Room for every step is taken at once, and written in place: Burn copies a tensor on writing only while
-/// another handle to it lives, so each is taken out, written and put back.
-pub(crate) struct Cache {
-    spec: Arc<Spec>,
-    layers: Vec<Option<[Tensor<4>; 2]>>,
-    padding: Option<Tensor<4>>,
-    /// The number of tokens of each row's context.
-    lengths: Vec<usize>,
-    /// Of this step, for layers with a window.
-    local: Option<Local>,
-    /// Of this step, by distance.
-    bias: Option<Tensor<4>>,
-    memory: Option<Memory>,
-    before: usize,
-    filled: usize,
-}
-
-impl Cache {
-    /// A cache that begins with `prefix`, a row per sequence, and has room for `steps` more tokens.
-    pub(crate) fn new(prefix: &Prefix, steps: usize, spec: &Arc<Spec>, device: &Device) -> Self {
-        let layers = prefix.layers.iter().map(|pair| {
-            Some(pair.each_ref().map(|tensor| {
-                let [batch, kv_heads, time, width] = tensor.dims();
-                let room = Tensor::zeros([batch, kv_heads, time + steps, width], device);
-                room.slice_assign([0..batch, 0..kv_heads, 0..time, 0..width], tensor.clone())
-            }))
-        });
-        Self {
-            spec: spec.clone(),
-            layers: layers.collect(),
-            padding: prefix.padding_mask(steps, device),
-            lengths: prefix.lengths.clone(),
-            local: None,
-            bias: None,
-            memory: prefix.memory.clone(),
-            before: prefix.time(),
-            filled: prefix.time(),
-        }
-    }
-
-    /// To be called once all layers have seen a step.
-    pub(crate) fn advance(&mut self) {
-        self.filled += 1;
-    }
-
-    /// Keeps only the sequences at `rows`.
-    pub(crate) fn keep(&mut self, rows: &[usize]) {
-        for layer in &mut self.layers {
-            *layer = layer.take().map(|pair| pair.map(|tensor| select_rows(tensor, rows)));
-        }
-        self.padding = self.padding.take().map(|padding| select_rows(padding, rows));
-        self.memory = self.memory.take().map(|memory| memory.rows(rows));
-        self.lengths = rows.iter().map(|row| self.lengths[*row]).collect();
-    }
-}
-
-pub(crate) fn select_rows(tensor: Tensor<4>, rows: &[usize]) -> Tensor<4> {
-    let device = tensor.device();
-    tensor.select(0, indices(rows.iter().copied(), &device))
-}
-
-impl Attend for Cache {
-    fn attend(&mut self, layer: usize, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<2> {
-        let batch = queries.dims()[0];
-        let [at, kv_heads] = [self.filled, self.spec.kv_heads];
-        if layer == 0 {
-            let step = at - self.before;
-            let sight = Sight { lengths: &self.lengths, before: self.before, queries: step..step + 1 };
-            self.local = Local::new(&self.spec, &sight, &queries.device());
-        }
-        let pair = self.layers[layer].take().expect("put back after every step");
-        let mut new = [by_head(keys, batch), by_head(values, batch)].into_iter();
-        let pair = pair.map(|room| {
-            let [_, _, _, width] = room.dims();
-            let new = new.next().expect("keys and values");
-            room.slice_assign([0..batch, 0..kv_heads, at..at + 1, 0..width], new)
-        });
-        let seen = pair.each_ref().map(|tensor| tensor.clone().narrow(2, 0, at + 1));
-        let padding = self.padding.as_ref().map(|padding| padding.clone().narrow(3, 0, at + 1));
-        let mask = match self.local.as_ref().and_then(|local| local.mask(layer)) {
-            Some(local) => Some(local.clone()),
-            // A stack with a bias has start tokens for contexts, and so no padding.
-            None => self.bias.clone().or(padding),
-        };
-        let queries = group(queries, batch, kv_heads);
-        let mixed = attention(queries, seen, self.spec.attention_scale, mask.as_ref());
-        self.layers[layer] = Some(pair);
-        ungroup(mixed, 1)
-    }
-
-    fn relate(&mut self, bias: &RelativeBias) {
-        let at = self.filled;
-        self.bias = Some(bias.between(at..at + 1, 0..at + 1));
-    }
-
-    fn memory(&self) -> Option<&Memory> {
-        self.memory.as_ref()
     }
 }

@@ -4,12 +4,8 @@ use disco_core::Sampled;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Completion, Error, LanguageModel, Result, TokenModel,
-    attention::Cache,
-    decoder::Decoder,
-    decoding::History,
-    head::Head,
-    rows::{identity, read},
+    Completion, Error, LanguageModel, Result, TokenModel, cache::Cache, decoder::Decoder, decoding::History,
+    head::Head, layer::Mode, rows::read,
 };
 
 /// How likely sequences are searched for: the beam search of Hugging Face transformers.
@@ -217,7 +213,7 @@ impl TokenModel {
                     (tokens[tokens.len() - 1], read.prefix.lengths[context] + tokens.len() - 1)
                 })
                 .unzip();
-            let hidden = decoder.hidden(&ids, &places, &mut cache, &mut identity());
+            let hidden = decoder.hidden(&ids, &places, &mut cache, &mut Mode::Plain);
             cache.advance();
             let parents =
                 self.extend_beams(&head, head.logits(hidden)?, &read.contexts, &mut beams, search)?;

@@ -9,7 +9,7 @@ use crate::{
     Error, Result,
     batches::in_batches,
     decoder::indices,
-    layer::{Linear, NormWeights, Supply, activate},
+    layer::{Linear, Mode, NormWeights, Supply, activate},
     memory::BothWays,
     rows::padded,
     slots::classifier_slots,
@@ -153,7 +153,7 @@ impl TokenClassifier {
             + self.0.positions.clone().select(0, indices(places, device));
         let x = self.0.embedding_norm.forward(&spec.encoder, x);
         let mut attention = BothWays::new(&spec.encoder, &lengths, time, device);
-        let hidden = self.0.stack.forward(&spec.encoder, x, None, &mut attention, &mut |x| x);
+        let hidden = self.0.stack.forward(&spec.encoder, x, None, &mut attention, &mut Mode::Plain);
         // The first token stands for the text.
         let first = hidden.select(0, indices((0..texts.len()).map(|row| row * time), device));
         let logits = download(self.0.head.forward(activate(spec.activation, self.0.dense.forward(first))))?;

@@ -5,12 +5,19 @@ use std::{collections::BTreeMap, sync::Arc};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::{
-    layer::{Attend, Branch, Side, Supply},
+    layer::{Attend, Kept, Mode, Side, Supply},
     memory::{BothWays, Memory},
     rope::{Angles, Rotary},
     spec::{Positions, Spec},
     stack::{Direction, Stack},
+    sums::Sums,
+    together::Together,
 };
+
+/// The slot of the embeddings.
+const EMBEDDING: usize = 0;
+/// That of the positions, where they are learned.
+const POSITIONS: usize = 1;
 
 /// A decoder whose parameters are in place, with the encoder that reads its context if it has one.
 pub(crate) struct Decoder {
@@ -54,10 +61,10 @@ impl Decoder {
         ids: &[u32],
         places: &[usize],
         attention: &mut dyn Attend,
-        branch: &mut Branch<'_>,
+        mode: &mut Mode<'_>,
     ) -> Tensor<2> {
         let (x, angles) = self.embed(ids, places);
-        let x = self.stack.forward(&self.spec, branch(x), angles.as_ref(), attention, branch);
+        let x = self.stack.forward(&self.spec, mode.branch(x), angles.as_ref(), attention, mode);
         scaled(x, self.spec.output_scale)
     }
 
@@ -78,9 +85,9 @@ impl Decoder {
         x: Tensor<2>,
         angles: Option<&Angles>,
         attention: &mut dyn Attend,
-        branch: &mut Branch<'_>,
+        mode: &mut Mode<'_>,
     ) -> Tensor<2> {
-        self.stack.layer(index, &self.spec, x, angles, attention, branch)
+        self.stack.layer(index, &self.spec, x, angles, attention, mode)
     }
 
     /// What leaves the last layer, normalised. Each row by itself.
@@ -88,12 +95,46 @@ impl Decoder {
         scaled(self.stack.finish(&self.spec, x), self.spec.output_scale)
     }
 
+    /// The way back through [`layer`](Self::layer): see [`crate::layer::Layer::backward`].
+    pub(crate) fn layer_backward(
+        &self,
+        index: usize,
+        kept: Box<Kept>,
+        angles: Option<&Angles>,
+        attention: &Together,
+        of_out: Tensor<2>,
+        sums: &mut Sums<'_>,
+    ) -> Tensor<2> {
+        self.stack.layer_backward(index, &self.spec, kept, angles, attention, of_out, sums)
+    }
+
+    /// The gradient of what [`finish`](Self::finish) was given, `x`, from that of what it gave.
+    pub(crate) fn finish_backward(
+        &self,
+        x: Tensor<2>,
+        of_hidden: Tensor<2>,
+        sums: &mut Sums<'_>,
+    ) -> Tensor<2> {
+        self.stack.finish_backward(&self.spec, x, scaled(of_hidden, self.spec.output_scale), sums)
+    }
+
+    /// From the gradient of what [`embed`](Self::embed) gave to those of the embeddings.
+    pub(crate) fn embed_backward(&self, ids: &[u32], places: &[usize], of_x: Tensor<2>, sums: &mut Sums<'_>) {
+        let rows = |values: &mut dyn Iterator<Item = usize>| indices(values, &of_x.device());
+        if let Some(positions) = &self.positions {
+            sums.add_rows(POSITIONS, rows(&mut places.iter().copied()), of_x.clone(), positions);
+        }
+        let ids = rows(&mut ids.iter().map(|id| *id as usize));
+        sums.add_rows(EMBEDDING, ids, scaled(of_x, self.spec.embedding_scale), &self.embedding);
+    }
+
     /// What the encoder makes of contexts of the given lengths, padded on the right to `time` tokens; nothing
     /// if there is no encoder.
     pub(crate) fn encode(&self, ids: &[u32], lengths: &[usize], time: usize) -> Option<Memory> {
         let encoder = self.encoder.as_ref()?;
         let mut attention = BothWays::new(&self.spec, lengths, time, &self.embedding.device());
-        let encoded = encoder.forward(&self.spec, self.embeddings(ids), None, &mut attention, &mut |x| x);
+        let encoded =
+            encoder.forward(&self.spec, self.embeddings(ids), None, &mut attention, &mut Mode::Plain);
         let keys_values = self.stack.cross_keys_values(&self.spec, &encoded);
         Some(attention.into_memory(keys_values))
     }

@@ -5,11 +5,12 @@ use rand::RngExt;
 
 use crate::{
     Result, TokenModel,
-    attention::Cache,
+    cache::Cache,
     decoder::Decoder,
     decoding::{History, NextToken},
     head::Head,
-    rows::{Read, identity, read},
+    layer::Mode,
+    rows::{Read, read},
 };
 
 /// A sequence on its way.
@@ -170,7 +171,7 @@ impl TokenModel {
             let place =
                 |sequence: &Sequence| read.prefix.lengths[sequence.context] + sequence.tokens.len() - 1;
             let places: Vec<usize> = rows.iter().map(|&i| place(batch[i])).collect();
-            let hidden = decoder.hidden(&ids, &places, &mut cache, &mut identity());
+            let hidden = decoder.hidden(&ids, &places, &mut cache, &mut Mode::Plain);
             cache.advance();
             self.extend(head, hidden, &rows, read, batch)?;
         }

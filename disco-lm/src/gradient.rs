@@ -1,11 +1,10 @@
 //! Weighted sums of score functions, `sum_i w_i grad log pi(x_i | c_i)`.
 //!
-//! The gradient of a layer comes from Burn's automatic differentiation, that of the output layer is formed by hand: it
-//! is known in closed form, and this way no tensor over all tokens and the whole vocabulary exists. Each layer is a
-//! graph of its own, begun at its input. As many layers, from the last, as fit into [`GRAPH_BYTES`] keep the graph
-//! of the forward pass; of the others only the input is kept, and the layer is run again when its turn comes
-//! (gradient checkpointing: Chen et al. 2016). The gradient differs in rounding only. A narrow model, or one with an
-//! encoder, is one graph ([`whole`]).
+//! The way back is written by hand. The output layer's is known in closed form, so that no tensor over all tokens and the
+//! whole vocabulary exists; a layer's is in [`crate::layer`]. What as many layers, from the last, as fit into
+//! [`KEPT_BYTES`] have computed on the way forwards is kept; of the others only the input is, and the layer is run
+//! again when its turn comes (gradient checkpointing: Chen et al. 2016). A model with an encoder is one graph of Burn's
+//! automatic differentiation ([`whole`]).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -15,29 +14,44 @@ use rayon::prelude::*;
 use crate::{
     Result, TokenModel,
     decoder::{Decoder, indices},
+    layer::{Kept, Mode},
     optimizer::{Gradient, add},
-    rows::{Row, Sequence, Target, add_up},
-    strand::{Grow, KeyValue, Strand},
+    rope::Angles,
+    rows::{Row, Sequence, Target, add_up, padded},
+    spec::NormOrder,
+    sums::Sums,
+    together::Together,
     whole,
 };
 
-/// How many bytes the graphs that wait for the backward pass may take, roughly.
-const GRAPH_BYTES: usize = 512 << 20;
+/// How many bytes of what the layers have computed may wait for the way back, roughly.
+const KEPT_BYTES: usize = 512 << 20;
 
-/// Into how many strands the sequences of a batch are cut. Burn's `flex` shares matrix products among threads, and
-/// element-wise work never, so strands are worked on side by side; their number is fixed, for the sums
-/// over them not to depend on the machine.
-const STRANDS: usize = 4;
+/// Into how many groups of like length the sequences of a pass are cut: each is padded to its own longest.
+const GROUPS: usize = 4;
 
 /// A forward pass that waits for the weights of its sequences.
 struct Pass<'a> {
     model: &'a TokenModel,
     decoder: Decoder,
-    contexts: Strand,
-    strands: Vec<Strand>,
-    /// The states that predict tokens, before the last norm: those of the contexts, then those of each strand.
-    states: Tensor<2>,
+    attention: Together,
+    ids: Vec<u32>,
+    places: Vec<usize>,
+    angles: Option<Angles>,
+    /// What each layer keeps: all it needs, or what entered it.
+    layers: Vec<Waiting>,
+    /// The tokens that predict something: one per row.
+    ends: Vec<usize>,
     rows: Vec<Row<'a>>,
+    /// What leaves the last layer, of those tokens.
+    states: Tensor<2>,
+    log_probs: Vec<f64>,
+}
+
+/// A layer that waits for its way back.
+enum Waiting {
+    Kept(Box<Kept>),
+    Input(Tensor<2>),
 }
 
 impl TokenModel {
@@ -49,203 +63,154 @@ impl TokenModel {
         weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
         gradient: &mut Gradient,
     ) -> Result<()> {
-        // A narrow model's graphs are small, and its layers so short that going from one to the next costs more than
-        // they do: the demo's ninety steps took 101 s in one graph, and 149 and 168 s layer by layer (with other work on
-        // the machine).
-        if self.frame.spec.encoder.is_some() || self.is_narrow() {
+        if self.frame.spec.encoder.is_some() || self.frame.spec.norm_order == NormOrder::After {
             return whole::accumulate(self, sequences, weigh, gradient);
         }
-        self.accumulate_within(GRAPH_BYTES, sequences, weigh, gradient)
+        self.accumulate_within(KEPT_BYTES, sequences, weigh, gradient)
     }
 
-    /// The same for a decoder, with graphs of about `graph_bytes` kept.
+    /// The same for a decoder, with about `kept_bytes` kept.
     fn accumulate_within(
         &self,
-        graph_bytes: usize,
+        kept_bytes: usize,
         sequences: &[Sequence<'_>],
         weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
         gradient: &mut Gradient,
     ) -> Result<()> {
-        let pass = Pass::forward(self, sequences, graph_bytes);
-        let mut log_probs = vec![0.0; sequences.len()];
-        let of_rows = self.head().log_probs(&pass.decoder.finish(pass.states.clone()), &pass.rows)?;
-        add_up(&mut log_probs, &pass.rows, of_rows);
+        let size = self.part(sequences.len());
+        let passes: Vec<Pass<'_>> = sequences
+            .par_chunks(size)
+            .map(|part| Pass::forward(self, part, kept_bytes))
+            .collect::<Result<_>>()?;
+        let log_probs: Vec<f64> = passes.iter().flat_map(|pass| &pass.log_probs).copied().collect();
         let weights = weigh(&log_probs)?;
         disco_core::Error::check_length("weights of a batch", sequences.len(), weights.len())?;
-        if weights.iter().all(|weight| *weight == 0.0) {
+        let passes = passes.into_par_iter().zip(weights.par_chunks(size));
+        let passes = passes.filter(|(_, weights)| weights.iter().any(|weight| *weight != 0.0));
+        if size == sequences.len() {
+            // The only one adds to what there is.
+            for (pass, weights) in passes.collect::<Vec<_>>() {
+                pass.backward(weights, gradient)?;
+            }
             return Ok(());
         }
-        pass.backward(&weights, gradient)
-    }
-
-    /// The lowest layer with an adapter: nothing below it is trained. None if everything is.
-    fn lowest_layer(&self) -> Option<usize> {
-        let modules = &self.adapter.as_ref()?.modules;
-        modules.iter().filter_map(|module| self.frame.slots[module.slot].layer()).min()
-    }
-
-    /// Whether the gradient has to go through the input of `layer`, because something below is trained.
-    pub(crate) fn is_reached(&self, layer: usize) -> bool {
-        self.lowest_layer().is_none_or(|lowest| layer > lowest)
-    }
-
-    /// A decoder in which what is trained of the `wanted` layers (None is what is in no layer) is tracked, each as a leaf
-    /// of a new graph; and those leaves, by index of the trained slot, in order.
-    pub(crate) fn tracked(
-        &self,
-        wanted: impl Fn(Option<usize>) -> bool,
-    ) -> (Decoder, Vec<(usize, Tensor<2>)>) {
-        let slots = &self.frame.slots;
-        let is_wanted = |slot: usize| wanted(slots[slot].layer());
-        let mut tensors = self.trained().1.to_vec();
-        let mut leaves = Vec::new();
-        for (at, tensor) in tensors.iter_mut().enumerate() {
-            // An adapter has two tensors per module.
-            let slot = self.adapter.as_ref().map_or(at, |adapter| adapter.modules[at / 2].slot);
-            if is_wanted(slot) {
-                *tensor = tensor.clone().autodiff().require_grad();
-                leaves.push((at, tensor.clone()));
-            }
+        let parts: Vec<Gradient> = passes
+            .map(|(pass, weights)| {
+                let mut part = vec![None; self.trained().0.len()];
+                pass.backward(weights, &mut part).map(|()| part)
+            })
+            .collect::<Result<_>>()?;
+        // In order, so that the sum does not depend on who was first.
+        for (slot, part) in parts.into_iter().flat_map(|part| part.into_iter().enumerate()) {
+            add(&mut gradient[slot], part);
         }
+        Ok(())
+    }
+
+    /// The lowest layer with an adapter: nothing below it is trained. The first if everything is.
+    fn lowest_layer(&self) -> usize {
+        let Some(adapter) = &self.adapter else { return 0 };
+        let layers = adapter.modules.iter().filter_map(|module| self.frame.slots[module.slot].layer());
+        layers.min().unwrap_or(0)
+    }
+
+    /// A decoder in which what is trained is tracked, each as a leaf of a new graph; and those leaves, by index of the
+    /// trained slot, in order.
+    pub(crate) fn tracked(&self) -> (Decoder, Vec<Tensor<2>>) {
+        let leaves: Vec<Tensor<2>> =
+            self.trained().1.iter().map(|tensor| tensor.clone().autodiff().require_grad()).collect();
         let decoder = match &self.adapter {
-            Some(adapter) => self.decoder_with(&self.tensors, &adapter.sides(slots, &tensors, is_wanted)),
-            None => self.decoder_with(&tensors, &BTreeMap::new()),
+            Some(adapter) => self.decoder_with(&self.tensors, &adapter.sides(&self.frame.slots, &leaves)),
+            None => self.decoder_with(&leaves, &BTreeMap::new()),
         };
         (decoder, leaves)
-    }
-
-    /// About how many bytes the graph of one layer holds per token.
-    fn graph_bytes(&self) -> usize {
-        let spec = &self.frame.spec;
-        let heads = (spec.heads + 2 * spec.kv_heads) * spec.head_width;
-        // Counted on the operations of a layer, each of which keeps its operands.
-        size_of::<f32>() * (8 * spec.width + 4 * heads + 5 * spec.feed_forward_width)
     }
 }
 
 impl<'a> Pass<'a> {
-    fn forward(model: &'a TokenModel, sequences: &[Sequence<'a>], graph_bytes: usize) -> Self {
+    fn forward(model: &'a TokenModel, sequences: &[Sequence<'a>], kept_bytes: usize) -> Result<Self> {
         let (contexts, which) = distinct(sequences);
-        let decoder = model.decoder();
+        let (frame, decoder) = (&model.frame, model.decoder());
+        let spec = &frame.spec;
+        let lengths: Vec<usize> = contexts.iter().map(|context| context.len()).collect();
+        let longest = lengths.iter().copied().max().unwrap_or(0);
+        let (mut ids, mut places) = padded(&contexts, longest, |_| 0);
+        let mut ends: Vec<usize> =
+            lengths.iter().enumerate().map(|(i, length)| i * longest + length - 1).collect();
         let mut rows: Vec<Row<'a>> = contexts.iter().copied().map(Row::behind).collect();
         for (sequence, &context) in which.iter().enumerate() {
             rows[context].targets.push(Target { sequence, token: sequences[sequence].tokens[0] });
         }
-        // The last token is predicted but predicts nothing. Longest first, so that a strand has little padding.
+        let mut attention = Together::new(spec, &lengths, &frame.device);
+        // The last token is predicted but predicts nothing.
         let mut order: Vec<usize> = (0..sequences.len()).filter(|&i| sequences[i].tokens.len() > 1).collect();
         order.sort_by_key(|&i| std::cmp::Reverse(sequences[i].tokens.len()));
-        let mut strands = Vec::new();
-        for part in order.chunks(order.len().div_ceil(STRANDS).max(1)) {
+        for part in order.chunks(order.len().div_ceil(GROUPS).max(1)) {
             let inputs: Vec<&[u32]> =
                 part.iter().map(|&i| &sequences[i].tokens[..sequences[i].tokens.len() - 1]).collect();
-            let starts: Vec<usize> = part.iter().map(|&i| contexts[which[i]].len()).collect();
-            let which = part.iter().map(|&i| which[i]).collect();
-            let strand = Strand::new(&decoder, &inputs, &starts, which);
-            for &sequence in part {
+            let time = inputs[0].len();
+            for (at, (&sequence, input)) in part.iter().zip(&inputs).enumerate() {
+                let start = ids.len() + at * time;
+                ends.extend(start..start + input.len());
                 rows.extend(Row::within(sequence, sequences[sequence]));
             }
-            strands.push(strand);
+            let (more_ids, more_places) = padded(&inputs, time, |i| lengths[which[part[i]]]);
+            ids.extend(more_ids);
+            places.extend(more_places);
+            attention.follow(part.iter().map(|&i| which[i]).collect(), &lengths, time, &frame.device);
         }
-        let mut contexts = Strand::of_contexts(&decoder, &contexts);
 
-        let tokens = contexts.tokens() + strands.iter().map(Strand::tokens).sum::<usize>();
-        let first_kept =
-            model.frame.spec.layers.saturating_sub(graph_bytes / (tokens * model.graph_bytes()).max(1));
-        for layer in 0..model.frame.spec.layers {
-            let grow = Grow { model, decoder: &decoder, layer, keep: layer >= first_kept };
-            let before = contexts.grow(&grow, None).expect("contexts keep their keys and values");
-            let lengths = contexts.lengths.clone();
-            strands.par_iter_mut().for_each(|strand| {
-                strand.grow(&grow, Some((&before, &lengths)));
+        let (mut x, angles) = decoder.embed(&ids, &places);
+        let bytes = ids.len() * Kept::numbers(spec) * size_of::<f32>();
+        let first_kept = spec.layers.saturating_sub(kept_bytes / bytes);
+        let mut layers = Vec::with_capacity(spec.layers);
+        for layer in 0..spec.layers {
+            let mut mode = if layer < first_kept { Mode::Plain } else { Mode::Keep(Box::default()) };
+            let input = x.clone();
+            x = decoder.layer(layer, x, angles.as_ref(), &mut attention, &mut mode);
+            layers.push(match mode {
+                Mode::Keep(kept) => Waiting::Kept(kept),
+                _ => Waiting::Input(input),
             });
         }
-        let mut states = vec![contexts.ends()];
-        states.extend(strands.iter().map(Strand::ends));
-        Self { model, decoder, contexts, strands, states: Tensor::cat(states, 0), rows }
+        let states = x.select(0, indices(ends.iter().copied(), &frame.device));
+        let mut log_probs = vec![0.0; sequences.len()];
+        let of_rows = model.head().log_probs(&decoder.finish(states.clone()), &rows)?;
+        add_up(&mut log_probs, &rows, of_rows);
+        Ok(Self { model, decoder, attention, ids, places, angles, layers, ends, rows, states, log_probs })
     }
 
     /// Adds the gradient of `sum_i weights[i] * log_probs[i]`.
     fn backward(mut self, weights: &[f64], gradient: &mut Gradient) -> Result<()> {
-        self.through_head(weights, gradient)?;
         let model = self.model;
-        let lowest = model.lowest_layer();
-        for layer in (lowest.unwrap_or(0)..model.frame.spec.layers).rev() {
-            let grow = Grow { model, decoder: &self.decoder, layer, keep: true };
-            let graph = self.contexts.graph(&grow, None);
-            let before: KeyValue = graph.kept().expect("contexts keep their keys and values");
-            let lengths = &self.contexts.lengths;
-            let of_strands: Vec<_> = self
-                .strands
-                .par_iter_mut()
-                .map(|strand| {
-                    let graph = strand.graph(&grow, Some((&before, lengths)));
-                    strand.shrink(graph, None)
-                })
-                .collect();
-            // In order, so that the sum does not depend on who was first.
-            let mut of_before: Option<KeyValue> = None;
-            for of in of_strands {
-                of.leaves.into_iter().for_each(|(slot, part)| add(&mut gradient[slot], part));
-                of_before = match (of_before, of.before) {
-                    (Some(sum), Some(part)) => {
-                        let [keys, values] = sum;
-                        let [more_keys, more_values] = part;
-                        Some([keys + more_keys, values + more_values])
-                    }
-                    (sum, part) => sum.or(part),
-                };
-            }
-            let of = self.contexts.shrink(graph, of_before);
-            of.leaves.into_iter().for_each(|(slot, part)| add(&mut gradient[slot], part));
+        let mut sums = Sums::new(model, gradient);
+        let hidden = self.decoder.finish(self.states.clone());
+        let head = model.head().gradient(&hidden, &self.rows, weights, sums.wants_weights())?;
+        if let Some(of_weight) = head.of_weight {
+            sums.add(model.head_slot(), of_weight);
         }
-        if model.adapter.is_none() {
-            self.through_embedding(gradient);
+        let of_states = self.decoder.finish_backward(self.states, head.of_hidden, &mut sums);
+        let device = &model.frame.device;
+        let nothing = Tensor::zeros([self.ids.len(), of_states.dims()[1]], device);
+        let ends = indices(self.ends.iter().copied(), device);
+        let mut of_x = nothing.select_assign(0, ends, of_states, IndexingUpdateOp::Add);
+        for layer in (model.lowest_layer()..self.layers.len()).rev() {
+            let kept = match self.layers.pop().expect("a layer per layer") {
+                Waiting::Kept(kept) => kept,
+                Waiting::Input(x) => {
+                    let mut mode = Mode::Keep(Box::default());
+                    self.decoder.layer(layer, x, self.angles.as_ref(), &mut self.attention, &mut mode);
+                    let Mode::Keep(kept) = mode else { unreachable!("the mode does not change") };
+                    kept
+                }
+            };
+            let angles = self.angles.as_ref();
+            of_x = self.decoder.layer_backward(layer, kept, angles, &self.attention, of_x, &mut sums);
+        }
+        if sums.wants_weights() {
+            self.decoder.embed_backward(&self.ids, &self.places, of_x, &mut sums);
         }
         Ok(())
-    }
-
-    /// From the log-probabilities to what leaves the last layer.
-    fn through_head(&mut self, weights: &[f64], gradient: &mut Gradient) -> Result<()> {
-        let model = self.model;
-        let (decoder, leaves) = model.tracked(|layer| layer.is_none());
-        let states = self.states.clone().autodiff().require_grad();
-        let hidden = decoder.finish(states.clone());
-        let head =
-            model.head().gradient(&hidden.clone().inner(), &self.rows, weights, model.adapter.is_none())?;
-        if head.of_weight.is_some() {
-            add(&mut gradient[model.head_slot()], head.of_weight);
-        }
-        let gradients = (hidden * Tensor::from_inner(head.of_hidden)).sum().backward();
-        for (slot, leaf) in leaves {
-            add(&mut gradient[slot], leaf.grad(&gradients));
-        }
-        let of_states = states.grad(&gradients).expect("the states are a leaf");
-        let mut start = 0;
-        for strand in std::iter::once(&mut self.contexts).chain(&mut self.strands) {
-            let count = strand.rows.len();
-            let zeros = Tensor::zeros([strand.tokens(), of_states.dims()[1]], &of_states.device());
-            let at = indices(strand.rows.iter().copied(), &of_states.device());
-            let mine = of_states.clone().narrow(0, start, count);
-            strand.gradient = Some(zeros.select_assign(0, at, mine, IndexingUpdateOp::Add));
-            start += count;
-        }
-        Ok(())
-    }
-
-    /// From what enters the first layer to the embeddings.
-    fn through_embedding(self, gradient: &mut Gradient) {
-        let (decoder, leaves) = self.model.tracked(|layer| layer.is_none());
-        let (mut ids, mut places, mut of) = (Vec::new(), Vec::new(), Vec::new());
-        for strand in std::iter::once(self.contexts).chain(self.strands) {
-            ids.extend(strand.ids);
-            places.extend(strand.places);
-            of.extend(strand.gradient);
-        }
-        let (x, _) = decoder.embed(&ids, &places);
-        let gradients = (x * Tensor::from_inner(Tensor::cat(of, 0))).sum().backward();
-        for (slot, leaf) in leaves {
-            add(&mut gradient[slot], leaf.grad(&gradients));
-        }
     }
 }
 
@@ -267,7 +232,7 @@ pub(crate) fn distinct<'a>(sequences: &[Sequence<'a>]) -> (Vec<&'a [u32]>, Vec<u
 mod tests {
     use std::path::Path;
 
-    use super::{GRAPH_BYTES, Sequence, whole};
+    use super::{KEPT_BYTES, Sequence, whole};
     use crate::{Backend, Generation, Lora, TokenModel, optimizer::Gradient, token_model::download};
 
     /// Of the largest entry of a tensor, in f32: Burn's operations outside of a graph round in other ways than in it.
@@ -290,10 +255,10 @@ mod tests {
             Sequence { context: &[8], tokens: &[2] },
         ];
         for model in [full, adapted] {
-            let gradient_of = |graph_bytes: Option<usize>| {
+            let gradient_of = |kept_bytes: Option<usize>| {
                 let mut gradient: Gradient = vec![None; model.trained().0.len()];
                 let mut weigh = |_: &[f64]| Ok(vec![0.7, -1.3, 2.0]);
-                match graph_bytes {
+                match kept_bytes {
                     Some(bytes) => model.accumulate_within(bytes, &sequences, &mut weigh, &mut gradient),
                     None => whole::accumulate(&model, &sequences, &mut weigh, &mut gradient),
                 }
@@ -301,7 +266,7 @@ mod tests {
                 let tensors = gradient.into_iter().map(|tensor| download(tensor.expect("of every slot")));
                 tensors.collect::<crate::Result<Vec<_>>>().expect("readable")
             };
-            let [one, kept, again] = [None, Some(GRAPH_BYTES), Some(0)].map(gradient_of);
+            let [one, kept, again] = [None, Some(KEPT_BYTES), Some(0)].map(gradient_of);
             assert!(one.iter().flatten().any(|value| *value != 0.0));
             assert_close(&kept, &again, ROUNDING);
             assert_close(&one, &kept, ORDER);

@@ -110,6 +110,13 @@ impl Angles {
         };
         rotate(x, cos, sin)
     }
+
+    /// Rotates by the same angles the other way: what the gradient of a rotation is.
+    pub(crate) fn rotate_back(&self, x: Tensor<3>, windowed: bool) -> Tensor<3> {
+        let back = |[cos, sin]: &[Tensor<3>; 2]| [cos.clone(), sin.clone().neg()];
+        let back = Self { everywhere: back(&self.everywhere), windowed: self.windowed.as_ref().map(back) };
+        back.rotate(x, windowed)
+    }
 }
 
 /// Llama 3's scaling: long wavelengths are stretched by `factor`, short ones kept, those between blended.

@@ -6,7 +6,7 @@ use crate::{
     attention::{Causal, Prefix},
     decoder::{Decoder, indices},
     decoding::History,
-    layer::Branch,
+    layer::Mode,
     memory::Memory,
     spec::Spec,
 };
@@ -95,7 +95,7 @@ pub(crate) fn read<'a>(
         return start(decoder, spec, &encoder.start, contexts.len(), memory, device);
     }
     let mut attention = Causal::new(spec, contexts.len(), time, None, true, device);
-    let hidden = decoder.hidden(&ids, &places, &mut attention, &mut identity());
+    let hidden = decoder.hidden(&ids, &places, &mut attention, &mut Mode::Plain);
     let ends = lengths.iter().enumerate().map(|(row, length)| row * time + length - 1);
     let last = hidden.select(0, indices(ends, device));
     let prefix = Prefix { first_layer: 0, layers: attention.into_kept(), lengths, memory: None };
@@ -115,7 +115,7 @@ fn start<'a>(
     let nothing = Prefix { first_layer: 0, layers: Vec::new(), lengths: vec![0; contexts], memory };
     let mut attention = Causal::new(spec, contexts, 1, Some(&nothing), true, device);
     let tokens = vec![*token; contexts];
-    let last = decoder.hidden(&tokens, &vec![0; contexts], &mut attention, &mut identity());
+    let last = decoder.hidden(&tokens, &vec![0; contexts], &mut attention, &mut Mode::Plain);
     let prefix = Prefix { layers: attention.into_kept(), lengths: vec![1; contexts], ..nothing };
     Read { contexts: vec![std::slice::from_ref(token); contexts], prefix, last }
 }
@@ -124,7 +124,7 @@ fn start<'a>(
 pub(crate) fn hidden(decoder: &Decoder, spec: &Spec, ids: &[u32], device: &Device) -> Tensor<2> {
     let places: Vec<usize> = (0..ids.len()).collect();
     let mut attention = Causal::new(spec, 1, ids.len(), None, false, device);
-    decoder.hidden(ids, &places, &mut attention, &mut identity())
+    decoder.hidden(ids, &places, &mut attention, &mut Mode::Plain)
 }
 
 /// Runs sequences after their contexts: `which[i]` is the context of `sequences[i]`, none of which is empty.
@@ -149,7 +149,7 @@ pub(crate) fn run<'a>(
     let (ids, places) = padded(&inputs, time, |row| read.prefix.lengths[which[row]]);
     let prefix = read.prefix.rows(which);
     let mut attention = Causal::new(spec, inputs.len(), time, Some(&prefix), false, device);
-    let hidden = decoder.hidden(&ids, &places, &mut attention, &mut identity());
+    let hidden = decoder.hidden(&ids, &places, &mut attention, &mut Mode::Plain);
     let mut kept = Vec::new();
     for (sequence, tokens) in sequences.iter().enumerate() {
         kept.extend((0..tokens.len() - 1).map(|step| sequence * time + step));
@@ -157,11 +157,6 @@ pub(crate) fn run<'a>(
     }
     let hidden = Tensor::cat(vec![read.last.clone(), hidden.select(0, indices(kept, device))], 0);
     Rows { hidden, rows }
-}
-
-/// Nothing is done to the residual branches.
-pub(crate) fn identity() -> Box<Branch<'static>> {
-    Box::new(|x| x)
 }
 
 /// Ids and places of sequences padded with token 0 on the right; sequence `i` begins at place `start(i)`.

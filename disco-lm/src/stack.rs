@@ -3,10 +3,12 @@
 use burn::tensor::Tensor;
 
 use crate::{
-    layer::{Attend, Branch, Layer, NormWeights, Supply},
+    layer::{Attend, Kept, Layer, Mode, NormWeights, Supply},
     relative::RelativeBias,
     rope::Angles,
     spec::{NormOrder, Positions, Spec},
+    sums::Sums,
+    together::Together,
 };
 
 /// The layers of an encoder or of a decoder.
@@ -47,13 +49,13 @@ impl Stack {
         mut x: Tensor<2>,
         rotary: Option<&Angles>,
         attention: &mut dyn Attend,
-        branch: &mut Branch<'_>,
+        mode: &mut Mode<'_>,
     ) -> Tensor<2> {
         if let Some(relative) = &self.relative {
             attention.relate(relative);
         }
         for index in 0..self.layers.len() {
-            x = self.layer(index, spec, x, rotary, attention, branch);
+            x = self.layer(index, spec, x, rotary, attention, mode);
         }
         self.finish(spec, x)
     }
@@ -66,9 +68,9 @@ impl Stack {
         x: Tensor<2>,
         rotary: Option<&Angles>,
         attention: &mut dyn Attend,
-        branch: &mut Branch<'_>,
+        mode: &mut Mode<'_>,
     ) -> Tensor<2> {
-        self.layers[index].forward(spec, index, x, rotary, attention, branch)
+        self.layers[index].forward(spec, index, x, rotary, attention, mode)
     }
 
     /// What leaves the last layer, normalised. Each row by itself.
@@ -76,6 +78,38 @@ impl Stack {
         match &self.norm {
             Some(norm) => norm.forward(spec, x),
             None => x,
+        }
+    }
+
+    /// The way back through [`layer`](Self::layer).
+    #[expect(clippy::too_many_arguments, reason = "those of the layer")]
+    pub(crate) fn layer_backward(
+        &self,
+        index: usize,
+        spec: &Spec,
+        kept: Box<Kept>,
+        rotary: Option<&Angles>,
+        attention: &Together,
+        of_out: Tensor<2>,
+        sums: &mut Sums<'_>,
+    ) -> Tensor<2> {
+        self.layers[index].backward(spec, index, kept, rotary, attention, of_out, sums)
+    }
+
+    /// The gradient of what [`finish`](Self::finish) was given, from that of what it gave.
+    pub(crate) fn finish_backward(
+        &self,
+        spec: &Spec,
+        x: Tensor<2>,
+        of_hidden: Tensor<2>,
+        sums: &mut Sums<'_>,
+    ) -> Tensor<2> {
+        match &self.norm {
+            Some(norm) => {
+                let zeros = x.zeros_like();
+                norm.backward(spec, x, of_hidden, zeros, sums)
+            }
+            None => of_hidden,
         }
     }
 

@@ -160,9 +160,10 @@ impl TokenModel {
     }
 
     pub(crate) fn decoder(&self) -> Decoder {
-        let sides = self.adapter.as_ref().map_or_else(BTreeMap::new, |adapter| {
-            adapter.sides(&self.frame.slots, &adapter.tensors, |_| true)
-        });
+        let sides = self
+            .adapter
+            .as_ref()
+            .map_or_else(BTreeMap::new, |adapter| adapter.sides(&self.frame.slots, &adapter.tensors));
         self.decoder_with(&self.tensors, &sides)
     }
 

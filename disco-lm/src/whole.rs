@@ -1,5 +1,5 @@
 //! One graph through the whole model: for windows of a corpus, since with dropout a layer cannot be run twice,
-//! for models with an encoder, all of whose decoder's layers see the encoder's last, and for narrow models.
+//! and for models with an encoder, all of whose decoder's layers see the encoder's last.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -8,7 +8,7 @@ use crate::{
     Result, TokenModel,
     attention::Causal,
     gradient::distinct,
-    layer::Branch,
+    layer::Mode,
     optimizer::{Gradient, add},
     rows::{Row, Rows, Sequence, add_up, read, run},
 };
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct Pass<'a> {
     model: &'a TokenModel,
     /// What is trained, one leaf per slot of the model or of its adapter.
-    leaves: Vec<(usize, Tensor<2>)>,
+    leaves: Vec<Tensor<2>>,
     /// Of the graph.
     hidden: Tensor<2>,
     rows: Vec<Row<'a>>,
@@ -58,13 +58,13 @@ impl<'a> Pass<'a> {
         ids: &[u32],
         time: usize,
         rows: Vec<Row<'a>>,
-        branch: &mut Branch<'_>,
+        mode: &mut Mode<'_>,
     ) -> Result<Self> {
         let batch = ids.len() / time;
         let places: Vec<usize> = (0..batch).flat_map(|_| 0..time).collect();
-        let (decoder, leaves) = model.tracked(|_| true);
+        let (decoder, leaves) = model.tracked();
         let mut attention = Causal::new(&model.frame.spec, batch, time, None, false, &model.frame.device);
-        let hidden = decoder.hidden(ids, &places, &mut attention, branch);
+        let hidden = decoder.hidden(ids, &places, &mut attention, mode);
         Self::new(model, leaves, Rows { hidden, rows }, batch)
     }
 
@@ -72,7 +72,7 @@ impl<'a> Pass<'a> {
     fn of_sequences(model: &'a TokenModel, sequences: &[Sequence<'a>]) -> Result<Self> {
         let (contexts, which) = distinct(sequences);
         let tokens: Vec<&'a [u32]> = sequences.iter().map(|sequence| sequence.tokens).collect();
-        let (decoder, leaves) = model.tracked(|_| true);
+        let (decoder, leaves) = model.tracked();
         let (spec, device) = (&model.frame.spec, &model.frame.device);
         let read = read(&decoder, spec, &contexts, device);
         let rows = run(&decoder, spec, &read, &which, &tokens, device);
@@ -81,7 +81,7 @@ impl<'a> Pass<'a> {
 
     fn new(
         model: &'a TokenModel,
-        leaves: Vec<(usize, Tensor<2>)>,
+        leaves: Vec<Tensor<2>>,
         Rows { hidden, rows }: Rows<'a>,
         sequences: usize,
     ) -> Result<Self> {
@@ -98,7 +98,7 @@ impl<'a> Pass<'a> {
         let head = self.model.head().gradient(&states, &self.rows, weights, all)?;
         // The sum of hidden * of_hidden has of_hidden as its gradient: the chain rule, begun by hand.
         let gradients = (self.hidden * Tensor::from_inner(head.of_hidden)).sum().backward();
-        let mut gradient: Gradient = self.leaves.iter().map(|(_, leaf)| leaf.grad(&gradients)).collect();
+        let mut gradient: Gradient = self.leaves.iter().map(|leaf| leaf.grad(&gradients)).collect();
         if all {
             add(&mut gradient[self.model.head_slot()], head.of_weight);
         }

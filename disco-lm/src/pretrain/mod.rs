@@ -19,6 +19,7 @@ use crate::{
     Decoding, Error, Generation, LanguageModel, Result, TokenModel, TokenPolicy,
     attention::Causal,
     decoding::History,
+    layer::Mode,
     rows::{Row, Target},
     slots::{Role, slots},
     spec::Spec,
@@ -203,7 +204,7 @@ impl Pretrain {
         }
         let mut dropout = |x| self.drop(x, rng);
         let count = rows.len() as f64;
-        let pass = Pass::of_windows(model, &ids, self.window, rows, &mut dropout)?;
+        let pass = Pass::of_windows(model, &ids, self.window, rows, &mut Mode::Branch(&mut dropout))?;
         let loss = -pass.log_probs.iter().sum::<f64>() / count;
         let gradient = pass.backward(&vec![-1.0 / count; self.batch])?;
         let adam = Adam { beta2: 0.99, weight_decay: self.weight_decay, ..Adam::default() };
@@ -321,7 +322,7 @@ impl LanguageModel {
             let places: Vec<usize> = batch.iter().flat_map(|_| 0..time).collect();
             let mut attention =
                 Causal::new(&model.frame.spec, batch.len(), time, None, false, &model.frame.device);
-            let hidden = decoder.hidden(&ids, &places, &mut attention, &mut crate::rows::identity());
+            let hidden = decoder.hidden(&ids, &places, &mut attention, &mut Mode::Plain);
             let rows: Vec<Row<'_>> = batch
                 .iter()
                 .flat_map(|&(start, scored)| {

@@ -1,0 +1,111 @@
+//! Attention token by token, over keys and values that grow.
+
+use std::sync::Arc;
+
+use burn::tensor::{Device, Tensor};
+
+use crate::{
+    attention::{Prefix, attention, by_head, group, padding_mask, select_rows, ungroup},
+    layer::Attend,
+    memory::Memory,
+    relative::RelativeBias,
+    spec::Spec,
+    window::{Local, Sight},
+};
+
+/// A cache that grows by one token per sequence and step.
+///
+/// Room for every step is taken at once, and written in place: Burn copies a tensor on writing only while
+/// another handle to it lives, so each is taken out, written and put back.
+pub(crate) struct Cache {
+    spec: Arc<Spec>,
+    layers: Vec<Option<[Tensor<4>; 2]>>,
+    padding: Option<Tensor<4>>,
+    /// The number of tokens of each row's context.
+    lengths: Vec<usize>,
+    /// Of this step, for layers with a window.
+    local: Option<Local>,
+    /// Of this step, by distance.
+    bias: Option<Tensor<4>>,
+    memory: Option<Memory>,
+    before: usize,
+    filled: usize,
+}
+
+impl Cache {
+    /// A cache that begins with `prefix`, a row per sequence, and has room for `steps` more tokens.
+    pub(crate) fn new(prefix: &Prefix, steps: usize, spec: &Arc<Spec>, device: &Device) -> Self {
+        let layers = prefix.layers.iter().map(|pair| {
+            Some(pair.each_ref().map(|tensor| {
+                let [batch, kv_heads, time, width] = tensor.dims();
+                let room = Tensor::zeros([batch, kv_heads, time + steps, width], device);
+                room.slice_assign([0..batch, 0..kv_heads, 0..time, 0..width], tensor.clone())
+            }))
+        });
+        Self {
+            spec: spec.clone(),
+            layers: layers.collect(),
+            padding: padding_mask(&prefix.lengths, prefix.time(), steps, device),
+            lengths: prefix.lengths.clone(),
+            local: None,
+            bias: None,
+            memory: prefix.memory.clone(),
+            before: prefix.time(),
+            filled: prefix.time(),
+        }
+    }
+
+    /// To be called once all layers have seen a step.
+    pub(crate) fn advance(&mut self) {
+        self.filled += 1;
+    }
+
+    /// Keeps only the sequences at `rows`.
+    pub(crate) fn keep(&mut self, rows: &[usize]) {
+        for layer in &mut self.layers {
+            *layer = layer.take().map(|pair| pair.map(|tensor| select_rows(tensor, rows)));
+        }
+        self.padding = self.padding.take().map(|padding| select_rows(padding, rows));
+        self.memory = self.memory.take().map(|memory| memory.rows(rows));
+        self.lengths = rows.iter().map(|row| self.lengths[*row]).collect();
+    }
+}
+
+impl Attend for Cache {
+    fn attend(&mut self, layer: usize, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<2> {
+        let batch = queries.dims()[0];
+        let [at, kv_heads] = [self.filled, self.spec.kv_heads];
+        if layer == 0 {
+            let step = at - self.before;
+            let sight = Sight { lengths: &self.lengths, before: self.before, queries: step..step + 1 };
+            self.local = Local::new(&self.spec, &sight, &queries.device());
+        }
+        let pair = self.layers[layer].take().expect("put back after every step");
+        let mut new = [by_head(keys, batch), by_head(values, batch)].into_iter();
+        let pair = pair.map(|room| {
+            let [_, _, _, width] = room.dims();
+            let new = new.next().expect("keys and values");
+            room.slice_assign([0..batch, 0..kv_heads, at..at + 1, 0..width], new)
+        });
+        let seen = pair.each_ref().map(|tensor| tensor.clone().narrow(2, 0, at + 1));
+        let padding = self.padding.as_ref().map(|padding| padding.clone().narrow(3, 0, at + 1));
+        let mask = match self.local.as_ref().and_then(|local| local.mask(layer)) {
+            Some(local) => Some(local.clone()),
+            // A stack with a bias has start tokens for contexts, and so no padding.
+            None => self.bias.clone().or(padding),
+        };
+        let queries = group(queries, batch, kv_heads);
+        let mixed = attention(queries, seen, self.spec.attention_scale, mask.as_ref());
+        self.layers[layer] = Some(pair);
+        ungroup(mixed, 1)
+    }
+
+    fn relate(&mut self, bias: &RelativeBias) {
+        let at = self.filled;
+        self.bias = Some(bias.between(at..at + 1, 0..at + 1));
+    }
+
+    fn memory(&self) -> Option<&Memory> {
+        self.memory.as_ref()
+    }
+}

@@ -1,0 +1,54 @@
+use burn::tensor::{Device, activation};
+
+use super::*;
+
+/// Some numbers, large and small, positive and negative.
+fn some<const D: usize>(shape: [usize; D]) -> Tensor<D> {
+    let count: usize = shape.iter().product();
+    let numbers: Vec<f32> = (0..count).map(|i| ((i * 7919) % 1009) as f32 / 40.0 - 12.0).collect();
+    Tensor::from_data(TensorData::new(numbers, shape), &Device::flex())
+}
+
+fn assert_close<const D: usize>(one: Tensor<D>, other: Tensor<D>) {
+    let [one, other] = [one, other].map(Tensor::into_data);
+    for (one, other) in values(&one).iter().zip(values(&other)) {
+        assert!((one - other).abs() <= 1e-6 * other.abs().max(1e-3), "{one} is not {other}");
+    }
+}
+
+#[test]
+fn tensors_of_a_graph_are_left_to_burn() {
+    assert!(holds(&some([1, 1])));
+    assert!(!holds(&some([1, 1]).autodiff()));
+}
+
+#[test]
+fn the_gate_is_burns() {
+    let both = some([5, 2 * 96]);
+    let expected = activation::silu(both.clone().narrow(1, 0, 96)) * both.clone().narrow(1, 96, 96);
+    assert_close(gated_silu(both), expected);
+}
+
+#[test]
+fn far_gates_are_finite() {
+    let both = TensorData::new(vec![-1e30f32, 1e30, f32::NEG_INFINITY, 1.0, 1.0, 1.0], [1, 6]);
+    let inner = gated_silu(Tensor::from_data(both, &Device::flex())).into_data();
+    let [far, near, lost] = values(&inner) else { panic!("three numbers") };
+    assert!(far.abs() < 1e-7 && *near == 1e30 && lost.is_infinite(), "{far} {near} {lost}");
+}
+
+#[test]
+fn the_norm_is_its_formula() {
+    let (x, scale) = (some([7, 100]), some([1, 100]));
+    let mean_square = (x.clone() * x.clone()).mean_dim(1);
+    let expected = x.clone() * (mean_square + 1e-5).sqrt().recip() * scale.clone();
+    assert_close(rms_norm(x, &scale, 1e-5), expected);
+}
+
+#[test]
+fn the_rotation_is_its_formula_even_of_a_part() {
+    let (x, cos, sin) = (some([6, 5, 8]).narrow(1, 1, 3), some([6, 1, 8]), some([6, 1, 8]));
+    let swapped = Tensor::cat(vec![x.clone().narrow(2, 4, 4), x.clone().narrow(2, 0, 4)], 2);
+    let expected = x.clone() * cos.clone() + swapped * sin.clone();
+    assert_close(rotate(x, &cos, &sin), expected);
+}

@@ -1,0 +1,121 @@
+//! Products, and the low-rank products beside them.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Tensor;
+
+use crate::sums::Sums;
+
+pub(crate) struct Linear {
+    /// The slot of the weight; that of the bias is the next.
+    slot: usize,
+    weight: Tensor<2>,
+    bias: Option<Tensor<2>>,
+    side: Option<Side>,
+}
+
+/// A product of low rank beside a matrix: `x down^T up^T` is added to `x weight`. The dense product of the two
+/// is never formed.
+///
+/// - down: `[rank, in]`
+/// - up: `[out, rank]`
+#[derive(Clone, Debug)]
+pub(crate) struct Side {
+    pub(crate) down: Tensor<2>,
+    pub(crate) up: Tensor<2>,
+}
+
+impl Side {
+    fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        x.matmul(self.down.clone().transpose()).matmul(self.up.clone().transpose())
+    }
+
+    /// The gradient of `x`, from that of `y`.
+    fn through(&self, of_y: Tensor<2>) -> Tensor<2> {
+        of_y.matmul(self.up.clone()).matmul(self.down.clone())
+    }
+
+    /// The gradients of its two matrices.
+    fn gradient(&self, x: Tensor<2>, of_y: Tensor<2>) -> Self {
+        let narrow = x.clone().matmul(self.down.clone().transpose());
+        let of_narrow = of_y.clone().matmul(self.up.clone());
+        Self { down: of_narrow.transpose().matmul(x), up: of_y.transpose().matmul(narrow) }
+    }
+}
+
+impl Linear {
+    /// `[n, in]` to `[n, out]`.
+    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let side = self.side.as_ref().map(|side| side.forward(x.clone()));
+        let y = x.matmul(self.weight.clone());
+        let y = match side {
+            Some(side) => y + side,
+            None => y,
+        };
+        match &self.bias {
+            Some(bias) => y + bias.clone(),
+            None => y,
+        }
+    }
+
+    /// The gradient of `x`, `[n, in]`, from that of what [`forward`](Self::forward) makes of it, `[n, out]`; those of the
+    /// parameters are added to `sums`.
+    pub(super) fn backward(&self, x: Tensor<2>, of_y: Tensor<2>, sums: &mut Sums<'_>) -> Tensor<2> {
+        let of_x = self.through(of_y.clone());
+        self.parameters_backward(x, of_y, sums);
+        of_x
+    }
+
+    /// The gradient of `x` alone.
+    pub(super) fn through(&self, of_y: Tensor<2>) -> Tensor<2> {
+        let of_x = of_y.clone().matmul(self.weight.clone().transpose());
+        match &self.side {
+            Some(side) => of_x + side.through(of_y),
+            None => of_x,
+        }
+    }
+
+    /// The gradients of the parameters alone.
+    pub(super) fn parameters_backward(&self, x: Tensor<2>, of_y: Tensor<2>, sums: &mut Sums<'_>) {
+        if let Some(side) = &self.side {
+            sums.add_side(self.slot, side.gradient(x, of_y));
+        } else if sums.wants_weights() {
+            if self.bias.is_some() {
+                sums.add(self.slot + 1, of_y.clone().sum_dim(0));
+            }
+            sums.add(self.slot, x.transpose().matmul(of_y));
+        }
+    }
+}
+
+/// Tensors in the order of the slots, each to be taken once.
+pub(crate) struct Supply<'a> {
+    tensors: &'a [Tensor<2>],
+    sides: &'a BTreeMap<usize, Side>,
+    next: usize,
+}
+
+impl<'a> Supply<'a> {
+    /// `sides` are by index of the slot.
+    pub(crate) fn new(tensors: &'a [Tensor<2>], sides: &'a BTreeMap<usize, Side>) -> Self {
+        Self { tensors, sides, next: 0 }
+    }
+
+    /// The slot of the tensor that is next.
+    pub(crate) fn slot(&self) -> usize {
+        self.next
+    }
+
+    /// # Panics
+    /// If there are fewer tensors than slots.
+    pub(crate) fn tensor(&mut self) -> Tensor<2> {
+        self.next += 1;
+        self.tensors[self.next - 1].clone()
+    }
+
+    pub(crate) fn linear(&mut self, bias: bool) -> Linear {
+        let slot = self.slot();
+        let side = self.sides.get(&slot).cloned();
+        Linear { slot, weight: self.tensor(), bias: bias.then(|| self.tensor()), side }
+    }
+}
