@@ -1,59 +1,87 @@
 //! How much is worked on at once, and by how many threads.
 
-use rayon::prelude::*;
+use std::{sync::Mutex, thread};
 
-use crate::{Result, TokenModel};
+use burn::tensor::Device;
+use disco_core::Error as CoreError;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::{Result, TokenModel, host};
 
 /// From this width on, the products of a batch keep all threads busy by themselves.
 const WIDE: usize = 512;
 
-/// The parts into which the sequences of a narrow model are cut.
+/// The parts into which the sequences of a narrow model are cut for its gradient.
 const PARTS: usize = 4;
 
-fn is_narrow(width: usize) -> bool {
-    width < WIDE
-}
+/// The fewest sequences that are worth a strand of their own: two strands of 32 draw as fast as one of 64, of SmolLM2-135M on
+/// two cores, and two of 16 no faster than one of 32.
+const STRAND: usize = 32;
 
-/// Does `work` on batches of `size` items: side by side for a model of a narrow `width`, one after the other for a wide
-/// one. The results are in order.
+/// Does `work` on batches of at most `size` items, of which at most `at_once` are in work at a time. The results are in
+/// order.
+///
+/// Threads that share one matrix product wait for each other at the end of each, and do all that lies between products
+/// alone. So each takes batches of its own, in a *strand* in which no other thread works, as long as there are items
+/// enough: 128 sequences of SmolLM2-135M were drawn 1.13 times, and scored 1.18 times faster so, on two cores. Other devices
+/// than the host's share work in their own ways.
 pub(crate) fn in_batches<T: Send, R: Send>(
-    width: usize,
+    device: &Device,
     items: &mut [T],
     size: usize,
+    at_once: usize,
     work: impl Fn(&mut [T]) -> Result<R> + Sync + Send,
 ) -> Result<Vec<R>> {
-    if is_narrow(width) {
-        items.par_chunks_mut(size).map(work).collect()
-    } else {
-        items.chunks_mut(size).map(work).collect()
+    let threads = rayon::current_num_threads();
+    let most = if host::is_host(device) { threads } else { 1 };
+    let strands = most.min(items.len().min(at_once) / STRAND).max(1);
+    let size = size.min(at_once / strands).max(1);
+    if strands == 1 {
+        return items.chunks_mut(size).map(work).collect();
     }
+    // All strands have as many batches.
+    let batches = items.len().div_ceil(size).next_multiple_of(strands);
+    let size = items.len().div_ceil(batches);
+    let mut done: Vec<Option<Result<R>>> = Vec::new();
+    done.resize_with(items.len().div_ceil(size), || None);
+    let queue = Mutex::new(items.chunks_mut(size).zip(&mut done));
+    let next = || queue.lock().expect("no strand panics while it takes a batch").next();
+    let pools: Vec<ThreadPool> = (0..strands).map(|_| pool(threads / strands)).collect::<Result<_>>()?;
+    thread::scope(|scope| {
+        for pool in &pools {
+            scope.spawn(|| {
+                while let Some((batch, done)) = next() {
+                    *done = Some(pool.install(|| work(batch)));
+                }
+            });
+        }
+    });
+    done.into_iter().map(|result| result.expect("every batch was taken")).collect()
+}
+
+fn pool(threads: usize) -> Result<ThreadPool> {
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+    pool.map_err(|source| CoreError::failed("starting a thread", source).into())
 }
 
 impl TokenModel {
-    /// How many of `count` sequences are worked on by one thread.
+    /// How many of `count` sequences are of one forward and backward pass.
     ///
-    /// Burn's `flex` shares a matrix product among threads from a certain size on, and element-wise work never:
-    /// a narrow model leaves all cores but one idle. So its sequences are cut into parts instead. The number
-    /// of parts is fixed, for the sums over them not to depend on the machine.
+    /// A narrow model's products are too small to be shared among threads, so its sequences are cut into parts instead.
+    /// The number of parts is fixed, for the sums over them not to depend on the machine.
     pub(crate) fn part(&self, count: usize) -> usize {
-        let parts = if self.is_narrow() { PARTS } else { 1 };
+        let parts = if self.frame.spec.width < WIDE { PARTS } else { 1 };
         count.div_ceil(parts).max(1)
     }
 
-    /// Whether parts of a batch are worked on side by side, rather than one after the other.
-    pub(crate) fn is_narrow(&self) -> bool {
-        is_narrow(self.frame.spec.width)
-    }
-
-    /// Does `work` on batches of items, as [`in_batches`], each of at most `most` and
-    /// [`Generation::batch`](crate::Generation::batch).
+    /// Does `work` on batches of items, as [`in_batches`], each of at most `most`, and
+    /// [`Generation::batch`](crate::Generation::batch) at a time.
     pub(crate) fn in_batches<T: Send, R: Send>(
         &self,
         items: &mut [T],
         most: usize,
         work: impl Fn(&mut [T]) -> Result<R> + Sync + Send,
     ) -> Result<Vec<R>> {
-        let size = self.part(items.len()).min(self.generation.batch).min(most);
-        in_batches(self.frame.spec.width, items, size, work)
+        in_batches(&self.frame.device, items, most, self.generation.batch, work)
     }
 }

@@ -1,5 +1,6 @@
 //! Beam search: the most probable sequences, as far as a beam of bounded width finds them.
 
+use burn::tensor::TensorData;
 use disco_core::Sampled;
 use serde::{Deserialize, Serialize};
 
@@ -235,7 +236,7 @@ impl TokenModel {
     fn extend_beams(
         &self,
         head: &Head<'_>,
-        mut logits: Vec<f32>,
+        mut logits: TensorData,
         contexts: &[&[u32]],
         beams: &mut [Beam],
         search: &BeamSearch,

@@ -95,7 +95,7 @@ impl TokenClassifier {
         let mut order: Vec<usize> = (0..texts.len()).collect();
         // Longest first: the largest batch comes first, and its memory serves the others.
         order.sort_by_key(|&i| std::cmp::Reverse(texts[i].len()));
-        let batches = in_batches(self.0.spec.encoder.width, &mut order, BATCH, |batch| {
+        let batches = in_batches(&self.0.device, &mut order, BATCH, usize::MAX, |batch| {
             self.batch(&batch.iter().map(|&i| texts[i]).collect::<Vec<_>>())
         })?;
         let mut logits = vec![Vec::new(); texts.len()];

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use burn::tensor::{IndexingUpdateOp, Tensor};
+use burn::tensor::{IndexingUpdateOp, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::{
@@ -45,6 +45,8 @@ struct Pass<'a> {
     rows: Vec<Row<'a>>,
     /// What leaves the last layer, of those tokens.
     states: Tensor<2>,
+    logits: Option<TensorData>,
+    /// One per sequence.
     log_probs: Vec<f64>,
 }
 
@@ -175,9 +177,22 @@ impl<'a> Pass<'a> {
         }
         let states = x.select(0, indices(ends.iter().copied(), &frame.device));
         let mut log_probs = vec![0.0; sequences.len()];
-        let of_rows = model.head().log_probs(&decoder.finish(states.clone()), &rows)?;
+        let (of_rows, logits) = model.head().log_probs_and_logits(&decoder.finish(states.clone()), &rows)?;
         add_up(&mut log_probs, &rows, of_rows);
-        Ok(Self { model, decoder, attention, ids, places, angles, layers, ends, rows, states, log_probs })
+        Ok(Self {
+            model,
+            decoder,
+            attention,
+            ids,
+            places,
+            angles,
+            layers,
+            ends,
+            rows,
+            states,
+            logits,
+            log_probs,
+        })
     }
 
     /// Adds the gradient of `sum_i weights[i] * log_probs[i]`.
@@ -185,7 +200,8 @@ impl<'a> Pass<'a> {
         let model = self.model;
         let mut sums = Sums::new(model, gradient);
         let hidden = self.decoder.finish(self.states.clone());
-        let head = model.head().gradient(&hidden, &self.rows, weights, sums.wants_weights())?;
+        let logits = self.logits.take();
+        let head = model.head().gradient(&hidden, &self.rows, weights, logits, sums.wants_weights())?;
         if let Some(of_weight) = head.of_weight {
             sums.add(model.head_slot(), of_weight);
         }

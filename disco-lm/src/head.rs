@@ -2,19 +2,24 @@
 
 use std::ops::Range;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::{
     Decoding, Result, TokenModel,
     decoding::{History, NextToken},
+    host,
     rows::Row,
-    token_model::{download, upload},
+    token_model::fetch,
 };
 
 /// How many logits are held at once: 25 MB. The C library takes blocks beyond 32 MB from the system each time, page by
 /// page, which took as long as half of the product.
 const CHUNK: usize = 6 << 20;
+
+/// How many are held at once on the way back: 134 MB. The gradient of the output matrix is a product per chunk, and takes
+/// about as much.
+const BACK_CHUNK: usize = 32 << 20;
 
 /// The output layer: the matrix `[vocabulary, width]`, and what is made of its logits.
 pub(crate) struct Head<'a> {
@@ -55,25 +60,25 @@ impl Head<'_> {
         self.weight.dims()[0]
     }
 
-    fn chunks(&self, rows: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let size = (CHUNK / self.vocabulary()).max(1);
+    fn chunks(&self, rows: usize, numbers: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let size = (numbers / self.vocabulary()).max(1);
         (0..rows).step_by(size).map(move |start| start..(start + size).min(rows))
     }
 
-    /// The logits of some rows: `[rows, width]` to `rows * vocabulary` numbers.
-    pub(crate) fn logits(&self, hidden: Tensor<2>) -> Result<Vec<f32>> {
-        download(hidden.matmul(self.weight.clone().transpose()))
+    /// The logits of some rows: `[rows, width]` to `[rows, vocabulary]`.
+    pub(crate) fn logits(&self, hidden: Tensor<2>) -> Result<TensorData> {
+        fetch(hidden.matmul(self.weight.clone().transpose()))
     }
 
     /// Does something with the distribution of the next token of each row, given its logits and history; the
     /// logits are changed.
     pub(crate) fn each<'h, R: Send>(
         &self,
-        logits: &mut [f32],
+        logits: &mut TensorData,
         history: impl Fn(usize) -> History<'h> + Sync,
         work: impl Fn(usize, NextToken<'_>) -> R + Sync,
     ) -> Result<Vec<R>> {
-        let rows = logits.par_chunks_mut(self.vocabulary()).enumerate();
+        let rows = host::values_mut(logits).par_chunks_mut(self.vocabulary()).enumerate();
         let each =
             |(row, logits)| Ok(work(row, self.decoding.next_token(logits, history(row), self.end_tokens)?));
         rows.map(each).collect()
@@ -82,34 +87,55 @@ impl Head<'_> {
     /// The log-probability of every target of every row.
     pub(crate) fn log_probs(&self, hidden: &Tensor<2>, rows: &[Row<'_>]) -> Result<Vec<Vec<f64>>> {
         let mut log_probs = Vec::with_capacity(rows.len());
-        for range in self.chunks(rows.len()) {
+        for range in self.chunks(rows.len(), CHUNK) {
             let mut logits = self.logits(hidden.clone().narrow(0, range.start, range.len()))?;
-            let rows = &rows[range];
-            log_probs.extend(self.each(
-                &mut logits,
-                |row| rows[row].history,
-                |row, next| rows[row].targets.iter().map(|target| next.log_prob(target.token)).collect(),
-            )?);
+            log_probs.extend(self.of_targets(&mut logits, &rows[range])?);
         }
         Ok(log_probs)
     }
 
+    /// The same, and the logits for [`gradient`](Self::gradient) if they are few enough to be kept.
+    pub(crate) fn log_probs_and_logits(
+        &self,
+        hidden: &Tensor<2>,
+        rows: &[Row<'_>],
+    ) -> Result<(Vec<Vec<f64>>, Option<TensorData>)> {
+        if rows.len() * self.vocabulary() > BACK_CHUNK || !self.decoding.leaves_logits() {
+            return Ok((self.log_probs(hidden, rows)?, None));
+        }
+        let mut logits = self.logits(hidden.clone())?;
+        Ok((self.of_targets(&mut logits, rows)?, Some(logits)))
+    }
+
+    /// The log-probability of every target of rows whose logits are known.
+    fn of_targets(&self, logits: &mut TensorData, rows: &[Row<'_>]) -> Result<Vec<Vec<f64>>> {
+        self.each(
+            logits,
+            |row| rows[row].history,
+            |row, next| rows[row].targets.iter().map(|target| next.log_prob(target.token)).collect(),
+        )
+    }
+
     /// The gradient of `sum_targets weight[sequence] * log_prob(target)`.
     ///
-    /// That of the output matrix only if `of_weight` asks for it: a frozen matrix has no use for it. The logits
-    /// are computed again, which is cheaper than keeping them.
+    /// That of the output matrix only if `of_weight` asks for it: a frozen matrix has no use for it. Where the `logits` have
+    /// not been kept, they are computed again.
     pub(crate) fn gradient(
         &self,
         hidden: &Tensor<2>,
         rows: &[Row<'_>],
         weights: &[f64],
+        mut logits: Option<TensorData>,
         of_weight: bool,
     ) -> Result<HeadGradient> {
         let mut of_hidden = Vec::new();
         let mut sum: Option<Tensor<2>> = None;
-        for range in self.chunks(rows.len()) {
+        for range in self.chunks(rows.len(), BACK_CHUNK) {
             let states = hidden.clone().narrow(0, range.start, range.len());
-            let mut logits = self.logits(states.clone())?;
+            let mut logits = match logits.take() {
+                Some(logits) => logits,
+                None => self.logits(states.clone())?,
+            };
             let rows = &rows[range];
             self.each(
                 &mut logits,
@@ -119,7 +145,7 @@ impl Head<'_> {
                     next.into_gradient(targets.map(|target| (target.token, weights[target.sequence])));
                 },
             )?;
-            let gradient = upload(logits, [rows.len(), self.vocabulary()], &self.weight.device());
+            let gradient: Tensor<2> = Tensor::from_data(logits, &self.weight.device());
             of_hidden.push(gradient.clone().matmul(self.weight.clone()));
             if of_weight {
                 let product = gradient.transpose().matmul(states);

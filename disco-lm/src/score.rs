@@ -1,7 +1,7 @@
 //! The log-probability of every token of given sequences.
 
 use crate::{
-    Error, Result, TokenModel,
+    Error, Result, TokenModel, host,
     rows::{Rows, hidden, read, run},
 };
 
@@ -71,7 +71,7 @@ impl TokenModel {
         let decoder = self.decoder();
         let hidden = hidden(&decoder, &self.frame.spec, ids, &self.frame.device);
         let logits = self.head().logits(hidden)?;
-        Ok(logits.chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
+        Ok(host::values(&logits).chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
     }
 
     /// The raw logits that predict each of `tokens` after `context`: one row of the vocabulary's size per
@@ -89,6 +89,6 @@ impl TokenModel {
         let (spec, device) = (&self.frame.spec, &self.frame.device);
         let read = read(&decoder, spec, &[context], device);
         let logits = self.head().logits(run(&decoder, spec, &read, &[0], &[tokens], device).hidden)?;
-        Ok(logits.chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
+        Ok(host::values(&logits).chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
     }
 }

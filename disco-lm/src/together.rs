@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, IndexingUpdateOp, Tensor};
+use rayon::prelude::*;
 
 use crate::{
     attention::{
@@ -100,12 +101,16 @@ impl Together {
         let time = self.groups[0].time;
         let mut of_read = read.each_ref().map(Tensor::zeros_like);
         let mut parts: [Vec<Tensor<3>>; 3] = Default::default();
-        // The contexts last: by then all has been said of their keys and values.
-        for (start, part) in self.placed().collect::<Vec<_>>().into_iter().rev() {
+        let groups: Vec<(usize, &Group)> = self.placed().collect();
+        let backward = |(start, part): &(usize, &Group)| {
             let [queries, keys, values, of_mixed] = [&queries, &keys, &values, &of_mixed]
-                .map(|tensor| tensor.clone().narrow(0, start, part.tokens()));
+                .map(|tensor| tensor.clone().narrow(0, *start, part.tokens()));
             let seen = part.seen(&read, [keys, values]);
-            let (of_queries, of_seen) = self.group_backward(layer, part, queries, seen, of_mixed);
+            self.group_backward(layer, part, queries, seen, of_mixed)
+        };
+        let done: Vec<(Tensor<3>, [Tensor<4>; 2])> = groups.par_iter().map(backward).collect();
+        // The contexts last: by then all has been said of their keys and values.
+        for ((_, part), (of_queries, of_seen)) in groups.iter().zip(done).rev() {
             parts[0].push(of_queries);
             for (at, of_seen) in of_seen.into_iter().enumerate() {
                 let own = match &part.which {
@@ -150,9 +155,10 @@ impl Together {
 impl Attend for Together {
     fn attend(&mut self, layer: usize, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<2> {
         let read = self.read(&keys, &values);
-        let mixed = self.placed().map(|(start, part)| {
+        let groups: Vec<(usize, &Group)> = self.placed().collect();
+        let mixed = groups.par_iter().map(|(start, part)| {
             let [queries, keys, values] =
-                [&queries, &keys, &values].map(|tensor| tensor.clone().narrow(0, start, part.tokens()));
+                [&queries, &keys, &values].map(|tensor| tensor.clone().narrow(0, *start, part.tokens()));
             let seen = part.seen(&read, [keys, values]);
             let queries = group(queries, part.batch, self.spec.kv_heads);
             let mask = part.sights.mask(layer);

@@ -1,6 +1,6 @@
 //! A causal language model over token ids.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use burn::tensor::{Device, Tensor, TensorData};
 use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Streams};
@@ -232,9 +232,16 @@ pub(crate) fn upload(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Te
 
 /// Values from the device, in row-major order.
 pub(crate) fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    tensor
-        .try_into_vec_as::<f32>()
-        .map_err(|source| CoreError::failed("reading from the device", format!("{source:?}")).into())
+    tensor.try_into_vec_as::<f32>().map_err(unreadable)
+}
+
+/// The same where they lie, without a copy if they lie in the host's memory.
+pub(crate) fn fetch<const D: usize>(tensor: Tensor<D>) -> Result<TensorData> {
+    tensor.try_into_data().map_err(unreadable)
+}
+
+fn unreadable(source: impl fmt::Debug) -> Error {
+    CoreError::failed("reading from the device", format!("{source:?}")).into()
 }
 
 impl Scorer<Vec<u32>, Vec<u32>> for TokenModel {

@@ -95,7 +95,7 @@ impl<'a> Pass<'a> {
     pub(crate) fn backward(self, weights: &[f64]) -> Result<Gradient> {
         let states = self.hidden.clone().inner();
         let all = self.model.adapter.is_none();
-        let head = self.model.head().gradient(&states, &self.rows, weights, all)?;
+        let head = self.model.head().gradient(&states, &self.rows, weights, None, all)?;
         // The sum of hidden * of_hidden has of_hidden as its gradient: the chain rule, begun by hand.
         let gradients = (self.hidden * Tensor::from_inner(head.of_hidden)).sum().backward();
         let mut gradient: Gradient = self.leaves.iter().map(|leaf| leaf.grad(&gradients)).collect();

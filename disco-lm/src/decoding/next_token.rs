@@ -4,7 +4,7 @@ use super::{
     Decoding, RepetitionScope,
     weights::{BLOCK, Weights, largest},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, host::vectorised};
 
 /// What came before a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,6 +42,11 @@ impl Decoding {
         let blocks = weights.sums(logits);
         let mass = blocks.iter().sum();
         Ok(NextToken { logits, factors, weights, blocks, mass })
+    }
+
+    /// Whether [`next_token`](Self::next_token) leaves the logits as they are.
+    pub(crate) fn leaves_logits(&self) -> bool {
+        self.repetition_penalty == 1.0 && self.forbidden_tokens.is_empty() && self.min_new_tokens == 0
     }
 
     /// Applies the repetition penalty; returns each penalised token with the factor its logit has got.
@@ -144,9 +149,14 @@ impl NextToken<'_> {
             weighted.filter(|(token, _)| weights.keeps(logits[*token as usize])).collect();
         let total: f64 = weighted.iter().map(|(_, weight)| weight).sum();
         let scale = (-total * weights.inverse_temperature / mass) as f32;
-        for logit in logits.iter_mut() {
-            *logit = scale * weights.of(*logit);
-        }
+        vectorised(
+            #[inline(always)]
+            || {
+                for logit in logits.iter_mut() {
+                    *logit = scale * weights.of(*logit);
+                }
+            },
+        );
         for (token, weight) in weighted {
             logits[token as usize] += (weight * weights.inverse_temperature) as f32;
         }

@@ -1,6 +1,9 @@
 //! Unnormalised probabilities of a whole vocabulary: the innermost loop outside of matrix products.
 
-use crate::exp::{LOWEST, exp};
+use crate::{
+    exp::{LOWEST, exp},
+    host::vectorised,
+};
 
 /// Which logits are kept, and how they become weights: `exp((logit - reference) / temperature)`.
 ///
@@ -46,9 +49,13 @@ impl Weights {
 
     /// The sum of the weights of every [`BLOCK`] logits.
     pub(super) fn sums(&self, logits: &[f32]) -> Vec<f64> {
-        logits.chunks(BLOCK).map(|block| self.sum(block)).collect()
+        vectorised(
+            #[inline(always)]
+            || logits.chunks(BLOCK).map(|block| self.sum(block)).collect(),
+        )
     }
 
+    #[inline(always)]
     fn sum(&self, block: &[f32]) -> f64 {
         let (lanes, rest) = block.as_chunks::<LANES>();
         let mut sums = [0.0f32; LANES];
@@ -64,6 +71,14 @@ impl Weights {
 
 /// The largest of some logits, and whether all of them are finite.
 pub(super) fn largest(logits: &[f32]) -> (f32, bool) {
+    vectorised(
+        #[inline(always)]
+        || largest_of(logits),
+    )
+}
+
+#[inline(always)]
+fn largest_of(logits: &[f32]) -> (f32, bool) {
     let (lanes, rest) = logits.as_chunks::<LANES>();
     let mut most = [f32::NEG_INFINITY; LANES];
     let mut finite = [true; LANES];

@@ -15,8 +15,8 @@ fn sigmoid(x: f32) -> f32 {
 }
 
 /// - both: `[rows, 2 * width]`
-/// - returns: `[rows, width]`
-pub(crate) fn gated_silu(both: Tensor<2>) -> Tensor<2> {
+/// - returns: `[rows, width]`, and `both` again: where nobody else holds it, it is read without a copy
+pub(crate) fn gated_silu(both: Tensor<2>) -> [Tensor<2>; 2] {
     let device = both.device();
     let [rows, columns] = both.dims();
     let width = columns / 2;
@@ -25,16 +25,19 @@ pub(crate) fn gated_silu(both: Tensor<2>) -> Tensor<2> {
     let at_once = rows_at_once(width);
     let blocks = inner.par_chunks_mut(at_once * width).zip(values(&both).par_chunks(at_once * columns));
     blocks.for_each(|(inner, both)| {
-        vectorised(|| {
-            for (inner, both) in inner.chunks_mut(width).zip(both.chunks(columns)) {
-                let (gate, up) = both.split_at(width);
-                for ((inner, gate), up) in inner.iter_mut().zip(gate).zip(up) {
-                    *inner = gate * sigmoid(*gate) * up;
+        vectorised(
+            #[inline(always)]
+            || {
+                for (inner, both) in inner.chunks_mut(width).zip(both.chunks(columns)) {
+                    let (gate, up) = both.split_at(width);
+                    for ((inner, gate), up) in inner.iter_mut().zip(gate).zip(up) {
+                        *inner = gate * sigmoid(*gate) * up;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
-    Tensor::from_data(TensorData::new(inner, [rows, width]), &device)
+    [TensorData::new(inner, [rows, width]), both].map(|data| Tensor::from_data(data, &device))
 }
 
 /// The same again, and the gradient of `both` from that of the result, `of_inner`.
@@ -50,18 +53,21 @@ pub(crate) fn gated_silu_gradient(both: Tensor<2>, of_inner: Tensor<2>) -> [Tens
         .par_chunks_mut(at_once * width)
         .zip(values_mut(&mut both).par_chunks_mut(at_once * columns));
     blocks.for_each(|(inner, both)| {
-        vectorised(|| {
-            for (inner, both) in inner.chunks_mut(width).zip(both.chunks_mut(columns)) {
-                let (gate, up) = both.split_at_mut(width);
-                for ((inner, gate), up) in inner.iter_mut().zip(gate).zip(up) {
-                    let (of_inner, share) = (*inner, sigmoid(*gate));
-                    let active = *gate * share;
-                    *inner = active * *up;
-                    *gate = of_inner * *up * (share + active * (1.0 - share));
-                    *up = of_inner * active;
+        vectorised(
+            #[inline(always)]
+            || {
+                for (inner, both) in inner.chunks_mut(width).zip(both.chunks_mut(columns)) {
+                    let (gate, up) = both.split_at_mut(width);
+                    for ((inner, gate), up) in inner.iter_mut().zip(gate).zip(up) {
+                        let (of_inner, share) = (*inner, sigmoid(*gate));
+                        let active = *gate * share;
+                        *inner = active * *up;
+                        *gate = of_inner * *up * (share + active * (1.0 - share));
+                        *up = of_inner * active;
+                    }
                 }
-            }
-        });
+            },
+        );
     });
     [inner, both].map(|data| Tensor::from_data(data, &device))
 }

@@ -11,7 +11,7 @@ mod rotation;
 mod shares;
 mod vector;
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 pub(crate) use self::{
@@ -27,14 +27,19 @@ const BLOCK: usize = 1 << 14;
 
 /// Whether a tensor lies in the host's memory, outside of any graph.
 pub(crate) fn holds<const D: usize>(x: &Tensor<D>) -> bool {
+    let device = x.device();
+    !device.is_autodiff() && is_host(&device)
+}
+
+/// Whether a device computes in the host's memory, on the threads of rayon.
+pub(crate) fn is_host(device: &Device) -> bool {
     #[cfg(feature = "flex")]
     {
-        let device = x.device();
-        !device.is_autodiff() && device == burn::tensor::Device::flex()
+        *device == Device::flex()
     }
     #[cfg(not(feature = "flex"))]
     {
-        let _ = x;
+        let _ = device;
         false
     }
 }
@@ -54,20 +59,24 @@ fn by_rows<const D: usize>(
     let mut data = x.into_data();
     let at_once = rows_at_once(width);
     values_mut(&mut data).par_chunks_mut(at_once * width).enumerate().for_each(|(block, rows)| {
-        vectorised(|| {
-            for (row, values) in (block * at_once..).zip(rows.chunks_mut(width)) {
-                change(row, values);
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (row, values) in (block * at_once..).zip(rows.chunks_mut(width)) {
+                    change(row, values);
+                }
+            },
+        );
     });
     Tensor::from_data(data, &device)
 }
 
-fn values(data: &TensorData) -> &[f32] {
+/// The numbers of a tensor of a model.
+pub(crate) fn values(data: &TensorData) -> &[f32] {
     data.as_slice().expect("tensors of models hold f32")
 }
 
-fn values_mut(data: &mut TensorData) -> &mut [f32] {
+pub(crate) fn values_mut(data: &mut TensorData) -> &mut [f32] {
     data.as_mut_slice().expect("tensors of models hold f32")
 }
 

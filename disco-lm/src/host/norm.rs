@@ -17,10 +17,15 @@ pub(crate) fn rms_norm(x: Tensor<2>, scale: &Tensor<2>, epsilon: f64) -> Tensor<
     let width = x.dims()[1];
     let scale = scale.to_data();
     let scale = values(&scale);
-    by_rows(x, width, |_, row| {
-        let factor = factor(row, epsilon);
-        row.iter_mut().zip(scale).for_each(|(x, scale)| *x = *x * factor * scale);
-    })
+    by_rows(
+        x,
+        width,
+        #[inline(always)]
+        |_, row| {
+            let factor = factor(row, epsilon);
+            row.iter_mut().zip(scale).for_each(|(x, scale)| *x = *x * factor * scale);
+        },
+    )
 }
 
 /// The gradient of `x` added to `sum`, and that of the scale, from that of the result.
@@ -46,20 +51,23 @@ pub(crate) fn rms_norm_gradient(
         .map(|((sum, x), of_y)| {
             let mut of_scale = vec![0.0f32; width];
             let mut scaled = vec![0.0f32; width];
-            vectorised(|| {
-                let rows = sum.chunks_mut(width).zip(x.chunks(width)).zip(of_y.chunks(width));
-                for ((sum, x), of_y) in rows {
-                    let r = factor(x, epsilon);
-                    for at in 0..width {
-                        scaled[at] = scale[at] * of_y[at];
-                        of_scale[at] += r * x[at] * of_y[at];
+            vectorised(
+                #[inline(always)]
+                || {
+                    let rows = sum.chunks_mut(width).zip(x.chunks(width)).zip(of_y.chunks(width));
+                    for ((sum, x), of_y) in rows {
+                        let r = factor(x, epsilon);
+                        for at in 0..width {
+                            scaled[at] = scale[at] * of_y[at];
+                            of_scale[at] += r * x[at] * of_y[at];
+                        }
+                        let along = r * r * r * dot(x, &scaled) / width as f32;
+                        for at in 0..width {
+                            sum[at] += r * scaled[at] - along * x[at];
+                        }
                     }
-                    let along = r * r * r * dot(x, &scaled) / width as f32;
-                    for at in 0..width {
-                        sum[at] += r * scaled[at] - along * x[at];
-                    }
-                }
-            });
+                },
+            );
             of_scale
         })
         .collect();

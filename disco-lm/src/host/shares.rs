@@ -13,12 +13,15 @@ pub(crate) fn softmax_gradient(shares: Tensor<4>, of_shares: Tensor<4>) -> Tenso
     let block = rows_at_once(width) * width;
     let blocks = values_mut(&mut gradient).par_chunks_mut(block).zip(values(&shares).par_chunks(block));
     blocks.for_each(|(gradient, shares)| {
-        vectorised(|| {
-            for (gradient, shares) in gradient.chunks_mut(width).zip(shares.chunks(width)) {
-                let mean = dot(gradient, shares);
-                gradient.iter_mut().zip(shares).for_each(|(h, p)| *h = p * (*h - mean));
-            }
-        });
+        vectorised(
+            #[inline(always)]
+            || {
+                for (gradient, shares) in gradient.chunks_mut(width).zip(shares.chunks(width)) {
+                    let mean = dot(gradient, shares);
+                    gradient.iter_mut().zip(shares).for_each(|(h, p)| *h = p * (*h - mean));
+                }
+            },
+        );
     });
     Tensor::from_data(gradient, &device)
 }

@@ -19,20 +19,20 @@ pub(crate) fn activate(kind: Activation, x: Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// What enters the second product, from what has left the first.
+/// What enters the second product, from what has left the first, which is handed back.
 ///
 /// - up: `[tokens, feed_forward_width]`, or twice as wide if it is gated
-/// - returns: `[tokens, feed_forward_width]`
-pub(super) fn inner(spec: &Spec, up: Tensor<2>) -> Tensor<2> {
+/// - returns: `[tokens, feed_forward_width]`, and `up`
+pub(super) fn inner(spec: &Spec, up: Tensor<2>) -> [Tensor<2>; 2] {
     let kind = spec.feed_forward.activation;
     if !spec.feed_forward.gated {
-        return activate(kind, up);
+        return [activate(kind, up.clone()), up];
     }
     if kind == Activation::Silu && host::holds(&up) {
         return host::gated_silu(up);
     }
-    let [gate, up] = halves(spec, up);
-    activate(kind, gate) * up
+    let [gate, ungated] = halves(spec, up.clone());
+    [activate(kind, gate) * ungated, up]
 }
 
 /// The same again, and the gradient of `up` from that of the result.

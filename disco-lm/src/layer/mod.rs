@@ -135,9 +135,9 @@ impl Layer {
         mode.keep(|kept| kept.middle = Some(x.clone()));
         let norms = (&self.feed_forward_norm, self.feed_forward_post_norm.as_ref());
         residual(spec, norms, x, mode, |x, mode| {
-            let up = self.up.forward(x);
-            mode.keep(|kept| kept.up = Some(up.clone()));
-            let fed = self.down.forward(activation::inner(spec, up));
+            let [inner, up] = activation::inner(spec, self.up.forward(x));
+            mode.keep(|kept| kept.up = Some(up));
+            let fed = self.down.forward(inner);
             mode.keep(|kept| kept.fed = norms.1.map(|_| fed.clone()));
             fed
         })
