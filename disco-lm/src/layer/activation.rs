@@ -95,3 +95,29 @@ fn gelu_tanh_inner(x: Tensor<2>) -> Tensor<2> {
     let cube = x.clone() * x.clone() * x.clone();
     (x + cube.mul_scalar(CUBIC)).mul_scalar((2.0 / PI).sqrt())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Backend, token_model::download};
+
+    /// In f32, of numbers of size one.
+    const TOLERANCE: f32 = 2e-6;
+
+    #[test]
+    fn slopes_are_those_of_automatic_differentiation() {
+        let device = Backend::ALL.into_iter().find_map(|backend| backend.device().ok()).expect("a backend");
+        let x = Tensor::<2>::from_floats([[-9.0, -1.3, -0.2, 0.4, 1.0, 2.5, 8.0]], &device);
+        let kinds =
+            [Activation::Silu, Activation::Gelu, Activation::GeluTanh, Activation::Relu, Activation::Tanh];
+        for kind in kinds {
+            let leaf = x.clone().autodiff().require_grad();
+            let gradients = activate(kind, leaf.clone()).sum().backward();
+            let expected = download(leaf.grad(&gradients).expect("a leaf")).expect("readable");
+            for (slope, expected) in download(slope(kind, x.clone())).expect("readable").iter().zip(expected)
+            {
+                assert!((slope - expected).abs() < TOLERANCE, "{kind:?}: {slope} is not {expected}");
+            }
+        }
+    }
+}
