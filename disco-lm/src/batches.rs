@@ -4,7 +4,7 @@ use std::{sync::Mutex, thread};
 
 use burn::tensor::Device;
 use disco_core::Error as CoreError;
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
 use crate::{Result, TokenModel, host};
 
@@ -57,6 +57,19 @@ pub(crate) fn in_batches<T: Send, R: Send>(
         }
     });
     done.into_iter().map(|result| result.expect("every batch was taken")).collect()
+}
+
+/// What `work` makes of each item, in order: on all threads where they are the ones that compute.
+pub(crate) fn side_by_side<T: Sync, R: Send>(
+    device: &Device,
+    items: &[T],
+    work: impl Fn(&T) -> R + Sync + Send,
+) -> Vec<R> {
+    if host::is_host(device) {
+        items.par_iter().map(work).collect()
+    } else {
+        items.iter().map(work).collect()
+    }
 }
 
 fn pool(threads: usize) -> Result<ThreadPool> {

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use burn::tensor::{Device, IndexingUpdateOp, Tensor};
-use rayon::prelude::*;
 
 use crate::{
     attention::{
         Sights, after, attention, attention_backward, by_head, by_token, context_rows, group, ungroup,
     },
+    batches::side_by_side,
     decoder::indices,
     layer::Attend,
     memory::Memory,
@@ -108,7 +108,7 @@ impl Together {
             let seen = part.seen(&read, [keys, values]);
             self.group_backward(layer, part, queries, seen, of_mixed)
         };
-        let done: Vec<(Tensor<3>, [Tensor<4>; 2])> = groups.par_iter().map(backward).collect();
+        let done = side_by_side(&keys.device(), &groups, backward);
         // The contexts last: by then all has been said of their keys and values.
         for ((_, part), (of_queries, of_seen)) in groups.iter().zip(done).rev() {
             parts[0].push(of_queries);
@@ -156,15 +156,15 @@ impl Attend for Together {
     fn attend(&mut self, layer: usize, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<2> {
         let read = self.read(&keys, &values);
         let groups: Vec<(usize, &Group)> = self.placed().collect();
-        let mixed = groups.par_iter().map(|(start, part)| {
+        let attend = |(start, part): &(usize, &Group)| {
             let [queries, keys, values] =
                 [&queries, &keys, &values].map(|tensor| tensor.clone().narrow(0, *start, part.tokens()));
             let seen = part.seen(&read, [keys, values]);
             let queries = group(queries, part.batch, self.spec.kv_heads);
             let mask = part.sights.mask(layer);
             ungroup(attention(queries, seen, self.spec.attention_scale, Some(mask)), part.time)
-        });
-        Tensor::cat(mixed.collect(), 0)
+        };
+        Tensor::cat(side_by_side(&read[0].device(), &groups, attend), 0)
     }
 
     fn relate(&mut self, _: &RelativeBias) {

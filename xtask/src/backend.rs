@@ -102,10 +102,16 @@ pub(crate) fn launch(backend: Backend) -> Result<Command> {
     let mut command = cargo_for(backend)?;
     command.args(["run", "--package", "xtask", "--manifest-path"]).arg(workspace_root().join("Cargo.toml"));
     command.args(["--features", backend.feature(), "--"]);
-    // glibc returns large freed blocks to the system, and takes them again page by page for the next tensor.
-    for (name, bytes) in [("MALLOC_MMAP_THRESHOLD_", 1u64 << 32), ("MALLOC_TRIM_THRESHOLD_", 1 << 33)] {
+    // glibc returns large freed blocks to the system, and takes them again page by page for the next tensor; and what one
+    // thread has freed does not serve another, unless they share an arena.
+    let settings = [
+        ("MALLOC_MMAP_THRESHOLD_", 1u64 << 32),
+        ("MALLOC_TRIM_THRESHOLD_", 1 << 33),
+        ("MALLOC_ARENA_MAX", 1),
+    ];
+    for (name, value) in settings {
         if env::var_os(name).is_none() {
-            command.env(name, bytes.to_string());
+            command.env(name, value.to_string());
         }
     }
     Ok(command)
