@@ -29,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("{other}: allowed are full, lora and merged").into()),
     };
     let context = CONTEXT.to_owned();
-    for step in 0..4 {
+    for step in 0..3 {
         let proposal = if mode == "merged" { policy.model().merged() } else { policy.model() };
         clock.lap("prepare", 0);
         let drawn = proposal.sample(&context, &Streams::new(step, samples))?;

@@ -5,7 +5,7 @@ use disco_core::Sampled;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Completion, Error, LanguageModel, Result, TokenModel, cache::Cache, decoder::Decoder, decoding::History,
+    Completion, Error, LanguageModel, Result, TokenModel, cache::cache, decoder::Decoder, decoding::History,
     head::Head, layer::Mode, rows::read,
 };
 
@@ -205,7 +205,7 @@ impl TokenModel {
         let open = |beams: &[Beam]| beams.iter().map(|beam| beam.open.len()).sum::<usize>();
         let which: Vec<usize> = beams.iter().flat_map(|beam| vec![beam.context; beam.open.len()]).collect();
         let steps = self.generation.max_new_tokens - 1;
-        let mut cache = Cache::new(&read.prefix.rows(&which), steps, &frame.spec, &frame.device);
+        let mut cache = cache(&read.prefix, which, steps, &frame.spec, &frame.device);
         while open(&beams) > 0 {
             let rows =
                 beams.iter().flat_map(|beam| beam.open.iter().map(|open| (beam.context, &open.tokens)));
@@ -214,7 +214,7 @@ impl TokenModel {
                     (tokens[tokens.len() - 1], read.prefix.lengths[context] + tokens.len() - 1)
                 })
                 .unzip();
-            let hidden = decoder.hidden(&ids, &places, &mut cache, &mut Mode::Plain);
+            let hidden = decoder.hidden(&ids, &places, &mut *cache, &mut Mode::Plain);
             cache.advance();
             let parents =
                 self.extend_beams(&head, head.logits(hidden)?, &read.contexts, &mut beams, search)?;

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::{
     attention::{Prefix, attention, by_head, group, padding_mask, select_rows, ungroup},
+    host::{self, HostCache},
     layer::Attend,
     memory::Memory,
     relative::RelativeBias,
@@ -13,11 +14,34 @@ use crate::{
     window::{Local, Sight},
 };
 
-/// A cache that grows by one token per sequence and step.
+/// Keys and values that grow by one token per sequence and step.
+pub(crate) trait Growing: Attend {
+    /// To be called once all layers have seen a step.
+    fn advance(&mut self);
+
+    /// Keeps only the sequences at `rows`.
+    fn keep(&mut self, rows: &[usize]);
+}
+
+/// A cache for a row per sequence, with room for `steps` tokens behind the contexts that `which` names.
+pub(crate) fn cache(
+    prefix: &Prefix,
+    which: Vec<usize>,
+    steps: usize,
+    spec: &Arc<Spec>,
+    device: &Device,
+) -> Box<dyn Growing> {
+    if host::is_host(device) && spec.encoder.is_none() {
+        return Box::new(HostCache::new(prefix, which, steps, spec));
+    }
+    Box::new(Cache::new(&prefix.rows(&which), steps, spec, device))
+}
+
+/// The cache of any device.
 ///
 /// Room for every step is taken at once, and written in place: Burn copies a tensor on writing only while
 /// another handle to it lives, so each is taken out, written and put back.
-pub(crate) struct Cache {
+struct Cache {
     spec: Arc<Spec>,
     layers: Vec<Option<[Tensor<4>; 2]>>,
     padding: Option<Tensor<4>>,
@@ -34,7 +58,7 @@ pub(crate) struct Cache {
 
 impl Cache {
     /// A cache that begins with `prefix`, a row per sequence, and has room for `steps` more tokens.
-    pub(crate) fn new(prefix: &Prefix, steps: usize, spec: &Arc<Spec>, device: &Device) -> Self {
+    fn new(prefix: &Prefix, steps: usize, spec: &Arc<Spec>, device: &Device) -> Self {
         let layers = prefix.layers.iter().map(|pair| {
             Some(pair.each_ref().map(|tensor| {
                 let [batch, kv_heads, time, width] = tensor.dims();
@@ -53,21 +77,6 @@ impl Cache {
             before: prefix.time(),
             filled: prefix.time(),
         }
-    }
-
-    /// To be called once all layers have seen a step.
-    pub(crate) fn advance(&mut self) {
-        self.filled += 1;
-    }
-
-    /// Keeps only the sequences at `rows`.
-    pub(crate) fn keep(&mut self, rows: &[usize]) {
-        for layer in &mut self.layers {
-            *layer = layer.take().map(|pair| pair.map(|tensor| select_rows(tensor, rows)));
-        }
-        self.padding = self.padding.take().map(|padding| select_rows(padding, rows));
-        self.memory = self.memory.take().map(|memory| memory.rows(rows));
-        self.lengths = rows.iter().map(|row| self.lengths[*row]).collect();
     }
 }
 
@@ -107,5 +116,20 @@ impl Attend for Cache {
 
     fn memory(&self) -> Option<&Memory> {
         self.memory.as_ref()
+    }
+}
+
+impl Growing for Cache {
+    fn advance(&mut self) {
+        self.filled += 1;
+    }
+
+    fn keep(&mut self, rows: &[usize]) {
+        for layer in &mut self.layers {
+            *layer = layer.take().map(|pair| pair.map(|tensor| select_rows(tensor, rows)));
+        }
+        self.padding = self.padding.take().map(|padding| select_rows(padding, rows));
+        self.memory = self.memory.take().map(|memory| memory.rows(rows));
+        self.lengths = rows.iter().map(|row| self.lengths[*row]).collect();
     }
 }

@@ -5,7 +5,7 @@ use rand::RngExt;
 
 use crate::{
     Result, TokenModel,
-    cache::Cache,
+    cache::cache,
     decoder::Decoder,
     decoding::{History, NextToken},
     head::Head,
@@ -156,7 +156,7 @@ impl TokenModel {
         let steps = self.generation.max_new_tokens - 1;
         let which: Vec<usize> = batch.iter().map(|sequence| sequence.context).collect();
         let frame = &self.frame;
-        let mut cache = Cache::new(&read.prefix.rows(&which), steps, &frame.spec, &frame.device);
+        let mut cache = cache(&read.prefix, which, steps, &frame.spec, &frame.device);
         loop {
             let open: Vec<usize> = (0..rows.len()).filter(|&r| !self.is_finished(batch[rows[r]])).collect();
             if open.is_empty() {
@@ -171,7 +171,7 @@ impl TokenModel {
             let place =
                 |sequence: &Sequence| read.prefix.lengths[sequence.context] + sequence.tokens.len() - 1;
             let places: Vec<usize> = rows.iter().map(|&i| place(batch[i])).collect();
-            let hidden = decoder.hidden(&ids, &places, &mut cache, &mut Mode::Plain);
+            let hidden = decoder.hidden(&ids, &places, &mut *cache, &mut Mode::Plain);
             cache.advance();
             self.extend(head, hidden, &rows, read, batch)?;
         }

@@ -5,6 +5,7 @@
 //! same numbers to rounding, without copies: `flex` hands a tensor's memory over to whom it is given. Other
 //! devices, and graphs of automatic differentiation, take Burn's operations.
 
+mod cache;
 mod gate;
 mod norm;
 mod rotation;
@@ -15,6 +16,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 pub(crate) use self::{
+    cache::HostCache,
     gate::{gated_silu, gated_silu_gradient},
     norm::{rms_norm, rms_norm_gradient},
     rotation::rotate,
