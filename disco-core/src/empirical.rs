@@ -80,7 +80,8 @@ impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
     /// The distribution that these records were drawn from.
     ///
     /// # Errors
-    /// [`Error::Empty`]; [`Error::Invalid`] for a log-probability that is not finite, and for one that
+    /// [`Error::Empty`]; [`Error::Invalid`] for a log-probability that is not finite or above 0 by more than
+    /// noise, which no discrete sample has (other engines write negative log-likelihoods), and for one that
     /// differs by more than 0.01 from that of the same sample in the same context. Smaller differences
     /// are noise of the engine: the first value counts for all.
     pub fn new(records: impl IntoIterator<Item = Record<C, X>>) -> Result<Self> {
@@ -135,6 +136,10 @@ impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
         let Record { context, sample, log_prob } = record;
         if !log_prob.is_finite() {
             return Err((log_prob, "finite: the sample was drawn".into()));
+        }
+        if log_prob > AGREEMENT {
+            let allowed = "at most 0: a log-probability, not a negative log-likelihood";
+            return Err((log_prob, allowed.into()));
         }
         let position = self.positions.get(&context).copied().unwrap_or_else(|| {
             self.contexts.push(context.clone());

@@ -5,8 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A result whose error is disco-core's [`enum@Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+/// A result whose error is disco-core's [`enum@Error`], unless another is named.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a distribution, scorer or estimate could not answer.
 #[derive(Debug, thiserror::Error)]

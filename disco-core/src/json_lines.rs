@@ -38,7 +38,20 @@ pub(crate) fn read_json_lines<T: DeserializeOwned>(
     Ok(read_lines(path)?.map(move |line| {
         let (number, line) = line?;
         let record = serde_json::from_str(&line)
-            .map_err(|source| Error::malformed(&path_of_errors, number, source))?;
+            .map_err(|source| Error::malformed(&path_of_errors, number, in_line(&line, &source)))?;
         Ok((number, record))
     }))
+}
+
+/// What is wrong with a line, with its column but without the line number, which is always 1 for serde.
+fn in_line(line: &str, source: &serde_json::Error) -> String {
+    if line.trim().is_empty() {
+        return "the line is blank; allowed: one JSON value".into();
+    }
+    let message = source.to_string();
+    let place = format!(" at line {} column {}", source.line(), source.column());
+    match message.strip_suffix(&place) {
+        Some(what) => format!("{what}, at column {}", source.column()),
+        None => message,
+    }
 }

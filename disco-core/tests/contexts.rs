@@ -50,7 +50,7 @@ fn malformed_json_lines_are_named_by_number() {
     refused_at_line(b"{\"text\": \"a\"}\n{\"text\": \n", 2, "line 2");
     refused_at_line(b"{\"text\": \"a\"}\n{\"text\": \"b\"}\n{\"txt\": \"c\"}\n", 3, "no field `text`");
     refused_at_line(b"{\"text\": 4}\n", 1, "field `text` is 4; allowed: a string");
-    refused_at_line(b"{\"text\": \"a\"}\n\n{\"text\": \"b\"}", 2, "EOF");
+    refused_at_line(b"{\"text\": \"a\"}\n\n{\"text\": \"b\"}", 2, "blank");
     refused_at_line(b"[1]\n", 1, "expected a map");
     refused_at_line(b"{\"text\": \"a\"}\n\xff\xfe\n", 2, "UTF-8");
 }

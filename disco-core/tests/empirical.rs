@@ -68,7 +68,9 @@ fn malformed_records_are_named_by_line() {
     refused_at_line("{\"log_prob\": -1, \"context\": \"c\"}\n", 1, "sample");
     refused_at_line("{\"sample\": \"a\", \"log_prob\": null, \"context\": \"c\"}\n", 1, "null");
     refused_at_line("{\"sample\": \"a\", \"log_prob\": -1}\n", 1, "field `context`");
-    refused_at_line(&format!("{good}\n{good}"), 2, "EOF");
+    refused_at_line(&format!("{good}\n{good}"), 2, "blank");
+    refused_at_line(&format!("{good}{{oops"), 2, "line 2: key must be a string, at column 2");
+    refused_at_line(&good.replace("-1", "1.5"), 1, "log_prob is 1.5; allowed: at most 0");
     let other = good.replace("-1", "-1.2");
     refused_at_line(&format!("{good}{other}"), 2, "within 0.01 of -1");
 }
@@ -81,6 +83,9 @@ fn bad_records_are_refused() {
         assert!(matches!(Empirical::new([record(log_prob)]), Err(Error::Invalid { .. })), "{log_prob}");
     }
     assert!(matches!(Empirical::new([record(-1.0), record(-2.0)]), Err(Error::Invalid { .. })));
+    // A negative log-likelihood is refused, rounding above 0 is not.
+    assert!(matches!(Empirical::new([record(2.0)]), Err(Error::Invalid { .. })));
+    assert!(Empirical::new([record(1e-6)]).is_ok());
     let empty = Scratch::new("empty.jsonl", "");
     assert!(matches!(Empirical::<(), char>::from_json_lines(&empty.0), Err(Error::Empty { .. })));
     assert!(matches!(Empirical::<(), char>::from_json_lines("/no/such/file"), Err(Error::Io { .. })));

@@ -2,7 +2,7 @@
 
 use crate::Property;
 
-/// A result whose error is disco-divergence's [`enum@Error`].
+/// A result whose error is disco-divergence's [`enum@Error`], unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a divergence could not be made, trusted or estimated.

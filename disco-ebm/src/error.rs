@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// A result whose error is disco-ebm's [`enum@Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+/// A result whose error is disco-ebm's [`enum@Error`], unless another is named.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why constraints could not be fitted, or a saved target not be read.
 #[derive(Debug, thiserror::Error)]

@@ -5,6 +5,7 @@ use disco_core::{Error as CoreError, Estimate};
 use crate::{
     Assessment, Constraint, ConstraintKind, ConstraintReport, ContextErrors, Dual, Ebm, Error, FitConfig,
     FitReport, HeldOut, Measured, Result, Solution, Termination, Tilt,
+    inference::Inference,
     problem::{Part, Problem},
 };
 
@@ -61,30 +62,35 @@ impl<C, X> Measured<C, X> {
             return Err(Error::TooFewEffectiveSamples { ess: assessment.ess, needed: config.min_ess });
         }
         let (held_out, held_out_moments) = check_held_out(&problem, config, &fitted.solution);
-        let covariance = match &fitted.dual {
-            Some(dual) => dual.covariance(&fitted.solution.coefficients, config.context_errors)?,
-            None => Default::default(),
-        };
-        let (log_z_error, kl_error) = problem.limit_errors(&fitted, &weighed)?;
+        let coefficients = &fitted.solution.coefficients;
+        let inference =
+            fitted.dual.as_ref().map(|dual| Inference::new(dual, coefficients, config.context_errors));
+        let covariance = inference.as_ref().map(Inference::covariance).unwrap_or_default();
+        let (log_z_error, kl_error) = problem.limit_errors(inference.as_ref(), &weighed)?;
         let base = self.base_moments(config.context_errors)?;
         // Rounding can leave a variance of zero below it; one that is NaN says nothing of the error.
         let error = |variance: &f64| {
             if variance.is_nan() { f64::INFINITY } else { variance.max(0.0).sqrt() }
         };
         let mut errors = covariance.diag().iter().map(error).collect::<Vec<_>>().into_iter();
+        let mut moment_errors = inference.iter().flat_map(Inference::moment_errors);
         let reports = fitted.tilt.constraints().zip(fitted.tilt.coefficients()).enumerate();
         let constraints = reports
-            .map(|(index, (constraint, coefficient))| ConstraintReport {
-                feature: constraint.name().into(),
-                asked: constraint.kind(),
-                coefficient: coefficient.map(|value| Estimate {
-                    value,
-                    std_error: errors.next().expect("one variance per coefficient"),
-                    ess: assessment.ess,
-                }),
-                base: base[problem.column(index)],
-                achieved: assessment.moments[index],
-                held_out: held_out_moments.as_ref().map(|moments| moments[index]),
+            .map(|(index, (constraint, coefficient))| {
+                let mut achieved = assessment.moments[index];
+                let coefficient = coefficient.map(|value| {
+                    achieved.std_error = moment_errors.next().expect("one error per coefficient");
+                    let std_error = errors.next().expect("one variance per coefficient");
+                    Estimate { value, std_error, ess: assessment.ess }
+                });
+                ConstraintReport {
+                    feature: constraint.name().into(),
+                    asked: constraint.kind(),
+                    coefficient,
+                    base: base[problem.column(index)],
+                    achieved,
+                    held_out: held_out_moments.as_ref().map(|moments| moments[index]),
+                }
             })
             .collect();
         let report = FitReport {
@@ -111,6 +117,9 @@ impl<C, X> Measured<C, X> {
 
     /// What these samples say of a target that was fitted to others: its moments, `ln Z`, and how well they
     /// cover it.
+    ///
+    /// Of a target that was fitted to these very samples they say too much good: the moments that were asked for,
+    /// a `ln Z` that is too small and a KL that is too large, in the order of (number of coefficients / ESS).
     ///
     /// # Errors
     /// [`Error::NotMeasured`], [`Error::NotBinary`], [`Error::NoSupport`].

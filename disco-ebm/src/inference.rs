@@ -1,8 +1,8 @@
-//! How far fitted coefficients can be trusted.
+//! How far fitted coefficients, and what follows from them, can be trusted.
 
 use ndarray::{Array1, Array2, Axis, Slice};
 
-use crate::{ContextErrors, Dual, Result, linalg::Cholesky};
+use crate::{ContextErrors, Dual, Result, dual::At, linalg::Cholesky};
 
 /// An effective sample size within a context below which its own mean says nothing of its variance.
 pub(crate) const LONELY: f64 = 1.0 + 1e-6;
@@ -11,10 +11,13 @@ impl Dual {
     /// The covariance matrix of the estimated coefficients: the sandwich `H^-1 V H^-1`, with `H` the Hessian
     /// at `lambda` and `V` the covariance of the estimated moments there (delta method: White 1982).
     ///
-    /// For [`ContextErrors::Fixed`], `V` is the sum over contexts of `t^2 sum_x W(x)^2 (phi(x) - m)(phi(x) -
-    /// m)'` times `ess / (ess - 1)`, with `W` the normalised weights and `m` the moments in the context;
-    /// where a single point has all the weight, `m` is the mean over contexts instead. Exact points give
-    /// zero. For [`ContextErrors::Drawn`] it is the covariance of a mean of independent contexts.
+    /// For [`ContextErrors::Fixed`], `V` is the sum over contexts of `t^2 sum_x W(x)^2 (1 + h(x)) (phi(x) -
+    /// m)(phi(x) - m)'`, with `W` the normalised weights and `m` the moments in the context. A fit goes towards
+    /// its own samples, so that their squares are too small by the share `h(x) = W(x) (1 + t (phi(x) - m)'
+    /// H^-1 (phi(x) - m))`, the leverage of regression, to first order in which `1 + h` mends it (MacKinnon and
+    /// White 1985). Where a single point has all the weight of a context, `m` is the mean over contexts
+    /// instead, and `h` is 0. Exact points give zero. For [`ContextErrors::Drawn`] it is the covariance of a
+    /// mean of independent contexts.
     ///
     /// Coefficients that a tolerance holds at 0 have variance 0; the others' errors are given those zeros.
     /// The entries are infinite if there is nothing to estimate the error from: a single point has all the
@@ -27,96 +30,27 @@ impl Dual {
     /// - lambda: `[features]`
     /// - result: `[features, features]`
     pub fn covariance(&self, lambda: &[f64], errors: ContextErrors) -> Result<Array2<f64>> {
-        let d = self.dimension();
-        disco_core::Error::check_length("coefficients", d, lambda.len())?;
-        let at = self.at(Array1::from(lambda.to_vec()) * &self.scale);
-        let variance = match errors {
-            ContextErrors::Fixed if self.exact => Some(Array2::zeros((d, d))),
-            ContextErrors::Fixed => self.variance_within(&at),
-            ContextErrors::Drawn => self.variance_between(&at),
-        };
-        let Some(variance) = variance else {
-            return Ok(Array2::from_elem((d, d), f64::INFINITY));
-        };
-        let free = self.free(lambda);
-        let mut covariance = Array2::zeros((d, d));
-        if free.is_empty() {
-            return Ok(covariance);
-        }
-        let part = |matrix: &Array2<f64>| {
-            Array2::from_shape_fn((free.len(), free.len()), |(i, j)| matrix[[free[i], free[j]]])
-        };
-        let Some(factor) = Cholesky::new(&part(&self.hessian_at(&at))) else {
-            return Ok(Array2::from_elem((d, d), f64::INFINITY));
-        };
-        let inverse = factor.inverse();
-        let sandwich = inverse.dot(&part(&variance)).dot(&inverse);
-        for (i, &row) in free.iter().enumerate() {
-            for (j, &column) in free.iter().enumerate() {
-                // Both halves of a symmetric product, so that rounding does not make it asymmetric.
-                let value = 0.5 * (sandwich[[i, j]] + sandwich[[j, i]]);
-                covariance[[row, column]] = value / self.scale[row] / self.scale[column];
-            }
-        }
-        Ok(covariance)
+        disco_core::Error::check_length("coefficients", self.dimension(), lambda.len())?;
+        Ok(Inference::new(self, lambda, errors).covariance())
     }
 
-    /// How `ln Z` and `KL = lambda . m - ln Z`, at the estimated coefficients, depend on the sample's moments
-    /// at the true ones: the vectors `v` of the terms `v . (m' - m)`, with `m'` the sample's moments.
-    ///
-    /// `-H^-1 m` for `ln Z`, since `lambda' - lambda = -H^-1 (m' - m)` to first order and the gradient of
-    /// `ln Z` is `m`; `lambda - H^-1 C lambda` for KL, whose gradient is `C lambda`, with `C` the
-    /// covariance of the features: zero but for ridge and tolerances. None if `H` is singular.
-    pub(crate) fn sensitivities(&self, lambda: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
-        let d = self.dimension();
-        let at = self.at(Array1::from(lambda.to_vec()) * &self.scale);
-        let hessian = self.hessian_at(&at);
-        let free = self.free(lambda);
-        let part = |vector: &Array1<f64>| free.iter().map(|&i| vector[i]).collect::<Array1<f64>>();
-        let block = Array2::from_shape_fn((free.len(), free.len()), |(i, j)| hessian[[free[i], free[j]]]);
-        let factor = if free.is_empty() { None } else { Some(Cholesky::new(&block)?) };
-        let solve = |vector: &Array1<f64>| {
-            let mut solved = Array1::zeros(d);
-            if let Some(factor) = &factor {
-                free.iter().zip(factor.solve(&part(vector))).for_each(|(&i, value)| solved[i] = value);
-            }
-            solved
-        };
-        // The gradient of ln Z is the moment of the feature as it is, in units of its scale.
-        let moments = &at.moments + &(&self.shift / &self.scale);
-        let spread = hessian.dot(&at.lambda) - &self.ridges() * &at.lambda;
-        let of_log_z = -solve(&moments);
-        let of_kl = &at.lambda - &solve(&spread);
-        Some(((of_log_z / &self.scale).to_vec(), (of_kl / &self.scale).to_vec()))
-    }
-
-    /// The coefficients that no tolerance holds at zero.
-    fn free(&self, lambda: &[f64]) -> Vec<usize> {
-        let held = |i: usize| self.targets[i].tolerance > 0.0 && lambda[i] == 0.0;
-        (0..self.dimension()).filter(|&i| !held(i)).collect()
-    }
-
-    fn variance_within(&self, at: &crate::dual::At) -> Option<Array2<f64>> {
-        let mut weights = at.weights.clone();
+    fn variance_within(&self, at: &At, leverages: &Array1<f64>) -> Option<Array2<f64>> {
+        let mut weights = &at.weights * &at.weights * (1.0 + leverages);
         let mut centres = at.means.clone();
         for (context, rows) in self.ranges_of_contexts() {
-            let share = self.shares[context];
-            let mut weights = weights.slice_axis_mut(Axis(0), Slice::from(rows));
-            let ess = share * share / weights.iter().map(|weight| weight * weight).sum::<f64>();
-            let factor = if ess >= LONELY {
-                ess / (ess - 1.0)
-            } else if self.contexts() > 1 {
+            if self.is_lonely(at, context, rows.clone()) {
+                if self.contexts() == 1 {
+                    return None;
+                }
                 centres.row_mut(context).assign(&at.moments);
-                1.0
-            } else {
-                return None;
-            };
-            weights.mapv_inplace(|weight| factor * weight * weight);
+                let own = at.weights.slice_axis(Axis(0), Slice::from(rows.clone()));
+                weights.slice_axis_mut(Axis(0), Slice::from(rows)).assign(&(&own * &own));
+            }
         }
         Some(self.scatter(&weights, &centres))
     }
 
-    fn variance_between(&self, at: &crate::dual::At) -> Option<Array2<f64>> {
+    fn variance_between(&self, at: &At) -> Option<Array2<f64>> {
         let contexts = self.contexts() as f64;
         if self.contexts() < 2 {
             return None;
@@ -126,5 +60,184 @@ impl Dual {
             row *= *share;
         }
         Some(deviations.t().dot(&deviations) * (contexts / (contexts - 1.0)))
+    }
+
+    /// Whether a single point has all the weight of a context.
+    fn is_lonely(&self, at: &At, context: usize, rows: std::ops::Range<usize>) -> bool {
+        let squares: f64 = rows.map(|row| at.weights[row].powi(2)).sum();
+        self.shares[context].powi(2) < LONELY * squares
+    }
+
+    /// `h` of each point, given `H^-1`.
+    fn leverages(&self, at: &At, inverse: &Array2<f64>) -> Array1<f64> {
+        let mut leverages = self.quadratic_forms(inverse, &at.means);
+        for (context, rows) in self.ranges_of_contexts() {
+            for row in rows {
+                let weight = at.weights[row];
+                leverages[row] = weight / self.shares[context] + weight * leverages[row];
+            }
+        }
+        leverages
+    }
+}
+
+/// A dual at fitted coefficients, with what all errors are made of.
+pub(crate) struct Inference<'a> {
+    dual: &'a Dual,
+    at: At,
+    hessian: Array2<f64>,
+    /// The coefficients that no tolerance holds at zero.
+    free: Vec<usize>,
+    /// `H^-1` of the free coefficients, zero in the rows and columns of the others; none if `H` is singular.
+    inverse: Option<Array2<f64>>,
+    leverages: Array1<f64>,
+    /// The covariance of the moments; none if there is nothing to estimate it from.
+    variance: Option<Array2<f64>>,
+}
+
+impl<'a> Inference<'a> {
+    /// `lambda` has one coefficient per feature.
+    pub(crate) fn new(dual: &'a Dual, lambda: &[f64], errors: ContextErrors) -> Self {
+        let d = dual.dimension();
+        let at = dual.at(Array1::from(lambda.to_vec()) * &dual.scale);
+        let hessian = dual.hessian_at(&at);
+        let held = |i: usize| dual.targets[i].tolerance > 0.0 && lambda[i] == 0.0;
+        let free: Vec<usize> = (0..d).filter(|&i| !held(i)).collect();
+        let block = Array2::from_shape_fn((free.len(), free.len()), |(i, j)| hessian[[free[i], free[j]]]);
+        let inverse = Cholesky::new(&block).map(|factor| {
+            let mut inverse = Array2::zeros((d, d));
+            for ((i, j), value) in factor.inverse().indexed_iter() {
+                inverse[[free[i], free[j]]] = *value;
+            }
+            inverse
+        });
+        let leverages = match &inverse {
+            Some(inverse) if !dual.exact => dual.leverages(&at, inverse),
+            _ => Array1::zeros(at.weights.len()),
+        };
+        let variance = match errors {
+            ContextErrors::Fixed if dual.exact => Some(Array2::zeros((d, d))),
+            ContextErrors::Fixed => dual.variance_within(&at, &leverages),
+            ContextErrors::Drawn => dual.variance_between(&at),
+        };
+        Self { dual, at, hessian, free, inverse, leverages, variance }
+    }
+
+    /// See [`Dual::covariance`].
+    pub(crate) fn covariance(&self) -> Array2<f64> {
+        let d = self.dual.dimension();
+        let mut covariance = Array2::zeros((d, d));
+        if self.free.is_empty() && self.variance.is_some() {
+            return covariance;
+        }
+        let (Some(inverse), Some(variance)) = (&self.inverse, &self.variance) else {
+            return Array2::from_elem((d, d), f64::INFINITY);
+        };
+        let sandwich = inverse.dot(variance).dot(inverse);
+        let scale = &self.dual.scale;
+        for &row in &self.free {
+            for &column in &self.free {
+                // Both halves of a symmetric product, so that rounding does not make it asymmetric.
+                let value = 0.5 * (sandwich[[row, column]] + sandwich[[column, row]]);
+                covariance[[row, column]] = value / scale[row] / scale[column];
+            }
+        }
+        covariance
+    }
+
+    /// By how much the moments of the fitted target are on average off those that its own samples show,
+    /// standardised: `sum t W h (phi - m)` over all points.
+    ///
+    /// The fit gives weight to what happened to be drawn, so that its samples show the moments that were asked
+    /// for. This is to first order in `h` what leaving each point out in turn would show.
+    fn moment_biases(&self) -> Array1<f64> {
+        self.dual.centred_sum(&(&self.at.weights * &self.leverages), &self.at.means)
+    }
+
+    /// How far each moment of the fitted target may be from the one that its own samples show: the root of
+    /// variance and squared bias together.
+    pub(crate) fn moment_errors(&self) -> Vec<f64> {
+        let Some(variance) = &self.variance else {
+            return vec![f64::INFINITY; self.dual.dimension()];
+        };
+        let error = |((variance, bias), scale): ((&f64, &f64), &f64)| {
+            let square = variance + bias * bias;
+            if square.is_nan() { f64::INFINITY } else { square.max(0.0).sqrt() * scale }
+        };
+        variance.diag().iter().zip(&self.moment_biases()).zip(&self.dual.scale).map(error).collect()
+    }
+
+    /// `h` of each point of the dual, those of weight zero excluded.
+    pub(crate) fn leverages(&self) -> &Array1<f64> {
+        &self.leverages
+    }
+
+    /// How `ln Z` and `KL = lambda . m - ln Z`, at the estimated coefficients, depend on the sample's moments
+    /// at the true ones: the vectors `v` of the terms `v . (m' - m)`, with `m'` the sample's moments.
+    ///
+    /// `-H^-1 m` for `ln Z`, since `lambda' - lambda = -H^-1 (m' - m)` to first order and the gradient of
+    /// `ln Z` is `m`; `lambda - H^-1 C lambda` for KL, whose gradient is `C lambda`, with `C` the
+    /// covariance of the features: zero but for ridge and tolerances. None if `H` is singular.
+    pub(crate) fn sensitivities(&self) -> Option<(Vec<f64>, Vec<f64>)> {
+        let (dual, at, inverse) = (self.dual, &self.at, self.inverse.as_ref()?);
+        // The gradient of ln Z is the moment of the feature as it is, in units of its scale.
+        let moments = &at.moments + &(&dual.shift / &dual.scale);
+        let spread = self.hessian.dot(&at.lambda) - &dual.ridges() * &at.lambda;
+        let of_log_z = -inverse.dot(&moments);
+        let of_kl = &at.lambda - &inverse.dot(&spread);
+        Some(((of_log_z / &dual.scale).to_vec(), (of_kl / &dual.scale).to_vec()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{MomentTarget, Points};
+
+    fn dual(targets: &[f64], contexts: usize, tolerance: f64) -> Dual {
+        let points = |context: usize| {
+            let phi = |(x, j): (usize, usize)| ((x + 7 * context) as f64 * (0.9 + j as f64)).sin();
+            let log_weights = (0..30).map(|x| (x as f64 * 0.37).cos()).collect();
+            Points::sampled(log_weights, Array2::from_shape_fn((30, targets.len()), phi)).expect("points")
+        };
+        let target =
+            |(i, target): (usize, &f64)| MomentTarget { name: i.to_string(), target: *target, tolerance };
+        let targets = targets.iter().enumerate().map(target).collect();
+        Dual::new(targets, (0..contexts).map(points).collect(), None, 0.0).expect("a dual")
+    }
+
+    /// As in regression: one for each coefficient, and one for the Z of each context.
+    #[test]
+    fn leverages_sum_to_what_is_fitted() {
+        for contexts in [1, 3] {
+            let dual = dual(&[0.1, -0.2, 0.05], contexts, 0.0);
+            let fitted = dual.solve(&crate::Solver::default()).expect("feasible").coefficients;
+            let inference = Inference::new(&dual, &fitted, ContextErrors::Fixed);
+            let sum = inference.leverages().sum();
+            assert!((sum - (3 + contexts) as f64).abs() < 1e-12, "{sum}");
+            assert!(inference.leverages().iter().all(|leverage| (0.0..=1.0).contains(leverage)));
+        }
+        // Coefficients held at zero by their tolerance are not fitted.
+        let dual = dual(&[0.1, -0.2, 0.05], 1, 10.0);
+        let inference = Inference::new(&dual, &[0.0; 3], ContextErrors::Fixed);
+        assert!((inference.leverages().sum() - 1.0).abs() < 1e-12);
+    }
+
+    /// The bias is to first order what leaving out each point in turn shows. With `k` ones among `n` equal points and
+    /// a target of 1/2, a one is given the weight `1 / 2(k-1)` by the fit to the others, a zero `1 / 2(n-k-1)`.
+    #[test]
+    fn the_bias_is_that_of_leaving_points_out() {
+        let (n, k) = (1000, 200);
+        let values = Array2::from_shape_fn((n, 1), |(x, _)| f64::from(u8::from(x < k)));
+        let points = Points::sampled(vec![0.0; n], values).expect("points");
+        let targets = vec![MomentTarget { name: "one".into(), target: 0.5, tolerance: 0.0 }];
+        let dual = Dual::new(targets, vec![points], None, 0.0).expect("a dual");
+        let (ones, zeros) = (k as f64, (n - k) as f64);
+        let inference = Inference::new(&dual, &[(zeros / ones).ln()], ContextErrors::Fixed);
+        let bias = inference.moment_biases()[0] * dual.scale[0];
+        let left_out = 0.25 * (1.0 / (ones - 1.0) - 1.0 / (zeros - 1.0));
+        assert!((bias / left_out - 1.0).abs() < 0.01, "{bias} {left_out}");
+        let variance = inference.variance.as_ref().expect("many points")[[0, 0]] * dual.scale[0].powi(2);
+        assert!((inference.moment_errors()[0] - (variance + bias * bias).sqrt()).abs() < 1e-15);
     }
 }

@@ -1,6 +1,10 @@
 //! Passes over all points, in parallel.
 
-use ndarray::{Array1, Array2, Axis, Slice, linalg::general_mat_mul, parallel::prelude::*};
+use std::ops::Range;
+
+use ndarray::{
+    Array1, Array2, ArrayViewMut1, ArrayViewMut2, Axis, Slice, linalg::general_mat_mul, parallel::prelude::*,
+};
 
 use crate::Dual;
 
@@ -59,26 +63,71 @@ impl Dual {
             let end = (start + rows).min(n);
             let mut sum = Array2::zeros((d, d));
             let mut scratch = Array2::zeros((BLOCK.min(end - start), d));
-            let mut context = self.starts.partition_point(|&first| first <= start) - 1;
             for block in (start..end).step_by(BLOCK) {
-                let len = BLOCK.min(end - block);
-                for (row, mut scaled) in (block..block + len).zip(scratch.rows_mut()) {
-                    while row >= self.starts[context + 1] {
-                        context += 1;
-                    }
-                    let root = weights[row].sqrt();
-                    ndarray::Zip::from(&mut scaled)
-                        .and(self.values.row(row))
-                        .and(centres.row(context))
-                        .for_each(|scaled, value, centre| *scaled = root * (value - centre));
-                }
-                let scaled = scratch.slice_axis(Axis(0), Slice::from(..len));
+                let rows = block..(block + BLOCK).min(end);
+                let mut scaled = scratch.slice_axis_mut(Axis(0), Slice::from(..rows.len()));
+                self.centre(rows, centres, |row| weights[row].sqrt(), &mut scaled);
                 general_mat_mul(1.0, &scaled.t(), &scaled, 1.0, &mut sum);
             }
             sum
         };
         let partial: Vec<Array2<f64>> = starts.into_par_iter().map(run).collect();
         partial.into_iter().fold(Array2::zeros((d, d)), |sum, part| sum + part)
+    }
+
+    /// `(phi_i - centre_c(i))' matrix (phi_i - centre_c(i))` of each point.
+    pub(crate) fn quadratic_forms(&self, matrix: &Array2<f64>, centres: &Array2<f64>) -> Array1<f64> {
+        let mut forms = Array1::zeros(self.values.nrows());
+        let rows = self.run_rows();
+        let run = |(run, mut forms): (usize, ArrayViewMut1<'_, f64>)| {
+            let mut scratch = Array2::zeros((BLOCK.min(forms.len()), self.dimension()));
+            for block in (0..forms.len()).step_by(BLOCK) {
+                let end = (block + BLOCK).min(forms.len());
+                let mut centred = scratch.slice_axis_mut(Axis(0), Slice::from(..end - block));
+                self.centre(run * rows + block..run * rows + end, centres, |_| 1.0, &mut centred);
+                let products = centred.dot(matrix);
+                for (row, product) in products.rows().into_iter().enumerate() {
+                    forms[block + row] = product.dot(&centred.row(row));
+                }
+            }
+        };
+        forms.axis_chunks_iter_mut(Axis(0), rows).into_par_iter().enumerate().for_each(run);
+        forms
+    }
+
+    /// `sum_i weight_i (phi_i - centre_c(i))`.
+    pub(crate) fn centred_sum(&self, weights: &Array1<f64>, centres: &Array2<f64>) -> Array1<f64> {
+        let mut sum = Array1::zeros(self.dimension());
+        for (context, rows) in self.ranges_of_contexts() {
+            let mut total = 0.0;
+            for row in rows {
+                sum.scaled_add(weights[row], &self.values.row(row));
+                total += weights[row];
+            }
+            sum.scaled_add(-total, &centres.row(context));
+        }
+        sum
+    }
+
+    /// Writes `factor(i) (phi_i - centre_c(i))` of some points into rows of `centred`.
+    fn centre(
+        &self,
+        rows: Range<usize>,
+        centres: &Array2<f64>,
+        factor: impl Fn(usize) -> f64,
+        centred: &mut ArrayViewMut2<'_, f64>,
+    ) {
+        let mut context = self.starts.partition_point(|&first| first <= rows.start) - 1;
+        for (row, mut centred) in rows.zip(centred.rows_mut()) {
+            while row >= self.starts[context + 1] {
+                context += 1;
+            }
+            let factor = factor(row);
+            ndarray::Zip::from(&mut centred)
+                .and(self.values.row(row))
+                .and(centres.row(context))
+                .for_each(|centred, value, centre| *centred = factor * (value - centre));
+        }
     }
 
     /// The mean over contexts of the least and largest value of each feature.
@@ -103,7 +152,7 @@ impl Dual {
     }
 
     /// For each context and its points, in order.
-    pub(crate) fn ranges_of_contexts(&self) -> impl Iterator<Item = (usize, std::ops::Range<usize>)> + '_ {
+    pub(crate) fn ranges_of_contexts(&self) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
         (0..self.contexts()).map(|context| (context, self.starts[context]..self.starts[context + 1]))
     }
 

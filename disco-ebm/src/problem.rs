@@ -7,10 +7,7 @@ use ndarray::{Array2, ArrayView1};
 
 use crate::{
     Assessment, Constraint, ConstraintKind, ContextErrors, Dual, Error, Measured, MomentTarget, Points,
-    Result, Tilt,
-    fit::{Fitted, always},
-    strata::Strata,
-    tilt::check_distinct,
+    Result, Tilt, fit::always, inference::Inference, strata::Strata, tilt::check_distinct,
 };
 
 /// Which samples.
@@ -264,14 +261,24 @@ impl<'a, C, X> Problem<'a, C, X> {
 
     /// The errors of `ln Z` and of the KL of a fit, as estimates of what infinitely many samples would give:
     /// those at fixed coefficients, and those that come with the coefficients' errors.
-    pub(crate) fn limit_errors(&self, fitted: &Fitted<C, X>, weighed: &Weighed) -> Result<(f64, f64)> {
-        let sensitivities = match &fitted.dual {
-            Some(dual) => dual.sensitivities(&fitted.solution.coefficients),
-            None => Some(Default::default()),
-        };
+    pub(crate) fn limit_errors(
+        &self,
+        inference: Option<&Inference<'_>>,
+        weighed: &Weighed,
+    ) -> Result<(f64, f64)> {
+        let sensitivities = inference.map_or_else(|| Some(Default::default()), Inference::sensitivities);
         let Some((of_log_z, of_kl)) = sensitivities else {
             return Ok((f64::INFINITY, f64::INFINITY));
         };
+        // The dual has the points of positive weight only, in the same order.
+        let mut leverages = inference.iter().flat_map(|inference| inference.leverages().iter().copied());
+        let mut inflation = |weights: &[f64]| -> Vec<f64> {
+            let leverage = |weight: &f64| {
+                if *weight > f64::NEG_INFINITY { leverages.next().unwrap_or(0.0) } else { 0.0 }
+            };
+            weights.iter().map(leverage).map(|leverage| (1.0 + leverage).sqrt()).collect()
+        };
+        let inflations: Vec<Vec<f64>> = weighed.strata.log_weights().map(&mut inflation).collect();
         let error = |sign: f64, sensitivity: &[f64]| {
             let tilt = self.tilt(sensitivity)?;
             let mut exponents = Vec::with_capacity(weighed.rows.len());
@@ -279,8 +286,9 @@ impl<'a, C, X> Problem<'a, C, X> {
                 let all = tilt.log_factors_of(self.measured.contexts[*index].values.view(), &self.columns)?;
                 exponents.push(rows.iter().map(|&row| all[row]).collect::<Vec<f64>>());
             }
-            let estimate = weighed.strata.with_log_z(sign, |context| ArrayView1::from(&exponents[context]));
-            Ok::<_, Error>(estimate.std_error)
+            let exponents = |context: usize| ArrayView1::from(&exponents[context]);
+            let inflation = |context: usize, point: usize| inflations[context][point];
+            Ok::<_, Error>(weighed.strata.with_log_z(sign, exponents, inflation).std_error)
         };
         Ok((error(1.0, &of_log_z)?, error(-1.0, &of_kl)?))
     }

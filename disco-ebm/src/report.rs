@@ -11,8 +11,11 @@ use crate::{ConstraintKind, Termination};
 ///
 /// The errors of the coefficients, `ln Z` and KL say how far they are from what infinitely many samples would
 /// give. The error of an achieved moment says how far the true moment of the fitted target may be from it: on
-/// the fit's own samples, it is the one that was asked for. [`Measured::assess`](crate::Measured::assess)
-/// gives errors of `ln Z` and KL of the fitted target, its coefficients taken as they are.
+/// the fit's own samples, it is the one that was asked for. It counts both their noise and that a fit follows it, which
+/// makes the true moment miss the target on average too, by up to about (number of coefficients / ESS) standard
+/// deviations of the feature. [`Measured::assess`](crate::Measured::assess), on
+/// other samples, gives moments, `ln Z` and KL of the fitted target without that, its coefficients taken as they
+/// are.
 ///
 /// In JSON, an infinite error or effective sample size is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

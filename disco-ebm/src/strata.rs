@@ -30,6 +30,11 @@ impl Strata {
         Self { shares, weights, left_out, exact, errors }
     }
 
+    /// The logarithms of the weights of each context's points.
+    pub(crate) fn log_weights(&self) -> impl Iterator<Item = &[f64]> {
+        self.weights.iter().map(ImportanceWeights::log_weights)
+    }
+
     /// Kish's effective sample size of all points together.
     pub(crate) fn ess(&self) -> f64 {
         if self.exact {
@@ -132,17 +137,19 @@ impl Strata {
     /// The mean over contexts of `KL = E[e] - ln Z`, with `e(x)` the log of what the base was multiplied
     /// with: `log_factors(context)` gives one per point, `-inf` where it is zero.
     pub(crate) fn kl<'a>(&self, log_factors: impl Fn(usize) -> ArrayView1<'a, f64>) -> Estimate {
-        self.with_log_z(-1.0, log_factors)
+        self.with_log_z(-1.0, log_factors, |_, _| 1.0)
     }
 
     /// The mean over contexts of `E[e] + sign ln Z`, with the error of the sum: a point contributes
-    /// `W (e - E[e]) + sign (W - 1/n)`.
+    /// `a W (e - E[e]) + sign (W - 1/n)`.
     ///
     /// `exponents(context)` gives `e` for each point; it does not matter where the weight is zero.
+    /// `inflation(context, point)` is `a`.
     pub(crate) fn with_log_z<'a>(
         &self,
         sign: f64,
         exponents: impl Fn(usize) -> ArrayView1<'a, f64>,
+        inflation: impl Fn(usize, usize) -> f64,
     ) -> Estimate {
         let (_, log_z) = self.log_z();
         let mut values = Vec::new();
@@ -160,7 +167,10 @@ impl Strata {
             };
             let mean: f64 = points().map(|(weight, exponent)| weight * exponent).sum();
             values.push(mean + sign * log_z[c].value);
-            let squares: f64 = points().map(|(w, e)| (w * (e - mean) + sign * (w - 1.0 / n)).powi(2)).sum();
+            let term = |(point, (w, e)): (usize, (f64, f64))| {
+                inflation(c, point) * w * (e - mean) + sign * (w - 1.0 / n)
+            };
+            let squares: f64 = points().enumerate().map(|point| term(point).powi(2)).sum();
             let squares = squares + left_out / (n * n);
             variances.push(if n > 1.0 { squares * n / (n - 1.0) } else { f64::INFINITY });
         }

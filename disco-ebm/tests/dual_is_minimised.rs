@@ -102,6 +102,29 @@ fn a_hundred_features_in_three_contexts_are_found() {
     assert!(warm.iterations < solution.iterations);
 }
 
+/// Two features that differ by a thousandth, so that the dual is flat along their difference: moments within 1e-10 alone
+/// leave coefficients off by up to 7e-9.
+#[test]
+fn a_flat_dual_is_solved_to_the_last_digits() {
+    let values = Array2::from_shape_fn((40, 2), |(x, j)| {
+        let x = x as f64;
+        (0.7 * x).sin() + if j == 0 { 0.0 } else { 1e-3 * (2.3 * x).cos() }
+    });
+    let points = Points::exact(vec![-(40f64.ln()); 40], values).expect("points");
+    let mut worst = 0.0f64;
+    for k in 0..40 {
+        let lambda = [0.05 * f64::from(k), 0.3 - 0.02 * f64::from(k)];
+        let dual = dual_with_minimum(vec![points.clone()], None, &lambda, 0.0);
+        let solution = dual.solve(&Solver::default()).expect("feasible");
+        assert_eq!(solution.termination, Termination::Converged);
+        for (found, expected) in solution.coefficients.iter().zip(lambda) {
+            worst = worst.max((found - expected).abs());
+        }
+    }
+    // The rounding of the moments, 1e-16, over the least curvature, 1e-6.
+    assert!(worst < 1e-9, "{worst:e}");
+}
+
 #[test]
 fn rare_features_and_large_coefficients() {
     // Base rates of 1e-6 and 1e-9, asked to be 1/2 and 1/4; two contexts, so that there is no closed form.

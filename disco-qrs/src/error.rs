@@ -1,6 +1,6 @@
 //! What can go wrong when samples are drawn or a sampler is judged.
 
-/// A result whose error is disco-qrs's [`enum@Error`].
+/// A result whose error is disco-qrs's [`enum@Error`], unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a sampler stopped, or a beta could not be chosen.
