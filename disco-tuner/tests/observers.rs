@@ -248,8 +248,11 @@ mod mlflow {
 
     impl Drop for Server {
         fn drop(&mut self) {
-            // By SIGTERM, so that it ends its workers too.
-            let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+            // By SIGTERM, so that it ends its workers too; where there is no program for that, not so gently.
+            let told = Command::new("kill").arg(self.0.id().to_string()).status();
+            if !told.is_ok_and(|status| status.success()) {
+                let _ = self.0.kill();
+            }
             let _ = self.0.wait();
         }
     }
