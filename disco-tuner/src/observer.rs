@@ -136,7 +136,7 @@ impl From<Estimate> for Metric {
 /// | `{pseudo_reward,advantage}/{mean,std,min,max}` | of `-pi/q f'(pi/p)`, and after the baseline |
 /// | `cut_share` | the share of the weights' magnitude that limits took |
 /// | `log_prob_gap` | the largest difference of a sample's log-probability between sampling and gradient |
-/// | `length`, and the [statistics](crate::Problem::with_statistic) | of the samples |
+/// | `length`, `statistic/NAME` | of the samples; the latter are [one's own](crate::Problem::with_statistic) |
 /// | `validation/NAME` | on held-out contexts, after the update: those of target, policy, base and features |
 pub type Metrics = BTreeMap<String, Metric>;
 
