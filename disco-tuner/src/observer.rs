@@ -100,11 +100,20 @@ impl Observer for () {
 /// A number with its standard error, where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Metric {
-    /// The number.
+    /// The number. In JSON an infinite one is `"inf"` or `"-inf"`, one that is none `null`.
+    #[serde(serialize_with = "number")]
     pub value: f64,
     /// Its standard error, given the contexts of the step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std_error: Option<f64>,
+}
+
+fn number<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if value.is_nan() {
+        serializer.serialize_none()
+    } else {
+        disco_core::infinite::serialize(value, serializer)
+    }
 }
 
 impl From<f64> for Metric {

@@ -21,6 +21,14 @@ fn config() -> TunerConfig {
 }
 
 #[test]
+fn an_infinite_metric_is_known_as_such_in_json() {
+    let json = |value: f64| serde_json::to_string(&disco_tuner::Metric::from(value)).unwrap();
+    let found = [0.5, f64::INFINITY, f64::NEG_INFINITY, f64::NAN].map(json);
+    let expected = ["0.5", "\"inf\"", "\"-inf\"", "null"].map(|value| format!("{{\"value\":{value}}}"));
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn samples_are_shown_at_measured_steps() {
     let mut observed = Memory::default();
     tune(config(), &mut observed);
