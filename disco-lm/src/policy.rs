@@ -157,6 +157,12 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
         Ok(self.follow(pending, update)?)
     }
 
+    /// Shares all tensors with the policy until that writes its own: after an update there are, of what is trained,
+    /// two copies of parameters and optimiser state in memory.
+    fn snapshot(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
     fn save(&self, folder: &Path) -> disco_core::Result<()> {
         fs::create_dir_all(folder)
             .map_err(|source| CoreError::failed(folder.display().to_string(), source))?;
@@ -271,6 +277,11 @@ impl Policy<String, Completion> for LmPolicy {
 
     fn step(&mut self, update: &Update) -> disco_core::Result<Updated> {
         self.tokens.step(update)
+    }
+
+    /// As [`TokenPolicy::snapshot`].
+    fn snapshot(&self) -> Option<Self> {
+        Some(self.clone())
     }
 
     fn save(&self, folder: &Path) -> disco_core::Result<()> {

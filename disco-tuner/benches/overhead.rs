@@ -4,12 +4,14 @@
 //! sample takes its inverse.
 #![allow(missing_docs)] // Of the function that `criterion_group!` makes.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use disco_core::{Contexts, Distribution, Result, Sampled, Score, Scorer, Streams};
+use disco_core::{Contexts, Distribution, Feature, Result, Sampled, Score, Scorer, Streams, feature};
+use disco_divergence::FDivergence;
 use disco_tuner::{
-    Baseline, Item, MicroBatch, Policy, Problem, Tensors, Tuner, TunerConfig, Update, Updated, Weigh,
+    Baseline, Item, MicroBatch, Policy, Problem, Sampling, Tensors, Tuner, TunerConfig, Update, Updated,
+    Weigh,
 };
 
 const SAMPLES: usize = 10_000;
@@ -83,28 +85,45 @@ impl Scorer<usize, u32> for Target {
 fn overhead(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("step");
     group.throughput(Throughput::Elements(SAMPLES as u64)).sample_size(20);
-    for (name, contexts, baseline, metrics_every) in [
-        ("no baseline", 1, Baseline::None, 0),
-        ("leave-one-out", 1, Baseline::LeaveOneOut, 0),
-        ("leave-one-out, 100 contexts", 100, Baseline::LeaveOneOut, 0),
-        ("leave-one-out, metrics", 1, Baseline::LeaveOneOut, 1),
-    ] {
-        let config = TunerConfig {
-            steps: u64::MAX,
-            samples_per_step: SAMPLES,
-            contexts_per_step: contexts,
-            baseline,
-            metrics_every,
-            micro_batch: MicroBatch { samples: 64, tokens: None },
-            ..TunerConfig::default()
-        };
-        let contexts = Contexts::new((0..contexts).collect()).unwrap();
-        let (tuner, mut policy) = (Tuner::new(config).unwrap(), Free);
-        let problem = Problem::new(&contexts, &Target);
-        let mut run = tuner.start(&mut policy, &problem).unwrap();
-        group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
-            bencher.iter(|| run.step().unwrap());
-        });
+    group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
+    let samplings = [
+        ("online", Sampling::Online, 0),
+        // The test of nearness is made at every step, and never passed.
+        ("offline", Sampling::Offline { metric: FDivergence::KlForward, z: 1e12, every: 1 }, 0),
+        ("replay of one", Sampling::Online, 1),
+    ];
+    let odd = feature("odd", |_: &usize, sample: &u32| f64::from(sample % 2));
+    let third = feature("third", |_: &usize, sample: &u32| f64::from(sample % 3));
+    let features: [&dyn Feature<usize, u32>; 2] = [&odd, &third];
+    let baselines = [("no baseline", Baseline::None), ("leave-one-out", Baseline::LeaveOneOut)];
+    for (sampled, sampling, replay) in samplings {
+        for (based, baseline) in baselines {
+            for (measured, metrics_every) in [("", 0), (", metrics", 1)] {
+                for contexts in [1, 100] {
+                    let config = TunerConfig {
+                        steps: u64::MAX,
+                        samples_per_step: SAMPLES,
+                        contexts_per_step: contexts,
+                        sampling: sampling.clone(),
+                        replay,
+                        baseline,
+                        metrics_every,
+                        micro_batch: MicroBatch { samples: 64, tokens: None },
+                        ..TunerConfig::default()
+                    };
+                    let contexts = Contexts::new((0..contexts).collect()).unwrap();
+                    let (tuner, mut policy) = (Tuner::new(config).unwrap(), Free);
+                    // What is measured: the divergences from target and base, and the moments of two features.
+                    let problem =
+                        Problem::new(&contexts, &Target).with_base(&Free).with_features(features).unwrap();
+                    let mut run = tuner.start(&mut policy, &problem).unwrap();
+                    let name = format!("{sampled}, {based}{measured}, {} contexts", contexts.len());
+                    group.bench_function(BenchmarkId::from_parameter(name), |bencher| {
+                        bencher.iter(|| run.step().unwrap());
+                    });
+                }
+            }
+        }
     }
     group.finish();
 }

@@ -153,6 +153,9 @@ impl Sampling {
 
 /// Where a context's `Z_c` comes from. It is always the mean of `P/q` over *other* samples than the one it is
 /// applied to.
+///
+/// The error of an estimated constant biases the gradient, by about its variance; that of total variation, whose
+/// derivative jumps where policy and target agree, by more where they nearly do. With all samples so far it goes to zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-/// A result whose error is disco-tuner's [`enum@Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+/// A result whose error is disco-tuner's [`enum@Error`], unless another is named: that of an observer's methods, say.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a run could not start or go on.
 ///

@@ -139,8 +139,9 @@ where
                     sample: &batch.groups[job.group].samples[job.at],
                 })
                 .collect();
-            let mut refused = None;
+            let (mut refused, mut calls) = (None, 0);
             let mut weigh = |log_probs: &[f64]| {
+                calls += 1;
                 CoreError::check_length("log-probabilities of a batch", jobs.len(), log_probs.len())?;
                 let mut weights = Vec::with_capacity(jobs.len());
                 for (job, &log_prob) in jobs.iter().zip(log_probs) {
@@ -181,12 +182,20 @@ where
             if let Some(error) = refused {
                 return Err(error);
             }
-            done.map_err(self.at(Stage::Gradient))?;
+            done.and_then(|()| called_once(calls)).map_err(self.at(Stage::Gradient))?;
         }
         if let Some(lengths) = lengths {
             clock.count(Stage::Gradient, lengths);
         }
         Ok(gradient)
+    }
+}
+
+/// A policy that does not ask for the weights has followed other ones; one that asks twice has terms counted twice.
+fn called_once(calls: usize) -> std::result::Result<(), CoreError> {
+    match calls {
+        1 => Ok(()),
+        _ => Err(CoreError::invalid("calls of `weigh` by `Policy::accumulate`", calls, "exactly 1")),
     }
 }
 

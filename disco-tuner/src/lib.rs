@@ -6,6 +6,7 @@ mod clock;
 mod config;
 mod crc32c;
 mod credit;
+mod diversity;
 mod draw;
 mod error;
 mod files;
@@ -34,6 +35,7 @@ mod validate;
 
 pub use checkpoints::Checkpoints;
 pub use config::{Baseline, EarlyStopping, MicroBatch, Partition, Sampling, TunerConfig, Validation};
+pub use diversity::{distinct_n, self_bleu};
 pub use error::{Error, Result, Stage};
 pub use moments::Moments;
 pub use observer::{Control, Metric, Metrics, Observer, ObserverError, Outcome, Reason, Report, Shown};

@@ -127,7 +127,7 @@ fn context_columns<C, X>(
         if !value.is_finite() {
             return Err(Error::invalid(format!("statistic `{name}`"), value, "a finite number"));
         }
-        columns.push(name, Estimate { value, std_error: f64::INFINITY, ess: 1.0 });
+        columns.push(format!("statistic/{name}"), Estimate { value, std_error: f64::INFINITY, ess: 1.0 });
     }
     Ok(())
 }

@@ -100,11 +100,20 @@ impl Observer for () {
 /// A number with its standard error, where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Metric {
-    /// The number.
+    /// The number. In JSON an infinite one is `"inf"` or `"-inf"`, one that is none `null`.
+    #[serde(serialize_with = "number")]
     pub value: f64,
     /// Its standard error, given the contexts of the step.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub std_error: Option<f64>,
+}
+
+fn number<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if value.is_nan() {
+        serializer.serialize_none()
+    } else {
+        disco_core::infinite::serialize(value, serializer)
+    }
 }
 
 impl From<f64> for Metric {
@@ -136,7 +145,7 @@ impl From<Estimate> for Metric {
 /// | `{pseudo_reward,advantage}/{mean,std,min,max}` | of `-pi/q f'(pi/p)`, and after the baseline |
 /// | `cut_share` | the share of the weights' magnitude that limits took |
 /// | `log_prob_gap` | the largest difference of a sample's log-probability between sampling and gradient |
-/// | `length`, and the [statistics](crate::Problem::with_statistic) | of the samples |
+/// | `length`, `statistic/NAME` | of the samples; the latter are [one's own](crate::Problem::with_statistic) |
 /// | `validation/NAME` | on held-out contexts, after the update: those of target, policy, base and features |
 pub type Metrics = BTreeMap<String, Metric>;
 

@@ -53,9 +53,9 @@ pub trait Policy<C, X>: Distribution<C, X> {
 
     /// Adds `sum_i w_i grad log pi(x_i | c_i)` to the pending gradient.
     ///
-    /// `weigh` is called exactly once, with the log-probabilities of `batch` in its order, from the same
+    /// `weigh` is to be called exactly once, with the log-probabilities of `batch` in its order, from the same
     /// forward pass as the gradient; it returns one weight per item. An item of weight zero adds nothing,
-    /// and costs no backward pass.
+    /// and costs no backward pass. The batch is never empty.
     ///
     /// # Errors
     /// Those of the model and of `weigh`; the pending gradient is then unspecified until
@@ -92,6 +92,8 @@ pub trait Policy<C, X>: Distribution<C, X> {
     }
 
     /// Writes parameters and optimiser state into `folder`, so that [`load`](Self::load) continues to the bit.
+    ///
+    /// The tuner hands it an empty folder that exists, flushes what was written to the disk, and keeps checksums of it.
     fn save(&self, folder: &Path) -> Result<()>;
 
     /// Reads what [`save`](Self::save) wrote.

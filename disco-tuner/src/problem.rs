@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use disco_core::{Contexts, Distribution, Error, Feature, Result, Scorer};
 
-/// A statistic of a whole batch of samples, such as Distinct-n or self-BLEU.
+/// A statistic of a whole batch of samples, such as [`distinct_n`](crate::distinct_n) or
+/// [`self_bleu`](crate::self_bleu).
 pub type Statistic<'a, X> = dyn Fn(&[&X]) -> f64 + Send + Sync + 'a;
 
 /// The contexts to tune in, the target to tune towards, and what to measure on the way.
@@ -70,9 +71,12 @@ impl<'a, C, X> Problem<'a, C, X> {
     /// Settings, contexts and the target's scores of some samples are compared without being told.
     ///
     /// # Errors
-    /// [`Error::Failed`] for a value that cannot be written as JSON.
+    /// [`Error::Invalid`] for a name that comes twice; [`Error::Failed`] for a value that cannot be written as JSON.
     pub fn with_fact(mut self, name: impl Into<String>, value: &impl serde::Serialize) -> Result<Self> {
         let name = name.into();
+        if self.facts.contains_key(&name) {
+            return Err(Error::invalid("name of a fact", name, "a name of its own"));
+        }
         let value = serde_json::to_value(value).map_err(|source| Error::failed(name.clone(), source))?;
         self.facts.insert(name, value);
         Ok(self)
@@ -104,15 +108,31 @@ impl<'a, C, X> Problem<'a, C, X> {
     }
 
     /// A statistic of each measured step's samples of one context, averaged over contexts; it becomes the
-    /// metric `name`.
-    #[must_use]
+    /// metric `statistic/NAME`.
+    ///
+    /// ```
+    /// use disco_core::{Contexts, scorer};
+    /// use disco_tuner::{Problem, distinct_n, self_bleu};
+    /// let (contexts, target) = (Contexts::one(()), scorer(|_: &(), tokens: &Vec<u32>| -(tokens.len() as f64)));
+    /// let problem = Problem::new(&contexts, &target)
+    ///     .with_statistic("distinct_2", |samples: &[&Vec<u32>]| distinct_n(samples, 2))?
+    ///     .with_statistic("self_bleu", |samples: &[&Vec<u32>]| self_bleu(samples, 4))?;
+    /// # Ok::<(), disco_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a name that comes twice.
     pub fn with_statistic(
         mut self,
         name: impl Into<String>,
         statistic: impl Fn(&[&X]) -> f64 + Send + Sync + 'a,
-    ) -> Self {
-        self.statistics.push((name.into(), Box::new(statistic)));
-        self
+    ) -> Result<Self> {
+        let name = name.into();
+        if self.statistics.iter().any(|(other, _)| *other == name) {
+            return Err(Error::invalid("name of a statistic", name, "a name of its own"));
+        }
+        self.statistics.push((name, Box::new(statistic)));
+        Ok(self)
     }
 
     /// How long a sample is, for micro-batches by tokens and the metric `length`.

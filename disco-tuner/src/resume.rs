@@ -136,7 +136,7 @@ where
         let state = State { version: VERSION, identity: identity.clone(), progress, window, probe };
         let bytes = serde_json::to_vec(&state).map_err(|source| io_error(&path, source.into()))?;
         checkpoints.write(&path, |folder| {
-            self.policy.save(&folder.join(POLICY))?;
+            self.save_policy(folder)?;
             let path = folder.join(FILE);
             fs::write(&path, &bytes).map_err(|source| io_error(&path, source))
         })?;
@@ -146,9 +146,13 @@ where
     /// Keeps the policy as it is now, from which the proposal was just frozen.
     pub(crate) fn save_proposal(&self) -> Result<()> {
         let Some((checkpoints, _)) = &self.checkpoints else { return Ok(()) };
-        checkpoints.write(&checkpoints.proposal_path(self.progress.step), |folder| {
-            Ok(self.policy.save(&folder.join(POLICY))?)
-        })
+        checkpoints.write(&checkpoints.proposal_path(self.progress.step), |folder| self.save_policy(folder))
+    }
+
+    fn save_policy(&self, folder: &Path) -> Result<()> {
+        let folder = folder.join(POLICY);
+        fs::create_dir(&folder).map_err(|source| io_error(&folder, source))?;
+        Ok(self.policy.save(&folder)?)
     }
 }
 

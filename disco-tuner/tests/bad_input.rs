@@ -104,6 +104,12 @@ fn settings_that_do_not_fit_the_problem_are_refused() {
     let one = feature("one", |_: &usize, _: &usize| 1.0);
     let twice = [&one as &dyn Feature<usize, usize>, &one];
     assert!(Problem::new(&contexts, &target).with_features(twice).is_err());
+    let once =
+        Problem::new(&contexts, &target).with_statistic("n", |samples: &[&usize]| samples.len() as f64);
+    let error = once.unwrap().with_statistic("n", |_| 0.0).unwrap_err().to_string();
+    assert!(error.contains("name of a statistic is n"), "{error}");
+    let once = Problem::new(&contexts, &target).with_fact("model", &1).unwrap();
+    assert!(once.with_fact("model", &2).unwrap_err().to_string().contains("name of a fact is model"));
     let stopping = EarlyStopping { metric: "kl_target_polizy".into(), patience: 1, min_delta: 0.0 };
     let config = TunerConfig { early_stopping: Some(stopping), ..TunerConfig::default() };
     let error =

@@ -198,7 +198,7 @@ fn nan_of_a_metric_names_step_context_and_sample() {
     assert_eq!(policy.logits(), healthy(&config, 3).logits());
 
     let problem = Problem::new(&world.contexts, &target).with_statistic("distinct", |_: &[&usize]| f64::NAN);
-    let text = tuner.run(&mut world.policy(), &problem, &mut ()).unwrap_err().to_string();
+    let text = tuner.run(&mut world.policy(), &problem.unwrap(), &mut ()).unwrap_err().to_string();
     assert!(text.contains("step 0, metrics, context") && text.contains("statistic `distinct`"), "{text}");
 }
 

@@ -67,7 +67,8 @@ fn metrics_are_within_their_errors_of_the_exact_values() {
             .with_length(|outcome: &usize| outcome % 4)
             .with_statistic("distinct", |samples: &[&usize]| {
                 samples.iter().collect::<std::collections::HashSet<_>>().len() as f64
-            });
+            })
+            .unwrap();
         let mut observed = Memory::default();
         let mut scripted = Scripted::new(vec![policy.clone()], proposal.clone(), false);
         Tuner::new(config).unwrap().run(&mut scripted, &problem, &mut observed).unwrap();
@@ -150,7 +151,7 @@ fn metrics_are_within_their_errors_of_the_exact_values() {
                 };
                 check("outside_mass", mean(&outside));
             }
-            assert!((metric("distinct").value - 40.0).abs() < 3.0);
+            assert!((metric("statistic/distinct").value - 40.0).abs() < 3.0);
             assert!(metric("ess_share").value > 0.1 && metric("ess_share").value <= 1.0);
             assert_eq!(report.metrics.contains_key("lacking_mass"), report.step == 2);
             if report.step == 2 {

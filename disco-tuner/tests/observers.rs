@@ -21,6 +21,14 @@ fn config() -> TunerConfig {
 }
 
 #[test]
+fn an_infinite_metric_is_known_as_such_in_json() {
+    let json = |value: f64| serde_json::to_string(&disco_tuner::Metric::from(value)).unwrap();
+    let found = [0.5, f64::INFINITY, f64::NEG_INFINITY, f64::NAN].map(json);
+    let expected = ["0.5", "\"inf\"", "\"-inf\"", "null"].map(|value| format!("{{\"value\":{value}}}"));
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn samples_are_shown_at_measured_steps() {
     let mut observed = Memory::default();
     tune(config(), &mut observed);
@@ -248,8 +256,11 @@ mod mlflow {
 
     impl Drop for Server {
         fn drop(&mut self) {
-            // By SIGTERM, so that it ends its workers too.
-            let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+            // By SIGTERM, so that it ends its workers too; where there is no program for that, not so gently.
+            let told = Command::new("kill").arg(self.0.id().to_string()).status();
+            if !told.is_ok_and(|status| status.success()) {
+                let _ = self.0.kill();
+            }
             let _ = self.0.wait();
         }
     }

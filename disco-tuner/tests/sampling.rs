@@ -5,7 +5,10 @@ mod common;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{Kind, World, target};
-use disco_core::{Contexts, Distribution, Result, Sampled, Score, Scorer, Space, Streams, feature, scorer};
+use disco_core::{
+    Condition, Contexts, Distribution, Product, Result, Sampled, Score, Scorer, Space, Streams, feature,
+    predicate, scorer,
+};
 use disco_divergence::FDivergence;
 use disco_tuner::{
     Baseline, Decay, Item, Memory, MicroBatch, Optimizer, Partition, Policy, Problem, Sampling, Schedule,
@@ -179,4 +182,21 @@ fn work_that_cannot_matter_is_not_done() {
     let (scored, passed, successes) = run(TunerConfig { sampling, ..TunerConfig::cdpg() });
     // Only the first step has a test.
     assert_eq!((scored, passed), (256, successes));
+}
+
+#[test]
+fn the_base_is_not_asked_about_what_a_constraint_forbids() {
+    let (world, asked) = (World::new(2, 60), AtomicUsize::new(0));
+    let base = scorer(|_: &usize, x: &usize| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        -0.1 * *x as f64
+    });
+    let third = predicate("third", |_: &usize, x: &usize| x.is_multiple_of(3));
+    let target = Product(Condition { feature: third, wanted: true }, base);
+    let (mut policy, mut observed) = (world.policy(), Memory::default());
+    let tuner = Tuner::new(TunerConfig { steps: 3, metrics_every: 1, ..TunerConfig::default() }).unwrap();
+    tuner.run(&mut policy, &Problem::new(&world.contexts, &target), &mut observed).unwrap();
+    let successes: usize = observed.reports().iter().map(|report| report.successes).sum();
+    assert_eq!(asked.load(Ordering::Relaxed), successes);
+    assert!(successes < 3 * 256 / 2, "{successes}");
 }

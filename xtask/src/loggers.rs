@@ -1,4 +1,4 @@
-//! The CI step that tests disco-tuner with every feature, and its loggers with the programs that read them.
+//! The CI step that tests disco-tuner's observers with every feature, and with the programs that read what they write.
 
 use std::{
     env,
@@ -15,8 +15,9 @@ use crate::{
 /// The variables by which the tests are told of a Python that has TensorBoard, and of one that has MLflow.
 const PYTHONS: [&str; 2] = ["DISCO_TENSORBOARD_PYTHON", "DISCO_MLFLOW_PYTHON"];
 
-/// Compiles disco-tuner without features, and tests it with all of them: also against TensorBoard itself and an MLflow
-/// server, from the Pythons that the environment names, or from one in `target/loggers` that is made here.
+/// Compiles disco-tuner without features, and tests its observers with all of them: also against TensorBoard itself and an
+/// MLflow server, from the Pythons that the environment names, or from one in `target/loggers` that is made here. What else
+/// there is in disco-tuner does not depend on features.
 ///
 /// # Errors
 /// [`Error::Failed`](crate::Error::Failed) of a test, or of making that Python, which needs `python3` with its `venv`
@@ -26,7 +27,14 @@ pub(crate) fn run() -> Result<()> {
     bare.current_dir(workspace_root()).args(["check", "--package", "disco-tuner", "--no-default-features"]);
     backend::run(bare)?;
     let mut tests = backend::cargo();
-    tests.current_dir(workspace_root()).args(["test", "--package", "disco-tuner", "--all-features"]);
+    tests.current_dir(workspace_root()).args([
+        "test",
+        "--package",
+        "disco-tuner",
+        "--all-features",
+        "--test",
+        "observers",
+    ]);
     if PYTHONS.iter().any(|name| env::var_os(name).is_none()) {
         let python = made()?;
         for name in PYTHONS {

@@ -12,6 +12,7 @@ mod gguf;
 mod golden;
 mod lora;
 mod policy;
+mod resume;
 mod smollm2;
 mod template;
 mod tiny;

@@ -1,5 +1,7 @@
 //! A token model as a policy: its gradient, its optimiser, its checkpoints.
 
+use std::collections::BTreeMap;
+
 use crate::common::{assert_close, device, folder, golden, ids};
 use disco_core::{Distribution, Streams};
 use disco_lm::{Generation, TokenModel, TokenPolicy};
@@ -117,13 +119,44 @@ fn optimisers_agree_with_the_f64_reference() {
 }
 
 fn parameter(policy: &TokenPolicy, name: &str) -> Vec<f64> {
+    parameters(policy).remove(name).expect("a tensor of this name").1
+}
+
+/// Shape and values of every parameter.
+fn parameters(policy: &TokenPolicy) -> BTreeMap<String, (Vec<usize>, Vec<f64>)> {
     let saved = TempDir::new().expect("a temporary folder");
     policy.model().save_weights(saved.path(), disco_lm::Precision::F32).expect("saved");
     let bytes = std::fs::read(saved.path().join("model.safetensors")).expect("readable");
     let tensors = safetensors::SafeTensors::deserialize(&bytes).expect("valid");
-    let view = tensors.tensor(name).expect("a tensor of this name");
-    let (words, _) = view.data().as_chunks::<4>();
-    words.iter().map(|word| f64::from(f32::from_le_bytes(*word))).collect()
+    let values = |data: &[u8]| {
+        data.as_chunks::<4>().0.iter().map(|word| f64::from(f32::from_le_bytes(*word))).collect::<Vec<_>>()
+    };
+    let tensors = tensors.iter();
+    tensors.map(|(name, view)| (name.to_owned(), (view.shape().to_vec(), values(view.data())))).collect()
+}
+
+/// Without a gradient, decay alone moves parameters: matrices, and neither norms nor biases.
+#[test]
+fn weight_decay_is_of_matrices_alone() {
+    for model in ["gpt2", "llama-gqa-tied"] {
+        for optimizer in [
+            Optimizer::Sgd { momentum: 0.0, weight_decay: 0.5 },
+            Optimizer::AdamW(Adam { weight_decay: 0.5, ..Adam::default() }),
+        ] {
+            let loaded = TokenModel::load(&folder(model), &device(), Generation::default());
+            let mut policy = TokenPolicy::new(loaded.expect("a golden model loads"));
+            let before = parameters(&policy);
+            policy.step(&Update { learning_rate: 0.1, ..update(optimizer) }).expect("a step");
+            let after = parameters(&policy);
+            assert!(before.values().any(|(shape, _)| shape.len() == 1), "{model} has norms");
+            for (name, (shape, values)) in before {
+                let share = if shape.len() == 2 { 0.95 } else { 1.0 };
+                let expected: Vec<f64> = values.iter().map(|value| share * value).collect();
+                let tolerance = if shape.len() == 2 { 1e-6 } else { 0.0 };
+                assert_close(&format!("{model}: {name}"), &after[&name].1, &expected, tolerance);
+            }
+        }
+    }
 }
 
 #[test]

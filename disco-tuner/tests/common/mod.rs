@@ -2,6 +2,7 @@
 #![allow(dead_code)] // Each test file uses its part.
 
 pub(crate) mod scripted;
+pub(crate) mod small;
 
 use disco_core::{Contexts, Scorer, Space, scorer};
 use disco_tuner::SoftmaxTable;

@@ -39,7 +39,7 @@ impl Distribution<usize, usize> for Source {
     }
 }
 
-/// Parameters by update: the first before any, the last from then on.
+/// Parameters by update: the first before any, then each in turn, again and again.
 #[derive(Debug)]
 pub(crate) struct Scripted {
     pub(crate) script: Vec<Table>,
@@ -95,7 +95,7 @@ impl Policy<usize, usize> for Scripted {
 
     fn step(&mut self, _: &Update) -> Result<Updated> {
         self.gradients.extend(self.pending()?.remove("logits"));
-        self.at = (self.at + 1).min(self.script.len() - 1);
+        self.at = (self.at + 1) % self.script.len();
         self.source.table = self.script[self.at].clone();
         Ok(Updated { gradient_norm: 0.0 })
     }
