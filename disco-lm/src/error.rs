@@ -28,6 +28,15 @@ pub enum Error {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is neither a folder nor a file of this name.
+    #[error(
+        "{} is no folder or file{}", path.display(),
+        if may_be_id(path) { "; a model of that id on a hub is fetched by `Hub::language_model`, with the feature `hub`" } else { "" }
+    )]
+    NoModel {
+        /// The name.
+        path: PathBuf,
+    },
     /// A file does not follow its format.
     #[error("{} is damaged or not of its format: {reason}", path.display())]
     Format {
@@ -150,6 +159,17 @@ pub enum Error {
         /// What it needs.
         wanted: &'static str,
     },
+    /// A hub did not give a model.
+    #[cfg(feature = "hub-http")]
+    #[error("`{model}`, asked of {endpoint}: {problem}")]
+    Hub {
+        /// The hub.
+        endpoint: String,
+        /// The model.
+        model: String,
+        /// Why, and what to do.
+        problem: crate::HubProblem,
+    },
     /// A parameter outside its range.
     #[error("{field} is {value}; allowed: {allowed}")]
     Invalid {
@@ -171,6 +191,11 @@ pub enum Error {
     /// Of the crates below.
     #[error(transparent)]
     Core(#[from] disco_core::Error),
+}
+
+/// Whether a path looks like `organisation/name`.
+fn may_be_id(path: &Path) -> bool {
+    path.is_relative() && path.components().count() == 2
 }
 
 impl Error {

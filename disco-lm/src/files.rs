@@ -15,10 +15,12 @@ use crate::{
 };
 
 /// The files beside the weights that a model keeps, so that it has them when it is saved.
-const KEPT: [&str; 6] = [
+///
+/// A language model needs the first two.
+pub(crate) const BESIDE_WEIGHTS: [&str; 6] = [
     "config.json",
-    "generation_config.json",
     "tokenizer.json",
+    "generation_config.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
@@ -40,8 +42,11 @@ impl ModelFiles {
     }
 
     fn open_folder(folder: &Path) -> Result<Self> {
+        if !folder.exists() {
+            return Err(Error::NoModel { path: folder.into() });
+        }
         let mut kept = BTreeMap::new();
-        for name in KEPT {
+        for name in BESIDE_WEIGHTS {
             let path = folder.join(name);
             if path.exists() {
                 kept.insert(name.into(), std::fs::read(&path).map_err(|source| Error::io(&path, source))?);

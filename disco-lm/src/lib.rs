@@ -20,6 +20,8 @@ mod gguf;
 mod gradient;
 mod head;
 mod host;
+#[cfg(feature = "hub-http")]
+mod hub;
 mod label;
 mod language_model;
 mod layer;
@@ -52,6 +54,8 @@ pub use classifier::TokenClassifier;
 pub use decoding::{Decoding, RepetitionScope};
 pub use device::Backend;
 pub use error::{Error, Misshapen, Result};
+#[cfg(feature = "hub-http")]
+pub use hub::{Hub, HubModel, HubProblem, HubProgress};
 pub use label::{Classifier, LabelFeature, LabelValue, Overlong};
 pub use language_model::{Completion, LanguageModel};
 pub use lora::Lora;

@@ -17,8 +17,8 @@ use crate::{
     weights::{self, Shard, TensorSource},
 };
 
-const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(crate) const CONFIG: &str = "adapter_config.json";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 
 impl TokenModel {
     /// Writes the adapter as a folder that PEFT loads onto the same base. An existing folder is replaced at once,

@@ -94,14 +94,28 @@ fn cargo_for(backend: Backend) -> Result<Command> {
     Ok(command)
 }
 
-/// Cargo, building and running xtask with `backend`; the arguments of xtask are to be added.
+/// The feature that a hub takes, unless it is one that speaks no TLS.
+fn hub_feature(asks_a_hub: bool) -> Option<&'static str> {
+    let is_plain = env::var("HF_ENDPOINT").is_ok_and(|endpoint| endpoint.starts_with("http://"));
+    (asks_a_hub && !is_plain).then_some("hub")
+}
+
+/// Whether this binary can do what takes `backend`, and a hub if one may be asked.
+#[cfg(feature = "lm")]
+pub(crate) fn is_compiled(backend: Backend, asks_a_hub: bool) -> bool {
+    backend.is_compiled() && (cfg!(feature = "hub") || hub_feature(asks_a_hub).is_none())
+}
+
+/// Cargo, building and running xtask with `backend`, and with what a hub takes if one may be asked; the arguments of xtask are
+/// to be added.
 ///
 /// # Errors
 /// As [`cargo_for`].
-pub(crate) fn launch(backend: Backend) -> Result<Command> {
+pub(crate) fn launch(backend: Backend, asks_a_hub: bool) -> Result<Command> {
     let mut command = cargo_for(backend)?;
     command.args(["run", "--package", "xtask", "--manifest-path"]).arg(workspace_root().join("Cargo.toml"));
-    command.args(["--features", backend.feature(), "--"]);
+    let features: Vec<_> = [backend.feature()].into_iter().chain(hub_feature(asks_a_hub)).collect();
+    command.args(["--features", &features.join(","), "--"]);
     // glibc returns large freed blocks to the system, and takes them again page by page for the next tensor; and what one
     // thread has freed does not serve another, unless they share an arena.
     let settings = [
@@ -121,8 +135,8 @@ pub(crate) fn launch(backend: Backend) -> Result<Command> {
 ///
 /// # Errors
 /// As [`launch`].
-pub(crate) fn relaunch(backend: Backend) -> Result<Command> {
-    let mut command = launch(backend)?;
+pub(crate) fn relaunch(backend: Backend, asks_a_hub: bool) -> Result<Command> {
+    let mut command = launch(backend, asks_a_hub)?;
     command.args(env::args_os().skip(1));
     Ok(command)
 }

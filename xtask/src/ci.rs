@@ -120,7 +120,7 @@ fn format() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    let mut command = with(["clippy", "--workspace", "--all-targets", "--features", "xtask/flex"]);
+    let mut command = with(["clippy", "--workspace", "--all-targets", "--features", "xtask/flex,xtask/hub"]);
     command.args(["--", "--deny", "warnings"]);
     backend::run(command)
 }
@@ -134,7 +134,7 @@ fn docs() -> Result<()> {
 /// The demo as a user runs it, and whether it came where it was asked to.
 fn demo() -> Result<()> {
     let out = backend::workspace_root().join("target").join("runs").join("ci");
-    let mut command = backend::launch(Backend::default())?;
+    let mut command = backend::launch(Backend::default(), false)?;
     command.arg("demo").arg("--out").arg(&out);
     backend::run(command)?;
     let path = out.join("summary.json");

@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 
@@ -9,6 +9,7 @@ use crate::{
     backend::{self, Backend},
     bench::{self, BenchOptions},
     ci::{self, CiOptions},
+    sample::{self, SampleArguments},
     steer::{self, RunOptions},
     tidy,
 };
@@ -32,6 +33,8 @@ enum Command {
         #[command(flatten)]
         options: RunOptions,
     },
+    /// Draw from a model or from the policy of a finished run, or search it: JSON lines of completions with log-probabilities.
+    Sample(SampleArguments),
     /// Train the embedded model from nothing, on a text.
     Pretrain(PretrainArguments),
     /// Run all tests of the workspace.
@@ -109,6 +112,7 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Demo(options) => steer::demo(&options),
         Command::Run { spec, options } => steer::run(&spec, &options),
+        Command::Sample(arguments) => sample::run(&arguments),
         Command::Pretrain(arguments) => pretrain(&arguments),
         Command::Test { backend, arguments } => backend::run(backend::workspace_tests(backend, &arguments)?),
         Command::Bench(Bench::Lm(options)) => bench::lm(&options),
@@ -121,9 +125,11 @@ fn dispatch(command: Command) -> Result<()> {
 
 /// Trains here if a language model is compiled in, else runs cargo again to have one.
 fn pretrain(arguments: &PretrainArguments) -> Result<()> {
+    // Said before anything is built.
+    fs::File::open(&arguments.corpus).map_err(|source| Error::read(&arguments.corpus, source))?;
     #[cfg(feature = "lm")]
     if arguments.backend.is_compiled() {
         return crate::pretrain::run(arguments);
     }
-    backend::run(backend::relaunch(arguments.backend)?)
+    backend::run(backend::relaunch(arguments.backend, false)?)
 }

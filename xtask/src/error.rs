@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::SpecError;
+use crate::{ModelSource, SpecError};
 
 /// A result whose error is xtask's [`enum@Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a command or workflow could not finish.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,16 @@ pub enum Error {
         command: String,
         /// What is wrong with its answer.
         problem: String,
+    },
+    /// What an argument of the command line names will not do.
+    #[error("`{flag}` {problem}; allowed: {allowed}")]
+    Argument {
+        /// The argument.
+        flag: &'static str,
+        /// Its value and what is wrong with it.
+        problem: String,
+        /// What would do.
+        allowed: String,
     },
     /// No libtorch of the right version was found.
     #[error(
@@ -205,6 +215,16 @@ impl Error {
     /// An [`Error::File`] of writing.
     pub fn write(path: &Path, source: io::Error) -> Self {
         Self::File { action: "write", path: path.into(), source }
+    }
+
+    /// An [`Error::Argument`] of a model that was not found, for the reason that `found` gives.
+    pub(crate) fn argument(
+        flag: &'static str,
+        value: &str,
+        found: Result<ModelSource, String>,
+    ) -> Result<ModelSource> {
+        let allowed = ModelSource::ALLOWED.into();
+        found.map_err(|problem| Self::Argument { flag, problem: format!("\"{value}\" {problem}"), allowed })
     }
 
     /// An [`Error::Answer`].

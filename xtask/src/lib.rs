@@ -21,6 +21,7 @@ mod progress;
 mod python;
 mod record;
 mod report;
+mod sample;
 mod smollm2;
 mod spec;
 mod steer;

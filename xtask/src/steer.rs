@@ -23,9 +23,10 @@ pub struct RunOptions {
     /// Where the results go; replaced if it holds those of an earlier run. [default: target/runs/NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// A folder in Hugging Face's format, instead of the model that the file names.
-    #[arg(long, value_name = "DIR")]
-    pub model: Option<PathBuf>,
+    /// A model instead of the one that the file names: a folder in Hugging Face's format, a GGUF file, the results of a run, or
+    /// an id of the hub (organisation/name, organisation/name@revision).
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
     /// The divergence to tune by, instead of the file's: forward-kl, tv, js, ...
     #[arg(long, value_name = "NAME")]
     pub divergence: Option<String>,
@@ -44,10 +45,10 @@ impl RunOptions {
     /// The spec with these changes.
     ///
     /// # Errors
-    /// For a divergence that there is not, or that cannot have the spec's constraints.
+    /// [`Error::Argument`] for a model that there is not; for a divergence that there is not, or that cannot have the spec's constraints.
     pub fn apply(&self, mut spec: Spec) -> Result<Spec> {
         if let Some(model) = &self.model {
-            spec.model.source = ModelSource::Folder(model.clone());
+            spec.model.source = Error::argument("--model", model, ModelSource::find(model, Path::new("")))?;
         }
         if let Some(name) = &self.divergence {
             spec.tune.divergence = name.parse()?;
@@ -92,7 +93,7 @@ pub(crate) fn run(path: &Path, options: &RunOptions) -> Result<()> {
 /// The spec has been read by then, so that what is wrong with it is said before anything is built.
 fn steer(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
     #[cfg(feature = "lm")]
-    if spec.backend.is_compiled() {
+    if backend::is_compiled(spec.backend, spec.asks_a_hub()) {
         let folder = workspace_root().join("target").join("runs").join(name);
         let session = options.session()?;
         let (folder, record) = crate::model::run(&spec, options.out.as_ref().unwrap_or(&folder), &session)?;
@@ -101,5 +102,5 @@ fn steer(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
         return Ok(());
     }
     let _ = (name, options);
-    backend::replace(backend::relaunch(spec.backend)?)
+    backend::replace(backend::relaunch(spec.backend, spec.asks_a_hub())?)
 }

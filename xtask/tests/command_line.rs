@@ -38,6 +38,49 @@ fn a_divergence_that_does_not_fit_is_refused() {
 }
 
 #[test]
+fn a_model_that_is_neither_there_nor_an_id_is_refused() {
+    for arguments in
+        [&["demo", "--model", "no-such-folder"][..], &["sample", "--model", "no-such-folder", "--greedy"]]
+    {
+        let (code, said) = run(arguments);
+        assert_eq!(code, Some(1));
+        assert!(
+            said.starts_with("error: `--model` \"no-such-folder\" names nothing that is there"),
+            "{said}"
+        );
+        assert!(said.contains("HuggingFaceTB/SmolLM2-135M"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_to_be_drawn_is_checked_before_anything_is_built() {
+    for (arguments, expected) in [
+        (&["--context", "a", "--temperature", "0"][..], "allowed: a finite number above 0"),
+        (&["--context", "a", "--top-p", "-0.1"], "allowed: a number above 0 and at most 1"),
+        (&["--context", "a", "--top-k", "0"], "allowed: a whole number from 1"),
+        (&["--context", "a", "--min-new-tokens", "50"], "allowed: at most --max-new-tokens, 40"),
+        (&["--context", "a", "--beam", "4", "--count", "5"], "allowed: at most the width of --beam, 4"),
+        (&["--context", "a", "--beam", "4", "--greedy"], "cannot be used with"),
+        (&["--context", "a", "--greedy", "--count", "5"], "cannot be used with"),
+        (&["--context", "a", "--length-penalty", "0.5"], "--beam"),
+        (&["--context", "a", "--adapter", "nowhere"], "`--adapter` \"nowhere\" names nothing that is there"),
+        (&["--contexts", "nowhere.txt"], "nowhere.txt"),
+        (&[], "--context TEXT once or more, or --contexts FILE"),
+    ] {
+        let (code, said) = run(&[&["sample", "--model", "embedded"], arguments].concat());
+        assert!(code.is_some_and(|code| code > 0), "{arguments:?}");
+        assert!(said.contains(expected) && !said.contains("Compiling"), "{said}");
+    }
+}
+
+#[test]
+fn a_corpus_that_is_not_there_is_named_before_anything_is_built() {
+    let (code, said) = run(&["pretrain", "--corpus", "no-such-file.txt"]);
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("error: cannot read no-such-file.txt: "), "{said}");
+}
+
+#[test]
 fn an_unknown_command_is_refused() {
     let (code, said) = run(&["dmeo"]);
     assert_eq!(code, Some(2));

@@ -102,7 +102,7 @@ fn unknown_fields_are_named_with_what_was_meant() {
 fn wrong_types_and_values_are_found_where_they_are() {
     check(&format!("seed = \"one\"{LEAST}"), "1:8: `seed` is of type string", "a whole number from 0");
     check(&format!("seed = -1{LEAST}"), "1:8: `seed` is -1", "a whole number from 0");
-    check(&format!("backend = \"cpu\"{LEAST}"), "1:11: `backend` is \"cpu\"", "flex, tch, wgpu, cuda");
+    check(&format!("backend = \"cpu\"{LEAST}"), "1:11: `backend` is \"cpu\"", "flex, tch, wgpu, vulkan, cuda");
     check(&format!("{LEAST}[tune]\nsteps = 0\n"), "12:9: `tune.steps` is 0", "a whole number from 1");
     check(&format!("{LEAST}[tune]\nlearning_rate = nan\n"), "12:17: `tune.learning_rate` is nan", "above 0");
     check(
@@ -216,8 +216,24 @@ fn contexts_come_from_a_list_or_a_file() {
 
 #[test]
 fn paths_are_seen_from_the_folder_of_the_spec() {
-    let spec = read(&LEAST.replace("\"embedded\"", "\"models/small\"")).unwrap();
-    assert_eq!(spec.model.source, ModelSource::Folder(Path::new("specs/models/small").into()));
+    let place = tempfile::tempdir().unwrap();
+    let small = place.path().join("models").join("small");
+    let read = |source: &str| {
+        read_spec("mine.toml", &LEAST.replace("embedded", source), place.path()).map(|spec| spec.model.source)
+    };
+    // A hub is asked only for what is not there.
+    assert_eq!(read("models/small").unwrap(), ModelSource::Hub("models/small".into()));
+    fs::create_dir_all(&small).unwrap();
+    let error = read("models/small").unwrap_err();
+    assert!(
+        error.problems[0].message.starts_with("`model.source` names a folder without config.json"),
+        "{error}"
+    );
+    fs::write(small.join("config.json"), "{}").unwrap();
+    assert_eq!(read("models/small").unwrap(), ModelSource::Folder(small));
+    let error = read("small").unwrap_err();
+    assert!(error.problems[0].message.starts_with("`model.source` names nothing that is there"), "{error}");
+    assert!(error.problems[0].allowed.contains("id of the hub"), "{error}");
 }
 
 #[test]
@@ -273,16 +289,19 @@ fn a_classifier_is_found_with_its_labels_before_anything_is_computed() {
         (problem.message, problem.allowed)
     };
     let (message, allowed) = problem(complete, "mean = 0.5");
-    assert!(message.starts_with("`features.1.model` names a folder without tokenizer.json"), "{message}");
+    assert!(message.starts_with("`features.1.model` names a folder without config.json"), "{message}");
     assert!(allowed.contains("BERT, DistilBERT or RoBERTa"), "{allowed}");
 
+    fs::write(model.join("config.json"), "[").unwrap();
+    let (message, _) = problem(complete, "mean = 0.5");
+    assert!(message.starts_with("`features.1.model` names a folder without tokenizer.json"), "{message}");
     fs::write(model.join("tokenizer.json"), "{}").unwrap();
     let (message, _) = problem(complete, "mean = 0.5");
     assert!(message.starts_with("`features.1.model` gives no classifier"), "{message}");
     fs::write(model.join("config.json"), r#"{"id2label": {"0": "bad", "1": "good"}}"#).unwrap();
     let spec = with(complete, "mean = 0.7").unwrap();
     let expected = ClassifierSpec {
-        model: model.clone(),
+        model: ModelSource::Folder(model.clone()),
         label: "good".into(),
         value: LabelValue::Probability,
         temperature: 1.0,

@@ -3,8 +3,8 @@
 use std::{path::Path, sync::Arc};
 
 use xtask::{
-    ClassifierSpec, FeatureKind, FeatureSpec, Judge, Judges, LabelValue, Target, TextFeature, TextSample,
-    read_spec,
+    ClassifierSpec, FeatureKind, FeatureSpec, Judge, Judges, LabelValue, ModelSource, Target, TextFeature,
+    TextSample, read_spec,
 };
 
 #[derive(Clone)]
@@ -106,7 +106,7 @@ impl Judge for Lengths {
 #[test]
 fn a_classifier_is_asked_about_all_texts_at_once_and_must_be_loaded() {
     let classifier = ClassifierSpec {
-        model: "somewhere".into(),
+        model: ModelSource::Folder("somewhere".into()),
         label: "good".into(),
         value: LabelValue::Probability,
         temperature: 1.0,

@@ -16,6 +16,10 @@ use serde_json::Value;
 use super::{BF16, Encoding, F16, F32, TensorSource, read_values};
 use crate::{Error, Result, slots::Part};
 
+/// The file that holds all weights, or in its place the one that names several that do.
+pub(crate) const SINGLE: &str = "model.safetensors";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
+
 /// The safetensors files of a Hugging Face folder. Headers are read at once, each tensor when asked for.
 pub(crate) struct SafetensorsFolder {
     shards: Vec<Shard>,
@@ -36,10 +40,11 @@ pub(crate) struct Shard {
 }
 
 impl SafetensorsFolder {
-    /// Opens `model.safetensors`, or the shards that `model.safetensors.index.json` names.
+    /// Opens `model.safetensors`, or where there is none the shards that `model.safetensors.index.json` names.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
-        let index = folder.join("model.safetensors.index.json");
-        let names = if index.exists() { shard_names(&index)? } else { vec!["model.safetensors".into()] };
+        let index = folder.join(INDEX);
+        let sharded = index.exists() && !folder.join(SINGLE).exists();
+        let names = if sharded { shard_names(&index)? } else { vec![SINGLE.into()] };
         let shards =
             names.into_iter().map(|name| Shard::open(folder.join(name))).collect::<Result<Vec<_>>>()?;
         let location: BTreeMap<_, _> = shards
@@ -76,7 +81,7 @@ impl TensorSource for SafetensorsFolder {
     }
 
     fn read(&self, name: &str, values: &mut [f32]) -> Result<()> {
-        let missing = || Error::format("model.safetensors", format!("there is no tensor `{name}`"));
+        let missing = || Error::format(SINGLE, format!("there is no tensor `{name}`"));
         self.shards[*self.location.get(name).ok_or_else(missing)?].read_into(name, values)
     }
 }
@@ -157,7 +162,7 @@ impl Shard {
 }
 
 /// The shards that an index names: files of its own folder.
-fn shard_names(index: &Path) -> Result<Vec<String>> {
+pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
     let index_json = read_json(index)?;
     let map = index_json.get("weight_map").and_then(Value::as_object);
     let map = map.ok_or_else(|| Error::format(index, "no object `weight_map`"))?;

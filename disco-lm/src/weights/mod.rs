@@ -16,6 +16,8 @@ use crate::{
 };
 
 pub(crate) use encoding::{BF16, Encoding, F16, F32, read_values};
+#[cfg(feature = "hub-http")]
+pub(crate) use folder::{INDEX, SINGLE, shard_names};
 pub(crate) use folder::{SafetensorsFolder, Shard, read_json};
 pub(crate) use layout::{join, split};
 pub use save::Precision;

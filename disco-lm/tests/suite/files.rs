@@ -6,7 +6,7 @@ use crate::{
     common::{assert_close, device, folder, golden, ids, language_models},
     tiny,
 };
-use disco_lm::{Error, Generation, LanguageModel, Precision, TokenModel};
+use disco_lm::{Backend, Error, Generation, LanguageModel, Precision, TokenModel};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -58,6 +58,22 @@ fn shards_give_the_same_model_as_one_file() {
     let index = serde_json::json!({"metadata": {}, "weight_map": map});
     std::fs::write(split.path().join("model.safetensors.index.json"), index.to_string()).expect("written");
     assert_eq!(load(split.path()).expect("loads").logits(&[1, 2, 3]).expect("logits"), logits);
+    let missing = "model-00002-of-00002.safetensors";
+    std::fs::remove_file(split.path().join(missing)).expect("removed");
+    check_refused(split.path(), missing);
+    // As in transformers, one file with everything wins over an index.
+    std::fs::write(split.path().join("model.safetensors"), bytes).expect("written");
+    assert_eq!(load(split.path()).expect("loads").logits(&[1, 2, 3]).expect("logits"), logits);
+}
+
+#[test]
+fn a_backend_that_is_not_compiled_says_which_feature_to_add() {
+    for backend in Backend::ALL.into_iter().filter(|backend| !backend.is_compiled()) {
+        let error = backend.device().expect_err("not compiled").to_string();
+        assert!(error.contains(&format!("--features {backend}")), "{error}");
+    }
+    let error = "gpu".parse::<Backend>().expect_err("no backend").to_string();
+    assert!(error.contains("flex, tch, wgpu, vulkan, cuda"), "{error}");
 }
 
 #[test]

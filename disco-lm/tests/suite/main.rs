@@ -10,6 +10,12 @@ mod exactness;
 mod files;
 mod gguf;
 mod golden;
+#[cfg(feature = "hub-http")]
+mod hub;
+#[cfg(feature = "hub-http")]
+mod hub_models;
+#[cfg(feature = "hub-http")]
+mod hub_server;
 mod lora;
 mod policy;
 mod resume;

@@ -63,7 +63,7 @@ pub(crate) fn lm(options: &BenchOptions) -> Result<()> {
         fs::metadata(&config).map_err(|source| Error::read(&config, source))?;
     }
     if !options.backend.is_compiled() {
-        let mut command = backend::relaunch(options.backend)?;
+        let mut command = backend::relaunch(options.backend, false)?;
         // As in a release: the assertions of disco's own crates are off, as those of all others are anyway. Set here and
         // not by a profile of its own, for which Burn would have to be built again.
         command.envs([

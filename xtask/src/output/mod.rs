@@ -6,6 +6,7 @@ mod table;
 use serde::Serialize;
 
 pub use folder::OutputFolder;
+pub(crate) use folder::SUMMARY;
 pub use table::terminal_table;
 
 use crate::{
@@ -27,7 +28,7 @@ struct SampleLine<'a> {
 /// # Errors
 /// [`Error::File`].
 pub fn write_outputs(folder: &OutputFolder, record: &RunRecord) -> Result<()> {
-    folder.write(folder::SUMMARY, &json(record)?)?;
+    folder.write(SUMMARY, &json(record)?)?;
     let mut lines = Vec::new();
     let Samples { base, tuned, qrs } = &record.samples;
     for (stage, samples) in [("base", base), ("tuned", tuned), ("qrs", qrs)] {

@@ -31,7 +31,7 @@ pub(super) struct Scored<X> {
 }
 
 /// Draws `count` samples in each context, in chunks; the samples do not depend on the chunks.
-pub(super) fn draw<X, D: Distribution<String, X>>(
+pub(crate) fn draw<X, D: Distribution<String, X>>(
     distribution: &D,
     contexts: &[String],
     count: usize,

@@ -206,7 +206,7 @@ pub(super) fn making(record: &RunRecord) -> String {
     let mut fact = |name: &str, value: String| facts.push(vec![escape(name), escape(&value)]);
     fact("model", record.model.name.clone());
     if let ModelSource::Folder(folder) = &spec.model.source {
-        fact("folder", folder.display().to_string());
+        fact("read from", folder.display().to_string());
     }
     for (name, value) in &record.model.facts {
         fact(name, value.clone());

@@ -1,14 +1,12 @@
 //! A classifier's label as a feature.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
+    ModelSource,
     allowed::{POSITIVE, SOME_TEXT},
     reader::Section,
 };
@@ -16,8 +14,8 @@ use super::{
 /// A label of a classifier, in its eyes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassifierSpec {
-    /// The classifier, in Hugging Face's format.
-    pub model: PathBuf,
+    /// Where the classifier comes from: a folder in Hugging Face's format, or a hub.
+    pub model: ModelSource,
     /// One of its labels.
     pub label: String,
     /// What the feature is.
@@ -57,24 +55,26 @@ pub(super) fn read_classifier(section: &Section<'_>, folder: &Path) -> Option<Cl
         }
     }
     let label = section.string("label", &SOME_TEXT);
-    let model = folder.join(section.string("model", &SOME_TEXT)?);
-    match labels(&model) {
+    let model = section.string("model", &SOME_TEXT)?;
+    let model = ModelSource::find_with(&model, folder, "config.json");
+    match model.and_then(|model| Ok((labels(&model)?, model))) {
         Err(problem) => {
-            let allowed =
-                "a folder in Hugging Face's format, of BERT, DistilBERT or RoBERTa with a classifier";
+            let allowed = "a folder in Hugging Face's format or an id of the hub, of BERT, DistilBERT or RoBERTa with a \
+                           classifier";
             section.wrong("model", &problem, allowed);
             None
         }
-        Ok(Some(labels)) if label.as_ref().is_some_and(|label| !labels.contains(label)) => {
+        Ok((Some(labels), _)) if label.as_ref().is_some_and(|label| !labels.contains(label)) => {
             section.wrong("label", "is none of the classifier's", &labels.join(", "));
             None
         }
-        Ok(_) => Some(ClassifierSpec { model, label: label?, value, temperature, truncate }),
+        Ok((_, model)) => Some(ClassifierSpec { model, label: label?, value, temperature, truncate }),
     }
 }
 
-/// The labels of the classifier in a folder, if its configuration names them; or what is wrong with it.
-fn labels(folder: &Path) -> Result<Option<Vec<String>>, String> {
+/// The labels of a classifier, if its configuration is here and names them; or what is wrong with it.
+fn labels(model: &ModelSource) -> Result<Option<Vec<String>>, String> {
+    let ModelSource::Folder(folder) = model else { return Ok(None) };
     if !folder.join("tokenizer.json").is_file() {
         return Err(format!("names a folder without tokenizer.json: {}", folder.display()));
     }

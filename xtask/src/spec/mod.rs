@@ -2,23 +2,24 @@
 //!
 //! A [`Spec`] is read from TOML; everything in it has been checked, so that a run does not find out late.
 
-mod allowed;
+pub(crate) mod allowed;
 mod classifier;
 mod features;
 mod problem;
 mod read;
 mod reader;
-
-use std::path::PathBuf;
+mod source;
 
 use disco_divergence::{Divergence, FDivergence};
 use disco_tuner::{Decay, Optimizer};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use classifier::{ClassifierSpec, LabelValue};
 pub use features::{FeatureKind, FeatureSpec, LengthUnit, Target, Words};
 pub use problem::{Problem, SpecError};
 pub use read::read_spec;
+pub(crate) use reader::Allowed;
+pub use source::ModelSource;
 
 use crate::{Backend, Error};
 
@@ -53,6 +54,18 @@ impl Spec {
         total.div_ceil(self.contexts.len()).max(2)
     }
 
+    /// Whether some of its models may have to be fetched from a hub.
+    pub(crate) fn asks_a_hub(&self) -> bool {
+        let classifiers = self.features.iter().filter_map(|feature| match &feature.kind {
+            FeatureKind::Classifier(asked) => Some(&asked.model),
+            _ => None,
+        });
+        [&self.model.source]
+            .into_iter()
+            .chain(classifiers)
+            .any(|source| matches!(source, ModelSource::Hub(_)))
+    }
+
     /// Checks that the divergence can have the constraints.
     ///
     /// # Errors
@@ -74,7 +87,7 @@ impl Spec {
 }
 
 /// Which language model, and how it is decoded: both are part of the base distribution.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelSpec {
     /// Where it comes from.
     pub source: ModelSource,
@@ -101,6 +114,23 @@ pub struct ModelSpec {
 }
 
 impl ModelSpec {
+    /// A model as it is, with samples of the usual length.
+    pub(crate) fn plain(source: ModelSource) -> Self {
+        Self {
+            source,
+            max_new_tokens: 40,
+            temperature: 1.0,
+            top_k: None,
+            top_p: None,
+            min_p: None,
+            typical_p: None,
+            repetition_penalty: 1.0,
+            penalize_context: true,
+            min_new_tokens: 0,
+            forbidden_tokens: Vec::new(),
+        }
+    }
+
     /// How the model is decoded, choice by choice, in words.
     pub fn decoding(&self) -> Vec<String> {
         let mut choices = vec![format!("temperature {}", self.temperature)];
@@ -130,16 +160,6 @@ impl ModelSpec {
             || self.min_new_tokens > 0
             || !self.forbidden_tokens.is_empty()
     }
-}
-
-/// Where a model comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelSource {
-    /// The one in this repository.
-    Embedded,
-    /// A folder in Hugging Face's format.
-    Folder(PathBuf),
 }
 
 /// How the target is found.

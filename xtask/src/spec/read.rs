@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::ValueEnum;
 use disco_core::Contexts;
 use disco_divergence::FDivergence;
 use disco_tuner::{Adam, Decay, Optimizer};
@@ -18,9 +19,6 @@ use super::{
 };
 use crate::Backend;
 
-/// The word that names the model in this repository.
-const EMBEDDED: &str = "embedded";
-
 /// Reads a spec. `name` is what errors call the file; its paths are relative to `folder`.
 ///
 /// # Errors
@@ -34,8 +32,8 @@ pub fn read_spec(name: &str, text: &str, folder: &Path) -> Result<Spec, SpecErro
 fn read_top(top: &Section<'_>, folder: &Path, name: &str) -> Option<Spec> {
     let stem =
         Path::new(name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
-    let backends =
-        [("flex", Backend::Flex), ("tch", Backend::Tch), ("wgpu", Backend::Wgpu), ("cuda", Backend::Cuda)];
+    let backends = Backend::value_variants().iter().map(|backend| (backend.feature(), *backend));
+    let backends: Vec<_> = backends.collect();
     let title = top.string("title", &ANY_TEXT).unwrap_or(stem);
     let seed = top.integer("seed", &WHOLE).unwrap_or(0);
     let backend = top.choice("backend", &backends).unwrap_or_default();
@@ -101,25 +99,27 @@ fn count(section: &Section<'_>, field: &'static str, default: usize) -> usize {
 
 fn read_model(model: &Section<'_>, folder: &Path) -> Option<ModelSpec> {
     if !model.has("source") {
-        model.wrong_table("has no `source`", "\"embedded\", or a folder in Hugging Face's format");
+        model.wrong_table("has no `source`", ModelSource::ALLOWED);
     }
-    let source = model.string("source", &SOME_TEXT);
+    let source = model.string("source", &SOME_TEXT).and_then(|text| {
+        let found = ModelSource::find(&text, folder);
+        found.map_err(|problem| model.wrong("source", &problem, ModelSource::ALLOWED)).ok()
+    });
     let optional = |field| model.integer(field, &COUNT).map(|count| count as usize);
+    // A problem was reported if there is no source.
+    let plain = ModelSpec::plain(source.clone().unwrap_or(ModelSource::Embedded));
     let spec = ModelSpec {
-        source: match source.as_deref() {
-            Some(EMBEDDED) | None => ModelSource::Embedded,
-            Some(path) => ModelSource::Folder(relative(folder, path)),
-        },
-        max_new_tokens: optional("max_new_tokens").unwrap_or(40),
-        temperature: model.number("temperature", &POSITIVE).unwrap_or(1.0),
+        max_new_tokens: optional("max_new_tokens").unwrap_or(plain.max_new_tokens),
+        temperature: model.number("temperature", &POSITIVE).unwrap_or(plain.temperature),
         top_k: optional("top_k"),
         top_p: model.number("top_p", &POSITIVE_SHARE),
         min_p: model.number("min_p", &CLOSED_SHARE),
         typical_p: model.number("typical_p", &POSITIVE_SHARE),
-        repetition_penalty: model.number("repetition_penalty", &POSITIVE).unwrap_or(1.0),
-        penalize_context: model.boolean("penalize_context").unwrap_or(true),
+        repetition_penalty: model.number("repetition_penalty", &POSITIVE).unwrap_or(plain.repetition_penalty),
+        penalize_context: model.boolean("penalize_context").unwrap_or(plain.penalize_context),
         min_new_tokens: model.integer("min_new_tokens", &WHOLE).unwrap_or(0) as usize,
         forbidden_tokens: model.integers("forbidden_tokens", &TOKEN_IDS).unwrap_or_default(),
+        ..plain
     };
     if spec.min_new_tokens > spec.max_new_tokens {
         let message = format!("is {}", spec.min_new_tokens);

@@ -13,9 +13,9 @@ use toml::{
 use super::problem::{Problem, SpecError};
 
 /// A condition on a value, in code and in words.
-pub(super) struct Allowed<T> {
-    pub(super) words: &'static str,
-    pub(super) holds: fn(&T) -> bool,
+pub(crate) struct Allowed<T> {
+    pub(crate) words: &'static str,
+    pub(crate) holds: fn(&T) -> bool,
 }
 
 /// A parsed file, and the problems found so far.

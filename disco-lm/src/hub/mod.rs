@@ -1,0 +1,303 @@
+//! Models of the Hugging Face Hub, fetched into the cache that Python's huggingface_hub and hf-hub use too.
+
+mod cache;
+mod client;
+mod download;
+mod files;
+mod model;
+mod problem;
+
+use std::{
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use model::HubModel;
+pub use problem::HubProblem;
+
+use self::{cache::Cache, client::Client, files::Kind};
+use crate::{Error, Result};
+
+/// What is asked where `HF_ENDPOINT` names nothing else.
+const ENDPOINT: &str = "https://huggingface.co";
+
+/// The hub of models at huggingface.co, or one that speaks its language, with the cache on this machine.
+///
+/// A model becomes a folder, which [`LanguageModel::load`](crate::LanguageModel::load) and others read:
+///
+/// ```no_run
+/// use disco_lm::{Backend, Generation, Hub, LanguageModel};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let folder = Hub::from_env()?.language_model(&"HuggingFaceTB/SmolLM2-135M@main".parse()?)?;
+/// let model = LanguageModel::load(&folder, &Backend::Flex.device()?, Generation::default())?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// What is in the cache is used as it is, without asking whether the hub has something newer. A file appears in the
+/// cache when all of it was received: until then it has another name, from which an interrupted download goes on. Its
+/// size is checked, and its SHA-256 where the hub gives one (it does for weights).
+#[derive(Clone)]
+pub struct Hub {
+    client: Client,
+    cache: PathBuf,
+    offline: bool,
+    progress: Arc<dyn Fn(&HubProgress<'_>) + Send + Sync>,
+}
+
+/// How far the download of a file has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HubProgress<'a> {
+    /// The file's name.
+    pub file: &'a str,
+    /// How many bytes are here.
+    pub received: u64,
+    /// How many there are.
+    pub size: u64,
+}
+
+impl Hub {
+    /// The hub, cache and token that the environment names, by the variables of Python's huggingface_hub:
+    ///
+    /// | variable | what | default |
+    /// |---|---|---|
+    /// | `HF_ENDPOINT` | the hub | `https://huggingface.co` |
+    /// | `HF_HUB_CACHE` | the cache | `hub` in `HF_HOME` |
+    /// | `HF_HOME` | the folder of cache and token | `huggingface` in `XDG_CACHE_HOME` or `~/.cache` |
+    /// | `HF_TOKEN` | a token of who may read a private or gated model | what `HF_TOKEN_PATH` or the file `token` in `HF_HOME` holds |
+    /// | `HF_HUB_OFFLINE` | whether only the cache is looked at | 0 |
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the variable; [`Error::Io`] for a file of the token that cannot be read.
+    pub fn from_env() -> Result<Self> {
+        Self::from_variables(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
+    }
+
+    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+        let path = |name| variable(name).map(PathBuf::from);
+        let text = |name: &'static str| match variable(name).map(OsString::into_string) {
+            None => Ok(None),
+            Some(Ok(text)) => Ok(Some(text)),
+            Some(Err(bytes)) => Err(Error::invalid(name, bytes.display(), "text in UTF-8")),
+        };
+        let home = match (path("HF_HOME"), path("XDG_CACHE_HOME"), std::env::home_dir()) {
+            (Some(home), _, _) => Some(home),
+            (None, Some(caches), _) => Some(caches.join("huggingface")),
+            (None, None, user) => user.map(|user| user.join(".cache").join("huggingface")),
+        };
+        let cache = path("HF_HUB_CACHE").or_else(|| home.as_ref().map(|home| home.join("hub")));
+        let unknown = "a folder, where there is no home folder to have one in";
+        let cache = cache.ok_or_else(|| Error::invalid("HF_HUB_CACHE", "not set", unknown))?;
+        let token = match text("HF_TOKEN")? {
+            Some(token) => Some(token),
+            None => match path("HF_TOKEN_PATH").or_else(|| home.map(|home| home.join("token"))) {
+                Some(path) if path.exists() => {
+                    Some(std::fs::read_to_string(&path).map_err(|source| Error::io(&path, source))?)
+                }
+                _ => None,
+            },
+        };
+        let offline = text("HF_HUB_OFFLINE")?;
+        let offline = offline.is_some_and(|value| {
+            ["1", "true", "yes", "on"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
+        });
+        let endpoint = text("HF_ENDPOINT")?.unwrap_or_else(|| ENDPOINT.into());
+        Ok(Self::new(&endpoint, &cache)?.with_token(token.as_deref())?.offline(offline))
+    }
+
+    /// A hub and the folder of its cache.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an endpoint that is no URL.
+    pub fn new(endpoint: &str, cache: &Path) -> Result<Self> {
+        let cache = std::path::absolute(cache).map_err(|source| Error::io(cache, source))?;
+        Ok(Self { client: Client::new(endpoint)?, cache, offline: false, progress: Arc::new(|_| {}) })
+    }
+
+    /// The same, showing a token of who may read private or gated models.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a token that cannot be sent; it is not repeated.
+    pub fn with_token(mut self, token: Option<&str>) -> Result<Self> {
+        let token = token.map(str::trim).filter(|token| !token.is_empty());
+        if token.is_some_and(|token| !token.chars().all(|c| c.is_ascii_graphic())) {
+            return Err(Error::invalid("HF_TOKEN", "a token that is not shown", "letters, digits and signs"));
+        }
+        self.client.token = token.map(String::from);
+        Ok(self)
+    }
+
+    /// The same, looking at its cache only, or not.
+    pub fn offline(self, offline: bool) -> Self {
+        Self { offline, ..self }
+    }
+
+    /// The same, telling of a download each time that something has arrived.
+    pub fn with_progress(self, progress: impl Fn(&HubProgress<'_>) + Send + Sync + 'static) -> Self {
+        Self { progress: Arc::new(progress), ..self }
+    }
+
+    /// The folder of a language model: configuration, tokenizer, and safetensors, single or sharded. What is not in
+    /// the cache is fetched; nothing else is.
+    ///
+    /// # Errors
+    /// [`Error::Hub`], saying what was asked of whom; [`Error::Feature`] for what is not in the cache of an `https` hub
+    /// without the feature `hub`; [`Error::Io`] for what cannot be written to the cache; [`Error::Format`] for an index
+    /// of shards that is none.
+    pub fn language_model(&self, model: &HubModel) -> Result<PathBuf> {
+        self.folder(model, &files::LANGUAGE_MODEL)
+    }
+
+    /// The folder of a classifier, likewise.
+    ///
+    /// # Errors
+    /// As [`language_model`](Self::language_model).
+    pub fn classifier(&self, model: &HubModel) -> Result<PathBuf> {
+        self.folder(model, &files::CLASSIFIER)
+    }
+
+    /// The folder of an adapter in the layout of PEFT, likewise.
+    ///
+    /// # Errors
+    /// As [`language_model`](Self::language_model).
+    pub fn adapter(&self, model: &HubModel) -> Result<PathBuf> {
+        self.folder(model, &files::ADAPTER)
+    }
+
+    fn folder(&self, model: &HubModel, kind: &Kind) -> Result<PathBuf> {
+        let cache = Cache::new(&self.cache, model);
+        let known = cache.commit(model.revision())?;
+        let lacking = match &known {
+            Some(commit) => kind.lacking(&cache.snapshot(commit))?,
+            None => kind.at_least(),
+        };
+        let whole = known.filter(|_| lacking.is_empty());
+        // Another program may have fetched only what it needed itself. What nobody has looked for may be there.
+        let unsure = |commit: &String| kind.optional.iter().any(|name| !cache.is_settled(commit, name));
+        match &whole {
+            Some(commit) if self.offline || !self.client.is_compiled() || !unsure(commit) => {
+                return Ok(cache.snapshot(commit));
+            }
+            None if self.offline => {
+                return Err(self.problem(model, HubProblem::Offline { lacking, cache: self.cache.clone() }));
+            }
+            None if !self.client.is_compiled() => {
+                let what = format!("`{model}` is to be fetched from {} over TLS", self.client.endpoint);
+                return Err(Error::Feature { what, feature: "hub" });
+            }
+            _ => {}
+        }
+        let failed = |problem| self.problem(model, problem);
+        // A snapshot that is whole is added to, not replaced by a newer one.
+        let listing = match (self.client.listing(model, whole.as_deref()), &whole) {
+            (Ok(listing), _) => listing,
+            // It is a model without what could not be looked for.
+            (Err(problem), Some(commit)) if problem.is_of_the_moment() => return Ok(cache.snapshot(commit)),
+            (Err(problem), _) => return Err(failed(problem)),
+        };
+        let commit = &listing.commit;
+        let fetch = |name: &str| self.fetch(&cache, model, commit, name);
+        for name in kind.present(&listing.files).map_err(failed)? {
+            fetch(name)?;
+        }
+        for shard in kind.shards(&cache.snapshot(commit))? {
+            fetch(&shard)?;
+        }
+        for name in kind.optional.iter().filter(|name| !listing.files.contains(**name)) {
+            cache.settle_absent(commit, name)?;
+        }
+        cache.refer(model.revision(), commit)?;
+        Ok(cache.snapshot(commit))
+    }
+
+    /// Sees to it that a file is in the snapshot.
+    fn fetch(&self, cache: &Cache, model: &HubModel, commit: &str, name: &str) -> Result<()> {
+        if cache.snapshot(commit).join(name).exists() {
+            return Ok(());
+        }
+        let failed = |problem| self.problem(model, problem);
+        let file = self.client.file(model, commit, name).map_err(failed)?;
+        // Who else fetches it meanwhile is waited for, and then nothing is left to do.
+        let _lock = cache.lock(&file.etag)?;
+        let blob = cache.blob(&file.etag);
+        if blob.metadata().map_or(true, |blob| blob.len() != file.size) {
+            let partial = cache.partial(&file.etag)?;
+            let progress = |received| (self.progress)(&HubProgress { file: name, received, size: file.size });
+            self.client.download(&file, &partial, &progress)?.map_err(failed)?;
+            std::fs::rename(&partial, &blob).map_err(|source| Error::io(&blob, source))?;
+        }
+        cache.link(commit, name, &file.etag)
+    }
+
+    fn problem(&self, model: &HubModel, problem: HubProblem) -> Error {
+        Error::Hub { endpoint: self.client.endpoint.clone(), model: model.to_string(), problem }
+    }
+}
+
+impl fmt::Debug for Hub {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut fields = f.debug_struct("Hub");
+        fields.field("endpoint", &self.client.endpoint).field("cache", &self.cache);
+        fields.field("offline", &self.offline).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hub(variables: &[(&str, &str)]) -> Result<Hub> {
+        Hub::from_variables(|name| {
+            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+        })
+    }
+
+    #[test]
+    fn the_environment_names_hub_cache_and_token() {
+        let home = tempfile::tempdir().expect("a folder");
+        std::fs::write(home.path().join("token"), "from-the-file\n").expect("written");
+        let path = home.path().to_str().expect("text");
+        let endpoint = ("HF_ENDPOINT", "http://host/");
+        let found = hub(&[("HF_HOME", path), endpoint]).expect("valid");
+        assert_eq!(found.client.endpoint, "http://host");
+        assert_eq!(found.cache, home.path().join("hub"));
+        assert_eq!(found.client.token.as_deref(), Some("from-the-file"));
+        assert!(!found.offline && !format!("{found:?}").contains("from-the-file"));
+
+        let variables = [("HF_HOME", path), ("HF_HUB_CACHE", "/elsewhere"), ("HF_TOKEN", "mine"), endpoint];
+        let found = hub(&[&variables[..], &[("HF_HUB_OFFLINE", "True")]].concat()).expect("valid");
+        assert_eq!((found.cache, found.offline), (PathBuf::from("/elsewhere"), true));
+        assert_eq!(found.client.token.as_deref(), Some("mine"));
+        let found = hub(&[("XDG_CACHE_HOME", "/caches"), ("HF_HUB_OFFLINE", "0"), endpoint]).expect("valid");
+        assert_eq!((found.cache, found.offline), (PathBuf::from("/caches/huggingface/hub"), false));
+    }
+
+    #[test]
+    fn what_the_environment_must_not_say_is_refused_and_a_token_is_not_repeated() {
+        let error = hub(&[("HF_ENDPOINT", "huggingface.co")]).expect_err("no URL").to_string();
+        assert!(error.contains("HF_ENDPOINT") && error.contains("https://HOST"), "{error}");
+        let error = hub(&[("HF_ENDPOINT", "http://host"), ("HF_TOKEN", "se\ncret")]).expect_err("two lines");
+        assert!(error.to_string().contains("HF_TOKEN") && !error.to_string().contains("cret"), "{error}");
+    }
+
+    #[cfg(not(feature = "hub"))]
+    #[test]
+    fn without_tls_there_is_the_cache_alone() {
+        let cache = tempfile::tempdir().expect("a folder");
+        let hub = Hub::new(ENDPOINT, cache.path()).expect("valid");
+        let model: HubModel = "org/name".parse().expect("valid");
+        let error = hub.adapter(&model).expect_err("not there").to_string();
+        assert!(error.contains("org/name") && error.contains("--features hub"), "{error}");
+        let snapshot = cache.path().join("models--org--name/snapshots/main");
+        std::fs::create_dir_all(&snapshot).expect("made");
+        for name in ["adapter_config.json", "adapter_model.safetensors"] {
+            std::fs::write(snapshot.join(name), "{}").expect("written");
+        }
+        assert_eq!(hub.adapter(&model).expect("found"), snapshot);
+    }
+}

@@ -1,0 +1,334 @@
+//! Models by their id, from a hub on the loopback interface.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use disco_lm::{Error, Hub, HubModel, HubProblem};
+use tempfile::TempDir;
+
+use crate::hub_server::{BRANCH, COMMIT, Faults, HubServer, sha256};
+
+const NAME: &str = "org/tiny";
+
+/// What stands for the weights: long enough to be in the store.
+fn weights() -> Vec<u8> {
+    (0..20_000u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+fn json() -> Vec<u8> {
+    b"{}".to_vec()
+}
+
+/// A hub with a language model, and with files that it is not made of.
+fn server() -> HubServer {
+    let files = [
+        ("config.json", json()),
+        ("generation_config.json", json()),
+        ("tokenizer.json", json()),
+        ("tokenizer_config.json", json()),
+        ("model.safetensors", weights()),
+        ("model.safetensors.index.json", json()),
+        ("pytorch_model.bin", weights()),
+        ("README.md", json()),
+    ];
+    HubServer::new(NAME, files)
+}
+
+fn model(text: &str) -> HubModel {
+    text.parse().expect("a valid name")
+}
+
+fn hub(server: &HubServer, cache: &TempDir) -> Hub {
+    Hub::new(&server.endpoint, cache.path()).expect("valid")
+}
+
+/// The problem of a call that must not work.
+#[track_caller]
+fn problem(fetched: Result<PathBuf, Error>) -> HubProblem {
+    let error = fetched.expect_err("refused");
+    let said = error.to_string();
+    match error {
+        Error::Hub { endpoint, model, problem } => {
+            assert!(said.contains(&endpoint) && said.contains(&model), "whom, and what for: {said}");
+            problem
+        }
+        other => panic!("{other}"),
+    }
+}
+
+fn names(folder: &Path) -> BTreeSet<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return BTreeSet::new() };
+    entries.map(|entry| entry.expect("readable").file_name().into_string().expect("text")).collect()
+}
+
+fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+    names.map(String::from).into()
+}
+
+/// The folder of contents.
+fn blobs(cache: &TempDir) -> PathBuf {
+    cache.path().join("models--org--tiny").join("blobs")
+}
+
+#[test]
+fn what_a_model_needs_is_fetched_once_and_found_without_a_hub() {
+    let (server, cache) = (server(), TempDir::new().expect("a folder"));
+    let hub = hub(&server, &cache);
+    let folder = hub.language_model(&model(NAME)).expect("fetched");
+    let wanted = [
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    ];
+    assert_eq!(names(&folder), set(wanted));
+    assert_eq!(fs::read(folder.join("model.safetensors")).expect("readable"), weights());
+    let requests = server.requests();
+    assert!(
+        requests.iter().all(|request| !request.contains("bin") && !request.contains("index")),
+        "{requests:?}"
+    );
+    // Fetched, looked for, or another way to it: nothing is asked again.
+    for (name, revision) in [(NAME, "main"), ("org/tiny@main", "main"), (&format!("{NAME}@{COMMIT}"), COMMIT)]
+    {
+        assert_eq!(hub.language_model(&model(name)).expect("found"), folder, "{revision}");
+    }
+    assert_eq!(server.requests(), Vec::<String>::new());
+    let nobody = Hub::new("http://127.0.0.1:1", cache.path()).expect("valid");
+    assert_eq!(nobody.language_model(&model(NAME)).expect("found"), folder);
+    assert_eq!(nobody.offline(true).language_model(&model(NAME)).expect("found"), folder);
+}
+
+#[test]
+fn the_cache_is_the_one_of_hf_hub() {
+    let (server, cache) = (server(), TempDir::new().expect("a folder"));
+    let folder = hub(&server, &cache).language_model(&model(NAME)).expect("fetched");
+    let theirs = hf_hub::Cache::new(cache.path().into());
+    for name in names(&folder) {
+        assert_eq!(theirs.model(NAME.into()).get(&name), Some(folder.join(name)));
+    }
+    // And what they lay out is found.
+    let cache = TempDir::new().expect("a folder");
+    let repository = hf_hub::Cache::new(cache.path().into()).model(NAME.into());
+    repository.create_ref("fedcba").expect("written");
+    let folder = repository.pointer_path("fedcba");
+    fs::create_dir_all(&folder).expect("made");
+    for name in ["config.json", "tokenizer.json", "model.safetensors"] {
+        fs::write(folder.join(name), "{}").expect("written");
+    }
+    let offline = Hub::new("http://127.0.0.1:1", cache.path()).expect("valid").offline(true);
+    assert_eq!(offline.language_model(&model(NAME)).expect("found"), folder);
+}
+
+#[test]
+fn shards_come_with_their_index_and_nothing_else_does() {
+    let index = r#"{"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors", "c": "model-1.safetensors"}}"#;
+    let files = [
+        ("config.json", json()),
+        ("tokenizer.json", json()),
+        ("model.safetensors.index.json", index.into()),
+        ("model-1.safetensors", weights()),
+        ("model-2.safetensors", weights()[1..].to_vec()),
+        ("model-3.safetensors", weights()[2..].to_vec()),
+    ];
+    let (server, cache) = (HubServer::new(NAME, files), TempDir::new().expect("a folder"));
+    let hub = hub(&server, &cache);
+    server.misbehave(Faults { truncated: Some(("model-2.safetensors", 10, 99)), ..Faults::default() });
+    assert!(matches!(problem(hub.language_model(&model(NAME))), HubProblem::Interrupted { .. }));
+    let lacking = |hub: &Hub| match problem(hub.clone().offline(true).language_model(&model(NAME))) {
+        HubProblem::Offline { lacking, .. } => lacking,
+        other => panic!("{other}"),
+    };
+    // Not yet referred to: what a first attempt left is no model.
+    assert_eq!(lacking(&hub).len(), 3);
+    server.misbehave(Faults::default());
+    let folder = hub.language_model(&model(NAME)).expect("fetched");
+    assert!(folder.join("model-1.safetensors").exists() && folder.join("model-2.safetensors").exists());
+    assert!(!folder.join("model-3.safetensors").exists());
+    fs::remove_file(folder.join("model-2.safetensors")).expect("removed");
+    assert_eq!(lacking(&hub), ["model-2.safetensors"]);
+    server.requests();
+    hub.language_model(&model(NAME)).expect("fetched");
+    let requests = server.requests();
+    assert!(
+        requests.iter().all(|request| !request.starts_with("GET /store")),
+        "its content is here: {requests:?}"
+    );
+}
+
+#[test]
+fn classifiers_and_adapters_have_files_of_their_own() {
+    let files = [
+        ("adapter_config.json", json()),
+        ("adapter_model.safetensors", weights()),
+        ("config.json", json()),
+        ("generation_config.json", json()),
+        ("tokenizer.json", json()),
+        ("model.safetensors", weights()),
+    ];
+    let (server, cache) = (HubServer::new(NAME, files), TempDir::new().expect("a folder"));
+    let hub = hub(&server, &cache);
+    let adapter = hub.adapter(&model(NAME)).expect("fetched");
+    assert_eq!(names(&adapter), set(["adapter_config.json", "adapter_model.safetensors"]));
+    let branch = hub.classifier(&model(&format!("{NAME}@{BRANCH}"))).expect("fetched");
+    assert_eq!(branch, adapter, "one commit, one folder");
+    assert!(branch.join("tokenizer.json").exists() && !branch.join("generation_config.json").exists());
+    assert_eq!(
+        fs::read_to_string(cache.path().join("models--org--tiny/refs").join(BRANCH)).expect("readable"),
+        COMMIT
+    );
+}
+
+#[test]
+fn what_is_not_to_be_had_is_said() {
+    let (server, cache) = (server(), TempDir::new().expect("a folder"));
+    let hub = hub(&server, &cache);
+    let of = |hub: &Hub, name: &str| problem(hub.language_model(&model(name)));
+    assert_eq!(of(&hub, "org/other"), HubProblem::NoRepository { with_token: false });
+    assert_eq!(of(&hub, "org/tiny@v2"), HubProblem::NoRevision { revision: "v2".into() });
+    match problem(hub.adapter(&model(NAME))) {
+        HubProblem::NoFile { wanted, present } => {
+            assert_eq!(wanted, "`adapter_config.json`");
+            assert!(present.contains(&"pytorch_model.bin".to_string()), "{present:?}");
+        }
+        other => panic!("{other}"),
+    }
+    server.misbehave(Faults { lost: Some("tokenizer.json"), ..Faults::default() });
+    assert!(matches!(of(&hub, NAME), HubProblem::NoFile { wanted, .. } if wanted == "`tokenizer.json`"));
+
+    server.misbehave(Faults { gated: Some("right"), ..Faults::default() });
+    let cache = TempDir::new().expect("a folder");
+    let hub = Hub::new(&server.endpoint, cache.path()).expect("valid");
+    assert_eq!(of(&hub, NAME), HubProblem::Gated { with_token: false });
+    let wrong = hub.clone().with_token(Some("wrong")).expect("valid");
+    assert_eq!(of(&wrong, NAME), HubProblem::Gated { with_token: true });
+    server.requests();
+    hub.with_token(Some("right")).expect("valid").language_model(&model(NAME)).expect("fetched");
+    let requests = server.requests();
+    let (store, own): (Vec<_>, Vec<_>) = requests.iter().partition(|request| request.contains("/store/"));
+    assert!(!store.is_empty() && store.iter().all(|request| !request.contains("right")), "{store:?}");
+    assert!(own.iter().all(|request| request.ends_with("Bearer right")), "{own:?}");
+}
+
+#[test]
+fn without_a_hub_only_a_whole_model_will_do() {
+    let cache = TempDir::new().expect("a folder");
+    let nobody = Hub::new("http://127.0.0.1:1", cache.path()).expect("valid");
+    assert!(matches!(problem(nobody.language_model(&model(NAME))), HubProblem::Unreachable { .. }));
+    match problem(nobody.offline(true).language_model(&model(NAME))) {
+        HubProblem::Offline { lacking, .. } => {
+            assert_eq!(lacking, ["config.json", "tokenizer.json", "model.safetensors"]);
+        }
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn what_another_program_did_not_look_for_is_looked_for_once() {
+    let (server, cache) = (server(), TempDir::new().expect("a folder"));
+    let hub = hub(&server, &cache);
+    // As a program leaves it that reads no generation_config.json.
+    let folder = hub.classifier(&model(NAME)).expect("fetched");
+    assert!(!folder.join("generation_config.json").exists());
+    hub.language_model(&model(NAME)).expect("fetched");
+    assert!(folder.join("generation_config.json").exists());
+    let absent = cache.path().join("models--org--tiny/.no_exist").join(COMMIT);
+    assert_eq!(names(&absent), set(["chat_template.jinja", "special_tokens_map.json"]));
+}
+
+#[test]
+fn an_interrupted_download_goes_on_where_it_ended() {
+    let (server, cache) = (server(), TempDir::new().expect("a folder"));
+    let hub = hub(&server, &cache);
+    server.misbehave(Faults { truncated: Some(("model.safetensors", 4_000, 2)), ..Faults::default() });
+    hub.language_model(&model(NAME)).expect("fetched in three pieces");
+    let pieces: Vec<_> =
+        server.requests().into_iter().filter(|request| request.contains("/store/")).collect();
+    let at = |from: &str| format!("GET /store/model.safetensors{from}");
+    assert_eq!(pieces, [at(""), at(" bytes=4000-"), at(" bytes=8000-")]);
+
+    // Broken off for good: what is there has another name, and the next call goes on.
+    let cache = TempDir::new().expect("a folder");
+    let hub = Hub::new(&server.endpoint, cache.path()).expect("valid");
+    server.misbehave(Faults { truncated: Some(("model.safetensors", 100, 99)), ..Faults::default() });
+    match problem(hub.language_model(&model(NAME))) {
+        HubProblem::Interrupted { file, received: 500, size: 20_000, .. } => {
+            assert_eq!(file, "model.safetensors")
+        }
+        other => panic!("{other}"),
+    }
+    let content = sha256(&weights());
+    assert!(!blobs(&cache).join(&content).exists());
+    assert_eq!(
+        fs::read(blobs(&cache).join(format!("{content}.disco-partial"))).expect("kept"),
+        weights()[..500]
+    );
+    server.misbehave(Faults::default());
+    server.requests();
+    let folder = hub.language_model(&model(NAME)).expect("fetched");
+    assert!(server.requests().contains(&at(" bytes=500-")));
+    assert_eq!(fs::read(folder.join("model.safetensors")).expect("readable"), weights());
+    assert!(names(&blobs(&cache)).iter().all(|name| !name.ends_with("partial")));
+}
+
+#[test]
+fn what_is_not_what_was_announced_never_gets_a_name() {
+    for faults in [Faults { corrupt: true, ..Faults::default() }, Faults { excess: 3, ..Faults::default() }] {
+        let (server, cache) = (server(), TempDir::new().expect("a folder"));
+        let hub = hub(&server, &cache);
+        server.misbehave(faults.clone());
+        match problem(hub.language_model(&model(NAME))) {
+            HubProblem::Damaged { reason, .. } => assert!(reason.contains("SHA-256"), "{reason}"),
+            HubProblem::Answer { reason, .. } => assert!(reason.contains("more than the 20000"), "{reason}"),
+            other => panic!("{other}"),
+        }
+        assert!(!blobs(&cache).join(sha256(&weights())).exists(), "{faults:?}");
+        server.misbehave(Faults::default());
+        let folder = hub.language_model(&model(NAME)).expect("fetched");
+        assert_eq!(fs::read(folder.join("model.safetensors")).expect("readable"), weights());
+    }
+}
+
+#[test]
+fn what_earlier_attempts_left_does_no_harm() {
+    let content = sha256(&weights());
+    // Too much, as much with another content, some of another content.
+    for left in [vec![7; 30_000], vec![7; 20_000], vec![7; 300]] {
+        for no_ranges in [false, true] {
+            let (server, cache) = (server(), TempDir::new().expect("a folder"));
+            let hub = hub(&server, &cache);
+            server.misbehave(Faults { no_ranges, ..Faults::default() });
+            fs::create_dir_all(blobs(&cache)).expect("made");
+            fs::write(blobs(&cache).join(format!("{content}.disco-partial")), &left).expect("written");
+            let first = hub.language_model(&model(NAME));
+            // Only a beginning that was another content is found out at the end, and then removed.
+            let mixed = left.len() == 300 && !no_ranges;
+            assert_eq!(first.is_err(), mixed, "{} {no_ranges}", left.len());
+            let folder = hub.language_model(&model(NAME)).expect("fetched");
+            assert_eq!(fs::read(folder.join("model.safetensors")).expect("readable"), weights());
+        }
+    }
+    // Half a content under its final name, by a program that takes what comes.
+    let (server, cache) = (server(), TempDir::new().expect("a folder"));
+    fs::create_dir_all(blobs(&cache)).expect("made");
+    fs::write(blobs(&cache).join(&content), &weights()[..9_000]).expect("written");
+    let folder = hub(&server, &cache).language_model(&model(NAME)).expect("fetched");
+    assert_eq!(fs::read(folder.join("model.safetensors")).expect("readable"), weights());
+}
+
+#[test]
+fn two_who_fetch_the_same_share_it() {
+    let (server, cache) = (server(), TempDir::new().expect("a folder"));
+    let hub = hub(&server, &cache);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| hub.language_model(&model(NAME)).expect("fetched"));
+        }
+    });
+    let fetched = server.requests().iter().filter(|request| request.contains("GET /store/")).count();
+    assert_eq!(fetched, 1);
+}

@@ -1,0 +1,107 @@
+//! Where a model comes from, as a file or command line names it.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::workflow::WEIGHTS;
+
+/// The word that names the model in this repository.
+pub(crate) const EMBEDDED: &str = "embedded";
+
+/// Where a model comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelSource {
+    /// The one in this repository.
+    Embedded,
+    /// A folder in Hugging Face's format, or a GGUF file.
+    Folder(PathBuf),
+    /// A hub, by the model's id: `organisation/name` or `organisation/name@revision`.
+    Hub(String),
+}
+
+impl ModelSource {
+    /// What [`ModelSource::find`] finds.
+    pub(crate) const ALLOWED: &str = "\"embedded\", a folder in Hugging Face's format, the results of a run, a GGUF file, or an id of the hub such \
+         as \"HuggingFaceTB/SmolLM2-135M\" or \"HuggingFaceTB/SmolLM2-135M@main\"";
+
+    /// The language model that `text` names, seen from `folder`. What is there wins over a hub.
+    ///
+    /// # Errors
+    /// What is wrong with it, to be put behind it.
+    pub(crate) fn find(text: &str, folder: &Path) -> Result<Self, String> {
+        if text == EMBEDDED {
+            return Ok(Self::Embedded);
+        }
+        Self::find_with(text, folder, "config.json")
+    }
+
+    /// The model of some kind that `text` names, whose folder holds the file `config`.
+    ///
+    /// # Errors
+    /// As [`find`](Self::find).
+    pub(crate) fn find_with(text: &str, folder: &Path, config: &str) -> Result<Self, String> {
+        let path = folder.join(text);
+        // The results of a run have the tuned model inside.
+        let inside = path.join(WEIGHTS);
+        if path.is_file() || path.join(config).is_file() {
+            Ok(Self::Folder(path))
+        } else if inside.join(config).is_file() {
+            Ok(Self::Folder(inside))
+        } else if path.exists() {
+            Err(format!("names a folder without {config}: {}", path.display()))
+        } else if is_hub_id(text) {
+            Ok(Self::Hub(text.into()))
+        } else {
+            Err(format!("names nothing that is there: {}", path.display()))
+        }
+    }
+
+    /// What a report calls it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Embedded => EMBEDDED.into(),
+            Self::Folder(folder) => folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            Self::Hub(id) => id.clone(),
+        }
+    }
+}
+
+/// Whether `text` is meant for an id of the hub rather than a path. What its parts may be made of is the hub's affair.
+fn is_hub_id(text: &str) -> bool {
+    let (repository, revision) = text.split_once('@').unwrap_or((text, "main"));
+    let is_name =
+        |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', ' ', '~', ':']);
+    repository.split('/').count() == 2
+        && repository.split('/').all(is_name)
+        && !revision.is_empty()
+        && !repository.ends_with(".gguf")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_wins_over_a_hub() {
+        let place = tempfile::tempdir().unwrap();
+        let find = |text: &str| ModelSource::find(text, place.path());
+        assert_eq!(find("embedded"), Ok(ModelSource::Embedded));
+        assert_eq!(find("org/name@v1"), Ok(ModelSource::Hub("org/name@v1".into())));
+        let folder = place.path().join("org").join("name");
+        std::fs::create_dir_all(folder.join(WEIGHTS)).unwrap();
+        assert!(find("org/name").unwrap_err().contains("without config.json"));
+        std::fs::write(folder.join(WEIGHTS).join("config.json"), "{}").unwrap();
+        assert_eq!(find("org/name"), Ok(ModelSource::Folder(folder.join(WEIGHTS))));
+        std::fs::write(folder.join("config.json"), "{}").unwrap();
+        assert_eq!(find("org/name"), Ok(ModelSource::Folder(folder)));
+        std::fs::write(place.path().join("m.gguf"), "").unwrap();
+        assert_eq!(find("m.gguf"), Ok(ModelSource::Folder(place.path().join("m.gguf"))));
+        for nothing in
+            ["name", "./org/other", "../org/name2", "a/b/c", "org/other@", "/org/other", "models/x.gguf"]
+        {
+            assert!(find(nothing).unwrap_err().contains("nothing that is there"), "{nothing}");
+        }
+    }
+}
