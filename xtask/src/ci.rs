@@ -65,7 +65,7 @@ impl Step {
 /// What `cargo xtask ci` is told.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct CiOptions {
-    /// Only these steps. [default: format to demo]
+    /// Only these steps. [default: format to smollm2, without loggers]
     #[arg(long, value_enum, value_name = "STEP", num_args = 1..)]
     only: Vec<Step>,
     /// All steps but these.
@@ -77,7 +77,7 @@ pub(crate) struct CiOptions {
 const SUITE: [&str; 2] = ["--test", "suite"];
 
 /// What is left out unless `--only` names it: each of these downloads Python packages or builds another Burn.
-const ON_REQUEST: [Step; 5] = [Step::Loggers, Step::Smollm2, Step::Tch, Step::Wgpu, Step::Cuda];
+const ON_REQUEST: [Step; 4] = [Step::Loggers, Step::Tch, Step::Wgpu, Step::Cuda];
 
 /// How far the demo's moments may be from what was asked: of the tuned policy, and by quasi-rejection.
 const DEMO_TOLERANCES: [(&str, f64); 2] = [("tuned", 0.1), ("qrs", 0.05)];
