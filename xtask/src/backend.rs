@@ -153,7 +153,8 @@ pub(crate) fn workspace_tests(backend: Backend, arguments: &[String]) -> Result<
     Ok(command)
 }
 
-/// Cargo, doing `what` with disco-lm alone, `backend` and others compiled in, to compute on tiny models only.
+/// Cargo, doing `what` with disco-lm alone, `backend` and others compiled in, to compute on tiny models only. Without flex,
+/// whose matrix products take a minute to compile.
 ///
 /// # Errors
 /// As [`launch`].
@@ -161,7 +162,8 @@ pub(crate) fn disco_lm(backend: Backend, compiled: &[Backend], what: &[&str]) ->
     let mut command = cargo_for(backend)?;
     command.args(what).args(["--profile", "backends", "--package", "disco-lm", "--manifest-path"]);
     command.arg(workspace_root().join("Cargo.toml"));
-    command.args(["--features", &compiled.iter().map(|other| other.feature()).collect::<Vec<_>>().join(",")]);
+    let features: Vec<_> = compiled.iter().map(|other| other.feature()).chain(["gguf"]).collect();
+    command.args(["--no-default-features", "--features", &features.join(",")]);
     command.env("DISCO_BACKEND", backend.feature());
     Ok(command)
 }

