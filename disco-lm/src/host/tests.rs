@@ -1,3 +1,5 @@
+//! The passes over the host's memory against Burn's own operations.
+
 use burn::tensor::{Device, activation};
 
 use super::*;
