@@ -102,7 +102,11 @@ fn unknown_fields_are_named_with_what_was_meant() {
 fn wrong_types_and_values_are_found_where_they_are() {
     check(&format!("seed = \"one\"{LEAST}"), "1:8: `seed` is of type string", "a whole number from 0");
     check(&format!("seed = -1{LEAST}"), "1:8: `seed` is -1", "a whole number from 0");
-    check(&format!("backend = \"cpu\"{LEAST}"), "1:11: `backend` is \"cpu\"", "flex, tch, wgpu, vulkan, cuda");
+    check(
+        &format!("backend = \"cpu\"{LEAST}"),
+        "1:11: `backend` is \"cpu\"",
+        "flex, tch, wgpu, vulkan, cuda",
+    );
     check(&format!("{LEAST}[tune]\nsteps = 0\n"), "12:9: `tune.steps` is 0", "a whole number from 1");
     check(&format!("{LEAST}[tune]\nlearning_rate = nan\n"), "12:17: `tune.learning_rate` is nan", "above 0");
     check(
