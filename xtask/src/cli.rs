@@ -34,7 +34,7 @@ enum Command {
         options: RunOptions,
     },
     /// Draw from a model or from the policy of a finished run, or search it: JSON lines of completions with log-probabilities.
-    Sample(SampleArguments),
+    Sample(Box<SampleArguments>),
     /// Train the embedded model from nothing, on a text.
     Pretrain(PretrainArguments),
     /// Run all tests of the workspace.

@@ -14,7 +14,7 @@ use std::{
 };
 
 use disco_core::Empirical;
-use disco_lm::Completion;
+use disco_lm::{Classifier, Completion, LabelValue, Overlong};
 use hub_server::{COMMIT, HubServer};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -88,7 +88,7 @@ fn classifier(place: &Path) {
 fn spec(features: &str, tune: &str) -> String {
     format!(
         "seed = 5\n[model]\nsource = \"embedded\"\nmax_new_tokens = 6\ntop_k = 200\n[contexts]\nlist = [\"KING:\\n\", \"No\"]\n\
-         {features}\n[fit]\nsamples = 400\n[tune]\nsteps = 3\nsamples_per_step = 32\nlearning_rate = 0.01\n{tune}\n\
+         {features}\n[fit]\nsamples = 400\n[tune]\nsteps = 3\nsamples_per_step = 32\n{tune}\n\
          [sample]\ncount = 64\nshown = 2\n"
     )
 }
@@ -109,31 +109,38 @@ fn a_classifier_is_a_feature_from_spec_to_report() {
     let config: Value =
         serde_json::from_slice(&fs::read(place.path().join("classifier/config.json")).unwrap()).unwrap();
     let label = config["id2label"]["1"].as_str().unwrap();
-    // What the base has is found first, and then a little more is asked for.
-    let features = |mean: f64| {
-        format!(
-            "[[features]]\nname = \"liked\"\nkind = \"classifier\"\nmodel = \"classifier\"\nlabel = \"{label}\"\n\
-             truncate = true\nmean = {mean}\n"
-        )
-    };
-    let first = run(&place, &spec(&features(0.5), "")).1;
-    let base = first["features"][0]["base"]["value"].as_f64().unwrap();
-    assert!(base > 0.0 && base < 1.0);
-    let asked = base + 0.2 * first["features"][0]["base"]["std_error"].as_f64().unwrap().max(1e-4);
-    let (out, summary) = run(&place, &spec(&features(asked), ""));
+    let device = disco_lm::Backend::Flex.device().unwrap();
+    let loaded = Classifier::load(&place.path().join("classifier"), &device, Overlong::Truncate).unwrap();
+    let liked = loaded.feature("liked", label, LabelValue::Probability, 1.0).unwrap();
+    // What there is to be had depends on the golden model: a fifth of the way from the mean to the largest value.
+    let common =
+        ["sample", "--model", "embedded", "--max-new-tokens", "6", "--top-k", "200", "--count", "200"];
+    let drawn = lines(&succeeds(&[&common[..], &["--context", "KING:\n", "--context", "No"]].concat()));
+    let texts: Vec<&str> = drawn.iter().map(|line| line["sample"]["text"].as_str().unwrap()).collect();
+    let values = liked.of(&texts).unwrap();
+    let mean = values.iter().sum::<f64>() / values.len() as f64;
+    let asked = mean + 0.2 * (values.iter().copied().fold(mean, f64::max) - mean);
+    let features = format!(
+        "[[features]]\nname = \"liked\"\nkind = \"classifier\"\nmodel = \"classifier\"\nlabel = \"{label}\"\n\
+         truncate = true\nmean = {asked}\n"
+    );
+    let (out, summary) = run(&place, &spec(&features, "learning_rate = 0.0001"));
     let fitted = summary["features"][0]["fitted"]["value"].as_f64().unwrap();
     assert!((fitted - asked).abs() < 1e-6, "{fitted} for {asked}");
     let samples = lines(&fs::read_to_string(out.join("samples.jsonl")).unwrap());
     let values: Vec<f64> = samples.iter().map(|sample| sample["features"][0].as_f64().unwrap()).collect();
-    assert!(values.iter().all(|value| *value > 0.0 && *value < 1.0));
-    assert!(values.iter().any(|value| *value != values[0]), "a value for each text");
+    let texts: Vec<&str> = samples.iter().map(|sample| sample["text"].as_str().unwrap()).collect();
+    for (text, (value, expected)) in texts.iter().zip(values.into_iter().zip(liked.of(&texts).unwrap())) {
+        assert!((value - expected).abs() < 1e-5, "{text:?}: {value}, the classifier says {expected}");
+    }
 }
 
 #[test]
 fn an_adapter_is_tuned_kept_and_drawn_from() {
     let place = tempfile::tempdir().unwrap();
     let features = "[[features]]\nname = \"a\"\nkind = \"contains\"\ntext = \"a\"\nmean = 0.9\n";
-    let adapter = "adapter = { rank = 2, alpha = 4, target_modules = [\"q_proj\", \"v_proj\"] }";
+    let adapter =
+        "learning_rate = 0.01\nadapter = { rank = 2, alpha = 4, target_modules = [\"q_proj\", \"v_proj\"] }";
     let (out, summary) = run(&place, &spec(features, adapter));
     assert_eq!(summary["spec"]["tune"]["adapter"]["rank"], 2);
     assert!(out.join("adapter").join("adapter_model.safetensors").is_file());

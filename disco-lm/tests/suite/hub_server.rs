@@ -162,7 +162,9 @@ impl HubServer {
             Some(wanted) if token != Some(wanted) => return error("403 Forbidden", "GatedRepo"),
             _ => {}
         }
-        let name = path.strip_prefix(&format!("/{repository}/resolve/{COMMIT}/"));
+        let resolved = path.strip_prefix(&format!("/{repository}/resolve/"));
+        let name = resolved.and_then(|path| path.strip_prefix(COMMIT).or(path.strip_prefix("main")));
+        let name = name.and_then(|path| path.strip_prefix('/'));
         match name.and_then(|name| Some((name, files.get(name)?))) {
             Some((name, content)) if faults.lost != Some(name) && content.len() >= LARGE => {
                 // A store with another host name.

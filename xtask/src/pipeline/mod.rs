@@ -20,9 +20,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 pub use clock::Clock;
 
-#[cfg(feature = "lm")]
 pub(crate) use self::scored::draw;
-use self::scored::{Scored, draw, feature_mean, mean, means, records, score, size};
+use self::scored::{Scored, feature_mean, mean, means, records, score, size};
 use crate::{
     Kept, Progress, ProgressTarget, Result,
     memory::peak_bytes,
