@@ -99,7 +99,7 @@ impl Decoder {
     pub(crate) fn layer_backward(
         &self,
         index: usize,
-        kept: Box<Kept>,
+        kept: Kept,
         angles: Option<&Angles>,
         attention: &Together,
         of_out: Tensor<2>,

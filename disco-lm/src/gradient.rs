@@ -40,7 +40,7 @@ struct Pass<'a> {
     places: Vec<usize>,
     angles: Option<Angles>,
     /// What each layer keeps: all it needs, or what entered it.
-    layers: Vec<Waiting>,
+    layers: Vec<Kept>,
     /// The tokens that predict something: one per row.
     ends: Vec<usize>,
     rows: Vec<Row<'a>>,
@@ -49,12 +49,6 @@ struct Pass<'a> {
     logits: Option<TensorData>,
     /// One per sequence.
     log_probs: Vec<f64>,
-}
-
-/// A layer that waits for its way back.
-enum Waiting {
-    Kept(Box<Kept>),
-    Input(Tensor<2>),
 }
 
 impl TokenModel {
@@ -172,8 +166,8 @@ impl<'a> Pass<'a> {
             let input = x.clone();
             x = decoder.layer(layer, x, angles.as_ref(), &mut attention, &mut mode);
             layers.push(match mode {
-                Mode::Keep(kept) => Waiting::Kept(kept),
-                _ => Waiting::Input(input),
+                Mode::Keep(kept) => *kept,
+                _ => Kept::input_alone(input),
             });
         }
         let states = x.select(0, indices(ends.iter().copied(), &frame.device));
@@ -212,15 +206,13 @@ impl<'a> Pass<'a> {
         let ends = indices(self.ends.iter().copied(), device);
         let mut of_x = nothing.select_assign(0, ends, of_states, IndexingUpdateOp::Add);
         for layer in (model.lowest_layer()..self.layers.len()).rev() {
-            let kept = match self.layers.pop().expect("a layer per layer") {
-                Waiting::Kept(kept) => kept,
-                Waiting::Input(x) => {
-                    let mut mode = Mode::Keep(Box::default());
-                    self.decoder.layer(layer, x, self.angles.as_ref(), &mut self.attention, &mut mode);
-                    let Mode::Keep(kept) = mode else { unreachable!("the mode does not change") };
-                    kept
-                }
-            };
+            let mut kept = self.layers.pop().expect("a layer per layer");
+            if let Some(input) = kept.to_run_again() {
+                let mut mode = Mode::Keep(Box::default());
+                self.decoder.layer(layer, input, self.angles.as_ref(), &mut self.attention, &mut mode);
+                let Mode::Keep(again) = mode else { unreachable!("the mode does not change") };
+                kept = *again;
+            }
             let angles = self.angles.as_ref();
             of_x = self.decoder.layer_backward(layer, kept, angles, &self.attention, of_x, &mut sums);
         }

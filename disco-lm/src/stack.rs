@@ -87,7 +87,7 @@ impl Stack {
         &self,
         index: usize,
         spec: &Spec,
-        kept: Box<Kept>,
+        kept: Kept,
         rotary: Option<&Angles>,
         attention: &Together,
         of_out: Tensor<2>,

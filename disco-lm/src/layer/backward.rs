@@ -33,6 +33,16 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// Of a layer that is run again when its turn comes.
+    pub(crate) fn input_alone(input: Tensor<2>) -> Self {
+        Self { input: Some(input), ..Self::default() }
+    }
+
+    /// What entered the layer, if nothing else has been kept.
+    pub(crate) fn to_run_again(&self) -> Option<Tensor<2>> {
+        if self.qkv.is_none() { self.input.clone() } else { None }
+    }
+
     /// About how many numbers it holds per token.
     pub(crate) fn numbers(spec: &Spec) -> usize {
         let norms = if spec.norm_order == NormOrder::Around { 2 } else { 0 };
@@ -52,11 +62,12 @@ impl Layer {
     /// parameters are added to `sums`.
     ///
     /// For layers that have their norms before their blocks, and do not see an encoder.
+    #[expect(clippy::too_many_arguments, reason = "what a layer is made of")]
     pub(crate) fn backward(
         &self,
         spec: &Spec,
         index: usize,
-        mut kept: Box<Kept>,
+        mut kept: Kept,
         rotary: Option<&Angles>,
         attention: &Together,
         of_out: Tensor<2>,
