@@ -16,7 +16,7 @@ use crate::{
     spec::{ClassifierSpec, Link},
     stack::{Direction, Stack},
     token_model::{download, upload},
-    weights,
+    weights::{self, TensorSource},
 };
 
 /// How many texts are worked on at once. It bounds the memory, and changes no result.
@@ -47,8 +47,10 @@ impl TokenClassifier {
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let path = folder.join("config.json");
         let spec = ClassifierSpec::from_config(&weights::read_json(&path)?, &path)?;
+        let source = weights::SafetensorsFolder::open(folder)?;
+        spec.encoder.check_layers(source.shapes().len(), &path)?;
         let slots = classifier_slots(&spec);
-        let values = weights::load(&weights::SafetensorsFolder::open(folder)?, &slots, false, folder)?;
+        let values = weights::load(&source, &slots, false, folder)?;
         let tensors = slots.iter().zip(values).map(|(slot, values)| upload(values, slot.shape, device));
         let (tensors, sides) = (tensors.collect::<Vec<_>>(), BTreeMap::new());
         let mut from = Supply::new(&tensors, &sides);

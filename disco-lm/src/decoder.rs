@@ -71,11 +71,12 @@ impl Decoder {
     /// What enters the first layer, `[tokens, width]`, and the angles of the tokens' places.
     pub(crate) fn embed(&self, ids: &[u32], places: &[usize]) -> (Tensor<2>, Option<Angles>) {
         let mut x = self.embeddings(ids);
+        let last = places.iter().copied().max().unwrap_or(0);
         let places = indices(places.iter().copied(), &x.device());
         if let Some(positions) = &self.positions {
             x = x + positions.clone().select(0, places.clone());
         }
-        (x, self.rotary.as_ref().map(|rotary| rotary.at(&places)))
+        (x, self.rotary.as_ref().map(|rotary| rotary.at(&places, last)))
     }
 
     /// One layer of a model without an encoder: `[tokens, width]` to `[tokens, width]`.

@@ -109,6 +109,7 @@ impl ModelFiles {
     }
 
     fn read(&self, spec: Spec, source: &dyn TensorSource) -> Result<(Spec, Vec<Vec<f32>>)> {
+        spec.check_layers(source.shapes().len(), &self.path_of("config.json"))?;
         let spec = spec.for_weights(source)?;
         let values = weights::load(source, &slots(&spec), spec.tied, &self.path)?;
         Ok((spec, values))

@@ -1,11 +1,19 @@
 //! Rotary position embedding (Su et al. 2021), in the rotate-half layout of Hugging Face models.
 
+use std::sync::{Arc, PoisonError, RwLock};
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::{
     Result, host,
     spec::{Fields, Positions, Spec},
 };
+
+/// The widest head that is believed before the weights are seen.
+const WIDEST: usize = 1 << 16;
+
+/// How many places a table has at first.
+const FIRST: usize = 512;
 
 /// The angle per position of each pair of channels: `theta^(-2i/d)`, scaled as the model was trained.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +42,9 @@ impl Frequencies {
         }
         if !(theta > 0.0) {
             return Err(fields.refused("rope_theta", theta, "positive"));
+        }
+        if head_width > WIDEST {
+            return Err(fields.refused("head_dim", head_width, format!("at most {WIDEST}")));
         }
         let pairs = head_width / 2;
         let mut frequencies: Vec<f64> =
@@ -69,12 +80,46 @@ impl Frequencies {
     }
 }
 
-/// The cosines and sines of all places, for layers without a window and for those with one. `[positions, head_width]`
-/// each.
+/// The cosines and sines of places, for layers without a window and for those with one.
 #[derive(Clone, Debug)]
 pub(crate) struct Rotary {
-    everywhere: [Tensor<2>; 2],
-    windowed: Option<[Tensor<2>; 2]>,
+    everywhere: Arc<Tables>,
+    windowed: Option<Arc<Tables>>,
+}
+
+/// The cosines and sines of the places that have been asked for, `[places, head_width]` each.
+///
+/// They grow with what is asked: a configuration can promise more positions than there is memory for, and no weight of such a
+/// model has their number as its size.
+#[derive(Debug)]
+struct Tables {
+    frequencies: Frequencies,
+    positions: usize,
+    device: Device,
+    made: RwLock<[Tensor<2>; 2]>,
+}
+
+impl Tables {
+    fn new(frequencies: &Frequencies, positions: usize, device: &Device) -> Self {
+        let made = RwLock::new(frequencies.tables(positions.min(FIRST), device));
+        Self { frequencies: frequencies.clone(), positions, device: device.clone(), made }
+    }
+
+    /// Tables that hold the place `last`.
+    fn reaching(&self, last: usize) -> [Tensor<2>; 2] {
+        let long_enough = |made: &[Tensor<2>; 2]| last < made[0].dims()[0];
+        // What is behind the lock is replaced as a whole: a panic elsewhere leaves it as it was.
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if long_enough(&made) {
+            return made;
+        }
+        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        if !long_enough(&made) {
+            let rows = (last + 1).next_power_of_two().min(self.positions);
+            *made = self.frequencies.tables(rows, &self.device);
+        }
+        made.clone()
+    }
 }
 
 /// Those of the places of some tokens, `[tokens, 1, head_width]` each: the same for every head.
@@ -88,14 +133,16 @@ impl Rotary {
     /// Nothing for a model that does not rotate.
     pub(crate) fn new(spec: &Spec, device: &Device) -> Option<Self> {
         let Positions::Rotary(frequencies) = &spec.positions else { return None };
-        let tables = |frequencies: &Frequencies| frequencies.tables(spec.max_positions, device);
+        let tables =
+            |frequencies: &Frequencies| Arc::new(Tables::new(frequencies, spec.max_positions, device));
         let windowed = spec.window.as_ref().and_then(|window| window.frequencies.as_ref());
         Some(Self { everywhere: tables(frequencies), windowed: windowed.map(tables) })
     }
 
-    pub(crate) fn at(&self, places: &Tensor<1, Int>) -> Angles {
-        let rows = |tables: &[Tensor<2>; 2]| {
-            tables.each_ref().map(|table| table.clone().select(0, places.clone()).unsqueeze_dim::<3>(1))
+    /// The angles of `places`, of which `last` is the largest.
+    pub(crate) fn at(&self, places: &Tensor<1, Int>, last: usize) -> Angles {
+        let rows = |tables: &Arc<Tables>| {
+            tables.reaching(last).map(|table| table.select(0, places.clone()).unsqueeze_dim::<3>(1))
         };
         Angles { everywhere: rows(&self.everywhere), windowed: self.windowed.as_ref().map(rows) }
     }
@@ -146,4 +193,26 @@ fn rotate(x: Tensor<3>, cos: &Tensor<3>, sin: &Tensor<3>) -> Tensor<3> {
     let second = x.clone().narrow(2, half, half);
     let swapped = Tensor::cat(vec![second, first], 2);
     x * cos.clone() + swapped * sin.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_grow_with_what_is_asked_and_stay_the_same() {
+        let frequencies = Frequencies(vec![1.0, 0.1]);
+        let device = crate::Backend::ALL.into_iter().find_map(|backend| backend.device().ok()).expect("one");
+        let values = |table: &Tensor<2>| crate::token_model::download(table.clone()).expect("read");
+        // More than there is memory for.
+        let tables = Tables::new(&frequencies, usize::MAX / 2, &device);
+        assert_eq!(tables.reaching(3)[0].dims(), [FIRST, 4]);
+        let few = tables.reaching(FIRST - 1).each_ref().map(values);
+        let more = tables.reaching(FIRST);
+        assert_eq!(more[0].dims(), [2 * FIRST, 4]);
+        for (few, more) in few.iter().zip(more.each_ref().map(values)) {
+            assert_eq!(few[..], more[..few.len()]);
+        }
+        assert_eq!(Tables::new(&frequencies, 600, &device).reaching(599)[1].dims(), [600, 4]);
+    }
 }

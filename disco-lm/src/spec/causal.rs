@@ -21,7 +21,7 @@ pub(super) fn gpt2(fields: &Fields<'_>) -> Result<Spec> {
         family: Family::Gpt2,
         vocabulary: fields.size("vocab_size", None)?,
         width,
-        layers: fields.size("n_layer", None)?,
+        layers: fields.layers("n_layer", None)?,
         heads,
         kv_heads: heads,
         head_width,
@@ -48,7 +48,7 @@ pub(super) fn gpt2(fields: &Fields<'_>) -> Result<Spec> {
 pub(super) fn llama(fields: &Fields<'_>, kind: &str) -> Result<Spec> {
     let activation = fields.choice("hidden_act", "silu", &[("silu", Activation::Silu)])?;
     let width = fields.size("hidden_size", None)?;
-    let layers = fields.size("num_hidden_layers", None)?;
+    let layers = fields.layers("num_hidden_layers", None)?;
     let heads = fields.size("num_attention_heads", None)?;
     let default_head = width.checked_div(heads).unwrap_or(0);
     let head_width = fields.size("head_dim", Some(default_head))?;

@@ -113,7 +113,7 @@ fn bert(fields: &Fields<'_>, family: Family) -> Result<Spec> {
     Ok(Spec {
         family,
         vocabulary: fields.size("vocab_size", None)?,
-        layers: fields.size("num_hidden_layers", Some(12))?,
+        layers: fields.layers("num_hidden_layers", Some(12))?,
         feed_forward_width: fields.size("intermediate_size", Some(3072))?,
         max_positions: fields.size("max_position_embeddings", Some(512))?,
         norm_epsilon: fields.number("layer_norm_eps", Some(1e-12))?,
@@ -127,7 +127,7 @@ fn distilbert(fields: &Fields<'_>) -> Result<Spec> {
     let head_width = fields.divided(width, "n_heads", heads, "dim")?;
     Ok(Spec {
         vocabulary: fields.size("vocab_size", None)?,
-        layers: fields.size("n_layers", Some(6))?,
+        layers: fields.layers("n_layers", Some(6))?,
         feed_forward_width: fields.size("hidden_dim", Some(3072))?,
         max_positions: fields.size("max_position_embeddings", Some(512))?,
         ..encoder(width, heads, head_width, fields.choice("activation", "gelu", &ACTIVATIONS)?)

@@ -4,7 +4,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::LARGEST;
 use crate::{Error, Result};
+
+/// The largest number of layers that is believed before the weights are seen.
+const DEEPEST: usize = 1 << 12;
 
 /// Typed access to a configuration whose errors name the field.
 pub(crate) struct Fields<'a> {
@@ -42,9 +46,19 @@ impl Fields<'_> {
     }
 
     pub(crate) fn size(&self, field: &str, default: Option<usize>) -> Result<usize> {
-        self.typed(field, default, "a whole number", |value| {
-            value.as_u64().and_then(|number| usize::try_from(number).ok())
+        self.typed(field, default, "a whole number up to 2^24", |value| {
+            value.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|size| *size <= LARGEST)
         })
+    }
+
+    /// A number of layers: lists of that length are made before the weights are seen.
+    pub(crate) fn layers(&self, field: &str, default: Option<usize>) -> Result<usize> {
+        let layers = self.size(field, default)?;
+        if layers > DEEPEST {
+            Err(self.refused(field, layers, format!("at most {DEEPEST}")))
+        } else {
+            Ok(layers)
+        }
     }
 
     pub(crate) fn number(&self, field: &str, default: Option<f64>) -> Result<f64> {

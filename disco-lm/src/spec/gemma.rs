@@ -17,7 +17,7 @@ pub(super) fn gemma3(fields: &Fields<'_>) -> Result<Spec> {
         }
     }
     let width = fields.size("hidden_size", None)?;
-    let layers = fields.size("num_hidden_layers", None)?;
+    let layers = fields.layers("num_hidden_layers", None)?;
     let heads = fields.size("num_attention_heads", None)?;
     let head_width = fields.size("head_dim", Some(256))?;
     if !head_width.is_multiple_of(2) {

@@ -16,7 +16,7 @@ pub(crate) use self::{
     classifier::{ClassifierSpec, Link},
     fields::Fields,
 };
-use crate::{Result, relative::Buckets, rope::Frequencies};
+use crate::{Error, Result, relative::Buckets, rope::Frequencies};
 
 /// How a layer's input is normalised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +159,17 @@ impl Spec {
         };
         spec.check(&fields)?;
         Ok(spec)
+    }
+
+    /// Refuses more layers than weights of so many tensors can have, before a list of their parameters is made.
+    pub(crate) fn check_layers(&self, tensors: usize, path: &Path) -> Result<()> {
+        let layers = self.layers + self.encoder.map_or(0, |encoder| encoder.layers);
+        if layers <= tensors {
+            return Ok(());
+        }
+        let field = "number of layers".into();
+        let allowed = format!("at most the number of tensors there are, {tensors}");
+        Err(Error::Config { path: path.into(), field, value: layers.to_string(), allowed })
     }
 
     /// Whether a layer has a window.

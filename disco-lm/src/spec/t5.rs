@@ -19,7 +19,7 @@ pub(super) fn t5(fields: &Fields<'_>) -> Result<Spec> {
     )?;
     let width = fields.size("d_model", None)?;
     let heads = fields.size("num_heads", None)?;
-    let encoder_layers = fields.size("num_layers", None)?;
+    let encoder_layers = fields.layers("num_layers", None)?;
     let tied = fields.flag("tie_word_embeddings", true)?;
     // Newer files always say that the embeddings are tied, and keep the older meaning of it here.
     let scaled = fields.flag("scale_decoder_outputs", tied)?;
@@ -32,7 +32,7 @@ pub(super) fn t5(fields: &Fields<'_>) -> Result<Spec> {
         family: Family::T5,
         vocabulary,
         width,
-        layers: fields.size("num_decoder_layers", Some(encoder_layers))?,
+        layers: fields.layers("num_decoder_layers", Some(encoder_layers))?,
         heads,
         kv_heads: heads,
         head_width: fields.size("d_kv", None)?,

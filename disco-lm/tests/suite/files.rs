@@ -129,6 +129,12 @@ fn unsupported_configurations_are_named() {
         ("vocab_size", 0.into(), "vocab_size"),
         ("num_key_value_heads", 3.into(), "num_key_value_heads"),
         ("hidden_act", "gelu".into(), "hidden_act"),
+        ("vocab_size", (1u64 << 40).into(), "vocab_size"),
+        // None of these is worth a list or table of its length.
+        ("num_hidden_layers", 4000.into(), "at most the number of tensors"),
+        ("num_hidden_layers", (1u64 << 24).into(), "num_hidden_layers"),
+        ("head_dim", (1u64 << 24).into(), "head_dim"),
+        ("max_position_embeddings", (1u64 << 25).into(), "max_position_embeddings"),
         ("rms_norm_eps", 0.0.into(), "norm epsilon"),
         ("rope_scaling", serde_json::json!({"rope_type": "yarn"}), "rope_type"),
         ("eos_token_id", 4.into(), "token id 4"),
@@ -138,6 +144,14 @@ fn unsupported_configurations_are_named() {
         configure(folder.path(), field, value);
         check_refused(folder.path(), message);
     }
+}
+
+#[test]
+fn positions_that_nobody_uses_change_nothing() {
+    let folder = tiny_folder();
+    let few = load(folder.path()).expect("loads").logits(&[1, 2, 3]).expect("logits");
+    configure(folder.path(), "max_position_embeddings", (1 << 24).into());
+    assert_eq!(load(folder.path()).expect("loads").logits(&[1, 2, 3]).expect("logits"), few);
 }
 
 #[test]

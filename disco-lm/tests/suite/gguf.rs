@@ -139,6 +139,24 @@ fn what_is_wrong_is_named() {
     assert!(gone.contains("no/such/place/model.gguf"), "{gone}");
 }
 
+/// A list of what so many layers consist of would take more than 24 GB, tables for so many positions 1 GB.
+#[test]
+fn a_size_that_no_tensor_has_takes_no_memory() {
+    let bytes = std::fs::read(file("llama-gqa-tied.gguf")).expect("readable");
+    let with = |key: &str, value: u32| {
+        let at = (0..bytes.len()).find(|at| bytes[*at..].starts_with(key.as_bytes())).expect(key) + key.len();
+        assert_eq!(bytes[at..at + 4], 4u32.to_le_bytes(), "{key} is a u32");
+        let mut bytes = bytes.clone();
+        bytes[at + 4..at + 8].copy_from_slice(&value.to_le_bytes());
+        load(&written(&bytes).path().join("model.gguf"))
+    };
+    let error = with("llama.block_count", (1 << 24) - 1).expect_err("refused").to_string();
+    assert!(error.contains("num_hidden_layers") && error.contains("at most 4096"), "{error}");
+    let error = with("llama.block_count", 4096).expect_err("refused").to_string();
+    assert!(error.contains("at most the number of tensors"), "{error}");
+    with("llama.context_length", 1 << 24).expect("no longer than it may be");
+}
+
 #[test]
 fn a_weight_that_is_no_number_is_named() {
     let mut bytes = std::fs::read(file("qwen2.gguf")).expect("readable");
