@@ -5,7 +5,7 @@ mod common;
 use common::{Kind, World, scripted::Table, target};
 use disco_core::{Distribution, Result, Sampled, Score, Scorer, Streams};
 use disco_tuner::{
-    Checkpoints, Error, Item, Policy, Problem, Sampling, Tensors, Tuner, TunerConfig, Update, Updated, Weigh,
+    Checkpoints, Error, Item, Policy, Problem, Sampling, Tuner, TunerConfig, Update, Updated, Weigh,
 };
 
 /// A table that asks for the weights of a batch so many times, and relies on the folder it is told to save into.
@@ -45,17 +45,7 @@ impl Policy<usize, usize> for Plain {
         })
     }
 
-    fn pending(&self) -> Result<Tensors<f64>> {
-        self.table.pending()
-    }
-
-    fn replace_pending(&mut self, gradient: Tensors<f64>) -> Result<()> {
-        self.table.replace_pending(gradient)
-    }
-
-    fn clear(&mut self) {
-        self.table.clear();
-    }
+    common::wrapping::leave_to_table!(table);
 
     fn step(&mut self, update: &Update) -> Result<Updated> {
         self.table.step(update)
@@ -64,10 +54,6 @@ impl Policy<usize, usize> for Plain {
     fn save(&self, folder: &std::path::Path) -> Result<()> {
         assert!(folder.is_dir() && folder.read_dir().unwrap().next().is_none(), "{}", folder.display());
         self.table.save(folder)
-    }
-
-    fn load(&mut self, folder: &std::path::Path) -> Result<()> {
-        self.table.load(folder)
     }
 }
 

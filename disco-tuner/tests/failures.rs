@@ -9,7 +9,7 @@ use disco_core::{
 use disco_divergence::FDivergence;
 use disco_tuner::{
     Baseline, Control, Error, Item, Memory, Observer, ObserverError, Policy, Problem, Report, Sampling,
-    Tensors, Tuner, TunerConfig, Update, Updated, Weigh,
+    Tuner, TunerConfig, Update, Updated, Weigh,
 };
 
 /// Where a [`Sick`] policy gives NaN.
@@ -78,17 +78,7 @@ impl Policy<usize, usize> for Sick {
         })
     }
 
-    fn pending(&self) -> Result<Tensors<f64>> {
-        self.table.pending()
-    }
-
-    fn replace_pending(&mut self, gradient: Tensors<f64>) -> Result<()> {
-        self.table.replace_pending(gradient)
-    }
-
-    fn clear(&mut self) {
-        self.table.clear();
-    }
+    common::wrapping::leave_to_table!(table);
 
     fn step(&mut self, update: &Update) -> Result<Updated> {
         if self.place == Where::Update(self.updates) {
@@ -104,10 +94,6 @@ impl Policy<usize, usize> for Sick {
 
     fn save(&self, folder: &std::path::Path) -> Result<()> {
         self.table.save(folder)
-    }
-
-    fn load(&mut self, folder: &std::path::Path) -> Result<()> {
-        self.table.load(folder)
     }
 }
 

@@ -12,7 +12,7 @@ use disco_core::{
 use disco_divergence::FDivergence;
 use disco_tuner::{
     Baseline, Decay, Item, Memory, MicroBatch, Optimizer, Partition, Policy, Problem, Sampling, Schedule,
-    SoftmaxTable, Tensors, Tuner, TunerConfig, Update, Updated, Weigh, rlhf_target,
+    SoftmaxTable, Tuner, TunerConfig, Update, Updated, Weigh, rlhf_target,
 };
 
 fn quick(config: TunerConfig) -> TunerConfig {
@@ -134,17 +134,7 @@ impl Policy<usize, usize> for Counting {
         self.table.accumulate(batch, weigh)
     }
 
-    fn pending(&self) -> Result<Tensors<f64>> {
-        self.table.pending()
-    }
-
-    fn replace_pending(&mut self, gradient: Tensors<f64>) -> Result<()> {
-        self.table.replace_pending(gradient)
-    }
-
-    fn clear(&mut self) {
-        self.table.clear();
-    }
+    common::wrapping::leave_to_table!(table);
 
     fn step(&mut self, update: &Update) -> Result<Updated> {
         self.table.step(update)
@@ -152,10 +142,6 @@ impl Policy<usize, usize> for Counting {
 
     fn save(&self, folder: &std::path::Path) -> Result<()> {
         self.table.save(folder)
-    }
-
-    fn load(&mut self, folder: &std::path::Path) -> Result<()> {
-        self.table.load(folder)
     }
 }
 

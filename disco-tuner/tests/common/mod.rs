@@ -3,6 +3,7 @@
 
 pub(crate) mod scripted;
 pub(crate) mod small;
+pub(crate) mod wrapping;
 
 use disco_core::{Contexts, Scorer, Space, scorer};
 use disco_tuner::SoftmaxTable;

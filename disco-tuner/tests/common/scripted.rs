@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use disco_core::{Distribution, Error, Result, Sampled, Score, Scorer, Streams};
-use disco_tuner::{Item, Policy, SoftmaxTable, Tensors, Update, Updated, Weigh};
+use disco_tuner::{Item, Policy, SoftmaxTable, Update, Updated, Weigh};
 
 pub(crate) type Table = SoftmaxTable<usize, usize>;
 
@@ -81,17 +81,7 @@ impl Policy<usize, usize> for Scripted {
         self.source.table.accumulate(batch, weigh)
     }
 
-    fn pending(&self) -> Result<Tensors<f64>> {
-        self.source.table.pending()
-    }
-
-    fn replace_pending(&mut self, gradient: Tensors<f64>) -> Result<()> {
-        self.source.table.replace_pending(gradient)
-    }
-
-    fn clear(&mut self) {
-        self.source.table.clear();
-    }
+    super::wrapping::leave_to_table!(source.table);
 
     fn step(&mut self, _: &Update) -> Result<Updated> {
         self.gradients.extend(self.pending()?.remove("logits"));
@@ -102,9 +92,5 @@ impl Policy<usize, usize> for Scripted {
 
     fn save(&self, folder: &Path) -> Result<()> {
         self.source.table.save(folder)
-    }
-
-    fn load(&mut self, folder: &Path) -> Result<()> {
-        self.source.table.load(folder)
     }
 }
