@@ -133,3 +133,52 @@ impl Growing for Cache {
         self.lengths = rows.iter().map(|row| self.lengths[*row]).collect();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use disco_core::{Sampled, Streams};
+    use serde_json::{Value, json};
+
+    use crate::{
+        Decoding, Generation,
+        testing::{config, elsewhere, random},
+    };
+
+    /// In the log-probability of a sequence of at most 12 tokens, in f32.
+    const TOLERANCE: f64 = 1e-4;
+
+    /// The cache of the host and that of other devices, over contexts of several lengths, with sequences that end early
+    /// and are packed out.
+    #[track_caller]
+    fn check(config: &Value) {
+        let generation = Generation { max_new_tokens: 12, ..Generation::default() };
+        let model = random(config, Decoding::default()).with_generation(generation).expect("settings");
+        let contexts: [&[u32]; 3] = [&[5, 6, 7, 8, 9], &[8], &[3, 4]];
+        let streams: Vec<Streams> = (0..3).map(|seed| Streams::new(seed, 20)).collect();
+        let draw = || -> Vec<Sampled<Vec<u32>>> {
+            model.draw(&contexts, &streams).expect("samples").into_iter().flatten().collect()
+        };
+        let (here, there) = (draw(), elsewhere(draw));
+        assert!(here.iter().any(|sample| sample.value.len() == 12), "some go on to the end");
+        assert!(here.iter().any(|sample| sample.value.len() < 6), "some end early");
+        for (here, there) in here.iter().zip(&there) {
+            assert_eq!(here.value, there.value);
+            assert!(
+                (here.log_prob - there.log_prob).abs() < TOLERANCE,
+                "{} {}",
+                here.log_prob,
+                there.log_prob
+            );
+        }
+    }
+
+    #[test]
+    fn all_devices_draw_alike() {
+        check(&config(json!({"model_type": "llama", "num_key_value_heads": 2})));
+    }
+
+    #[test]
+    fn all_devices_draw_alike_with_sliding_windows() {
+        check(&config(json!({"model_type": "mistral", "num_key_value_heads": 2, "sliding_window": 3})));
+    }
+}

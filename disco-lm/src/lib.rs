@@ -41,6 +41,8 @@ mod spec;
 mod stack;
 mod sums;
 mod template;
+#[cfg(test)]
+mod testing;
 mod together;
 mod token_model;
 mod tokenizer;

@@ -1,17 +1,14 @@
 //! As the goldens hold the gradients of one graph to PyTorch's, this holds those written by hand to that of one graph: of
 //! small random models of every kind of layer.
 
-use std::path::Path;
-
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use serde_json::{Value, json};
 
 use super::{KEPT_BYTES, Sequence, whole};
 use crate::{
-    Backend, Decoding, Generation, Lora, TokenModel,
+    Decoding, Lora,
     optimizer::Gradient,
-    slots::slots,
-    spec::Spec,
+    testing::{config, elsewhere, random},
     token_model::{download, upload},
 };
 
@@ -30,30 +27,15 @@ const SEQUENCES: [Sequence<'static>; 5] = [
     Sequence { context: &[8], tokens: &[3, 4, 2] },
 ];
 
-/// A random model of a configuration.
-fn random(config: &Value, decoding: Decoding) -> TokenModel {
-    let spec = Spec::from_config(config, Path::new("config.json")).expect("a known configuration");
-    let mut rng = ChaCha8Rng::seed_from_u64(7);
-    let mut value = move |_| rng.random_range(-0.4f32..0.4);
-    let sizes = slots(&spec).into_iter().map(|slot| slot.shape[0] * slot.shape[1]);
-    let values = sizes.map(|size| (0..size).map(&mut value).collect()).collect();
-    let generation = Generation { max_new_tokens: 5, decoding, ..Generation::default() };
-    let device = Backend::ALL.into_iter().find_map(|backend| backend.device().ok()).expect("a backend");
-    TokenModel::from_values(values, spec, vec![2], &device, generation).expect("a model")
-}
-
-/// What all of the configurations say, and what is said of one.
-fn config(more: Value) -> Value {
-    let mut config = json!({
-        "vocab_size": 24, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,
-        "intermediate_size": 24, "max_position_embeddings": 32, "rms_norm_eps": 1e-5,
-    });
-    config.as_object_mut().expect("object").extend(more.as_object().cloned().expect("object"));
-    config
+/// Where tensors lie in the host's memory, and with the operations that other devices take.
+#[track_caller]
+fn check(config: &Value, decoding: Decoding) {
+    check_here(config, decoding.clone());
+    elsewhere(|| check_here(config, decoding));
 }
 
 #[track_caller]
-fn check(config: &Value, decoding: Decoding) {
+fn check_here(config: &Value, decoding: Decoding) {
     let full = random(config, decoding);
     let adapted = full.with_lora(&Lora { rank: 2, ..Lora::default() }).expect("an adapter");
     for mut model in [full, adapted] {

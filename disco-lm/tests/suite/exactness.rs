@@ -97,18 +97,19 @@ fn the_batch_and_the_threads_change_no_token() {
     }
 }
 
+/// Of sequences enough that two threads work in strands of their own, even if many end with their first token.
 fn check_batches_and_threads(kind: &str, write: fn(&Path, u64), decoding: &Decoding) {
     let draw = |batch, threads| {
         let model = tiny_of(write, 7, Generation { batch, decoding: decoding.clone(), ..short(10) });
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-        let drawn = pool.install(|| model.sample(&vec![1, 3], &Streams::new(11, 64)));
+        let drawn = pool.install(|| model.sample(&vec![1, 3], &Streams::new(11, 160)));
         drawn.expect("samples").into_iter().map(|sample| sample.value).collect::<Vec<_>>()
     };
-    let whole = draw(64, 2);
+    let whole = draw(160, 2);
     if *decoding == Decoding::default() {
         assert!(whole.iter().any(|sample| sample.len() < 10), "{kind}: some sequences end early");
     }
-    for (batch, threads) in [(1, 1), (7, 2), (64, 1), (1000, 2)] {
+    for (batch, threads) in [(1, 1), (7, 2), (64, 1), (160, 1), (1000, 2)] {
         assert_eq!(draw(batch, threads), whole, "{kind}: batch {batch}, {threads} threads");
     }
 }
