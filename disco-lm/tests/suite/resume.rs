@@ -28,10 +28,11 @@ fn online() -> TunerConfig {
     }
 }
 
-/// A proposal that is replaced whenever the policy is nearer at all; and samples used again, in two epochs.
+/// A proposal that is replaced whenever the policy is nearer at all; and samples used again, in two epochs. Samples enough for
+/// the first steps to be seen to have come nearer, whatever the rounding of the backend.
 fn offline() -> TunerConfig {
     let sampling = Sampling::Offline { metric: "tv".parse().expect("a divergence"), z: 0.0, every: 1 };
-    TunerConfig { sampling, replay: 1, epochs: 2, ..online() }
+    TunerConfig { sampling, samples_per_step: 64, replay: 1, epochs: 2, ..online() }
 }
 
 /// What a policy saves, byte by byte: parameters, moments, and the optimiser's count of steps.
