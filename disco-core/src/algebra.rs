@@ -58,6 +58,10 @@ impl<C, X, F: Feature<C, X>> Scorer<C, X> for Condition<F> {
             })
             .collect()
     }
+
+    fn has_hard_constraints(&self) -> bool {
+        true
+    }
 }
 
 /// The product of two scorers: the sum of their log-scores.
@@ -94,6 +98,10 @@ impl<C, X, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Product<A, B> {
         }
         Ok(scores)
     }
+
+    fn has_hard_constraints(&self) -> bool {
+        self.0.has_hard_constraints() || self.1.has_hard_constraints()
+    }
 }
 
 /// A scorer raised to a power: its log-score times `exponent` (an inverse temperature).
@@ -108,6 +116,10 @@ impl<C, X, S: Scorer<C, X>> Scorer<C, X> for Power<S> {
         let scores = self.base.log_scores(context, samples)?;
         Ok(scores.into_iter().map(|score| score.map(|score| self.exponent * score)).collect())
     }
+
+    fn has_hard_constraints(&self) -> bool {
+        self.base.has_hard_constraints()
+    }
 }
 
 /// A scorer, distribution or feature with its context fixed: one of samples alone.
@@ -120,6 +132,10 @@ pub struct Given<S, C> {
 impl<C: Send + Sync, X, S: Scorer<C, X>> Scorer<(), X> for Given<S, C> {
     fn log_scores(&self, _: &(), samples: &[&X]) -> Result<Vec<Score>> {
         self.scorer.log_scores(&self.context, samples)
+    }
+
+    fn has_hard_constraints(&self) -> bool {
+        self.scorer.has_hard_constraints()
     }
 }
 

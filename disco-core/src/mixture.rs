@@ -79,6 +79,11 @@ impl<C, X, S: Scorer<C, X>> Scorer<C, X> for Mixture<S> {
         }
         Ok(terms.into_iter().map(|terms| terms.map(|terms| log_sum_exp(&terms))).collect())
     }
+
+    // What one component forbids, another may allow.
+    fn has_hard_constraints(&self) -> bool {
+        self.components.iter().all(Scorer::has_hard_constraints)
+    }
 }
 
 impl<C, X, D: Distribution<C, X>> Distribution<C, X> for Mixture<D> {

@@ -84,6 +84,10 @@ impl<C: Sync, X: Sync, S: Scorer<C, X>> Scorer<C, X> for Parallel<S> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         self.over_samples(samples, |chunk| self.inner.log_scores(context, chunk))
     }
+
+    fn has_hard_constraints(&self) -> bool {
+        self.inner.has_hard_constraints()
+    }
 }
 
 impl<C: Sync, X: Sync, F: Feature<C, X>> Feature<C, X> for Parallel<F> {

@@ -58,6 +58,10 @@ impl<C: Eq + Hash + Send + Sync, X, S: Scorer<C, X>> Scorer<C, X> for PerContext
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         self.part(context)?.log_scores(context, samples)
     }
+
+    fn has_hard_constraints(&self) -> bool {
+        self.parts.values().any(Scorer::has_hard_constraints)
+    }
 }
 
 impl<C: Eq + Hash + Send + Sync, X, D: Distribution<C, X>> Distribution<C, X> for PerContext<C, D> {

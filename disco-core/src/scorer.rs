@@ -55,6 +55,14 @@ pub trait Scorer<C, X>: Send + Sync {
     /// # Errors
     /// An error stops the run. A sample that alone cannot be scored is [`Skipped`].
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>>;
+
+    /// Whether it is made to forbid: a [`Condition`](crate::Condition), or what has one as a factor. Who cannot have that
+    /// in a target refuses it before anything is sampled; so a scorer of your own that gives `-inf` does well to say so.
+    ///
+    /// False, as by default, promises nothing: the scores decide.
+    fn has_hard_constraints(&self) -> bool {
+        false
+    }
 }
 
 macro_rules! forward_scorer {
@@ -62,6 +70,10 @@ macro_rules! forward_scorer {
         impl<C, X, S: Scorer<C, X> + ?Sized> Scorer<C, X> for $pointer {
             fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
                 (**self).log_scores(context, samples)
+            }
+
+            fn has_hard_constraints(&self) -> bool {
+                (**self).has_hard_constraints()
             }
         }
     )*};

@@ -6,8 +6,8 @@ use std::sync::{
 };
 
 use disco_core::{
-    Condition, Error, Exponential, Failure, Feature, Product, Scorer, ScorerExt, Space, feature, predicate,
-    scorer, try_feature, try_scorer,
+    Condition, Error, Exponential, Failure, Feature, Mixture, Parallel, PerContext, Product, Scorer,
+    ScorerExt, Space, feature, predicate, scorer, try_feature, try_scorer,
 };
 
 #[test]
@@ -160,4 +160,24 @@ fn what_is_no_score_does_not_hide_behind_a_skip() {
     ] {
         assert!(matches!(scores[0], Ok(score) if score.is_nan()), "{scores:?}");
     }
+}
+
+#[test]
+fn hard_constraints_are_known_through_every_combination() {
+    let even = predicate("even", |_: &(), x: &i32| x % 2 == 0);
+    let (hard, soft) = (Condition { feature: even, wanted: true }, scorer(|_: &(), x: &i32| f64::from(*x)));
+    let known = |scorer: &dyn Scorer<(), i32>| scorer.has_hard_constraints();
+    assert!(known(&hard) && !known(&soft));
+    assert!(known(&Product(&soft, &hard)) && known(&Product(&hard, &soft)) && !known(&Product(&soft, &soft)));
+    assert!(known(&(&hard).power(2.0).unwrap()) && !known(&(&soft).power(2.0).unwrap()));
+    assert!(known(&(&hard).given(())) && known(&Arc::new(&hard)) && known(&Box::new(&hard)));
+    assert!(known(&Parallel::new(&hard)) && !known(&Parallel::new(&soft)));
+    let hard: Box<dyn Scorer<(), i32>> = Box::new(hard);
+    let soft: Box<dyn Scorer<(), i32>> = Box::new(soft);
+    // What one component forbids, the other may allow.
+    assert!(!known(&Mixture::new([(0.5, &hard), (0.5, &soft)]).unwrap()));
+    assert!(known(&Mixture::new([(0.5, &hard), (0.5, &hard)]).unwrap()));
+    assert!(
+        known(&PerContext::new([((), &hard)]).unwrap()) && !known(&PerContext::new([((), &soft)]).unwrap())
+    );
 }

@@ -55,6 +55,10 @@ impl<B: Scorer<C, X>, C, X> Scorer<C, X> for Ebm<B, C, X> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> disco_core::Result<Vec<Score>> {
         Product(&self.tilt, &self.base).log_scores(context, samples)
     }
+
+    fn has_hard_constraints(&self) -> bool {
+        Scorer::<C, X>::has_hard_constraints(&Product(&self.tilt, &self.base))
+    }
 }
 
 disco_core::impl_product!([B, C, X] Ebm<B, C, X>);

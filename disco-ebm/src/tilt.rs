@@ -172,6 +172,10 @@ impl<C, X> Scorer<C, X> for Tilt<C, X> {
         }
         Ok(scores)
     }
+
+    fn has_hard_constraints(&self) -> bool {
+        self.terms.iter().any(|term| term.coefficient.is_none())
+    }
 }
 
 disco_core::impl_product!([C, X] Tilt<C, X>);

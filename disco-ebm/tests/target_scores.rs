@@ -122,6 +122,9 @@ fn moments_of_zero_and_one_on_binary_features_are_pointwise() {
     let fit = fit.expect("fits");
     let pointwise: Vec<bool> = fit.tilt().coefficients().map(|coefficient| coefficient.is_none()).collect();
     assert_eq!(pointwise, [true, true, false, false]);
+    assert!(fit.target(&uniform).has_hard_constraints());
+    let soft = measured.fit(&constraints[2..3], &FitConfig::default()).expect("fits");
+    assert!(!soft.target(&uniform).has_hard_constraints());
     let p = uniform.space().normalise(&fit.target(&uniform), &()).expect("a distribution");
     assert!(p.probabilities().iter().zip(0u32..).all(|(p, x)| (*p > 0.0) == (x.is_multiple_of(2) && x <= 7)));
     assert!((p.probabilities()[0] + p.probabilities()[2] - 0.75).abs() < 1e-9);

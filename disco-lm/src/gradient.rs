@@ -196,11 +196,9 @@ impl<'a> Pass<'a> {
         let mut sums = Sums::new(model, gradient);
         let hidden = self.decoder.finish(self.states.clone());
         let logits = self.logits.take();
-        let head = model.head().gradient(&hidden, &self.rows, weights, logits, sums.wants_weights())?;
-        if let Some(of_weight) = head.of_weight {
-            sums.add(model.head_slot(), of_weight);
-        }
-        let of_states = self.decoder.finish_backward(self.states, head.of_hidden, &mut sums);
+        let of_weight = sums.of_weight(model.head_slot());
+        let of_hidden = model.head().gradient(&hidden, &self.rows, weights, logits, of_weight)?;
+        let of_states = self.decoder.finish_backward(self.states, of_hidden, &mut sums);
         let device = &model.frame.device;
         let nothing = Tensor::zeros([self.ids.len(), of_states.dims()[1]], device);
         let ends = indices(self.ends.iter().copied(), device);

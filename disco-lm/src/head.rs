@@ -9,6 +9,7 @@ use crate::{
     Decoding, Result, TokenModel,
     decoding::{History, NextToken},
     host,
+    optimizer::add,
     rows::Row,
     token_model::fetch,
 };
@@ -17,9 +18,11 @@ use crate::{
 /// page, which took as long as half of the product.
 const CHUNK: usize = 6 << 20;
 
-/// How many are held at once on the way back: 134 MB. The gradient of the output matrix is a product per chunk, and takes
-/// about as much.
+/// How many are held at once on the way back: 134 MB.
 const BACK_CHUNK: usize = 32 << 20;
+
+/// In how many parts the gradient of the output matrix is added up.
+const WEIGHT_PARTS: usize = 8;
 
 /// The output layer: the matrix `[vocabulary, width]`, and what is made of its logits.
 pub(crate) struct Head<'a> {
@@ -27,14 +30,6 @@ pub(crate) struct Head<'a> {
     weight: Tensor<2>,
     decoding: &'a Decoding,
     end_tokens: &'a [u32],
-}
-
-/// What comes back through the output layer.
-pub(crate) struct HeadGradient {
-    /// `[rows, width]`.
-    pub(crate) of_hidden: Tensor<2>,
-    /// `[vocabulary, width]`, if it was asked for.
-    pub(crate) of_weight: Option<Tensor<2>>,
 }
 
 impl TokenModel {
@@ -116,20 +111,19 @@ impl Head<'_> {
         )
     }
 
-    /// The gradient of `sum_targets weight[sequence] * log_prob(target)`.
+    /// The gradient of `sum_targets weight[sequence] * log_prob(target)` by the hidden states, `[rows, width]`.
     ///
-    /// That of the output matrix only if `of_weight` asks for it: a frozen matrix has no use for it. Where the `logits` have
-    /// not been kept, they are computed again.
+    /// That by the output matrix is added to `of_weight`, which a frozen matrix does not have. Where the `logits` have not been
+    /// kept, they are computed again.
     pub(crate) fn gradient(
         &self,
         hidden: &Tensor<2>,
         rows: &[Row<'_>],
         weights: &[f64],
         mut logits: Option<TensorData>,
-        of_weight: bool,
-    ) -> Result<HeadGradient> {
+        mut of_weight: Option<&mut Option<Tensor<2>>>,
+    ) -> Result<Tensor<2>> {
         let mut of_hidden = Vec::new();
-        let mut sum: Option<Tensor<2>> = None;
         for range in self.chunks(rows.len(), BACK_CHUNK) {
             let states = hidden.clone().narrow(0, range.start, range.len());
             let mut logits = match logits.take() {
@@ -147,14 +141,24 @@ impl Head<'_> {
             )?;
             let gradient: Tensor<2> = Tensor::from_data(logits, &self.weight.device());
             of_hidden.push(gradient.clone().matmul(self.weight.clone()));
-            if of_weight {
-                let product = gradient.transpose().matmul(states);
-                sum = Some(match sum {
-                    Some(sum) => sum + product,
-                    None => product,
-                });
+            if let Some(of_weight) = &mut of_weight {
+                self.weight_backward(gradient, states, of_weight);
             }
         }
-        Ok(HeadGradient { of_hidden: Tensor::cat(of_hidden, 0), of_weight: sum })
+        Ok(Tensor::cat(of_hidden, 0))
+    }
+
+    /// Adds `gradient^T states`, in parts where that can be done in place: whole it is as large as the matrix.
+    fn weight_backward(&self, gradient: Tensor<2>, states: Tensor<2>, sum: &mut Option<Tensor<2>>) {
+        if !host::holds(&gradient) {
+            return add(sum, Some(gradient.transpose().matmul(states)));
+        }
+        let of_weight = sum.take().unwrap_or_else(|| self.weight.zeros_like());
+        let size = self.vocabulary().div_ceil(WEIGHT_PARTS);
+        let parts = (0..self.vocabulary()).step_by(size).map(|start| {
+            let columns = gradient.clone().narrow(1, start, size.min(self.vocabulary() - start));
+            (start, columns.transpose().matmul(states.clone()))
+        });
+        *sum = Some(host::add_rows(of_weight, parts));
     }
 }

@@ -1,13 +1,15 @@
-//! Adam, AdamW and gradient descent on tensors, as PyTorch computes them.
+//! Adam, AdamW and gradient descent on tensors, as PyTorch computes them: the state, and what a step does with it.
 
 use std::path::Path;
 
 use burn::tensor::Tensor;
-use disco_tuner::{Adam, Optimizer, Update, Updated};
+use disco_tuner::{Optimizer, Update, Updated};
 use rayon::prelude::*;
 
 use crate::{
     Error, Precision, Result,
+    adam::AdamStep,
+    host,
     slots::Slot,
     token_model::{download, upload},
     weights::{self, Shard},
@@ -47,10 +49,10 @@ impl OptimizerState {
         &mut self,
         slots: &[Slot],
         tensors: &mut [Tensor<2>],
-        gradient: Gradient,
+        mut gradient: Gradient,
         update: &Update,
     ) -> Result<Updated> {
-        let norm = norm(&gradient)?;
+        let norm = norm(&mut gradient)?;
         if !norm.is_finite() {
             return Err(Error::NotFinite { what: "the norm of the gradient".into(), value: norm });
         }
@@ -68,26 +70,22 @@ impl OptimizerState {
         second.resize_with(tensors.len(), || None);
         let parameters = slots.par_iter().zip(tensors).zip(gradient).zip(&mut self.first).zip(second);
         parameters.for_each(|((((slot, tensor), gradient), first), second)| {
-            let gradient = match gradient {
-                Some(gradient) => gradient.mul_scalar(scale),
-                None => tensor.zeros_like(),
-            };
+            let gradient = gradient.unwrap_or_else(|| tensor.zeros_like());
             let old = take(tensor);
             let decay = |weight_decay: f64| if slot.role.is_matrix() { weight_decay } else { 0.0 };
-            let rate = update.learning_rate;
             *tensor = match (&update.optimizer, second) {
                 (Optimizer::Adam(adam), Some(second)) => {
-                    let gradient = penalised(gradient, &old, decay(adam.weight_decay));
-                    old - moved(first, second, gradient, adam, steps).mul_scalar(rate)
+                    let step = AdamStep::new(adam, update, scale, steps).penalised(decay(adam.weight_decay));
+                    step.apply(old, gradient, first, second)
                 }
                 (Optimizer::AdamW(adam), Some(second)) => {
-                    let moved = moved(first, second, gradient, adam, steps);
-                    old.mul_scalar(1.0 - rate * decay(adam.weight_decay)) - moved.mul_scalar(rate)
+                    let step = AdamStep::new(adam, update, scale, steps).decayed(decay(adam.weight_decay));
+                    step.apply(old, gradient, first, second)
                 }
                 (Optimizer::Sgd { momentum, weight_decay }, _) => {
-                    let gradient = penalised(gradient, &old, decay(*weight_decay));
+                    let gradient = penalised(gradient.mul_scalar(scale), &old, decay(*weight_decay));
                     *first = take(first).mul_scalar(*momentum) + gradient;
-                    old - first.clone().mul_scalar(rate)
+                    old - first.clone().mul_scalar(update.learning_rate)
                 }
                 (other, _) => unreachable!("{other:?} is not known to this version"),
             };
@@ -136,39 +134,28 @@ impl OptimizerState {
 }
 
 /// Takes a tensor out of its place, so that an operation on it may write into it.
-fn take(tensor: &mut Tensor<2>) -> Tensor<2> {
+pub(crate) fn take(tensor: &mut Tensor<2>) -> Tensor<2> {
     let nothing = Tensor::zeros([1, 1], &tensor.device());
     std::mem::replace(tensor, nothing)
 }
 
-/// Adam's direction: the mean gradient over the root of its mean square, both corrected for their start.
-fn moved(
-    first: &mut Tensor<2>,
-    second: &mut Tensor<2>,
-    gradient: Tensor<2>,
-    adam: &Adam,
-    steps: u64,
-) -> Tensor<2> {
-    let corrected = |beta: f64| 1.0 - beta.powf(steps as f64);
-    let [first_correction, second_correction] = [corrected(adam.beta1), corrected(adam.beta2)];
-    let square = gradient.clone() * gradient.clone();
-    *first = take(first).mul_scalar(adam.beta1) + gradient.mul_scalar(1.0 - adam.beta1);
-    *second = take(second).mul_scalar(adam.beta2) + square.mul_scalar(1.0 - adam.beta2);
-    let root = second.clone().sqrt().mul_scalar(second_correction.sqrt().recip()) + adam.epsilon;
-    first.clone().mul_scalar(first_correction.recip()) / root
-}
-
 /// The gradient of the loss plus `weight_decay / 2 * |parameter|^2`.
-fn penalised(gradient: Tensor<2>, parameter: &Tensor<2>, weight_decay: f64) -> Tensor<2> {
+pub(crate) fn penalised(gradient: Tensor<2>, parameter: &Tensor<2>, weight_decay: f64) -> Tensor<2> {
     if weight_decay == 0.0 { gradient } else { gradient + parameter.clone().mul_scalar(weight_decay) }
 }
 
 /// The L2 norm over all parameters.
-fn norm(gradient: &Gradient) -> Result<f64> {
-    let square = |tensor: &Option<Tensor<2>>| -> Result<f64> {
-        let Some(tensor) = tensor else { return Ok(0.0) };
-        Ok(f64::from(download((tensor.clone() * tensor.clone()).sum())?[0]))
+fn norm(gradient: &mut Gradient) -> Result<f64> {
+    let square = |entry: &mut Option<Tensor<2>>| -> Result<f64> {
+        let Some(tensor) = entry.take() else { return Ok(0.0) };
+        if host::holds(&tensor) {
+            let (square, tensor) = host::square_sum(tensor);
+            *entry = Some(tensor);
+            return Ok(square);
+        }
+        *entry = Some(tensor.clone());
+        Ok(f64::from(download((tensor.clone() * tensor).sum())?[0]))
     };
-    let squares: Vec<f64> = gradient.par_iter().map(square).collect::<Result<_>>()?;
+    let squares: Vec<f64> = gradient.par_iter_mut().map(square).collect::<Result<_>>()?;
     Ok(squares.iter().sum::<f64>().sqrt())
 }

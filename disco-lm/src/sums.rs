@@ -25,6 +25,11 @@ impl<'a> Sums<'a> {
         self.adapter.is_none()
     }
 
+    /// Where the gradient of a weight is added up, if weights are wanted.
+    pub(crate) fn of_weight(&mut self, slot: usize) -> Option<&mut Option<Tensor<2>>> {
+        self.wants_weights().then(|| &mut self.gradient[slot])
+    }
+
     /// Adds to the gradient of a weight. To be called only if weights are wanted.
     pub(crate) fn add(&mut self, slot: usize, part: Tensor<2>) {
         add(&mut self.gradient[slot], Some(part));

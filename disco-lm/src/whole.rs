@@ -95,12 +95,14 @@ impl<'a> Pass<'a> {
     pub(crate) fn backward(self, weights: &[f64]) -> Result<Gradient> {
         let states = self.hidden.clone().inner();
         let all = self.model.adapter.is_none();
-        let head = self.model.head().gradient(&states, &self.rows, weights, None, all)?;
+        let mut of_weight = None;
+        let of_weight_wanted = all.then_some(&mut of_weight);
+        let of_hidden = self.model.head().gradient(&states, &self.rows, weights, None, of_weight_wanted)?;
         // The sum of hidden * of_hidden has of_hidden as its gradient: the chain rule, begun by hand.
-        let gradients = (self.hidden * Tensor::from_inner(head.of_hidden)).sum().backward();
+        let gradients = (self.hidden * Tensor::from_inner(of_hidden)).sum().backward();
         let mut gradient: Gradient = self.leaves.iter().map(|leaf| leaf.grad(&gradients)).collect();
         if all {
-            add(&mut gradient[self.model.head_slot()], head.of_weight);
+            add(&mut gradient[self.model.head_slot()], of_weight);
         }
         Ok(gradient)
     }

@@ -246,7 +246,6 @@ fn tuned(folder: &Path, interrupted: Arc<AtomicBool>) -> Done<Option<Words>> {
     let held_out = Contexts::new(vec![3, 6])?;
     let features: [&dyn Feature<Formality, String>; 2] = [&double, &vowels];
     let problem = Problem::new(&contexts, &target)
-        .with_hard_constraints()
         .with_base(&base)
         .with_features(features)?
         .with_held_out(&held_out)

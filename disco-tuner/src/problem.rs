@@ -45,7 +45,7 @@ impl<'a, C, X> Problem<'a, C, X> {
         Self {
             contexts,
             target,
-            hard: false,
+            hard: target.has_hard_constraints(),
             base: None,
             features: Vec::new(),
             statistics: Vec::new(),
@@ -56,9 +56,10 @@ impl<'a, C, X> Problem<'a, C, X> {
         }
     }
 
-    /// Says that the target has hard constraints, so that a divergence that cannot have them is refused
-    /// before anything is sampled. Otherwise it is refused at the first sample that violates one, and before
-    /// any update if that sample comes in the first step.
+    /// Says that the target has hard constraints of which it [does not tell](Scorer::has_hard_constraints), such as
+    /// those of a closure, so that a divergence that cannot have them is refused before anything is sampled.
+    /// Otherwise it is refused at the first sample that violates one, and before any update if that sample comes
+    /// in the first step.
     #[must_use]
     pub fn with_hard_constraints(mut self) -> Self {
         self.hard = true;

@@ -58,14 +58,14 @@ where
     pub(crate) fn new(tuner: &'a Tuner, policy: &'a mut P, problem: &'a Problem<'a, C, X>) -> Result<Self> {
         let config = tuner.config();
         if problem.hard && tuner.refuses_hard_constraints() {
-            return Err(tuner.hard_constraints("the problem says so".into()));
+            return Err(tuner.hard_constraints("the target says so".into()));
         }
         if let Sampling::Offline { metric, .. } = config.sampling
             && problem.hard
             && metric.derivative_at_infinity() == f64::INFINITY
         {
             let divergence = format!("sampling.metric: {metric}");
-            let (found, able) = ("the problem says so".into(), Tuner::able());
+            let (found, able) = ("the target says so".into(), Tuner::able());
             return Err(Error::HardConstraints { divergence, found, able });
         }
         let contexts = config.contexts_per_step.min(problem.contexts.len());

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{Kind, World, target};
-use disco_core::{Contexts, Error as CoreError, Feature, Space, feature, scorer};
+use common::{Kind, World, base, target};
+use disco_core::{Condition, Contexts, Error as CoreError, Feature, Product, Space, feature, scorer};
 use disco_divergence::FDivergence;
 use disco_tuner::{
     Adam, Baseline, Control, Csv, Decay, EarlyStopping, Error, JsonLines, Memory, MicroBatch, Observer,
@@ -125,8 +125,12 @@ fn hard_constraints_are_refused_where_they_must_be() {
         let mut policy = world.policy();
         let before = policy.logits().to_owned();
         let declared = Problem::new(&world.contexts, &target).with_hard_constraints();
-        let error = tuner.start(&mut policy, &declared).map(|_| ()).unwrap_err();
-        assert!(matches!(&error, Error::HardConstraints { able, .. } if able.contains("js")), "{error}");
+        let even = feature("even", |_: &usize, x: &usize| f64::from(x.is_multiple_of(2)));
+        let known = Product(Condition { feature: even, wanted: true }, base());
+        for problem in [declared, Problem::new(&world.contexts, &known)] {
+            let error = tuner.start(&mut policy, &problem).map(|_| ()).unwrap_err();
+            assert!(matches!(&error, Error::HardConstraints { able, .. } if able.contains("js")), "{error}");
+        }
         let noticed = Problem::new(&world.contexts, &target);
         let error = tuner.run(&mut policy, &noticed, &mut ()).unwrap_err();
         assert!(matches!(&error, Error::HardConstraints { divergence, .. } if divergence == name), "{error}");

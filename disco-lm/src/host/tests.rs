@@ -1,8 +1,10 @@
 //! The passes over the host's memory against Burn's own operations.
 
 use burn::tensor::{Device, activation};
+use disco_tuner::{Adam, Optimizer, Update};
 
 use super::*;
+use crate::adam::AdamStep;
 
 /// Some numbers, large and small, positive and negative.
 fn some<const D: usize>(shape: [usize; D]) -> Tensor<D> {
@@ -57,4 +59,33 @@ fn the_rotation_is_its_formula_even_of_a_part() {
     let swapped = Tensor::cat(vec![x.clone().narrow(2, 4, 4), x.clone().narrow(2, 0, 4)], 2);
     let expected = x.clone() * cos.clone() + swapped * sin.clone();
     assert_close(rotate(x, &cos, &sin), expected);
+}
+
+/// The same sums and products in the same order: the same bits.
+#[test]
+fn adam_is_burns_to_the_bit() {
+    let adam = Adam { weight_decay: 0.1, ..Adam::default() };
+    let update = Update { optimizer: Optimizer::AdamW(adam), learning_rate: 0.01, max_gradient_norm: None };
+    let run = |penalised: bool| {
+        let (mut w, mut m, mut v) = (some([300, 70]), some([300, 70]) * 0.0, some([300, 70]) * 0.0);
+        for steps in 1..=3 {
+            let step = AdamStep::new(&adam, &update, 0.7, steps);
+            let step = if penalised { step.penalised(0.1) } else { step.decayed(0.1) };
+            w = step.apply(w, some([300, 70]) * (steps as f32 - 1.5), &mut m, &mut v);
+        }
+        [w, m, v].map(Tensor::into_data)
+    };
+    for penalised in [false, true] {
+        assert_eq!(run(penalised), crate::testing::elsewhere(|| run(penalised)));
+    }
+}
+
+#[test]
+fn the_sum_of_squares_is_exact_enough_and_gives_the_tensor_back() {
+    let x = some([211, 97]);
+    let data = x.to_data();
+    let exact: f64 = values(&data).iter().map(|x| f64::from(*x).powi(2)).sum();
+    let (sum, same) = square_sum(x);
+    assert!((sum / exact - 1.0).abs() < 1e-6, "{sum} is not {exact}");
+    assert_eq!(same.into_data(), data);
 }

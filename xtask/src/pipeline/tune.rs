@@ -12,7 +12,7 @@ use super::step_log::StepLog;
 use crate::{
     Error, Kept, Progress, ProgressTarget, Result,
     record::StepRecord,
-    spec::{Spec, Target},
+    spec::Spec,
     text::{TextFeature, TextSample},
 };
 
@@ -47,15 +47,12 @@ where
     // Where the model lies says nothing of what it is.
     let mut model = serde_json::to_value(&spec.model).map_err(Error::Json)?;
     model.as_object_mut().and_then(|model| model.remove("source"));
-    let mut problem = Problem::new(&contexts, &ebm)
+    let problem = Problem::new(&contexts, &ebm)
         .with_features(features.iter().map(|feature| feature as &dyn Feature<String, X>))?
         .with_length(TextSample::token_count)
         .with_fact("features", &spec.features)?
         .with_fact("model", &model)?
         .with_fact("target.coefficients", &fit.tilt().coefficients().collect::<Vec<_>>())?;
-    if spec.features.iter().any(|feature| !matches!(feature.target, Target::Mean(_))) {
-        problem = problem.with_hard_constraints();
-    }
     let tuner = Tuner::new(config(spec, seed))?;
     let progress = Progress::new(target, "tune", "steps", spec.tune.steps);
     let mut watch =
