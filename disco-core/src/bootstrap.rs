@@ -32,7 +32,8 @@ impl Bootstrap {
     }
 
     /// The percentile interval of a level between 0 and 1: between the quantiles `(1 -+ level) / 2` of
-    /// the replicates.
+    /// the replicates, of which the k-th smallest of B is that of `k / (B + 1)`: one more replicate would fall
+    /// into the interval with a probability of `level`. Too few replicates for that give their whole range.
     ///
     /// # Errors
     /// [`Error::Invalid`] for another level.
@@ -42,11 +43,11 @@ impl Bootstrap {
         }
         let last = (self.replicates.len() - 1) as f64;
         let quantile = |probability: f64| {
-            let place = probability * last;
+            let place = (probability * (last + 2.0) - 1.0).clamp(0.0, last);
             let (low, high) =
                 (self.replicates[place.floor() as usize], self.replicates[place.ceil() as usize]);
-            // Equal neighbours first: between two infinite ones there is no line.
-            if low == high { low } else { low + place.fract() * (high - low) }
+            // From an infinite one there is no line, whether or not the next is infinite too.
+            if low == high || low.is_infinite() { low } else { low + place.fract() * (high - low) }
         };
         Ok((quantile((1.0 - level) / 2.0), quantile((1.0 + level) / 2.0)))
     }
@@ -115,4 +116,26 @@ fn resampled(
         })
         .collect();
     replicates.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_one_more_replicate() {
+        let bootstrap = |count: i32| Bootstrap::new(0.0, 1.0, (1..=count).map(f64::from).collect());
+        // Of 40 gaps that are equally probable, one is cut off on either side.
+        let (low, high) = bootstrap(39).interval(0.95).unwrap();
+        assert!((low - 1.0).abs() < 1e-9 && (high - 39.0).abs() < 1e-9);
+        let (low, high) = bootstrap(300).interval(0.95).unwrap();
+        assert!((low - 0.025 * 301.0).abs() < 1e-9 && (high - 0.975 * 301.0).abs() < 1e-9);
+        assert_eq!(bootstrap(10).interval(0.95).unwrap(), (1.0, 10.0));
+        // A quantile between a replicate of -inf and a finite one.
+        let some_infinite = Bootstrap::new(0.0, 1.0, vec![f64::NEG_INFINITY, 1.0, 2.0]);
+        let (low, high) = some_infinite.interval(0.4).unwrap();
+        assert!(low == f64::NEG_INFINITY && (high - 1.8).abs() < 1e-12);
+        let (low, high) = bootstrap(10).interval(1e-12).unwrap();
+        assert!((low - 5.5).abs() < 1e-9 && (high - 5.5).abs() < 1e-9);
+    }
 }

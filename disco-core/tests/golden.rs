@@ -41,6 +41,8 @@ struct ContextProblem {
 
 #[derive(Deserialize)]
 struct OddPoisson {
+    /// "37*Poisson(11) on odd numbers".
+    target: String,
     z: f64,
 }
 
@@ -124,10 +126,15 @@ fn golden_moments_averaged_over_contexts() {
 
 #[test]
 fn golden_partition_function_of_odd_poisson() {
-    let poisson = Discrete(Poisson::new(11.0).unwrap());
-    let odd = scorer(|_: &(), x: &u64| if x % 2 == 1 { 37f64.ln() } else { f64::NEG_INFINITY });
+    let problem = golden().qrs_odd_poisson;
+    let (factor, mean) = (problem.target.strip_suffix(") on odd numbers"))
+        .and_then(|target| target.split_once("*Poisson("))
+        .unwrap_or_else(|| panic!("{:?} is no multiple of a Poisson on odd numbers", problem.target));
+    let (factor, mean): (f64, f64) = (factor.parse().unwrap(), mean.parse().unwrap());
+    let poisson = Discrete(Poisson::new(mean).unwrap());
+    let odd = scorer(|_: &(), x: &u64| if x % 2 == 1 { factor.ln() } else { f64::NEG_INFINITY });
     let space = Space::new(0..500u64).unwrap();
-    close(space.log_z(&Product(odd, poisson), &()).unwrap().exp(), golden().qrs_odd_poisson.z, EXACT);
+    close(space.log_z(&Product(odd, poisson), &()).unwrap().exp(), problem.z, EXACT);
 }
 
 #[test]

@@ -51,6 +51,7 @@ fn covers(estimate: Estimate, truth: f64) -> u64 {
 #[track_caller]
 fn in_range(covered: u64, what: &str) {
     let share = covered as f64 / REPETITIONS as f64;
+    println!("{what}: {share}");
     assert!((0.92..=0.98).contains(&share), "{what}: {share}");
 }
 

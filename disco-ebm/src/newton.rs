@@ -194,16 +194,33 @@ impl Dual {
             return (self.residual(&next) < self.residual(at)).then_some(next);
         }
         let mut length = 1.0;
-        for _ in 0..MAX_HALVINGS {
+        for halvings in 0..MAX_HALVINGS {
             let lambda = &at.lambda + &(step * length);
             let trial =
                 self.value_of(&lambda, &(&at.linear + &(linear * length))) + self.box_penalty(&lambda);
             if trial <= value + SUFFICIENT_DECREASE * length * slope {
                 return Some(self.at(lambda));
             }
+            if halvings == 0 && slope >= -self.value_doubt(value) {
+                // What the values say of so small a decrease may be rounding. Shorter steps, down to those that it
+                // lets pass, led nowhere in all the iterations there were.
+                let next = self.at(lambda);
+                if self.residual(&next) < 0.5 * self.residual(at) {
+                    return Some(next);
+                }
+            }
             length *= 0.5;
         }
         None
+    }
+
+    /// A predicted decrease below this may be lost in the rounding of two values.
+    ///
+    /// A sum of n terms is off by up to `n / 2` units of rounding, and it comes near to that where many terms are
+    /// equal, as samples of few outcomes are: they are all rounded the same way. Half of the prediction is what a
+    /// Newton step gains.
+    fn value_doubt(&self, value: f64) -> f64 {
+        2.0 * self.log_weights.len() as f64 * f64::EPSILON * (1.0 + value.abs())
     }
 
     /// The largest violation of the conditions of optimality, in standardised units.

@@ -112,9 +112,13 @@ impl Coverage {
 }
 
 /// A fit, and what other samples say of the target as it is, against exact sums over the space.
-fn count_row(coverage: &mut Coverage, row: &Row, fit: &Fit<(), usize>, others: &Measured<(), usize>) {
-    let base = row.base();
-    let report = fit.report();
+fn count_row(
+    coverage: &mut Coverage,
+    (row, light): (&Row, &[bool]),
+    fit: &Fit<(), usize>,
+    others: &Measured<(), usize>,
+) {
+    let (base, report) = (row.base(), fit.report());
     coverage.count("ln Z".into(), report.log_z, row.log_z);
     coverage.count("KL".into(), report.kl_from_base, row.kl_target_base);
     let target = fit.target(&base);
@@ -129,8 +133,10 @@ fn count_row(coverage: &mut Coverage, row: &Row, fit: &Fit<(), usize>, others: &
         kl += lambda.value * moment;
         coverage.count(format!("coefficient {i}"), lambda, row.coefficients[i]);
         coverage.count(format!("base moment {i}"), found.base, row.base_moments[i]);
-        coverage.count(format!("achieved moment {i}"), found.achieved, moment);
-        coverage.count(format!("moment {i} of the fitted target"), assessed.moments[i], moment);
+        if light[i] {
+            coverage.count(format!("achieved moment {i}"), found.achieved, moment);
+            coverage.count(format!("moment {i} of the fitted target"), assessed.moments[i], moment);
+        }
     }
     coverage.count("ln Z of the fitted target".into(), assessed.log_z, log_z);
     coverage.count("KL of the fitted target".into(), assessed.kl_from_base, kl);
@@ -155,6 +161,26 @@ fn enough(row: &Row) -> usize {
     wanted.ceil() as usize
 }
 
+/// A normal interval for a mean of n terms with skewness g covers less than 95% by about 0.25 g^2/n (Edgeworth's
+/// second order, 1.96 standard errors that are estimated from the same terms): by 1% at this g/sqrt(n), by 4% at
+/// twice as much.
+const SKEWNESS: f64 = 0.2;
+
+/// For each moment under the target, whether its terms `p/q (phi - mu)` are that light, by exact sums: where one
+/// outcome has most of p, a feature varies in the few others.
+fn light_moments(row: &Row, count: usize) -> Vec<bool> {
+    let (p, proposal) = (target(row), proposal(row));
+    let outcomes: Vec<usize> = (0..row.n).collect();
+    let log_q = proposal.log_probs(&(), &outcomes.iter().collect::<Vec<_>>()).expect("scores");
+    let q: Vec<f64> = log_q.into_iter().map(f64::exp).collect();
+    let central = |i: usize, power: i32| -> f64 {
+        let deviation = |x: usize| row.features[x][i] - row.target_moments[i];
+        (0..row.n).map(|x| q[x] * (p.probabilities()[x] / q[x] * deviation(x)).powi(power)).sum()
+    };
+    let skewness = |i: usize| central(i, 3) / central(i, 2).powf(1.5) / (count as f64).sqrt();
+    (0..row.coefficients.len()).map(|i| skewness(i).abs() < SKEWNESS).collect()
+}
+
 /// More samples than this in a repetition would take minutes in all.
 const MOST: usize = 6000;
 /// Errors are right to first order in (coefficients / effective samples), and a third or so of these are effective.
@@ -168,6 +194,8 @@ fn golden_intervals_cover_the_truth() {
     assert!(feasible.len() >= 3, "the golden file has rows that a few thousand samples are enough for");
     for (index, row) in feasible {
         let (base, proposal, count) = (row.base(), proposal(row), count(row));
+        let light = light_moments(row, count);
+        assert!(2 * light.iter().filter(|light| **light).count() >= light.len(), "row {index}: {light:?}");
         let constraints = row.constraints::<()>();
         let features = features(&constraints);
         let coverage = Coverage::repeated(|coverage, seed| {
@@ -178,7 +206,7 @@ fn golden_intervals_cover_the_truth() {
             };
             let config = FitConfig { held_out: 0.0, ..FitConfig::default() };
             let fit = measured().fit(&constraints, &config).expect("fits");
-            count_row(coverage, row, &fit, &measured());
+            count_row(coverage, (row, &light), &fit, &measured());
         });
         println!("row {index}, {count} samples: {:?}", coverage.0);
         coverage.check();

@@ -3,7 +3,10 @@
 use disco_core::Error;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error as QrsError, Point, Ratios, Result};
+use crate::{
+    Error as QrsError, Point, Ratios, Result,
+    chosen::{Interval, interval},
+};
 
 /// What beta is chosen for.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,11 +27,15 @@ pub struct Choice {
     /// `ln beta`.
     pub log_beta: f64,
     /// The standard error of `ln beta` as an estimate of the beta that reaches the goal exactly: that of the
-    /// wanted quantity, divided by its slope in `ln beta`. None where the slope is zero, and for
-    /// [`Goal::LargestRatio`], where no sample tells how much larger ratios can be:
-    /// [`Point::above_at_most`] bounds how often they come.
+    /// wanted quantity, divided by its slope in `ln beta`. This is of first order: where the slope changes within
+    /// the error (a small total variation, which falls ever more slowly), [`interval`](Self::interval) is right.
+    /// None where the slope is zero, and for [`Goal::LargestRatio`], where no sample tells how much larger ratios
+    /// can be: [`Point::above_at_most`] bounds how often they come.
     #[serde(with = "disco_core::infinite::option")]
     pub std_error: Option<f64>,
+    /// The betas that would reach the goal as well, as far as these proposals can tell: those whose acceptance rate
+    /// or total variation has the wanted value in its own 95% interval. None for [`Goal::LargestRatio`].
+    pub interval: Option<Interval>,
     /// The diagnostics at this beta, from the same proposals; over several contexts their mean.
     pub point: Point,
 }
@@ -39,7 +46,7 @@ const STEPS: usize = 200;
 /// Chooses one beta for several contexts: acceptance rate and total variation are means over them.
 ///
 /// # Cost
-/// About 60 binary searches per context, and one [`Ratios::point`] each.
+/// About 60 binary searches per context for beta, twice as many for its interval, and one [`Ratios::point`] each.
 ///
 /// # Errors
 /// [`Error::Empty`] for no context; [`Error::Invalid`] for a goal outside its range;
@@ -90,7 +97,7 @@ pub fn choose_beta(contexts: &[Ratios], goal: Goal) -> Result<Choice> {
         Goal::LargestRatio => (0.0, 0.0),
     };
     let std_error = (slope > 0.0).then(|| error / slope);
-    Ok(Choice { log_beta, std_error, point })
+    Ok(Choice { log_beta, std_error, interval: interval(contexts, goal, log_beta), point })
 }
 
 impl Ratios {
@@ -123,7 +130,7 @@ impl Ratios {
 
 /// The two neighbours between which `holds` turns false: it holds at the first, and not at the second unless
 /// that is `high`.
-fn bisect(low: f64, high: f64, holds: impl Fn(f64) -> bool) -> (f64, f64) {
+pub(crate) fn bisect(low: f64, high: f64, holds: impl Fn(f64) -> bool) -> (f64, f64) {
     let (mut low, mut high) = (low, high);
     for _ in 0..STEPS {
         let middle = low + 0.5 * (high - low);

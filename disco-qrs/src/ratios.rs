@@ -44,9 +44,9 @@ pub struct Ratios {
     count: usize,
     // log_below[k] = ln sum_{i <= k} g_i exp(r_i), and the same of squares: g_i exp(2 r_i).
     log_below: Vec<f64>,
-    log_below_squares: Vec<f64>,
+    pub(crate) log_below_squares: Vec<f64>,
     // log_above[k] = ln sum_{i >= k} g_i exp(r_i); one entry more, -inf, at the end.
-    log_above: Vec<f64>,
+    pub(crate) log_above: Vec<f64>,
     pub(crate) features: Vec<FeatureColumn>,
 }
 
