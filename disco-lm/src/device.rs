@@ -68,14 +68,17 @@ impl Backend {
             // empty says that there is something to prefer.
             #[cfg(feature = "wgpu")]
             Self::Wgpu => {
-                first(DeviceType::Wgpu).map(|_| Device::wgpu(DeviceKind::DefaultDevice)).ok_or_else(|| {
-                    absent(self, "a GPU with its driver, or a software one such as Mesa's llvmpipe (Debian: mesa-vulkan-drivers)")
-                })
+                #[cfg(feature = "vulkan")]
+                let found = card(DeviceType::Wgpu);
+                #[cfg(not(feature = "vulkan"))]
+                let found = first(DeviceType::Wgpu);
+                found.map(|_| Device::wgpu(DeviceKind::DefaultDevice)).ok_or_else(|| absent(self, WGPU_WANTS))
             }
             #[cfg(feature = "vulkan")]
             Self::Vulkan => {
-                first(DeviceType::Vulkan).map(|_| Device::vulkan(DeviceKind::DefaultDevice)).ok_or_else(|| {
-                    absent(self, "a Vulkan driver, such as that of the GPU or Mesa's llvmpipe (Debian: mesa-vulkan-drivers)")
+                let found = card(DeviceType::Vulkan).map(|_| Device::vulkan(DeviceKind::DefaultDevice));
+                found.ok_or_else(|| {
+                    absent(self, "a GPU with its Vulkan driver (a software driver serves `wgpu` alone)")
                 })
             }
             #[cfg(feature = "cuda")]
@@ -93,6 +96,22 @@ impl Backend {
 fn first(kind: DeviceType) -> Option<Device> {
     Device::enumerate(kind).into_iter().next()
 }
+
+/// The first that is a card, and not a driver in software. Mesa's crashes over the matrix products that come with the feature
+/// `vulkan` (22.3.6 and 25.0.7, in `vkCreateComputePipelines`), and takes the process with it. With that feature `wgpu` has the
+/// same kernels.
+#[cfg(feature = "vulkan")]
+fn card(kind: DeviceType) -> Option<Device> {
+    let is_card = |device: &Device| device.identity().is_some_and(|identity| identity.physical.is_some());
+    Device::enumerate(kind).into_iter().find(is_card)
+}
+
+#[cfg(feature = "wgpu")]
+const WGPU_WANTS: &str = if cfg!(feature = "vulkan") {
+    "a GPU with its driver (one in software serves builds without the feature `vulkan`)"
+} else {
+    "a GPU with its driver, or one in software such as Mesa's llvmpipe (Debian: mesa-vulkan-drivers)"
+};
 
 #[cfg(any(feature = "wgpu", feature = "vulkan", feature = "cuda"))]
 fn absent(backend: Backend, wanted: &'static str) -> Error {

@@ -79,16 +79,16 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Cargo, for `backend`: what it builds and what it then runs find the libraries that this backend needs.
+/// Cargo, with these backends compiled in: what it builds and what it then runs find the libraries that they need.
 ///
 /// All backends share a target folder. Cargo keeps a crate's builds with different features apart, so that going back and
 /// forth rebuilds nothing, and what has nothing to do with the backend is built once.
 ///
 /// # Errors
 /// [`Error::Libtorch`] if a library is missing.
-fn cargo_for(backend: Backend) -> Result<Command> {
+fn cargo_for(compiled: &[Backend]) -> Result<Command> {
     let mut command = cargo();
-    if backend == Backend::Tch {
+    if compiled.contains(&Backend::Tch) {
         Libtorch::find()?.apply(&mut command);
     }
     Ok(command)
@@ -112,7 +112,7 @@ pub(crate) fn is_compiled(backend: Backend, asks_a_hub: bool) -> bool {
 /// # Errors
 /// As [`cargo_for`].
 pub(crate) fn launch(backend: Backend, asks_a_hub: bool) -> Result<Command> {
-    let mut command = cargo_for(backend)?;
+    let mut command = cargo_for(&[backend])?;
     command.args(["run", "--package", "xtask", "--manifest-path"]).arg(workspace_root().join("Cargo.toml"));
     let features: Vec<_> = [backend.feature()].into_iter().chain(hub_feature(asks_a_hub)).collect();
     command.args(["--features", &features.join(","), "--"]);
@@ -146,7 +146,7 @@ pub(crate) fn relaunch(backend: Backend, asks_a_hub: bool) -> Result<Command> {
 /// # Errors
 /// As [`launch`].
 pub(crate) fn workspace_tests(backend: Backend, arguments: &[String]) -> Result<Command> {
-    let mut command = cargo_for(backend)?;
+    let mut command = cargo_for(&[backend])?;
     command.args(["test", "--workspace", "--manifest-path"]).arg(workspace_root().join("Cargo.toml"));
     command.args(["--features", &format!("xtask/{}", backend.feature())]).args(arguments);
     command.env("DISCO_BACKEND", backend.feature());
@@ -159,7 +159,7 @@ pub(crate) fn workspace_tests(backend: Backend, arguments: &[String]) -> Result<
 /// # Errors
 /// As [`launch`].
 pub(crate) fn disco_lm(backend: Backend, compiled: &[Backend], what: &[&str]) -> Result<Command> {
-    let mut command = cargo_for(backend)?;
+    let mut command = cargo_for(compiled)?;
     command.args(what).args(["--profile", "backends", "--package", "disco-lm", "--manifest-path"]);
     command.arg(workspace_root().join("Cargo.toml"));
     let features: Vec<_> = compiled.iter().map(|other| other.feature()).chain(["gguf"]).collect();
