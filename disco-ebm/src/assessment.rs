@@ -2,12 +2,18 @@
 
 use disco_core::Estimate;
 
+use crate::interval::skewed_interval;
+
 /// What samples say of a target: its moments, `ln Z`, and how well they cover it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Assessment {
     /// The mean of each constraint's feature under the target.
     pub moments: Vec<Estimate>,
+    /// The skewness of each of the moments as an estimate: [`ConstraintReport::achieved_skewness`].
+    ///
+    /// [`ConstraintReport::achieved_skewness`]: crate::ConstraintReport::achieved_skewness
+    pub skewness: Vec<Option<f64>>,
     /// The mean over contexts of `ln Z_c` (nats).
     pub log_z: Estimate,
     /// The position of each context and its `ln Z_c`, except contexts that were left out.
@@ -27,4 +33,14 @@ pub struct Assessment {
     pub contexts: usize,
     /// Samples that are possible under the base and satisfy the pointwise constraints.
     pub samples_in_support: usize,
+}
+
+impl Assessment {
+    /// The interval of `z` standard errors about each of the moments, corrected for its skewness: as
+    /// [`ConstraintReport::base_interval`](crate::ConstraintReport::base_interval), for a target that was fitted
+    /// to other samples.
+    pub fn moment_intervals(&self, z: f64) -> Vec<(f64, f64)> {
+        let moments = self.moments.iter().zip(&self.skewness);
+        moments.map(|(moment, skewness)| skewed_interval(*moment, *skewness, z)).collect()
+    }
 }

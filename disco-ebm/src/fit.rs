@@ -67,7 +67,7 @@ impl<C, X> Measured<C, X> {
             fitted.dual.as_ref().map(|dual| Inference::new(dual, coefficients, config.context_errors));
         let covariance = inference.as_ref().map(Inference::covariance).unwrap_or_default();
         let (log_z_error, kl_error) = problem.limit_errors(inference.as_ref(), &weighed)?;
-        let base = self.base_moments(config.context_errors)?;
+        let base = self.base_means(config.context_errors)?;
         // Rounding can leave a variance of zero below it; one that is NaN says nothing of the error.
         let error = |variance: &f64| {
             if variance.is_nan() { f64::INFINITY } else { variance.max(0.0).sqrt() }
@@ -87,8 +87,10 @@ impl<C, X> Measured<C, X> {
                     feature: constraint.name().into(),
                     asked: constraint.kind(),
                     coefficient,
-                    base: base[problem.column(index)],
+                    base: base[problem.column(index)].estimate,
+                    base_skewness: base[problem.column(index)].skewness,
                     achieved,
+                    achieved_skewness: assessment.skewness[index],
                     held_out: held_out_moments.as_ref().map(|moments| moments[index]),
                 }
             })

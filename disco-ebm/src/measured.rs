@@ -13,7 +13,7 @@ use crate::{
     context_samples::{Evaluated, sample_each},
     evaluate::{self, score_base},
     points::context_shares,
-    strata::Strata,
+    strata::{Mean, Strata},
 };
 
 /// How far from 1 the probabilities of all outcomes of a space may sum for sums over it to be called exact.
@@ -254,6 +254,10 @@ impl<C, X> Measured<C, X> {
     /// # Errors
     /// [`disco_core::Error::ZeroWeights`], in the context where no sample is possible under the base.
     pub fn base_moments(&self, errors: ContextErrors) -> Result<Vec<Estimate>> {
+        Ok(self.base_means(errors)?.into_iter().map(|mean| mean.estimate).collect())
+    }
+
+    pub(crate) fn base_means(&self, errors: ContextErrors) -> Result<Vec<Mean>> {
         let mut weights = Vec::with_capacity(self.contexts.len());
         for (context, evaluated) in self.contexts.iter().enumerate() {
             let found = ImportanceWeights::from_log(evaluated.log_weights());

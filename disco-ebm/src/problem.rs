@@ -240,13 +240,14 @@ impl<'a, C, X> Problem<'a, C, X> {
 
     pub(crate) fn assess_weighed(&self, weighed: &Weighed) -> Assessment {
         let Weighed { strata, log_factors, rows, in_support } = weighed;
-        let moments = strata.means(&self.columns, |context, point| {
+        let means = strata.means(&self.columns, |context, point| {
             let (index, rows) = &rows[context];
             self.measured.contexts[*index].values.row(rows[point])
         });
         let (log_z, log_z_by_context) = strata.log_z();
         Assessment {
-            moments,
+            moments: means.iter().map(|mean| mean.estimate).collect(),
+            skewness: means.iter().map(|mean| mean.skewness).collect(),
             log_z,
             log_z_by_context: rows.iter().map(|(index, _)| *index).zip(log_z_by_context).collect(),
             kl_from_base: strata.kl(|context| ArrayView1::from(&log_factors[context])),

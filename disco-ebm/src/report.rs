@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use disco_core::Estimate;
 use serde::{Deserialize, Serialize};
 
-use crate::{ConstraintKind, Termination};
+use crate::{ConstraintKind, Termination, Warning, interval::skewed_interval};
 
 /// How a fit went, and how far it can be trusted.
 ///
@@ -61,6 +61,34 @@ pub struct FitReport {
     pub held_out: HeldOut,
 }
 
+impl FitReport {
+    /// Why the report's errors should not be believed too much: none, one of each kind, and of skewed moments one
+    /// each. They follow from the report's own numbers, and are not saved with it.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        if !self.exact && self.largest_share > Warning::DOMINANT_SHARE {
+            warnings.push(Warning::DominantWeight { share: self.largest_share });
+        }
+        if let Some(ess) = self.ess.filter(|ess| *ess < Warning::FEW_EFFECTIVE) {
+            warnings.push(Warning::FewEffective { ess });
+        }
+        if let Some(k) = self.largest_pareto_k.filter(|k| *k > Warning::HEAVY_TAIL) {
+            warnings.push(Warning::HeavyTail { k });
+        }
+        for constraint in &self.constraints {
+            let moments =
+                [(false, constraint.base_skewness), (true, constraint.achieved_skewness)].into_iter();
+            for (achieved, skewness) in moments {
+                if let Some(skewness) = skewness.filter(|skewness| skewness.abs() > Warning::SKEWED) {
+                    let feature = constraint.feature.clone();
+                    warnings.push(Warning::SkewedMoment { feature, achieved, skewness });
+                }
+            }
+        }
+        warnings
+    }
+}
+
 /// What was asked of a feature, and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -74,10 +102,37 @@ pub struct ConstraintReport {
     pub coefficient: Option<Estimate>,
     /// The mean under the base, without any constraint.
     pub base: Estimate,
+    /// The skewness of `base` as an estimate, as for `achieved`.
+    #[serde(default)]
+    pub base_skewness: Option<f64>,
     /// The mean under the fitted target.
     pub achieved: Estimate,
+    /// The skewness of `achieved` as an estimate: `sum_x T^3 / (sum_x T^2)^(3/2)`, with `T(x) = t W(x) (phi(x) - m)`,
+    /// what each sample adds to it (`W` the normalised weights in a context, `m` the moment there and `t` the context's
+    /// weight; for [`ContextErrors::Drawn`](crate::ContextErrors::Drawn), what each context adds). Without unit.
+    ///
+    /// For n samples of equal weight it is the skewness of the feature over `sqrt(n)`; for a feature that `k` of the
+    /// samples have and many do not, `1 / sqrt(k)`. An interval of 1.96 standard errors covers less than 95% by about a
+    /// quarter of its square ([`Warning::SKEWED`]).
+    ///
+    /// None where sums are exact, nothing varies, a single point has all the weight, or cubes leave `f64`, and in files
+    /// from before it was there.
+    #[serde(default)]
+    pub achieved_skewness: Option<f64>,
     /// The mean on samples kept back, under the target fitted to the others, where there is one.
     pub held_out: Option<Estimate>,
+}
+
+impl ConstraintReport {
+    /// The interval of `z` standard errors about the mean under the base, corrected for its skewness (Hall 1992, *On
+    /// the removal of skewness by transformation*): it reaches further to the side on which few samples are. `z = 1.96`
+    /// for 95%. Where the skewness is 0 or not known it is [`Estimate::interval`].
+    ///
+    /// There is none of [`achieved`](Self::achieved), for which the correction does not hold: the fit follows its
+    /// samples. Other samples have one: [`Assessment::moment_intervals`](crate::Assessment::moment_intervals).
+    pub fn base_interval(&self, z: f64) -> (f64, f64) {
+        skewed_interval(self.base, self.base_skewness, z)
+    }
 }
 
 /// The check on samples kept back: the moments that a fit to a part of the samples has on the rest.

@@ -16,6 +16,16 @@ pub(crate) struct Strata {
     errors: ContextErrors,
 }
 
+/// An error that is less of a mean is rounding: the values do not vary.
+const ROUNDING: f64 = 1e-12;
+
+/// A mean over contexts.
+pub(crate) struct Mean {
+    pub(crate) estimate: Estimate,
+    /// The skewness of the estimate: see [`Strata::skewness`].
+    pub(crate) skewness: Option<f64>,
+}
+
 impl Strata {
     /// Weights with the shares of their contexts, which are normalised.
     pub(crate) fn new(
@@ -69,43 +79,87 @@ impl Strata {
         &self,
         columns: &[usize],
         row: impl Fn(usize, usize) -> ArrayView1<'a, f64>,
-    ) -> Vec<Estimate> {
-        // Row by row: the values of a point lie together in memory.
-        let sums = |context: usize, term: &dyn Fn(usize, f64, f64) -> f64| {
-            let mut sums = vec![0.0; columns.len()];
-            for (point, &weight) in self.weights[context].normalised().iter().enumerate() {
-                if weight > 0.0 {
-                    let row = row(context, point);
-                    for (i, (sum, &column)) in sums.iter_mut().zip(columns).enumerate() {
-                        *sum += term(i, weight, row[column]);
-                    }
-                }
-            }
-            sums
-        };
+    ) -> Vec<Mean> {
         let contexts = 0..self.weights.len();
-        let means: Vec<Vec<f64>> =
-            contexts.clone().map(|c| sums(c, &|_, weight, value| weight * value)).collect();
+        let means: Vec<Vec<f64>> = contexts
+            .clone()
+            .map(|c| {
+                let sums = self.sums(c, columns, &row, |_, weight, value| [weight * value]);
+                sums.into_iter().map(|[sum]| sum).collect()
+            })
+            .collect();
         let mut overall = vec![0.0; columns.len()];
         for (share, means) in self.shares.iter().zip(&means) {
             overall.iter_mut().zip(means).for_each(|(overall, mean)| *overall += share * mean);
         }
-        let variances: Vec<Vec<f64>> = contexts
+        // Of each context: the variance of its mean, and the sums of squares and cubes of the points' terms.
+        let powers: Vec<Vec<[f64; 3]>> = contexts
             .map(|c| {
                 let ess = self.weights[c].ess();
                 let lonely = ess < LONELY;
                 if lonely && means.len() == 1 {
-                    return vec![f64::INFINITY; columns.len()];
+                    return vec![[f64::INFINITY, f64::INFINITY, f64::NAN]; columns.len()];
                 }
                 let (centres, factor) = if lonely { (&overall, 1.0) } else { (&means[c], ess / (ess - 1.0)) };
-                let squares = sums(c, &|i, weight, value| (weight * (value - centres[i])).powi(2));
-                squares.into_iter().map(|square| factor * square).collect()
+                let sums = self.sums(c, columns, &row, |i, weight, value| {
+                    let term = weight * (value - centres[i]);
+                    [term * term, term * term * term]
+                });
+                sums.into_iter().map(|[square, cube]| [factor * square, square, cube]).collect()
             })
             .collect();
-        let column = |of: &[Vec<f64>], i: usize| of.iter().map(|values| values[i]).collect::<Vec<f64>>();
         (0..columns.len())
-            .map(|i| self.combine(&column(&means, i), column(&variances, i).into_iter()))
+            .map(|i| {
+                let values: Vec<f64> = means.iter().map(|means| means[i]).collect();
+                let of_context = || powers.iter().map(|powers| powers[i]);
+                let estimate = self.combine(&values, of_context().map(|[variance, ..]| variance));
+                let within = of_context().map(|[_, square, cube]| (square, cube));
+                Mean { estimate, skewness: self.skewness(&values, estimate.value, within) }
+            })
             .collect()
+    }
+
+    /// Sums over a context's points of what `term` makes of each column's position, weight and value.
+    fn sums<'a, const N: usize>(
+        &self,
+        context: usize,
+        columns: &[usize],
+        row: &impl Fn(usize, usize) -> ArrayView1<'a, f64>,
+        term: impl Fn(usize, f64, f64) -> [f64; N],
+    ) -> Vec<[f64; N]> {
+        // Row by row: the values of a point lie together in memory.
+        let mut sums = vec![[0.0; N]; columns.len()];
+        for (point, &weight) in self.weights[context].normalised().iter().enumerate() {
+            if weight > 0.0 {
+                let row = row(context, point);
+                for (i, (sums, &column)) in sums.iter_mut().zip(columns).enumerate() {
+                    let terms = term(i, weight, row[column]);
+                    sums.iter_mut().zip(terms).for_each(|(sum, term)| *sum += term);
+                }
+            }
+        }
+        sums
+    }
+
+    /// The skewness of a mean over contexts: the third moment of the sum of its independent terms over their
+    /// variance to the power 3/2, given the sums of squares and cubes within each context. None where nothing varies,
+    /// and where sums are exact or leave `f64`.
+    fn skewness(&self, values: &[f64], value: f64, within: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
+        if self.exact {
+            return None;
+        }
+        let (mut squares, mut cubes) = (0.0, 0.0);
+        for ((share, of_context), (square, cube)) in self.shares.iter().zip(values).zip(within) {
+            let between = share * (of_context - value);
+            let (square, cube) = match self.errors {
+                ContextErrors::Fixed => (share.powi(2) * square, share.powi(3) * cube),
+                ContextErrors::Drawn => (between.powi(2), between.powi(3)),
+            };
+            squares += square;
+            cubes += cube;
+        }
+        let skewness = cubes / (squares * squares.sqrt());
+        (skewness.is_finite() && squares.sqrt() > ROUNDING * value.abs()).then_some(skewness)
     }
 
     /// The mean of `ln Z`, and that of each context.

@@ -61,6 +61,24 @@ fn a_target_comes_back_as_it_was() {
 }
 
 #[test]
+fn targets_from_before_skewness_was_reported_are_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fit = sampled();
+    let mut json = serde_json::to_value(fit.to_saved()).expect("serialises");
+    for constraint in json["report"]["constraints"].as_array_mut().expect("a list") {
+        for field in ["base_skewness", "achieved_skewness"] {
+            constraint.as_object_mut().expect("fields").remove(field).expect("it is written");
+        }
+    }
+    let saved = write(folder.path(), &json.to_string()).expect("reads");
+    for (read, written) in saved.report().constraints.iter().zip(&fit.report().constraints) {
+        assert_eq!((read.base_skewness, read.achieved_skewness), (None, None));
+        assert_eq!((read.base, read.achieved), (written.base, written.achieved));
+    }
+    assert!(saved.report().warnings().is_empty());
+}
+
+#[test]
 fn features_are_found_by_name() {
     let saved = exact().to_saved();
     match saved.bind([even()]).err() {

@@ -51,7 +51,19 @@ pub(crate) fn interval(contexts: &[Ratios], goal: Goal, log_beta: f64) -> Option
     };
     let least = contexts.iter().map(Ratios::smallest_log_ratio).fold(f64::INFINITY, f64::min);
     let largest = contexts.iter().map(Ratios::largest_log_ratio).fold(f64::NEG_INFINITY, f64::max);
-    let low = if too_small(least) { bisect(least, log_beta, too_small).1 } else { f64::NEG_INFINITY };
+    // Where every proposal is accepted, the rate's error shows as 0: what none of them shows bounds it.
+    let unseen = match goal {
+        Goal::AcceptanceRate(_) => {
+            let contexts_of_ones = contexts.iter().filter(|ratios| ratios.below(least) == 0);
+            contexts_of_ones.map(|ratios| ratios.below_at_most(least)).sum::<f64>() / contexts.len() as f64
+        }
+        _ => 0.0,
+    };
+    let least_is_too_small = {
+        let (value, reach) = quantity(least);
+        value - reach - unseen > wanted
+    };
+    let low = if least_is_too_small { bisect(least, log_beta, too_small).1 } else { f64::NEG_INFINITY };
     // Above the largest ratio, the acceptance rate and its error are proportional to 1 / beta, the total variation
     // is zero without error.
     let (value, reach) = quantity(largest);

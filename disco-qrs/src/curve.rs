@@ -1,6 +1,6 @@
 //! Diagnostics for a grid of beta, in one pass over sorted ratios.
 
-use disco_core::{Error, Estimate, statrs::function::beta::inv_beta_reg};
+use disco_core::{Error, Estimate};
 use disco_divergence::FDivergence;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use crate::{
     divergences::Setting,
     nodes::{Node, compress},
     point::mean_of,
+    run::share_at_most,
     sums::not_negative,
 };
 
@@ -162,6 +163,11 @@ impl Ratios {
         if self.ess() < Warning::FEW_EFFECTIVE {
             warnings.push(Warning::FewEffective { ess: self.ess() });
         }
+        // A single one has infinite errors, which say enough.
+        let spread = self.largest_log_ratio() - self.smallest_log_ratio();
+        if self.len() > 1 && self.sorted.len() == self.len() && spread <= Warning::EQUAL_RATIOS {
+            warnings.push(Warning::EqualRatios);
+        }
         warnings
     }
 
@@ -185,13 +191,20 @@ impl Ratios {
             DIVERGENCES.map(|divergence| setting.estimate(&divergence));
         let (total_variation, forward_kl) = (total_variation?, forward_kl?);
         let (reverse_kl, jensen_shannon) = (reverse_kl?, jensen_shannon?);
-        let above = self.sorted.len() - k;
-        let warnings = match above {
-            _ if self.is_exact() => vec![],
-            0 => vec![Warning::NoneAbove],
-            _ if above < Warning::FEW_ABOVE => vec![Warning::FewAbove { above }],
-            _ => vec![],
-        };
+        let (above, below) = (self.sorted.len() - k, self.below(log_beta));
+        let mut warnings = Vec::new();
+        if !self.is_exact() {
+            match above {
+                0 => warnings.push(Warning::NoneAbove),
+                1..Warning::FEW_ABOVE => warnings.push(Warning::FewAbove { above }),
+                _ => {}
+            }
+            match below {
+                0 => warnings.push(Warning::NoneBelow),
+                1..Warning::FEW_BELOW => warnings.push(Warning::FewBelow { below }),
+                _ => {}
+            }
+        }
         Ok(Point {
             log_beta,
             acceptance_rate,
@@ -207,22 +220,37 @@ impl Ratios {
             features: Vec::with_capacity(self.features.len()),
             above,
             above_at_most: self.above_at_most(k),
+            below_at_most: self.below_at_most(log_beta),
             warnings,
         })
     }
 
+    /// How many proposals have a ratio below `log_beta`, those with P = 0 included.
+    pub(crate) fn below(&self, log_beta: f64) -> usize {
+        self.len() - self.sorted.len() + self.first_from(log_beta)
+    }
+
+    /// The sorted position of the first ratio that is not below `log_beta`.
+    fn first_from(&self, log_beta: f64) -> usize {
+        self.sorted.partition_point(|log_ratio| *log_ratio < log_beta)
+    }
+
     /// The upper end of the one-sided 95% interval of the share of proposals from sorted position `k` on.
     fn above_at_most(&self, k: usize) -> f64 {
-        let (above, count) = ((self.sorted.len() - k) as f64, self.len() as f64);
         if self.is_exact() {
             self.masses.log_from(k).exp()
-        } else if above == 0.0 {
-            // 1 - 0.05^(1/n).
-            -(0.05f64.ln() / count).exp_m1()
-        } else if above == count {
-            1.0
         } else {
-            inv_beta_reg(above + 1.0, count - above, 0.95)
+            share_at_most(self.sorted.len() - k, self.len(), 0.05)
+        }
+    }
+
+    /// The same of the share of proposals below `log_beta`.
+    pub(crate) fn below_at_most(&self, log_beta: f64) -> f64 {
+        if self.is_exact() {
+            // Rounding can leave a sum of probabilities above 1.
+            not_negative(-self.masses.log_from(self.first_from(log_beta)).exp_m1())
+        } else {
+            share_at_most(self.below(log_beta), self.len(), 0.05)
         }
     }
 }

@@ -33,7 +33,14 @@ pub struct Point {
     /// With 95% confidence, at most this share of all proposals has a ratio above beta (Clopper and Pearson
     /// 1934); about 3/n where none of n has. Exact where the whole space was given.
     pub above_at_most: f64,
-    /// What makes the divergences at this beta doubtful.
+    /// With 95% confidence, at most this share of all proposals has a ratio below beta, P = 0 included (Clopper and
+    /// Pearson 1934); about 3/n where none of n has. What is not below beta is always accepted, so that the
+    /// acceptance rate falls short of 1, and `Z_beta` of beta, by at most this share: a bound where no proposal is
+    /// below beta, and the standard error is 0 and says nothing. Exact where the whole space was given; 1, which
+    /// bounds nothing, in files from before it was there.
+    #[serde(default = "anything")]
+    pub below_at_most: f64,
+    /// What makes the estimates at this beta doubtful.
     pub warnings: Vec<Warning>,
 }
 
@@ -41,7 +48,8 @@ impl Point {
     /// The mean over contexts of their own diagnostics, each context with the same weight.
     ///
     /// Errors are those of the mean over *these* contexts: the spread between contexts is not part of them.
-    /// `above` is the sum, `above_at_most` the mean of the bounds; of each kind of warning, the worst remains.
+    /// `above` is the sum, `above_at_most` and `below_at_most` are the means of the bounds; of each kind of warning,
+    /// the worst remains.
     ///
     /// # Errors
     /// [`Error::Empty`]; [`Error::Length`] where the numbers of features differ.
@@ -69,9 +77,15 @@ impl Point {
             features,
             above: points.iter().map(|point| point.above).sum(),
             above_at_most: points.iter().map(|point| point.above_at_most).sum::<f64>() / count,
+            below_at_most: points.iter().map(|point| point.below_at_most).sum::<f64>() / count,
             warnings,
         })
     }
+}
+
+/// The bound that holds of every share.
+fn anything() -> f64 {
+    1.0
 }
 
 /// The mean of independent estimates; the effective sizes add up.
@@ -109,6 +123,18 @@ pub enum Warning {
     /// No proposal lies above beta: every divergence is 0 as far as these proposals show, and its error is
     /// unknown.
     NoneAbove,
+    /// Few proposals lie below beta, those with P = 0 included, so that the errors of the acceptance rate and of
+    /// `Z_beta` are rough: what the rate lacks to 1 is a sum over so few.
+    FewBelow {
+        /// How many do.
+        below: usize,
+    },
+    /// No proposal lies below beta: the acceptance rate is 1 as far as these proposals show. Its error, and that of
+    /// `Z_beta`, shows as 0 and is unknown; [`Point::below_at_most`] bounds it.
+    NoneBelow,
+    /// All ratios are equal: the target is the proposal as far as these proposals show. Every error but those of
+    /// features shows as 0, and is unknown.
+    EqualRatios,
 }
 
 impl Warning {
@@ -118,14 +144,18 @@ impl Warning {
     pub const FEW_EFFECTIVE: f64 = 100.0;
     /// Fewer proposals above beta are few.
     pub const FEW_ABOVE: usize = 10;
+    /// Fewer proposals below beta are few.
+    pub const FEW_BELOW: usize = 10;
+    /// Ratios that differ by no more (nats) are equal: logarithms of thousands of nats are rounded by less.
+    pub const EQUAL_RATIOS: f64 = 1e-9;
 
     /// Grows with how bad it is, among warnings of one kind.
     fn severity(self) -> f64 {
         match self {
             Self::DominantWeight { share } => share,
             Self::FewEffective { ess } => -ess,
-            Self::FewAbove { above } => -(above as f64),
-            Self::NoneAbove => 0.0,
+            Self::FewAbove { above: few } | Self::FewBelow { below: few } => -(few as f64),
+            Self::NoneAbove | Self::NoneBelow | Self::EqualRatios => 0.0,
         }
     }
 
@@ -158,6 +188,16 @@ impl fmt::Display for Warning {
             }
             Self::FewAbove { above } => write!(f, "only {above} proposals have a ratio above beta"),
             Self::NoneAbove => f.write_str("no proposal has a ratio above beta: divergences show as 0"),
+            Self::FewBelow { below } => {
+                write!(
+                    f,
+                    "only {below} proposals have a ratio below beta: what the acceptance rate lacks to 1 is rough"
+                )
+            }
+            Self::NoneBelow => {
+                f.write_str("no proposal has a ratio below beta: the acceptance rate shows as 1")
+            }
+            Self::EqualRatios => f.write_str("all proposals have the same ratio: errors show as 0"),
         }
     }
 }

@@ -158,6 +158,9 @@ impl Ratios {
 
     /// The acceptance rate `Z_beta / beta = E_q[min(1, w / beta)]` at `ln beta`.
     ///
+    /// Its error is 0 where no ratio lies below beta, and says nothing there: [`Point::below_at_most`](crate::Point)
+    /// bounds what the rate lacks to 1.
+    ///
     /// # Errors
     /// [`Error::Invalid`] for a `ln beta` that is not finite, or more than 700 above the largest `ln(P/q)`: the
     /// rate is then zero in `f64`.

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use disco_core::{Error, Estimate};
+use disco_core::{Error, Estimate, statrs::function::beta::inv_beta_reg};
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
@@ -123,8 +123,21 @@ pub struct Statistics {
 
 impl Statistics {
     /// The share of proposals that were accepted, with its binomial error; none before the first proposal.
+    ///
+    /// The error is 0 where all or none were accepted, and says nothing there:
+    /// [`acceptance_interval`](Self::acceptance_interval) does.
     pub fn acceptance_rate(&self) -> Option<Estimate> {
         share(self.accepted, self.proposals)
+    }
+
+    /// The 95% interval of the acceptance rate, exact for a binomial number (Clopper and Pearson 1934): of n
+    /// proposals none of which was accepted, from 0 to about 3.7/n; none before the first proposal. Over several
+    /// contexts it covers no less (Hoeffding 1956). The moves of a Markov chain are not independent: for them it is too
+    /// narrow.
+    pub fn acceptance_interval(&self) -> Option<(f64, f64)> {
+        let (accepted, count) = (self.accepted as usize, self.proposals as usize);
+        let high = |part| share_at_most(part, count, 0.025);
+        (count > 0).then(|| (1.0 - high(count - accepted), high(accepted)))
     }
 
     /// Samples returned per proposal.
@@ -161,5 +174,41 @@ fn share(part: u64, whole: u64) -> Option<Estimate> {
     Some(Estimate { value, std_error, ess: count })
 }
 
+/// The upper end of the one-sided interval of confidence `1 - alpha` of a share of which `part` of `whole` were seen
+/// (Clopper and Pearson 1934).
+pub(crate) fn share_at_most(part: usize, whole: usize, alpha: f64) -> f64 {
+    let (part, whole) = (part as f64, whole as f64);
+    if part == 0.0 {
+        // 1 - alpha^(1/n).
+        -(alpha.ln() / whole).exp_m1()
+    } else if part == whole {
+        1.0
+    } else {
+        inv_beta_reg(part + 1.0, whole - part, 1.0 - alpha)
+    }
+}
+
 /// Told of the state each time a batch is used up; `Break` ends the run after what is already drawn.
 pub(crate) type Progress<'a> = Box<dyn FnMut(&Statistics) -> ControlFlow<()> + Send + 'a>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_where_all_or_none_are_accepted() {
+        let interval = |accepted, proposals| {
+            Statistics { accepted, proposals, ..Statistics::default() }.acceptance_interval()
+        };
+        assert_eq!(interval(0, 0), None);
+        // 1 - 0.025^(1/100).
+        let bound = 0.036_216_69;
+        let (low, high) = interval(0, 100).unwrap();
+        assert!(low == 0.0 && (high - bound).abs() < 1e-8, "{high}");
+        let (low, high) = interval(100, 100).unwrap();
+        assert!(high == 1.0 && (1.0 - low - bound).abs() < 1e-8, "{low}");
+        // Published: 10 of 100 gives 0.0490 to 0.1762 (Brown, Cai and DasGupta 2001 compare these).
+        let (low, high) = interval(10, 100).unwrap();
+        assert!((low - 0.0490).abs() < 5e-5 && (high - 0.1762).abs() < 5e-5, "{low} {high}");
+    }
+}

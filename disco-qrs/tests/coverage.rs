@@ -4,7 +4,7 @@
 //! range for one test in 40,000 (binomial). Seeds are fixed.
 
 use disco_core::{Distribution, Estimate, Space, Streams, Table};
-use disco_qrs::{Goal, Point, Ratios};
+use disco_qrs::{Goal, Point, Ratios, Statistics};
 
 const REPETITIONS: u64 = 1_000;
 const SAMPLES: usize = 2_000;
@@ -96,6 +96,43 @@ fn intervals_of_a_chosen_beta_cover() {
             covered += u64::from(interval.low <= truth && truth <= interval.high);
         }
         in_range(covered, &format!("{goal:?}"));
+    }
+}
+
+#[test]
+fn what_an_acceptance_rate_of_one_lacks_is_bounded() {
+    // One outcome is below beta, with these probabilities: often none of 100 proposals is it. Where the normal interval
+    // is [1, 1], the bound covers; without it, intervals fail as often as nothing is seen.
+    for (share, seed) in [(0.001f64, 0), (0.01, 1_000), (0.025, 2_000), (0.05, 3_000)] {
+        let proposal = Table::from_probabilities(Space::new(0..2).unwrap(), &[share, 1.0 - share]).unwrap();
+        let truth = 1.0 - share;
+        let (mut covered, mut normal, mut counted) = (0, 0, 0);
+        for repetition in 0..REPETITIONS {
+            let samples = proposal.sample(&(), &Streams::new(seed + repetition, 100)).unwrap();
+            // The one below is never accepted, to which the bound comes nearest.
+            let target: Vec<f64> = samples
+                .iter()
+                .map(|sample| if sample.value == 0 { -60.0 } else { 0.0 } + sample.log_prob)
+                .collect();
+            let log_proposal: Vec<f64> = samples.iter().map(|sample| sample.log_prob).collect();
+            let ratios = Ratios::new(&target, &log_proposal).unwrap();
+            let point = ratios.point(0.0).unwrap();
+            covered += u64::from(1.0 - truth <= point.below_at_most);
+            normal += covers(point.acceptance_rate, truth);
+            let accepted = samples.iter().filter(|sample| sample.value == 1).count() as u64;
+            let statistics = Statistics { proposals: 100, accepted, ..Statistics::default() };
+            let (low, high) = statistics.acceptance_interval().unwrap();
+            counted += u64::from(low <= truth && truth <= high);
+        }
+        let share_of = |count: u64| count as f64 / REPETITIONS as f64;
+        println!(
+            "{share}: bound {}, normal {}, counted {}",
+            share_of(covered),
+            share_of(normal),
+            share_of(counted)
+        );
+        // Clopper and Pearson's are conservative: never less than 95%, but for chance.
+        assert!(share_of(covered) >= 0.92 && share_of(counted) >= 0.92, "{share}");
     }
 }
 

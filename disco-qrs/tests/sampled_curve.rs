@@ -106,12 +106,75 @@ fn doubtful_estimates_say_so() {
     assert!(sound.warnings.is_empty() && sound.points[0].warnings.is_empty());
     let few = curve(&[0.0, 1.0, 5.0], 0.5);
     assert!(matches!(few.warnings[..], [Warning::DominantWeight { .. }, Warning::FewEffective { .. }]));
-    assert_eq!(few.points[0].warnings, [Warning::FewAbove { above: 2 }]);
+    assert_eq!(few.points[0].warnings, [Warning::FewAbove { above: 2 }, Warning::FewBelow { below: 1 }]);
     let none = curve(&vec![0.0; 300], 1.0);
     assert_eq!(none.points[0].warnings, [Warning::NoneAbove]);
     // The rule of three.
     assert!((none.points[0].above_at_most - 3.0 / 300.0).abs() < 1e-4);
     assert!(none.points[0].warnings[0].to_string().contains("no proposal has a ratio above beta"));
+    assert_eq!(none.warnings, [Warning::EqualRatios]);
+}
+
+#[test]
+fn an_acceptance_rate_without_error_says_so() {
+    let ratios = |ratios: Vec<f64>| Ratios::new(&ratios, &vec![0.0; ratios.len()]).unwrap();
+    let spread = |first: f64| ratios((0..300).map(|i| first + f64::from(i) / 300.0).collect());
+    let point = |log_beta: f64| spread(0.0).point(log_beta).unwrap();
+    // A ratio that is beta is not below it.
+    for log_beta in [-1.0, 0.0] {
+        let point = point(log_beta);
+        let rate = point.acceptance_rate;
+        assert!((rate.value - 1.0).abs() < 1e-14 && rate.std_error < 1e-8, "but for rounding: {rate:?}");
+        assert_eq!(point.warnings, [Warning::NoneBelow]);
+        assert!(point.warnings[0].to_string().contains("the acceptance rate shows as 1"));
+        assert!((point.below_at_most - 3.0 / 300.0).abs() < 1e-4, "the rule of three");
+    }
+    assert_eq!(point(0.01).warnings, [Warning::FewBelow { below: 3 }]);
+    assert_eq!(point(0.5).warnings, []);
+    // What is impossible is below any beta.
+    let impossible = ratios([[f64::NEG_INFINITY, f64::NEG_INFINITY], [0.0, 1.0]].concat().repeat(100));
+    assert!(impossible.point(-5.0).unwrap().warnings.is_empty());
+    // A rate that only what was not seen could exclude: every smaller beta would do.
+    let interval = |wanted: f64| spread(0.0).choose(Goal::AcceptanceRate(wanted)).unwrap().interval.unwrap();
+    assert_eq!(interval(0.999).low, f64::NEG_INFINITY);
+    assert!(interval(0.98).low > 0.0);
+    // Of contexts, the worst warning, and the mean of the bounds.
+    let mean = Point::mean(&[0.01, 0.02].map(|log_beta| spread(0.0).point(log_beta).unwrap())).unwrap();
+    assert_eq!(mean.warnings, [Warning::FewBelow { below: 3 }]);
+    let bounds = [0.01, 0.02].map(|log_beta| point(log_beta).below_at_most);
+    assert!((mean.below_at_most - (bounds[0] + bounds[1]) / 2.0).abs() < 1e-15);
+    // Over a whole space there is nothing unseen: a tenth of the mass is below.
+    let exact = Ratios::exact(&[0.1f64.ln() - 1.0, 0.9f64.ln()], &[0.1f64.ln(), 0.9f64.ln()]).unwrap();
+    let (below, none) = (exact.point(-0.5).unwrap(), exact.point(-2.0).unwrap());
+    assert!((below.below_at_most - 0.1).abs() < 1e-15 && none.below_at_most < 1e-15);
+    assert!(
+        below.warnings.is_empty()
+            && none.warnings.is_empty()
+            && exact.curve(&[0.0]).unwrap().warnings.is_empty()
+    );
+}
+
+#[test]
+fn equal_ratios_say_so() {
+    let warnings = |spread: f64, last: f64| {
+        let mut ratios: Vec<f64> = (0..400).map(|i| spread * f64::from(i % 2)).collect();
+        ratios.push(last);
+        Ratios::new(&ratios, &vec![0.0; 401]).unwrap().curve(&[-1.0]).unwrap().warnings
+    };
+    assert_eq!(warnings(0.0, 0.0), [Warning::EqualRatios]);
+    assert_eq!(warnings(1e-12, 0.0), [Warning::EqualRatios], "rounding");
+    assert_eq!(warnings(1e-6, 0.0), []);
+    assert_eq!(warnings(0.0, f64::NEG_INFINITY), []);
+}
+
+#[test]
+fn points_of_files_from_before_the_bound_below_are_read() {
+    let (log_target, log_proposal) = pairs(3, 1_000);
+    let point = Ratios::new(&log_target, &log_proposal).unwrap().point(41.0).unwrap();
+    let mut json = serde_json::to_value(&point).unwrap();
+    json.as_object_mut().unwrap().remove("below_at_most").unwrap();
+    let read: Point = serde_json::from_value(json).unwrap();
+    assert_eq!(read, Point { below_at_most: 1.0, ..point });
 }
 
 #[test]

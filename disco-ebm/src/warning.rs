@@ -1,0 +1,80 @@
+//! What makes a fit's errors doubtful.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why the errors of a fit should not be believed too much: [`FitReport::warnings`](crate::FitReport::warnings).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Warning {
+    /// One sample has so large a share of all weight that it decides: every error is underestimated.
+    DominantWeight {
+        /// The largest share.
+        share: f64,
+    },
+    /// The weights are worth few samples of the target.
+    FewEffective {
+        /// The effective sample size.
+        ess: f64,
+    },
+    /// The weights have so heavy a tail that their errors mean nothing (Vehtari et al. 2024).
+    HeavyTail {
+        /// The Pareto shape.
+        k: f64,
+    },
+    /// A moment rests on few samples that are far from it, however many there are of the others: its intervals cover
+    /// less than they say. More samples help, and of the base's moment
+    /// [`ConstraintReport::base_interval`](crate::ConstraintReport::base_interval); of the target's,
+    /// [`Measured::assess`](crate::Measured::assess) on other samples, with
+    /// [`Assessment::moment_intervals`](crate::Assessment::moment_intervals).
+    SkewedMoment {
+        /// The name of the feature.
+        feature: String,
+        /// Whether it is the moment under the fitted target, or else under the base.
+        achieved: bool,
+        /// The skewness of the estimate.
+        skewness: f64,
+    },
+}
+
+impl Warning {
+    /// A sample with a larger share dominates.
+    pub const DOMINANT_SHARE: f64 = 0.1;
+    /// Fewer effective samples are few.
+    pub const FEW_EFFECTIVE: f64 = 100.0;
+    /// A larger Pareto shape is a heavy tail.
+    pub const HEAVY_TAIL: f64 = 0.7;
+    /// A moment whose estimate has a larger skewness, in size, is skewed.
+    ///
+    /// Of an estimate with skewness g, the interval of 1.96 estimated standard errors covers less than 95% by about
+    /// `2 phi(z) z (z^4 + 2 z^2 - 3) / 18 g^2 = 0.25 g^2` at `z = 1.96`, with `phi` the normal density (the term of
+    /// skewness in the second order of the Edgeworth expansion of a studentised mean: Hall 1992, *The Bootstrap and
+    /// Edgeworth Expansion*; Johnson 1978): by 1% at 0.2, as for a rare feature that 25 samples have, and by 4% at 0.4.
+    pub const SKEWED: f64 = 0.2;
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DominantWeight { share } => {
+                write!(f, "one sample has {:.0}% of all weight: errors are underestimated", 100.0 * share)
+            }
+            Self::FewEffective { ess } => {
+                write!(f, "the weights are worth only {ess:.1} samples of the target")
+            }
+            Self::HeavyTail { k } => {
+                write!(f, "the weights have a heavy tail (Pareto shape {k:.2}): errors mean nothing")
+            }
+            Self::SkewedMoment { feature, achieved, skewness } => {
+                let of = if *achieved { "fitted target" } else { "base" };
+                write!(
+                    f,
+                    "the mean of `{feature}` under the {of} rests on few samples (skewness {skewness:.2}): its \
+                     interval covers less than it says"
+                )
+            }
+        }
+    }
+}
