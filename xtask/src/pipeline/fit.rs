@@ -5,6 +5,7 @@ use std::sync::Arc;
 use disco_core::{Feature, Sampled};
 use disco_ebm::{Constraint, ConstraintKind, Fit, FitConfig, HeldOut, Measured, Termination, features};
 
+use super::sentence;
 use crate::{
     Result,
     record::FitRecord,
@@ -34,29 +35,14 @@ pub(super) fn fit<X: TextSample>(
     Ok(measured.fit(&constraints, &config)?)
 }
 
-/// Fewer effective samples than this make a fit doubtful.
-const FEW_EFFECTIVE: f64 = 100.0;
-/// One sample with a larger share of the weight makes it doubtful too.
-const DOMINANT_SHARE: f64 = 0.1;
-
 /// How the fit went, in the words of the report.
 pub(super) fn record<X>(spec: &Spec, fit: &Fit<String, X>) -> FitRecord {
     let report = fit.report();
-    let ess = report.ess.unwrap_or(f64::INFINITY);
     let mut warnings = Vec::new();
     if !report.termination.is_converged() {
         warnings.push(format!("The fit did not converge: the largest residual is {:.1e}.", report.residual));
     }
-    if ess < FEW_EFFECTIVE {
-        warnings.push(format!(
-            "The target rests on {ess:.0} effective samples: draw more with `fit.samples`, or ask for less."
-        ));
-    }
-    if report.largest_share > DOMINANT_SHARE {
-        let share = 100.0 * report.largest_share;
-        warnings
-            .push(format!("One sample has {share:.0}% of all weight: the errors of the fit are too small."));
-    }
+    warnings.extend(report.warnings().iter().map(|warning| sentence(&warning.to_string())));
     if let HeldOut::Unavailable { reason } = &report.held_out {
         warnings.push(format!("The fit could not be checked on held-out samples: {reason}."));
     }
@@ -68,7 +54,7 @@ pub(super) fn record<X>(spec: &Spec, fit: &Fit<String, X>) -> FitRecord {
         samples: report.samples,
         log_z: report.log_z,
         kl: report.kl_from_base,
-        ess,
+        ess: report.ess.unwrap_or(f64::INFINITY),
         largest_share: report.largest_share,
         iterations: report.iterations,
         reason: match report.termination {

@@ -213,3 +213,10 @@ fn kl_from_base<X: TextSample>(tuned: &[Scored<X>]) -> Result<Estimate> {
     let kl = |scored: &Scored<X>| scored.kl_to_base(&scored.log_prob, LogZ::Known(0.0));
     Ok(mean(&tuned.iter().map(kl).collect::<Result<Vec<_>>>()?))
 }
+
+/// With a capital letter and a full stop.
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
+}

@@ -7,7 +7,10 @@ use disco_divergence::LogZ;
 use disco_ebm::Fit;
 use disco_qrs::{Budget, Curve, Draw, Goal, Point, Qrs, Ratios, RunConfig, Sampler, choose_beta};
 
-use super::scored::{Scored, mean};
+use super::{
+    scored::{Scored, mean},
+    sentence,
+};
 use crate::{
     Error, Progress, ProgressTarget, Result,
     record::{QrsPoint, QrsRecord},
@@ -128,11 +131,4 @@ where
         warnings: warnings.collect(),
     };
     Ok((draws, record))
-}
-
-/// With a capital letter and a full stop.
-fn sentence(text: &str) -> String {
-    let mut characters = text.chars();
-    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
-    format!("{first}{}.", characters.as_str())
 }
