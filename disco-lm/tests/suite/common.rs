@@ -50,8 +50,8 @@ pub(crate) fn device() -> Device {
 
 /// What the tolerances of [`assert_close`] are multiplied by on the backend that the tests run on.
 ///
-/// They are stated for sums of f32 products in whatever order, which is what flex, libtorch and a software Vulkan
-/// driver compute. CUDA's matrix products may round their factors to TF32, with 10 bits of mantissa in place of 23.
+/// They are stated for sums of f32 products in whatever order, which is what flex, libtorch and wgpu (seen on Mesa's llvmpipe)
+/// compute. CUDA's matrix products may round their factors to TF32, with 10 bits of mantissa in place of 23.
 fn slack() -> f64 {
     match backend() {
         Backend::Cuda => 100.0,
