@@ -28,11 +28,11 @@ fn online() -> TunerConfig {
     }
 }
 
-/// A proposal that is replaced whenever the policy is nearer at all; and samples used again, in two epochs. Samples enough for
-/// the first steps to be seen to have come nearer, whatever the rounding of the backend.
+/// A proposal that is replaced whenever the policy is nearer at all; and samples used again, in two epochs. The steps are so
+/// small that each comes nearer, and the samples so many that it is seen, whatever the rounding of the backend.
 fn offline() -> TunerConfig {
-    let sampling = Sampling::Offline { metric: "tv".parse().expect("a divergence"), z: 0.0, every: 1 };
-    TunerConfig { sampling, samples_per_step: 64, replay: 1, epochs: 2, ..online() }
+    let sampling = Sampling::Offline { metric: "js".parse().expect("a divergence"), z: 0.0, every: 1 };
+    TunerConfig { sampling, samples_per_step: 64, learning_rate: 0.001, replay: 1, epochs: 2, ..online() }
 }
 
 /// What a policy saves, byte by byte: parameters, moments, and the optimiser's count of steps.
