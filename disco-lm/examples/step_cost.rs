@@ -1,7 +1,7 @@
-//! What a tuning step costs: `cargo run -p disco-lm --example step_cost -- FOLDER [full|lora|merged] [SAMPLES] [TOKENS]`.
+//! What a tuning step costs: `cargo run -p disco-lm --example step_cost -- FOLDER [full|lora|merged] [SAMPLES] [TOKENS] [MICRO]`.
 //!
-//! Draws samples of a model in Hugging Face's format, accumulates the gradient of all of them, takes a step of Adam,
-//! and prints the seconds of each and the highest memory so far. `merged` tunes like `lora`, and draws and scores
+//! Draws samples of a model in Hugging Face's format, accumulates the gradient of all of them, MICRO at a time, takes a step
+//! of Adam, and prints the seconds of each and the highest memory so far. `merged` tunes like `lora`, and draws and scores
 //! with the adapter added to the weights.
 
 use std::{error::Error, path::Path, time::Instant};
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let folder = arguments.first().ok_or("the first argument is the model's folder")?;
     let mode = arguments.get(1).map_or("full", String::as_str);
     let number = |at: usize, default| arguments.get(at).map_or(Ok(default), |value| value.parse::<usize>());
-    let (samples, max_new_tokens) = (number(2, 64)?, number(3, 40)?);
+    let (samples, max_new_tokens, micro_batch) = (number(2, 64)?, number(3, 40)?, number(4, 16)?);
 
     let mut clock = Clock(Instant::now());
     let generation = Generation { max_new_tokens, ..Generation::default() };
@@ -40,7 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         drop(proposal);
         clock.lap("score", tokens);
         let batch: Vec<_> = values.iter().map(|&sample| Item { context: &context, sample }).collect();
-        policy.accumulate(&batch, &mut |log_probs| Ok(vec![-1.0 / samples as f64; log_probs.len()]))?;
+        for part in batch.chunks(micro_batch) {
+            policy.accumulate(part, &mut |log_probs| Ok(vec![-1.0 / samples as f64; log_probs.len()]))?;
+        }
         clock.lap("gradient", tokens);
         let update =
             Update { optimizer: Optimizer::default(), learning_rate: 1e-5, max_gradient_norm: Some(1.0) };

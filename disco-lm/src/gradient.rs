@@ -1,10 +1,11 @@
 //! Weighted sums of score functions, `sum_i w_i grad log pi(x_i | c_i)`.
 //!
 //! The way back is written by hand. The output layer's is known in closed form, so that no tensor over all tokens and the
-//! whole vocabulary exists; a layer's is in [`crate::layer`]. What as many layers, from the last, as fit into
-//! [`KEPT_BYTES`] have computed on the way forwards is kept; of the others only the input is, and the layer is run
-//! again when its turn comes (gradient checkpointing: Chen et al. 2016). A model with an encoder is one graph of Burn's
-//! automatic differentiation ([`whole`]).
+//! whole vocabulary exists; a layer's is in [`crate::layer`]. A batch goes forwards and back in parts so small that what the
+//! layers have computed can be kept ([`KEPT_BYTES`]), as long as that leaves products large enough. Where it does not, as many
+//! layers are kept, from the last, as there is room for; of the others only the input is, and the layer is run again when its
+//! turn comes (gradient checkpointing: Chen et al. 2016). A model with an encoder is one graph of Burn's automatic
+//! differentiation ([`whole`]).
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -24,9 +25,15 @@ use crate::{
     whole,
 };
 
-/// How many bytes of what the layers have computed may wait for the way back, roughly. 16 sequences of 40 tokens of
-/// SmolLM2-135M would take 440 MB.
-const KEPT_BYTES: usize = 128 << 20;
+/// How many bytes of what has been computed may wait for the way back, roughly. A token of SmolLM2-135M takes 0.7 MB, and its
+/// logits 0.2 MB.
+const KEPT_BYTES: usize = 224 << 20;
+
+/// A part of a batch has at least about so many tokens: products of fewer rows are slower.
+const PART_TOKENS: usize = 256;
+
+/// And so many times those of its longest context, which is read once in each part.
+const CONTEXT_TIMES: usize = 16;
 
 /// Into how many groups of like length the sequences of a pass are cut: each is padded to its own longest.
 const GROUPS: usize = 4;
@@ -75,6 +82,10 @@ impl TokenModel {
         gradient: &mut Gradient,
     ) -> Result<()> {
         let size = self.part(sequences.len());
+        if size == sequences.len() {
+            let tokens = (kept_bytes / self.bytes_per_token()).max(PART_TOKENS);
+            return self.accumulate_in_turn(kept_bytes, tokens, sequences, weigh, gradient);
+        }
         let passes: Vec<Pass<'_>> = sequences
             .par_chunks(size)
             .map(|part| Pass::forward(self, part, kept_bytes))
@@ -84,13 +95,6 @@ impl TokenModel {
         disco_core::Error::check_length("weights of a batch", sequences.len(), weights.len())?;
         let passes = passes.into_par_iter().zip(weights.par_chunks(size));
         let passes = passes.filter(|(_, weights)| weights.iter().any(|weight| *weight != 0.0));
-        if size == sequences.len() {
-            // The only one adds to what there is.
-            for (pass, weights) in passes.collect::<Vec<_>>() {
-                pass.backward(weights, gradient)?;
-            }
-            return Ok(());
-        }
         let parts: Vec<Gradient> = passes
             .map(|(pass, weights)| {
                 let mut part = vec![None; self.trained().0.len()];
@@ -102,6 +106,33 @@ impl TokenModel {
             add(&mut gradient[slot], part);
         }
         Ok(())
+    }
+
+    /// The same, part by part.
+    fn accumulate_in_turn(
+        &self,
+        kept_bytes: usize,
+        tokens: usize,
+        sequences: &[Sequence<'_>],
+        weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
+        gradient: &mut Gradient,
+    ) -> Result<()> {
+        for part in cut(sequences, tokens) {
+            // On a thread of the pool, which need not wait for one to wake up at each product.
+            let pass = rayon::scope(|_| Pass::forward(self, part, kept_bytes))?;
+            let weights = weigh(&pass.log_probs)?;
+            disco_core::Error::check_length("weights of a batch", part.len(), weights.len())?;
+            if weights.iter().any(|weight| *weight != 0.0) {
+                rayon::scope(|_| pass.backward(&weights, gradient))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a token takes that is kept for the way back, in all layers and as logits.
+    fn bytes_per_token(&self) -> usize {
+        let spec = &self.frame.spec;
+        (spec.layers * Kept::numbers(spec) + self.vocabulary()) * size_of::<f32>()
     }
 
     /// The lowest layer with an adapter: nothing below it is trained. The first if everything is.
@@ -158,8 +189,9 @@ impl<'a> Pass<'a> {
         }
 
         let (mut x, angles) = decoder.embed(&ids, &places);
-        let bytes = ids.len() * Kept::numbers(spec) * size_of::<f32>();
-        let first_kept = spec.layers.saturating_sub(kept_bytes / bytes);
+        let logits = rows.len() * model.vocabulary() * size_of::<f32>();
+        let of_layer = ids.len() * Kept::numbers(spec) * size_of::<f32>();
+        let first_kept = spec.layers.saturating_sub(kept_bytes.saturating_sub(logits) / of_layer);
         let mut layers = Vec::with_capacity(spec.layers);
         for layer in 0..spec.layers {
             let mut mode = if layer < first_kept { Mode::Plain } else { Mode::Keep(Box::default()) };
@@ -219,6 +251,27 @@ impl<'a> Pass<'a> {
         }
         Ok(())
     }
+}
+
+/// Cuts sequences, in their order, into parts of about as many tokens each: of no more than about `most`, contexts included, unless
+/// a context is long.
+fn cut<'s, 'a>(sequences: &'s [Sequence<'a>], most: usize) -> Vec<&'s [Sequence<'a>]> {
+    let longest = sequences.iter().map(|sequence| sequence.context.len()).max().unwrap_or(0);
+    let most = most.max(CONTEXT_TIMES * longest) - longest;
+    let all: usize = sequences.iter().map(|sequence| sequence.tokens.len()).sum();
+    let even = all.div_ceil(all.div_ceil(most).max(1)).max(1);
+    let mut parts = Vec::new();
+    let (mut start, mut before) = (0, 0);
+    for (at, sequence) in sequences.iter().enumerate() {
+        let middle = before + sequence.tokens.len() / 2;
+        if middle / even > parts.len() && at > start {
+            parts.push(&sequences[start..at]);
+            start = at;
+        }
+        before += sequence.tokens.len();
+    }
+    parts.push(&sequences[start..]);
+    parts
 }
 
 /// The contexts that there are, each once, and which of them each sequence has.

@@ -9,7 +9,6 @@ use crate::{
     Decoding, Result, TokenModel,
     decoding::{History, NextToken},
     host,
-    optimizer::add,
     rows::Row,
     token_model::fetch,
 };
@@ -20,9 +19,6 @@ const CHUNK: usize = 6 << 20;
 
 /// How many are held at once on the way back: 134 MB.
 const BACK_CHUNK: usize = 32 << 20;
-
-/// In how many parts the gradient of the output matrix is added up.
-const WEIGHT_PARTS: usize = 8;
 
 /// The output layer: the matrix `[vocabulary, width]`, and what is made of its logits.
 pub(crate) struct Head<'a> {
@@ -62,7 +58,7 @@ impl Head<'_> {
 
     /// The logits of some rows: `[rows, width]` to `[rows, vocabulary]`.
     pub(crate) fn logits(&self, hidden: Tensor<2>) -> Result<TensorData> {
-        fetch(hidden.matmul(self.weight.clone().transpose()))
+        fetch(host::product(hidden, self.weight.clone().transpose()))
     }
 
     /// Does something with the distribution of the next token of each row, given its logits and history; the
@@ -140,25 +136,11 @@ impl Head<'_> {
                 },
             )?;
             let gradient: Tensor<2> = Tensor::from_data(logits, &self.weight.device());
-            of_hidden.push(gradient.clone().matmul(self.weight.clone()));
+            of_hidden.push(host::product(gradient.clone(), self.weight.clone()));
             if let Some(of_weight) = &mut of_weight {
-                self.weight_backward(gradient, states, of_weight);
+                host::add_product(of_weight, gradient.transpose(), states);
             }
         }
         Ok(Tensor::cat(of_hidden, 0))
-    }
-
-    /// Adds `gradient^T states`, in parts where that can be done in place: whole it is as large as the matrix.
-    fn weight_backward(&self, gradient: Tensor<2>, states: Tensor<2>, sum: &mut Option<Tensor<2>>) {
-        if !host::holds(&gradient) {
-            return add(sum, Some(gradient.transpose().matmul(states)));
-        }
-        let of_weight = sum.take().unwrap_or_else(|| self.weight.zeros_like());
-        let size = self.vocabulary().div_ceil(WEIGHT_PARTS);
-        let parts = (0..self.vocabulary()).step_by(size).map(|start| {
-            let columns = gradient.clone().narrow(1, start, size.min(self.vocabulary() - start));
-            (start, columns.transpose().matmul(states.clone()))
-        });
-        *sum = Some(host::add_rows(of_weight, parts));
     }
 }

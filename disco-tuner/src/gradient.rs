@@ -139,10 +139,13 @@ where
                     sample: &batch.groups[job.group].samples[job.at],
                 })
                 .collect();
-            let (mut refused, mut calls) = (None, 0);
+            let (mut refused, mut asked) = (None, 0);
             let mut weigh = |log_probs: &[f64]| {
-                calls += 1;
-                CoreError::check_length("log-probabilities of a batch", jobs.len(), log_probs.len())?;
+                let jobs = jobs.get(asked..asked + log_probs.len()).ok_or_else(|| {
+                    let allowed = format!("{} in all, one of each sample", jobs.len());
+                    CoreError::invalid("log-probabilities of a batch", asked + log_probs.len(), allowed)
+                })?;
+                asked += jobs.len();
                 let mut weights = Vec::with_capacity(jobs.len());
                 for (job, &log_prob) in jobs.iter().zip(log_probs) {
                     let (group, prior) = (batch.groups[job.group], &batch.priors[job.group]);
@@ -182,7 +185,7 @@ where
             if let Some(error) = refused {
                 return Err(error);
             }
-            done.and_then(|()| called_once(calls)).map_err(self.at(Stage::Gradient))?;
+            done.and_then(|()| all_asked(jobs.len(), asked)).map_err(self.at(Stage::Gradient))?;
         }
         if let Some(lengths) = lengths {
             clock.count(Stage::Gradient, lengths);
@@ -191,12 +194,9 @@ where
     }
 }
 
-/// A policy that does not ask for the weights has followed other ones; one that asks twice has terms counted twice.
-fn called_once(calls: usize) -> std::result::Result<(), CoreError> {
-    match calls {
-        1 => Ok(()),
-        _ => Err(CoreError::invalid("calls of `weigh` by `Policy::accumulate`", calls, "exactly 1")),
-    }
+/// A policy that does not ask for all weights has followed other ones.
+fn all_asked(samples: usize, asked: usize) -> std::result::Result<(), CoreError> {
+    CoreError::check_length("log-probabilities given to `weigh` by `Policy::accumulate`", samples, asked)
 }
 
 /// Names a sample of an error by its place in its group, not in the batch.

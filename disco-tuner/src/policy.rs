@@ -53,8 +53,8 @@ pub trait Policy<C, X>: Distribution<C, X> {
 
     /// Adds `sum_i w_i grad log pi(x_i | c_i)` to the pending gradient.
     ///
-    /// `weigh` is to be called exactly once, with the log-probabilities of `batch` in its order, from the same
-    /// forward pass as the gradient; it returns one weight per item. An item of weight zero adds nothing,
+    /// `weigh` is to be called with the log-probabilities of `batch` in its order, all at once or some of them at a time,
+    /// from the same forward pass as the gradient; it returns one weight per item. An item of weight zero adds nothing,
     /// and costs no backward pass. The batch is never empty.
     ///
     /// # Errors

@@ -8,10 +8,20 @@ use disco_tuner::{
     Checkpoints, Error, Item, Policy, Problem, Sampling, Tuner, TunerConfig, Update, Updated, Weigh,
 };
 
-/// A table that asks for the weights of a batch so many times, and relies on the folder it is told to save into.
+/// How a policy asks for the weights of a batch.
+#[derive(Clone, Copy, Debug)]
+enum Asking {
+    Never,
+    Once,
+    Twice,
+    /// Sample by sample.
+    OneByOne,
+}
+
+/// A table that asks for weights in a way of its own, and relies on the folder it is told to save into.
 struct Plain {
     table: Table,
-    calls: usize,
+    asking: Asking,
 }
 
 impl Scorer<usize, usize> for Plain {
@@ -35,13 +45,18 @@ impl Policy<usize, usize> for Plain {
     }
 
     fn accumulate(&mut self, batch: &[Item<'_, usize, usize>], weigh: &mut Weigh<'_>) -> Result<()> {
-        let calls = self.calls;
-        self.table.accumulate(batch, &mut |log_probs| {
-            let mut weights = vec![0.0; batch.len()];
-            for _ in 0..calls {
-                weights = weigh(log_probs)?;
+        let asking = self.asking;
+        self.table.accumulate(batch, &mut |log_probs| match asking {
+            Asking::Never => Ok(vec![0.0; batch.len()]),
+            Asking::Once => weigh(log_probs),
+            Asking::Twice => {
+                weigh(log_probs)?;
+                weigh(log_probs)
             }
-            Ok(weights)
+            Asking::OneByOne => {
+                let weights: Result<Vec<_>> = log_probs.chunks(1).map(&mut *weigh).collect();
+                Ok(weights?.concat())
+            }
         })
     }
 
@@ -58,21 +73,33 @@ impl Policy<usize, usize> for Plain {
 }
 
 #[test]
-fn weights_are_to_be_asked_for_exactly_once() {
+fn every_weight_is_to_be_asked_for_once() {
     let (world, target) = (World::new(2, 12), target(Kind::Distributional));
     let problem = Problem::new(&world.contexts, &target);
     for sampling in [Sampling::Online, Sampling::offline()] {
         let tuner = Tuner::new(TunerConfig { steps: 2, sampling, ..TunerConfig::default() }).unwrap();
-        for calls in [0, 2] {
-            let mut policy = Plain { table: world.policy(), calls };
-            let error = tuner.run(&mut policy, &problem, &mut ()).unwrap_err();
+        let run = |asking| {
+            let mut policy = Plain { table: world.policy(), asking };
+            let result = tuner.run(&mut policy, &problem, &mut ());
+            (policy.table.logits().to_owned(), result)
+        };
+        for (asking, said) in [
+            (
+                Asking::Never,
+                "log-probabilities given to `weigh` by `Policy::accumulate`: expected 16 values, got 0",
+            ),
+            (Asking::Twice, "log-probabilities of a batch is 32; allowed: 16 in all, one of each sample"),
+        ] {
+            let (logits, result) = run(asking);
+            let error = result.unwrap_err();
             assert!(matches!(error, Error::Step { step: 0, .. }), "{error}");
-            let expected = format!("step 0, gradient: calls of `weigh` by `Policy::accumulate` is {calls}");
-            assert!(error.to_string().starts_with(&expected), "{error}");
-            assert_eq!(policy.table.logits(), world.policy().logits());
+            assert_eq!(error.to_string(), format!("step 0, gradient: {said}"));
+            assert_eq!(logits, world.policy().logits());
         }
-        let mut policy = Plain { table: world.policy(), calls: 1 };
-        tuner.run(&mut policy, &problem, &mut ()).unwrap();
+        let [once, one_by_one] = [Asking::Once, Asking::OneByOne].map(run);
+        once.1.unwrap();
+        one_by_one.1.unwrap();
+        assert_eq!(once.0, one_by_one.0);
     }
 }
 
@@ -84,7 +111,7 @@ fn the_folder_that_a_policy_is_saved_into_is_there_and_empty() {
     let tuner = Tuner::new(TunerConfig { steps: 3, sampling, ..TunerConfig::default() }).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = Checkpoints::new(folder.path(), 1, 2).unwrap();
-    let mut policy = Plain { table: world.policy(), calls: 1 };
+    let mut policy = Plain { table: world.policy(), asking: Asking::Once };
     let run = tuner.start(&mut policy, &problem).unwrap().with_checkpoints(&checkpoints).unwrap();
     run.drive(&mut ()).unwrap();
     assert_eq!(checkpoints.steps().unwrap(), [2, 3]);

@@ -7,8 +7,11 @@
 
 mod cache;
 mod gate;
+#[cfg(feature = "flex")]
+mod matrix;
 mod norm;
 mod optimizer;
+mod product;
 mod rotation;
 mod shares;
 mod vector;
@@ -21,6 +24,7 @@ pub(crate) use self::{
     gate::{gated_silu, gated_silu_gradient},
     norm::{rms_norm, rms_norm_gradient},
     optimizer::{adam, square_sum},
+    product::{add_product, product},
     rotation::rotate,
     shares::softmax_gradient,
     vector::vectorised,
@@ -76,20 +80,6 @@ fn by_rows<const D: usize>(
             },
         );
     });
-    Tensor::from_data(data, &device)
-}
-
-/// Adds some rows to those of a tensor, in place if nobody else holds it: of each part its first row, and all of them.
-pub(crate) fn add_rows(x: Tensor<2>, parts: impl Iterator<Item = (usize, Tensor<2>)>) -> Tensor<2> {
-    let (device, width) = (x.device(), x.dims()[1]);
-    let mut data = x.into_data();
-    for (start, part) in parts {
-        let part = part.into_data();
-        let (part, sum) = (values(&part), &mut values_mut(&mut data)[start * width..]);
-        sum.par_chunks_mut(BLOCK).zip(part.par_chunks(BLOCK)).for_each(|(sum, part)| {
-            sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-        });
-    }
     Tensor::from_data(data, &device)
 }
 

@@ -89,3 +89,44 @@ fn the_sum_of_squares_is_exact_enough_and_gives_the_tensor_back() {
     assert!((sum / exact - 1.0).abs() < 1e-6, "{sum} is not {exact}");
     assert_eq!(same.into_data(), data);
 }
+
+/// Of matrices and of views of them, small ones and such that are shared among threads.
+#[test]
+fn products_are_burns() {
+    let close = |one: Tensor<2>, other: Tensor<2>, terms: usize| {
+        let [one, other] = [one, other].map(Tensor::into_data);
+        let largest = values(&other).iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
+        for (one, other) in values(&one).iter().zip(values(&other)) {
+            assert!((one - other).abs() <= terms as f32 * f32::EPSILON * largest, "{one} is not {other}");
+        }
+    };
+    for [rows, terms, columns] in
+        [[1, 1, 1], [1, 700, 3], [5, 3, 1], [7, 100, 65], [300, 130, 200], [90, 300, 700]]
+    {
+        let views = |rows: usize, columns: usize| {
+            let wider = some([rows, columns + 3]).narrow(1, 2, columns);
+            let lower = some([rows + 2, columns]).narrow(0, 1, rows);
+            [some([rows, columns]), some([columns, rows]).transpose(), wider, lower]
+        };
+        for x in views(rows, terms) {
+            for w in views(terms, columns) {
+                let expected = x.clone().matmul(w.clone());
+                close(product(x.clone(), w.clone()), expected.clone(), terms);
+                let held = some([rows, columns]);
+                let mut sum = Some(held.clone());
+                add_product(&mut sum, x.clone(), w.clone());
+                close(sum.clone().expect("a sum"), held + expected.clone(), terms);
+                add_product(&mut sum, x.clone(), w);
+                close(sum.expect("a sum"), some([rows, columns]) + expected.clone() + expected, terms);
+            }
+        }
+    }
+}
+
+#[test]
+fn products_of_nothing_are_empty_or_zero() {
+    assert_eq!(product(some([0, 3]), some([3, 2])).dims(), [0, 2]);
+    let mut sum = Some(some([2, 2]));
+    add_product(&mut sum, some([2, 0]), some([0, 2]));
+    assert_close(sum.expect("a sum"), some([2, 2]));
+}

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 
-use crate::sums::Sums;
+use crate::{
+    host::{add_product, product},
+    sums::Sums,
+};
 
 pub(crate) struct Linear {
     /// The slot of the weight; that of the bias is the next.
@@ -27,19 +30,19 @@ pub(crate) struct Side {
 
 impl Side {
     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
-        x.matmul(self.down.clone().transpose()).matmul(self.up.clone().transpose())
+        product(product(x, self.down.clone().transpose()), self.up.clone().transpose())
     }
 
     /// The gradient of `x`, from that of `y`.
     fn through(&self, of_y: Tensor<2>) -> Tensor<2> {
-        of_y.matmul(self.up.clone()).matmul(self.down.clone())
+        product(product(of_y, self.up.clone()), self.down.clone())
     }
 
     /// The gradients of its two matrices.
     fn gradient(&self, x: Tensor<2>, of_y: Tensor<2>) -> Self {
-        let narrow = x.clone().matmul(self.down.clone().transpose());
-        let of_narrow = of_y.clone().matmul(self.up.clone());
-        Self { down: of_narrow.transpose().matmul(x), up: of_y.transpose().matmul(narrow) }
+        let narrow = product(x.clone(), self.down.clone().transpose());
+        let of_narrow = product(of_y.clone(), self.up.clone());
+        Self { down: product(of_narrow.transpose(), x), up: product(of_y.transpose(), narrow) }
     }
 }
 
@@ -47,7 +50,7 @@ impl Linear {
     /// `[n, in]` to `[n, out]`.
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let side = self.side.as_ref().map(|side| side.forward(x.clone()));
-        let y = x.matmul(self.weight.clone());
+        let y = product(x, self.weight.clone());
         let y = match side {
             Some(side) => y + side,
             None => y,
@@ -68,7 +71,7 @@ impl Linear {
 
     /// The gradient of `x` alone.
     pub(super) fn through(&self, of_y: Tensor<2>) -> Tensor<2> {
-        let of_x = of_y.clone().matmul(self.weight.clone().transpose());
+        let of_x = product(of_y.clone(), self.weight.clone().transpose());
         match &self.side {
             Some(side) => of_x + side.through(of_y),
             None => of_x,
@@ -79,11 +82,11 @@ impl Linear {
     pub(super) fn parameters_backward(&self, x: Tensor<2>, of_y: Tensor<2>, sums: &mut Sums<'_>) {
         if let Some(side) = &self.side {
             sums.add_side(self.slot, side.gradient(x, of_y));
-        } else if sums.wants_weights() {
+        } else if let Some(of_weight) = sums.of_weight(self.slot) {
+            add_product(of_weight, x.transpose(), of_y.clone());
             if self.bias.is_some() {
-                sums.add(self.slot + 1, of_y.clone().sum_dim(0));
+                sums.add(self.slot + 1, of_y.sum_dim(0));
             }
-            sums.add(self.slot, x.transpose().matmul(of_y));
         }
     }
 }
