@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Estimate, Result,
+    quantity::{Quantity, ROUNDING},
     weights::{log_z_estimate, mean_estimate},
 };
 
@@ -15,8 +16,8 @@ use crate::{
 /// weighed by its own).
 ///
 /// # Numerics
-/// Sums are kept relative to the largest weight so far, and values relative to the first that has weight,
-/// so that neither large log-weights nor large means cost digits.
+/// Sums are kept relative to the largest weight so far, and values relative to an origin that follows the mean
+/// where it moves away, so that neither large log-weights nor large means cost digits, whatever comes first.
 ///
 /// ```
 /// use disco_core::ImportanceAccumulator;
@@ -54,10 +55,6 @@ struct Stored {
     quantities: Vec<Quantity>,
 }
 
-/// Sums may be off by this much, relative to their size: the rounding of any number of additions in `f64` that
-/// can be made in a life.
-const ROUNDING: f64 = 1e-6;
-
 impl TryFrom<Stored> for ImportanceAccumulator {
     type Error = Error;
 
@@ -82,71 +79,6 @@ impl TryFrom<Stored> for ImportanceAccumulator {
             quantity.check(index, squares)?;
         }
         Ok(Self { count, scale, sum, squares, quantities })
-    }
-}
-
-/// The sums of one quantity `v`, with `u = w / e^scale` and `d = v - origin`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Quantity {
-    origin: f64,
-    /// `sum u d`
-    first: f64,
-    /// `sum u^2 d`
-    square_first: f64,
-    /// `sum u^2 d^2`
-    square_second: f64,
-}
-
-impl Quantity {
-    /// Refuses sums that no values have, with `squares` the sum of squared weights.
-    fn check(&self, index: usize, squares: f64) -> Result<()> {
-        let refuse = |field: &str, value: f64, allowed: String| {
-            Err(Error::invalid(format!("{field} of quantity {index} of an accumulator"), value, allowed))
-        };
-        for (field, value) in [
-            ("origin", self.origin),
-            ("first", self.first),
-            ("square_first", self.square_first),
-            ("square_second", self.square_second),
-        ] {
-            if !value.is_finite() {
-                return refuse(field, value, "finite".into());
-            }
-            if squares == 0.0 && value != 0.0 {
-                return refuse(field, value, "0 while no sample has weight".into());
-            }
-        }
-        if !(self.square_second >= 0.0) {
-            return refuse("square_second", self.square_second, "0 or more".into());
-        }
-        // Cauchy and Schwarz. Roots first: the product may overflow.
-        let most = squares.sqrt() * self.square_second.sqrt();
-        if !(self.square_first.abs() <= most * (1.0 + ROUNDING)) {
-            return refuse("square_first", self.square_first, format!("at most {most} in size"));
-        }
-        Ok(())
-    }
-
-    /// The same sums about another origin: `d` becomes `d - shift`.
-    fn moved_to(&self, origin: f64, sum: f64, squares: f64) -> Self {
-        let shift = origin - self.origin;
-        Self {
-            origin,
-            first: self.first - shift * sum,
-            square_first: self.square_first - shift * squares,
-            square_second: self.square_second - 2.0 * shift * self.square_first + shift * shift * squares,
-        }
-    }
-
-    /// The same sums in units of weight that are `1/factor` as large.
-    fn rescaled(&self, factor: f64) -> Self {
-        Self {
-            origin: self.origin,
-            first: self.first * factor,
-            square_first: self.square_first * factor * factor,
-            square_second: self.square_second * factor * factor,
-        }
     }
 }
 
@@ -187,21 +119,18 @@ impl ImportanceAccumulator {
             None => {
                 self.scale = Some(log_weight);
                 for (quantity, value) in self.quantities.iter_mut().zip(values) {
-                    quantity.origin = *value;
+                    *quantity = Quantity::starting_at(*value);
                 }
             }
             Some(scale) if log_weight > scale => self.rescale(log_weight),
             Some(_) => {}
         }
         let weight = self.scale.map_or(1.0, |scale| (log_weight - scale).exp());
+        for (quantity, value) in self.quantities.iter_mut().zip(values) {
+            quantity.add(weight, *value, self.sum, self.squares);
+        }
         self.sum += weight;
         self.squares += weight * weight;
-        for (quantity, value) in self.quantities.iter_mut().zip(values) {
-            let distance = value - quantity.origin;
-            quantity.first += weight * distance;
-            quantity.square_first += weight * weight * distance;
-            quantity.square_second += weight * weight * distance * distance;
-        }
         Ok(())
     }
 
@@ -220,10 +149,7 @@ impl ImportanceAccumulator {
                 self.rescale(mine.max(theirs));
                 other.rescale(mine.max(theirs));
                 for (mine, theirs) in self.quantities.iter_mut().zip(&other.quantities) {
-                    let theirs = theirs.moved_to(mine.origin, other.sum, other.squares);
-                    mine.first += theirs.first;
-                    mine.square_first += theirs.square_first;
-                    mine.square_second += theirs.square_second;
+                    mine.merge(theirs, (self.sum, other.sum), (self.squares, other.squares));
                 }
                 self.sum += other.sum;
                 self.squares += other.squares;
@@ -298,12 +224,11 @@ impl ImportanceAccumulator {
             let allowed = format!("below {}", self.quantities.len());
             return Err(Error::invalid("quantity", quantity, allowed));
         };
-        let offset = sums.first / self.sum;
-        if !(sums.origin + offset).is_finite() {
+        let (mean, squares) = sums.mean_and_squares(self.sum, self.squares);
+        if !mean.is_finite() {
             let field = format!("mean of quantity {quantity}");
-            return Err(Error::invalid(field, sums.origin + offset, "finite: the values are too large"));
+            return Err(Error::invalid(field, mean, "finite: the values are too large"));
         }
-        let squares = sums.moved_to(sums.origin + offset, self.sum, self.squares).square_second;
-        Ok(mean_estimate(self.count, sums.origin + offset, squares / self.sum.powi(2), self.ess()?))
+        Ok(mean_estimate(self.count, mean, squares / self.sum.powi(2), self.ess()?))
     }
 }

@@ -20,6 +20,7 @@ mod parallel;
 mod pareto;
 mod per_context;
 mod permutation;
+mod quantity;
 mod scorer;
 mod space;
 mod streams;

@@ -43,6 +43,19 @@ pub(crate) struct WeightedSums {
     pub(crate) square_second: f64,
 }
 
+/// A difference of sums that is at least this share of what it is made of has kept all digits but three: of about
+/// 16, less those that rounding takes in so long a sum.
+pub(crate) const KEPT: f64 = 1e-3;
+
+impl WeightedSums {
+    /// `sum w^2 (d - shift)^2`, given `squares = sum w^2`, and the sum of the sizes of the terms that it is made of:
+    /// where they nearly cancel, values about a better origin have to be summed.
+    pub(crate) fn squares_about(&self, shift: f64, squares: f64) -> (f64, f64) {
+        let (cross, square) = (2.0 * shift * self.square_first, shift * shift * squares);
+        (self.square_second - cross + square, self.square_second + cross.abs() + square)
+    }
+}
+
 /// All three sums in one pass over two slices of one length.
 pub(crate) fn weighted_sums(weights: &[f64], values: &[f64], origin: f64) -> WeightedSums {
     debug_assert_eq!(weights.len(), values.len());

@@ -3,7 +3,7 @@
 use crate::{
     Error, Estimate, Result,
     numerics::check_log_scores,
-    sums::{sum_of, sum_of_pairs, weighted_sums},
+    sums::{KEPT, WeightedSums, sum_of, sum_of_pairs, weighted_sums},
 };
 
 /// The importance weights of a set of samples drawn from `q`: `w_i = P(x_i) / q(x_i)`.
@@ -110,26 +110,36 @@ impl ImportanceWeights {
     /// `sqrt(n/(n-1) sum W^2 (v - mean)^2)` with `W` the normalised weights; infinite for one sample.
     ///
     /// # Performance
-    /// One pass over weights and values, at the speed of memory.
+    /// One pass over weights and values, at the speed of memory; a second one where the first values are so far from
+    /// the mean that digits of the error would be lost, as where those of the first 256 samples have no weight and the
+    /// mean is far from zero.
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite and has weight.
     pub fn mean(&self, values: &[f64]) -> Result<Estimate> {
         Error::check_length("values to average", self.normalised.len(), values.len())?;
-        // Squares are summed about the mean of the first values, so that a mean far from zero costs no digits.
+        let (origin, sums) = self.sums_of(values);
+        let mean = origin + sums.first;
+        if !mean.is_finite() {
+            return self.mean_where_weighted(values);
+        }
+        let estimate = |mean, squares| Ok(mean_estimate(self.normalised.len(), mean, squares, self.ess));
+        let (squares, terms) = sums.squares_about(sums.first, 1.0 / self.ess);
+        if squares >= KEPT * terms {
+            return estimate(mean, squares);
+        }
+        let sums = weighted_sums(&self.normalised, values, mean);
+        estimate(mean + sums.first, sums.squares_about(sums.first, 1.0 / self.ess).0)
+    }
+
+    /// Weighted sums about an origin: the mean of the first values, so that a mean far from zero costs no digits.
+    fn sums_of(&self, values: &[f64]) -> (f64, WeightedSums) {
         let first = values.len().min(256);
         let weight: f64 = self.normalised[..first].iter().sum();
         let weighted =
             sum_of_pairs(&self.normalised[..first], &values[..first], |weight, value| weight * value);
         let origin = if weight > 0.0 { weighted / weight } else { 0.0 };
-        let sums = weighted_sums(&self.normalised, values, origin);
-        let mean = origin + sums.first;
-        if !mean.is_finite() {
-            return self.mean_where_weighted(values);
-        }
-        let squares =
-            sums.square_second - 2.0 * sums.first * sums.square_first + sums.first * sums.first / self.ess;
-        Ok(mean_estimate(self.normalised.len(), mean, squares, self.ess))
+        (origin, weighted_sums(&self.normalised, values, origin))
     }
 
     /// [`mean`](Self::mean) where some value is not finite: an error, unless its weight is zero.
@@ -156,19 +166,32 @@ impl ImportanceWeights {
     /// The plain importance-sampling mean `(1/n) sum w v`, unbiased for `sum_x P(x) v(x)`: for the mean of
     /// `v` if `P` is normalised; error `sd(w v) / sqrt(n)`.
     ///
+    /// # Performance
+    /// One pass, as [`mean`](Self::mean); two more where all `w v` are nearly equal.
+    ///
     /// # Errors
     /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite and has weight;
     /// [`Error::Invalid`] where the mean is beyond the range of `f64`.
     pub fn plain_mean(&self, values: &[f64]) -> Result<Estimate> {
+        Error::check_length("values to average", self.normalised.len(), values.len())?;
         // (1/n) sum w v = Z mean_W(v), with Z the mean weight.
-        let mean = self.mean(values)?.value;
         let n = self.normalised.len() as f64;
         let z = (self.log_sum - n.ln()).exp();
-        // sum (W v - mean/n)^2 = sum of squares about the mean of the normalised terms.
-        let squares: f64 = sum_of_pairs(&self.normalised, values, |weight, value| {
-            let term = if weight > 0.0 { weight * value } else { 0.0 } - mean / n;
-            term * term
-        });
+        // sum (W v - mean/n)^2 = sum (W v)^2 - mean^2/n: the variance of the normalised terms.
+        let (origin, sums) = self.sums_of(values);
+        let mean = origin + sums.first;
+        let (products, terms) = sums.squares_about(-origin, 1.0 / self.ess);
+        let of_mean = mean * mean / n;
+        let (mean, squares) = if products - of_mean >= KEPT * (terms + of_mean) {
+            (mean, products - of_mean)
+        } else {
+            let mean = self.mean(values)?.value;
+            let squares = sum_of_pairs(&self.normalised, values, |weight, value| {
+                let term = if weight > 0.0 { weight * value } else { 0.0 } - mean / n;
+                term * term
+            });
+            (mean, squares)
+        };
         let std_error = if n > 1.0 { z * (squares * n / (n - 1.0)).sqrt() } else { f64::INFINITY };
         // A Z that underflows times squares that overflow.
         let std_error = if std_error.is_nan() { f64::INFINITY } else { std_error };

@@ -79,6 +79,15 @@ fn an_accumulator_comes_back_from_json() {
 }
 
 #[test]
+fn an_accumulator_does_not_grow() {
+    let numbers = |samples: usize| {
+        let stream: Vec<(f64, f64)> = (0..samples).map(|i| ((i as f64).sin(), (i as f64).cos())).collect();
+        serde_json::to_string(&accumulated(&stream)).unwrap().matches(':').count()
+    };
+    assert_eq!(numbers(100_000), numbers(1));
+}
+
+#[test]
 fn sums_that_no_samples_have_are_refused() {
     let good = serde_json::to_value(accumulated(&[(0.0, 1.0), (-1.0, 3.0), (-2.0, -1.0)])).unwrap();
     let broken = |change: &dyn Fn(&mut serde_json::Value)| {

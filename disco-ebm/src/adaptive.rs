@@ -7,8 +7,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Constraint, Error, Fit, FitConfig, Measured, Result, Tilt, features,
-    problem::{Part, Problem},
+    Constraint, Error, Fit, FitConfig, Measured, Result, Tilt, features, part::Part, problem::Problem,
 };
 
 /// Halvings of the interval in which the farthest reachable intermediate target lies.

@@ -4,9 +4,8 @@ use disco_core::{Error as CoreError, Estimate};
 
 use crate::{
     Assessment, Constraint, ConstraintKind, ConstraintReport, ContextErrors, Dual, Ebm, Error, FitConfig,
-    FitReport, HeldOut, Measured, Result, Solution, Termination, Tilt,
-    inference::Inference,
-    problem::{Part, Problem},
+    FitReport, HeldOut, Measured, Result, Solution, Termination, Tilt, inference::Inference, part::Part,
+    problem::Problem,
 };
 
 /// Fitted constraints: the factor that makes the base into the target, and the report.

@@ -16,6 +16,7 @@ mod interval;
 mod linalg;
 mod measured;
 mod newton;
+mod part;
 mod passes;
 mod points;
 mod problem;

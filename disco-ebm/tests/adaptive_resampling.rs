@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use disco_core::{
-    Contexts, Distribution, Error as CoreError, PerContext, Space, StreamRng, Table, feature, predicate,
-    scorer,
+    Contexts, Distribution, Error as CoreError, Mixture, PerContext, Space, StreamRng, Table, feature,
+    predicate, scorer,
 };
 use disco_ebm::{
     AdaptiveConfig, Constraint, Ebm, Error, FitConfig, Keep, Measured, Tilt, features, fit_adaptively,
@@ -103,6 +103,39 @@ fn several_contexts_with_weights_of_their_own_proposals() {
     let report = found.fit.report();
     assert!(report.least_context_ess.expect("sampled") > 100.0);
     within_errors("coefficient", report.constraints[0].coefficient.expect("a moment"), 2f64.ln());
+}
+
+#[test]
+fn mixed_constraints_in_contexts_from_mixtures_with_the_base() {
+    let each = |factor: f64| {
+        let parts = [5u32, 15].map(|mean| (mean, poisson(f64::from(mean) * factor)));
+        PerContext::new(parts).expect("distinct")
+    };
+    let base = each(1.0);
+    let contexts = Contexts::weighted(vec![5u32, 15], &[0.25, 0.75]).expect("positive");
+    let constraints = [
+        Constraint::moment(feature("k", |_: &u32, k: &u32| f64::from(*k)), 30.0).expect("finite"),
+        Constraint::pointwise(predicate("even", |_: &u32, k: &u32| k.is_multiple_of(2))),
+    ];
+    let space = Space::new(0..200u32).expect("distinct");
+    let exact = Measured::exact(&base, &space, contexts.items().to_vec(), &features(&constraints))
+        .and_then(|measured| measured.with_context_weights(contexts.probabilities()))
+        .and_then(|measured| measured.fit(&constraints, &FitConfig::default()))
+        .expect("fits");
+    let mut rng = StreamRng::seed_from_u64(7);
+    let config = AdaptiveConfig { samples: 3000, wanted_ess: 1500.0, ..AdaptiveConfig::default() };
+    let found = fit_adaptively(&base, &contexts, &constraints, &config, &mut rng, |tilt, _| {
+        let lambda = tilt.coefficients().flatten().next().expect("a moment");
+        Ok(Arc::new(Mixture::new([(0.1, each(1.0)), (0.9, each(lambda.exp()))])?))
+    })
+    .expect("reaches the target");
+    assert!(found.rounds.len() > 1, "the base's own samples would not do: {:?}", found.rounds);
+    let (report, exact) = (found.fit.report(), exact.report());
+    assert!(report.ess.expect("sampled") >= config.wanted_ess);
+    let lambda = exact.constraints[0].coefficient.expect("a moment").value;
+    within_errors("coefficient", report.constraints[0].coefficient.expect("a moment"), lambda);
+    within_errors("ln Z", report.log_z, exact.log_z.value);
+    within_errors("KL", report.kl_from_base, exact.kl_from_base.value);
 }
 
 #[test]

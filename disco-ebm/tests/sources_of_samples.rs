@@ -136,6 +136,43 @@ fn weighted_contexts() {
 }
 
 #[test]
+fn mixed_constraints_over_weighted_contexts_from_a_mixture() {
+    let contexts = || vec![0u32, 1, 2];
+    let each = |factors: [f64; 3]| {
+        let parts = contexts().into_iter().zip(factors.map(geometric));
+        PerContext::new(parts).expect("distinct")
+    };
+    let base = each([0.7, 0.8, 0.9]);
+    let proposal = Mixture::new([(0.4, base.clone()), (0.6, each([0.9, 0.93, 0.97]))]).expect("weights");
+    let features = features(&constraints());
+    let weighted = |measured: disco_ebm::Result<Measured<u32, u32>>| {
+        measured.expect("measures").with_context_weights(&[1.0, 2.0, 5.0]).expect("positive")
+    };
+    let exact = weighted(Measured::exact(&base, &space(), contexts(), &features));
+    let mut rng = StreamRng::seed_from_u64(6);
+    let sampled = weighted(Measured::draw_from(&base, &proposal, contexts(), &features, SAMPLES, &mut rng));
+    check(&fit(&sampled), &fit(&exact));
+    // Each context has a Z of its own, and keeps to what holds always.
+    let found = exact.fit(&constraints(), &FitConfig::default()).expect("fits");
+    let truth = exact.assess(found.tilt(), ContextErrors::Fixed).expect("supported").log_z_by_context;
+    let estimates = sampled.assess(found.tilt(), ContextErrors::Fixed).expect("supported").log_z_by_context;
+    assert_eq!(truth.len(), 3);
+    for ((context, found), (expected_context, expected)) in estimates.iter().zip(&truth) {
+        assert_eq!(context, expected_context);
+        within_errors("ln Z of a context", *found, expected.value);
+    }
+    // They are that far apart that one context's does not pass for another's.
+    for pair in estimates.windows(2) {
+        assert!(pair[1].1.value - pair[0].1.value > 8.0 * pair[0].1.std_error, "{estimates:?}");
+    }
+    let target = found.target(&base);
+    for context in contexts() {
+        let p = space().normalise(&target, &context).expect("a distribution");
+        assert_eq!(p.log_prob(&3), f64::NEG_INFINITY);
+    }
+}
+
+#[test]
 fn fresh_samples_assess_a_target_fitted_to_others() {
     let base = geometric(0.8);
     let mut rng = StreamRng::seed_from_u64(5);
