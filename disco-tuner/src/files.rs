@@ -27,6 +27,15 @@ pub(crate) fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
     }
 }
 
+/// The version that a JSON file says it is of, whatever else is in it: another version may have other fields.
+pub(crate) fn version(bytes: &[u8]) -> serde_json::Result<u32> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    serde_json::from_slice::<Versioned>(bytes).map(|found| found.version)
+}
+
 pub(crate) fn io_error(path: &Path, source: io::Error) -> crate::Error {
     crate::Error::Io { path: path.to_path_buf(), source }
 }

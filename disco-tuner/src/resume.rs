@@ -6,8 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Checkpoints, Error, Policy, Problem, Reason, Result, Run, Tuner, files::io_error, group::Group,
-    identity::Identity, manifest, run::Progress,
+    Checkpoints, Error, Policy, Problem, Reason, Result, Run, Tuner,
+    files::{io_error, version},
+    group::Group,
+    identity::Identity,
+    manifest,
+    run::Progress,
 };
 
 /// The file of a checkpoint's state, next to the folder of the policy.
@@ -186,12 +190,12 @@ impl<X> Checkpoints<X> {
 fn read_state(folder: &Path) -> Result<State> {
     let path = folder.join(FILE);
     let bytes = fs::read(&path).map_err(|source| io_error(&path, source))?;
-    let state: State = serde_json::from_slice(&bytes).map_err(|source| damaged(&path, source))?;
-    if state.version != VERSION {
-        let difference = format!("version {}, where this program writes {VERSION}", state.version);
+    let found = version(&bytes).map_err(|source| damaged(&path, source))?;
+    if found != VERSION {
+        let difference = format!("version {found}, where this program writes {VERSION}");
         return Err(Error::Damaged { path, difference });
     }
-    Ok(state)
+    serde_json::from_slice(&bytes).map_err(|source| damaged(&path, source))
 }
 
 fn damaged(path: &Path, source: serde_json::Error) -> Error {
@@ -215,4 +219,55 @@ fn rescored<C, X>(problem: &Problem<'_, C, X>, group: &Group<X>) -> Result<Optio
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use disco_core::{Contexts, Space, scorer};
+    use serde_json::Value;
+
+    use super::FILE;
+    use crate::{Checkpoints, Error, Problem, SoftmaxTable, Tuner, TunerConfig, manifest};
+
+    #[test]
+    fn a_checkpoint_of_another_version_is_refused_with_both_versions() {
+        let (contexts, target) = (Contexts::one(()), scorer(|_: &(), x: &u8| f64::from(*x)));
+        let problem = Problem::new(&contexts, &target);
+        let mut policy = SoftmaxTable::uniform(Space::new([()]).unwrap(), Space::new(0..4u8).unwrap());
+        let tuner = Tuner::new(TunerConfig { steps: 2, ..TunerConfig::default() }).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path(), 1, 1).unwrap();
+        let run = tuner.start(&mut policy, &problem).unwrap().with_checkpoints(&checkpoints).unwrap();
+        run.drive(&mut ()).unwrap();
+        let step = checkpoints.path(2);
+        let of_version = |file: &str, version: u32| {
+            let path = step.join(file);
+            let mut content: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            content["version"] = version.into();
+            content["more"] = "what this program does not know".into();
+            fs::write(&path, content.to_string()).unwrap();
+        };
+        let mut refused = || {
+            let error = tuner.resume(&mut policy, &problem, &checkpoints).map(drop).unwrap_err();
+            assert!(matches!(error, Error::Damaged { .. }), "{error}");
+            error.to_string()
+        };
+        // Whole and sealed, by a program that is not this one.
+        of_version(FILE, 7);
+        fs::remove_file(step.join("manifest.json")).unwrap();
+        manifest::seal(&step).unwrap();
+        let text = refused();
+        assert!(
+            text.contains("run.json") && text.contains("version 7, where this program writes 2"),
+            "{text}"
+        );
+        of_version("manifest.json", 9);
+        let text = refused();
+        assert!(
+            text.contains("manifest.json") && text.contains("version 9, where this program writes 1"),
+            "{text}"
+        );
+    }
 }

@@ -135,9 +135,14 @@ fn kill_9_at_twenty_random_moments_costs_nothing() {
                 child.wait().unwrap();
                 killed += 1;
                 let checkpoints = Checkpoints::<usize>::new(folder.path(), 3, 2).unwrap();
-                if let Some(&step) = checkpoints.steps().unwrap().last() {
+                let steps = checkpoints.steps().unwrap();
+                let mut policy = world().policy();
+                for &step in &steps {
+                    checkpoints.load_policy::<usize, _>(step, &mut policy).unwrap();
+                }
+                if let Some(&step) = steps.last() {
                     let (world, target) = (world(), target(Kind::Mixed));
-                    let (problem, mut policy) = (Problem::new(&world.contexts, &target), world.policy());
+                    let problem = Problem::new(&world.contexts, &target);
                     let tuner = Tuner::new(config()).unwrap();
                     let resumed = tuner.resume(&mut policy, &problem, &checkpoints).unwrap();
                     assert_eq!(resumed.done(), step);
