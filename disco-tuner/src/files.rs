@@ -19,6 +19,16 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(path.parent())
 }
 
+/// Makes a folder, and those above it, where there is none.
+pub(crate) fn make_folder(path: &Path) -> crate::Result<()> {
+    fs::create_dir_all(path).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => {
+            io_error(path, io::Error::new(io::ErrorKind::NotADirectory, "a file, where a folder is wanted"))
+        }
+        _ => io_error(path, source),
+    })
+}
+
 /// Makes renames within a folder durable. Only Unix lets a folder be opened and synchronised.
 pub(crate) fn sync_folder(folder: Option<&Path>) -> io::Result<()> {
     match folder {

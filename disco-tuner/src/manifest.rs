@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -47,7 +48,13 @@ pub(crate) fn seal(folder: &Path) -> Result<()> {
 pub(crate) fn check(folder: &Path) -> Result<()> {
     let damaged = |path: PathBuf, difference: String| Err(Error::Damaged { path, difference });
     let path = folder.join(FILE);
-    let bytes = fs::read(&path).map_err(|source| io_error(&path, source))?;
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return damaged(path, "missing".into());
+        }
+        Err(source) => return Err(io_error(&path, source)),
+    };
     match version(&bytes) {
         Ok(VERSION) => {}
         Ok(other) => return damaged(path, format!("version {other}, where this program writes {VERSION}")),
