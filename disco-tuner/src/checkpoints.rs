@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::{
     Result,
-    files::{io_error, sync_folder},
+    files::{io_error, make_folder, sync_folder},
     group::Group,
     manifest,
 };
@@ -76,8 +76,8 @@ impl<X: Serialize + DeserializeOwned> Checkpoints<X> {
         }
         let folder = folder.as_ref().to_path_buf();
         let probe = folder.join(".writable");
-        fs::create_dir_all(&folder)
-            .and_then(|()| fs::write(&probe, b""))
+        make_folder(&folder)?;
+        fs::write(&probe, b"")
             .and_then(|()| fs::remove_file(&probe))
             .map_err(|source| io_error(&folder, source))?;
         // What an earlier process was writing or removing when it died.
@@ -119,11 +119,9 @@ impl<X> Checkpoints<X> {
         for entry in fs::read_dir(&self.folder).map_err(|source| io_error(&self.folder, source))? {
             let entry = entry.map_err(|source| io_error(&self.folder, source))?;
             let name = entry.file_name();
-            numbers.extend(
-                name.to_str()
-                    .and_then(|name| name.strip_prefix(prefix))
-                    .and_then(|rest| rest.parse::<u64>().ok()),
-            );
+            let number = name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse::<u64>().ok());
+            // A number written otherwise, such as `007`, is not a name that was given here.
+            numbers.extend(number.filter(|number| name == *format!("{prefix}{number}")));
         }
         numbers.sort_unstable();
         Ok(numbers)
@@ -135,8 +133,10 @@ impl<X> Checkpoints<X> {
         let partial = path.with_extension("partial");
         remove(&partial)?;
         fs::create_dir(&partial).map_err(|source| io_error(&partial, source))?;
-        fill(&partial)?;
-        manifest::seal(&partial)?;
+        fill(&partial).and_then(|()| manifest::seal(&partial)).inspect_err(|_| {
+            // Whatever is left of it is removed by the next process; the first error is the one to be told.
+            let _ = fs::remove_dir_all(&partial);
+        })?;
         // The old one steps aside in no time, and is removed once the new one is in its place: a process that
         // dies in between leaves one of the two whole.
         let replaced = path.with_extension("replaced");

@@ -4,7 +4,7 @@ use disco_core::{Error, Result};
 use disco_divergence::FDivergence;
 use serde::{Deserialize, Serialize};
 
-use crate::{Optimizer, Schedule};
+use crate::{Optimizer, Sampling, Schedule};
 
 /// The settings of a [`Tuner`](crate::Tuner).
 ///
@@ -108,49 +108,6 @@ impl Default for TunerConfig {
     }
 }
 
-/// What samples are drawn from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
-#[non_exhaustive]
-pub enum Sampling {
-    /// The policy itself.
-    Online,
-    /// A frozen copy of the policy, first as it is when the run starts; replaced by the policy's current
-    /// state when that is nearer to the target by more than noise.
-    ///
-    /// The test is paired: on one step's samples, `D(q||p) - D(pi||p)` must exceed `z` of its standard errors.
-    Offline {
-        /// In which divergence "nearer" is measured; `forward-kl` by default.
-        #[serde(default = "forward_kl")]
-        metric: FDivergence,
-        /// How many standard errors, at least 0; 1.645 by default (one-sided 5%).
-        #[serde(default = "z")]
-        z: f64,
-        /// The interval of the test in steps, at least 1; 1 by default.
-        #[serde(default = "one")]
-        every: u64,
-    },
-}
-
-fn forward_kl() -> FDivergence {
-    FDivergence::KlForward
-}
-
-fn z() -> f64 {
-    1.645
-}
-
-fn one() -> u64 {
-    1
-}
-
-impl Sampling {
-    /// Offline sampling with the default test.
-    pub fn offline() -> Self {
-        Self::Offline { metric: forward_kl(), z: z(), every: one() }
-    }
-}
-
 /// Where a context's `Z_c` comes from. It is always the mean of `P/q` over *other* samples than the one it is
 /// applied to.
 ///
@@ -169,13 +126,25 @@ pub enum Partition {
 }
 
 /// What is subtracted from `f'(pi/p)` to lower the variance of the gradient, whose mean stays the same.
+///
+/// With `r = f'(pi/p)` and the score `s = grad log pi`, subtracting `b` changes the variance of a sample's term by
+///
+/// ```text
+/// b (b - 2 b*) E[|s|^2],   b* = E[r |s|^2] / E[|s|^2].
+/// ```
+///
+/// So it falls for every `b` between 0 and `2 b*`, and most for `b*`, whose estimate would take a gradient of each sample's
+/// own. Where no outcome has much of the probability all `|s|^2` are about the same, and `b*` is the mean `E[r]`: on 512
+/// outcomes, to three digits. Estimating that mean from `m` other samples adds `(Var[r] E[|s|^2] + |E[r s]|^2) / m`. Near
+/// the target this is all that a divergence with `f'(1) = 0` (`tv`, `js`, `hellinger`, `jeffreys`) gets of it: there 3%
+/// more variance with 32 samples in a context, and a share `1/m` with fewer: take `none` where a context has few.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Baseline {
     /// Nothing: samples outside the target's support cost nothing where `f'(inf) = 0`.
     None,
-    /// The mean of `f'` over the other samples of the context.
+    /// The mean of `f'` over the other samples of the context (beyond 16 samples: over those outside its sixteenth).
     LeaveOneOut,
     /// The exact mean -1 of forward KL's `f' = -p/pi`: weights `P/(Z q) - pi/q`. For that divergence only.
     ForwardKl,

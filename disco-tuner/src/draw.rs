@@ -81,7 +81,8 @@ where
         }
         let (steps, samples) = (self.progress.barren_steps + 1, self.progress.barren_samples + total(groups));
         if successes(groups) == 0 && steps >= self.tuner.config().max_steps_without_success {
-            return Err(Error::NoSuccess { steps, samples });
+            let skipped = groups.iter().map(|group| group.skipped() as u64).sum();
+            return Err(Error::NoSuccess { steps, samples, skipped });
         }
         Ok(())
     }

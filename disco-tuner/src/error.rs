@@ -85,20 +85,23 @@ pub enum Error {
     },
     /// Step after step, no sample lay in the target's support.
     #[error(
-        "none of the {samples} samples of the last {steps} steps lies in the target's support: raise \
+        "none of the {samples} samples of the last {steps} steps lies in the target's support{}: raise \
          `samples_per_step`, start from a policy or offline proposal that meets the hard constraints now and \
-         then, or replace a hard constraint by a moment below 1"
+         then, or replace a hard constraint by a moment below 1",
+        skipped_as_well(*skipped)
     )]
     NoSuccess {
         /// How many steps in a row.
         steps: u64,
         /// How many samples they had.
         samples: u64,
+        /// How many of the last step's the target could not score.
+        skipped: u64,
     },
     /// An observer refused the run before its first step.
     #[error("an observer refused the run: {0}")]
     Observer(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Early stopping, or the choice of the best checkpoint, is to follow a metric that does not exist.
+    /// Early stopping is to follow a metric that the run will not have.
     #[error("there is no metric `{metric}`; there are: {available}")]
     Metric {
         /// The name that was asked for.
@@ -128,6 +131,14 @@ pub enum Error {
         /// Each setting that differs, with both values.
         differences: String,
     },
+    /// A policy could not be saved into a checkpoint, or loaded from one.
+    #[error("{}: the policy's files: {source}", path.display())]
+    PolicyFiles {
+        /// The checkpoint's folder of the policy.
+        path: PathBuf,
+        /// What the policy said.
+        source: disco_core::Error,
+    },
     /// A file could not be written or read.
     #[error("{}: {source}", path.display())]
     Io {
@@ -136,6 +147,13 @@ pub enum Error {
         /// Why.
         source: std::io::Error,
     },
+}
+
+fn skipped_as_well(skipped: u64) -> String {
+    match skipped {
+        0 => String::new(),
+        skipped => format!(", {skipped} of the last step's because the target could not score them"),
+    }
 }
 
 /// The parts of a step, as errors and timings name them.

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, Result,
     crc32c::crc32c,
-    files::{io_error, sync_folder, write_durably},
+    files::{io_error, sync_folder, version, write_durably},
 };
 
 /// The name of the list itself.
@@ -47,14 +48,22 @@ pub(crate) fn seal(folder: &Path) -> Result<()> {
 pub(crate) fn check(folder: &Path) -> Result<()> {
     let damaged = |path: PathBuf, difference: String| Err(Error::Damaged { path, difference });
     let path = folder.join(FILE);
-    let bytes = fs::read(&path).map_err(|source| io_error(&path, source))?;
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return damaged(path, "missing".into());
+        }
+        Err(source) => return Err(io_error(&path, source)),
+    };
+    match version(&bytes) {
+        Ok(VERSION) => {}
+        Ok(other) => return damaged(path, format!("version {other}, where this program writes {VERSION}")),
+        Err(error) => return damaged(path, error.to_string()),
+    }
     let manifest: Manifest = match serde_json::from_slice(&bytes) {
         Ok(manifest) => manifest,
         Err(error) => return damaged(path, error.to_string()),
     };
-    if manifest.version != VERSION {
-        return damaged(path, format!("version {}, where this program writes {VERSION}", manifest.version));
-    }
     let found = walk(folder)?;
     for path in &found {
         let name = name(folder, path);

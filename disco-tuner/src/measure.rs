@@ -19,6 +19,16 @@ pub(crate) struct Measured<'a, C, X> {
 const DIVERGENCES: [FDivergence; 4] =
     [FDivergence::KlForward, FDivergence::KlReverse, FDivergence::TotalVariation, FDivergence::JensenShannon];
 
+/// Their names; `policy` and `other` are those of pi and p in `D_f(pi||p)`.
+pub(crate) fn divergence_names(policy: &str, other: &str, pair: &str) -> [String; 4] {
+    [
+        format!("kl_{other}_{policy}"),
+        format!("kl_{policy}_{other}"),
+        format!("tv_{pair}"),
+        format!("js_{pair}"),
+    ]
+}
+
 /// Estimates by name, one per context, until they are averaged.
 #[derive(Default)]
 struct Columns(std::collections::BTreeMap<String, Vec<Estimate>>);
@@ -30,13 +40,7 @@ impl Columns {
 
     /// `policy` and `other` are the names of pi and p in `D_f(pi||p)`.
     fn push_divergences(&mut self, policy: &str, other: &str, pair: &str, comparison: &Comparison) {
-        let names = [
-            format!("kl_{other}_{policy}"),
-            format!("kl_{policy}_{other}"),
-            format!("tv_{pair}"),
-            format!("js_{pair}"),
-        ];
-        for (name, found) in names.into_iter().zip(&comparison.divergences) {
+        for (name, found) in divergence_names(policy, other, pair).into_iter().zip(&comparison.divergences) {
             self.push(name, found.estimate);
         }
     }

@@ -6,8 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Checkpoints, Error, Policy, Problem, Reason, Result, Run, Tuner, files::io_error, group::Group,
-    identity::Identity, manifest, run::Progress,
+    Checkpoints, Error, Policy, Problem, Reason, Result, Run, Stage, Tuner,
+    files::{io_error, version},
+    group::Group,
+    identity::Identity,
+    manifest,
+    run::Progress,
 };
 
 /// The file of a checkpoint's state, next to the folder of the policy.
@@ -41,8 +45,8 @@ impl Tuner {
     /// then runs over the new number), and `micro_batch`, which changes results by rounding alone.
     ///
     /// # Errors
-    /// [`Error::NoCheckpoint`]; [`Error::Damaged`]; [`Error::OtherSettings`] naming each difference; those of
-    /// [`start`](Self::start) and of [`Policy::load`].
+    /// [`Error::NoCheckpoint`]; [`Error::Damaged`]; [`Error::OtherSettings`] naming each difference;
+    /// [`Error::PolicyFiles`] with what [`Policy::load`] says; those of [`start`](Self::start) and of the target.
     pub fn resume<'a, P, C, X>(
         &'a self,
         policy: &'a mut P,
@@ -67,7 +71,9 @@ impl Tuner {
         if differences.is_empty() {
             // The same contexts, so that the groups' positions in the list are good.
             for group in probe.iter().chain(window.front()).flatten().take(PROBED.0) {
-                differences.extend(rescored(problem, group)?);
+                let (step, stage, context) = (state.progress.step, Stage::Score, group.context);
+                let named = |source| Error::Context { step, stage, context, source };
+                differences.extend(rescored(problem, group).map_err(named)?);
             }
         }
         if !differences.is_empty() {
@@ -76,10 +82,10 @@ impl Tuner {
         if let Some(frozen) = state.progress.proposal {
             let path = checkpoints.proposal_path(frozen);
             manifest::check(&path)?;
-            run.policy.load(&path.join(POLICY))?;
+            load(run.policy, &path)?;
             run.proposal = Some(run.policy.freeze()?);
         }
-        run.policy.load(&folder.join(POLICY))?;
+        load(run.policy, &folder)?;
         (run.window, run.probe) = (window, probe);
         run.progress = state.progress;
         if run.progress.reason == Some(Reason::Finished) && run.progress.step < self.config().steps {
@@ -98,7 +104,7 @@ where
     ///
     /// # Errors
     /// [`disco_core::Error::Invalid`] if steps are done, or the folder has checkpoints already: those of another run
-    /// would be taken for this one's. [`Error::Io`], and those of [`Policy::save`].
+    /// would be taken for this one's. [`Error::Io`], and [`Error::PolicyFiles`] with what [`Policy::save`] says.
     pub fn with_checkpoints(mut self, checkpoints: &'a Checkpoints<X>) -> Result<Self>
     where
         C: Serialize,
@@ -123,7 +129,7 @@ where
     /// Writes a checkpoint now, if there is a place for them.
     ///
     /// # Errors
-    /// [`Error::Io`], and those of [`Policy::save`]; earlier checkpoints are then untouched.
+    /// [`Error::Io`], and [`Error::PolicyFiles`] with what [`Policy::save`] says; earlier checkpoints are then untouched.
     pub fn checkpoint(&self) -> Result<()> {
         let Some((checkpoints, identity)) = &self.checkpoints else { return Ok(()) };
         let mut progress = self.progress.clone();
@@ -152,7 +158,7 @@ where
     fn save_policy(&self, folder: &Path) -> Result<()> {
         let folder = folder.join(POLICY);
         fs::create_dir(&folder).map_err(|source| io_error(&folder, source))?;
-        Ok(self.policy.save(&folder)?)
+        self.policy.save(&folder).map_err(|source| Error::PolicyFiles { path: folder, source })
     }
 }
 
@@ -160,14 +166,14 @@ impl<X> Checkpoints<X> {
     /// Gives `policy` the parameters that it had at a step of which there is a [checkpoint](Self::steps).
     ///
     /// # Errors
-    /// [`Error::NoCheckpoint`]; [`Error::Damaged`]; those of [`Policy::load`], also for a policy of another shape.
+    /// [`Error::NoCheckpoint`]; [`Error::Damaged`]; [`Error::PolicyFiles`], also for a policy of another shape.
     pub fn load_policy<C, P: Policy<C, X>>(&self, step: u64, policy: &mut P) -> Result<()> {
         let folder = self.path(step);
         if !self.steps()?.contains(&step) {
             return Err(Error::NoCheckpoint { folder });
         }
         manifest::check(&folder)?;
-        Ok(policy.load(&folder.join(POLICY))?)
+        load(policy, &folder)
     }
 
     /// The lowest value of the metric of [`EarlyStopping`](crate::EarlyStopping) and its step, as the latest
@@ -183,15 +189,21 @@ impl<X> Checkpoints<X> {
     }
 }
 
+/// Gives a policy the parameters of a checkpoint.
+fn load<C, X, P: Policy<C, X>>(policy: &mut P, checkpoint: &Path) -> Result<()> {
+    let path = checkpoint.join(POLICY);
+    policy.load(&path).map_err(|source| Error::PolicyFiles { path, source })
+}
+
 fn read_state(folder: &Path) -> Result<State> {
     let path = folder.join(FILE);
     let bytes = fs::read(&path).map_err(|source| io_error(&path, source))?;
-    let state: State = serde_json::from_slice(&bytes).map_err(|source| damaged(&path, source))?;
-    if state.version != VERSION {
-        let difference = format!("version {}, where this program writes {VERSION}", state.version);
+    let found = version(&bytes).map_err(|source| damaged(&path, source))?;
+    if found != VERSION {
+        let difference = format!("version {found}, where this program writes {VERSION}");
         return Err(Error::Damaged { path, difference });
     }
-    Ok(state)
+    serde_json::from_slice(&bytes).map_err(|source| damaged(&path, source))
 }
 
 fn damaged(path: &Path, source: serde_json::Error) -> Error {
@@ -199,11 +211,15 @@ fn damaged(path: &Path, source: serde_json::Error) -> Error {
 }
 
 /// What a target that was changed since gives a sample, if it is not what it gave then.
-fn rescored<C, X>(problem: &Problem<'_, C, X>, group: &Group<X>) -> Result<Option<String>> {
+fn rescored<C, X>(
+    problem: &Problem<'_, C, X>,
+    group: &Group<X>,
+) -> std::result::Result<Option<String>, disco_core::Error> {
     let count = group.len().min(PROBED.1);
     let samples: Vec<&X> = group.samples[..count].iter().collect();
     let Some(context) = problem.contexts.get(group.context) else { return Ok(None) };
     let scores = problem.target.log_scores(context, &samples)?;
+    disco_core::Error::check_length("log-scores of the target", samples.len(), scores.len())?;
     for (at, (&old, new)) in group.log_target.iter().zip(&scores).enumerate() {
         let near = |new: f64| old == new || (old - new).abs() <= SCORE_TOLERANCE * old.abs().max(1.0);
         if !new.as_ref().is_ok_and(|new| near(*new)) {
@@ -215,4 +231,55 @@ fn rescored<C, X>(problem: &Problem<'_, C, X>, group: &Group<X>) -> Result<Optio
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use disco_core::{Contexts, Space, scorer};
+    use serde_json::Value;
+
+    use super::FILE;
+    use crate::{Checkpoints, Error, Problem, SoftmaxTable, Tuner, TunerConfig, manifest};
+
+    #[test]
+    fn a_checkpoint_of_another_version_is_refused_with_both_versions() {
+        let (contexts, target) = (Contexts::one(()), scorer(|_: &(), x: &u8| f64::from(*x)));
+        let problem = Problem::new(&contexts, &target);
+        let mut policy = SoftmaxTable::uniform(Space::new([()]).unwrap(), Space::new(0..4u8).unwrap());
+        let tuner = Tuner::new(TunerConfig { steps: 2, ..TunerConfig::default() }).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let checkpoints = Checkpoints::new(folder.path(), 1, 1).unwrap();
+        let run = tuner.start(&mut policy, &problem).unwrap().with_checkpoints(&checkpoints).unwrap();
+        run.drive(&mut ()).unwrap();
+        let step = checkpoints.path(2);
+        let of_version = |file: &str, version: u32| {
+            let path = step.join(file);
+            let mut content: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            content["version"] = version.into();
+            content["more"] = "what this program does not know".into();
+            fs::write(&path, content.to_string()).unwrap();
+        };
+        let mut refused = || {
+            let error = tuner.resume(&mut policy, &problem, &checkpoints).map(drop).unwrap_err();
+            assert!(matches!(error, Error::Damaged { .. }), "{error}");
+            error.to_string()
+        };
+        // Whole and sealed, by a program that is not this one.
+        of_version(FILE, 7);
+        fs::remove_file(step.join("manifest.json")).unwrap();
+        manifest::seal(&step).unwrap();
+        let text = refused();
+        assert!(
+            text.contains("run.json") && text.contains("version 7, where this program writes 2"),
+            "{text}"
+        );
+        of_version("manifest.json", 9);
+        let text = refused();
+        assert!(
+            text.contains("manifest.json") && text.contains("version 9, where this program writes 1"),
+            "{text}"
+        );
+    }
 }

@@ -84,6 +84,7 @@ where
             };
             return Err(CoreError::invalid("validation", value, allowed).into());
         }
+        config.check_watched(problem)?;
         let probabilities = problem.contexts.probabilities();
         let equal = probabilities.iter().all(|other| *other == probabilities[0]);
         let replacement = if equal { Replacement::Without } else { Replacement::With };
@@ -149,7 +150,7 @@ where
             return Ok(None);
         }
         let report = self.advance().inspect_err(|_| self.policy.clear())?;
-        self.watch(&report)?;
+        self.watch(&report);
         if self.progress.step >= self.tuner.config().steps {
             self.progress.reason.get_or_insert(Reason::Finished);
         }
@@ -210,20 +211,10 @@ where
     }
 
     /// Follows the metric of early stopping.
-    fn watch(&mut self, report: &Report) -> Result<()> {
-        let Some(stopping) = &self.tuner.config().early_stopping else { return Ok(()) };
-        let validated = stopping.metric.starts_with("validation/");
-        let measured = report.metrics.keys().any(|name| name.starts_with("validation/") == validated);
-        let Some(metric) = report.metrics.get(&stopping.metric) else {
-            // A measurement without it is a wrong name, unless the samples had no success to measure it from.
-            if measured && report.contexts_without_success == 0 {
-                return Err(Error::Metric {
-                    metric: stopping.metric.clone(),
-                    available: report.metrics.keys().cloned().collect::<Vec<_>>().join(", "),
-                });
-            }
-            return Ok(());
-        };
+    fn watch(&mut self, report: &Report) {
+        let Some(stopping) = &self.tuner.config().early_stopping else { return };
+        // Its name is a good one: where it is missing it is not due, or there was nothing to measure it from.
+        let Some(metric) = report.metrics.get(&stopping.metric) else { return };
         let progress = &mut self.progress;
         let bar = progress.best.map_or(f64::INFINITY, |(best, _)| best - stopping.min_delta);
         if metric.value < bar {
@@ -234,7 +225,6 @@ where
         if progress.stale >= stopping.patience {
             progress.reason = Some(Reason::NoImprovement);
         }
-        Ok(())
     }
 
     /// Names the step, stage and context of an error of core.

@@ -8,7 +8,10 @@ use disco_core::{
 use ndarray::{Array2, ArrayView2};
 use serde::{Deserialize, Serialize};
 
-use crate::{Item, Moments, Policy, Tensors, Update, Updated, Weigh, files::write_durably};
+use crate::{
+    Item, Moments, Policy, Tensors, Update, Updated, Weigh,
+    files::{version, write_durably},
+};
 
 /// The name of the one tensor.
 const LOGITS: &str = "logits";
@@ -249,10 +252,11 @@ where
         let path = folder.join(FILE);
         let name = path.display().to_string();
         let bytes = fs::read(&path).map_err(|source| Error::failed(&name, source))?;
-        let saved: Saved = serde_json::from_slice(&bytes).map_err(|source| Error::failed(&name, source))?;
-        if saved.version != VERSION {
-            return Err(Error::invalid(format!("version of {name}"), saved.version, "1"));
+        let found = version(&bytes).map_err(|source| Error::failed(&name, source))?;
+        if found != VERSION {
+            return Err(Error::invalid(format!("version of {name}"), found, VERSION.to_string()));
         }
+        let saved: Saved = serde_json::from_slice(&bytes).map_err(|source| Error::failed(&name, source))?;
         let (shape, found) = (self.logits.dim(), (saved.contexts, saved.outcomes));
         if found != shape {
             return Err(Error::invalid(

@@ -87,7 +87,7 @@ impl Tuner {
     /// A run at its beginning, to be driven [step by step](Run::step) or [to its end](Run::drive).
     ///
     /// # Errors
-    /// [`Error::HardConstraints`]; [`disco_core::Error::Invalid`] for settings that do not fit the problem.
+    /// [`Error::HardConstraints`]; [`Error::Metric`]; [`disco_core::Error::Invalid`] for settings that do not fit the problem.
     pub fn start<'a, P, C, X>(
         &'a self,
         policy: &'a mut P,

@@ -184,7 +184,7 @@ fn runs_that_see_nothing_of_the_target_end_with_advice() {
     let (mut policy, mut observed) = (world.policy(), Memory::default());
     let before = policy.logits().to_owned();
     let error = tuner.run(&mut policy, &Problem::new(&world.contexts, &nothing), &mut observed).unwrap_err();
-    assert!(matches!(error, Error::NoSuccess { steps: 4, samples: 1024 }), "{error}");
+    assert!(matches!(error, Error::NoSuccess { steps: 4, samples: 1024, skipped: 0 }), "{error}");
     assert!(error.to_string().contains("samples_per_step"));
     assert!(observed.reports().iter().all(|report| report.contexts_without_success == 1));
     assert_eq!(policy.logits(), before);

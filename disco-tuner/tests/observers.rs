@@ -92,6 +92,28 @@ fn an_observer_that_never_answers_does_not_hold_up_the_end() {
     assert!(start.elapsed() < Duration::from_secs(10), "held up for {:?}", start.elapsed());
 }
 
+/// Dies in the middle of the run.
+struct Dying;
+
+impl Observer for Dying {
+    fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+        assert!(report.step < 3, "a bug of the logger's");
+        Ok(Control::Continue)
+    }
+}
+
+#[test]
+fn a_logger_that_dies_in_the_background_takes_nothing_with_it() {
+    let (world, target) = (World::new(2, 30), target(Kind::Mixed));
+    let (problem, tuner) = (Problem::new(&world.contexts, &target), Tuner::new(config()).unwrap());
+    let [mut alone, mut watched] = [world.policy(), world.policy()];
+    tuner.run(&mut alone, &problem, &mut ()).unwrap();
+    let outcome = tuner.run(&mut watched, &problem, &mut Background::new(Dying, 10)).unwrap();
+    assert_eq!((outcome.step, outcome.reason), (6, disco_tuner::Reason::Finished));
+    assert!(outcome.first_observer_failure.unwrap().1.contains("the observer's thread has died"));
+    assert_eq!(watched.logits(), alone.logits());
+}
+
 #[cfg(feature = "console")]
 #[test]
 fn the_console_needs_no_terminal() {

@@ -4,15 +4,12 @@ mod common;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{Kind, World, target};
-use disco_core::{
-    Condition, Contexts, Distribution, Product, Result, Sampled, Score, Scorer, Space, Streams, feature,
-    predicate, scorer,
-};
+use common::{Kind, World, counting::Counting, target};
+use disco_core::{Condition, Contexts, Product, Space, feature, predicate, scorer};
 use disco_divergence::FDivergence;
 use disco_tuner::{
-    Baseline, Decay, Item, Memory, MicroBatch, Optimizer, Partition, Policy, Problem, Sampling, Schedule,
-    SoftmaxTable, Tuner, TunerConfig, Update, Updated, Weigh, rlhf_target,
+    Baseline, Decay, Memory, MicroBatch, Optimizer, Partition, Problem, Sampling, Schedule, SoftmaxTable,
+    Tuner, TunerConfig, rlhf_target,
 };
 
 fn quick(config: TunerConfig) -> TunerConfig {
@@ -101,62 +98,18 @@ fn rlhf_reaches_the_optimum_of_the_penalised_reward() {
     assert!(best - reached < 1e-4 && reached <= best + 1e-12, "{reached} of {best}");
 }
 
-/// Counts what the tuner asks of a policy.
-struct Counting {
-    table: SoftmaxTable<usize, usize>,
-    scored: AtomicUsize,
-    passed: usize,
-}
-
-impl Scorer<usize, usize> for Counting {
-    fn log_scores(&self, context: &usize, samples: &[&usize]) -> Result<Vec<Score>> {
-        self.scored.fetch_add(samples.len(), Ordering::Relaxed);
-        self.table.log_scores(context, samples)
-    }
-}
-
-impl Distribution<usize, usize> for Counting {
-    fn sample(&self, context: &usize, streams: &Streams) -> Result<Vec<Sampled<usize>>> {
-        self.table.sample(context, streams)
-    }
-}
-
-impl Policy<usize, usize> for Counting {
-    type Frozen = SoftmaxTable<usize, usize>;
-    type Scalar = f64;
-
-    fn freeze(&self) -> Result<Self::Frozen> {
-        self.table.freeze()
-    }
-
-    fn accumulate(&mut self, batch: &[Item<'_, usize, usize>], weigh: &mut Weigh<'_>) -> Result<()> {
-        self.passed += batch.len();
-        self.table.accumulate(batch, weigh)
-    }
-
-    common::wrapping::leave_to_table!(table);
-
-    fn step(&mut self, update: &Update) -> Result<Updated> {
-        self.table.step(update)
-    }
-
-    fn save(&self, folder: &std::path::Path) -> Result<()> {
-        self.table.save(folder)
-    }
-}
-
 #[test]
 fn work_that_cannot_matter_is_not_done() {
     let world = World::new(2, 60);
     let target = target(Kind::Pointwise);
     let run = |config: TunerConfig| {
-        let mut policy = Counting { table: world.policy(), scored: AtomicUsize::new(0), passed: 0 };
-        let mut observed = Memory::default();
+        let (mut policy, mut observed) = (Counting::new(world.policy()), Memory::default());
         let config = TunerConfig { steps: 3, metrics_every: 0, optimizer: Optimizer::default(), ..config };
         let problem = Problem::new(&world.contexts, &target);
         Tuner::new(config).unwrap().run(&mut policy, &problem, &mut observed).unwrap();
         let successes: usize = observed.reports().iter().map(|report| report.successes).sum();
-        (policy.scored.into_inner(), policy.passed, successes)
+        let passed = policy.passed();
+        (policy.scored.into_inner(), passed, successes)
     };
     // Online, the log-probabilities of sampling serve; forward KL passes by what has no weight.
     let plain = TunerConfig { baseline: Baseline::None, ..TunerConfig::f_cdpg(FDivergence::KlForward) };
@@ -168,6 +121,28 @@ fn work_that_cannot_matter_is_not_done() {
     let (scored, passed, successes) = run(TunerConfig { sampling, ..TunerConfig::cdpg() });
     // Only the first step has a test.
     assert_eq!((scored, passed), (256, successes));
+    // With a baseline what is forbidden has a weight, and is passed.
+    let (scored, passed, successes) = run(TunerConfig::f_cdpg(FDivergence::JensenShannon));
+    assert_eq!((scored, passed), (0, 3 * 256));
+    assert!(successes < passed);
+}
+
+/// Where nothing at all is allowed the baseline takes all of each weight, in the numbers as in the formula.
+#[test]
+fn a_context_without_a_success_costs_no_pass() {
+    let world = World::new(2, 60);
+    let only = scorer(|context: &usize, _: &usize| if *context == 0 { 0.0 } else { f64::NEG_INFINITY });
+    for name in ["js", "tv", "hellinger", "forward-kl", "alpha:0.5", "skewed-kl:0.3"] {
+        let config = TunerConfig { steps: 2, ..TunerConfig::f_cdpg(name.parse().unwrap()) };
+        let (mut policy, mut observed) = (Counting::new(world.policy()), Memory::default());
+        let problem = Problem::new(&world.contexts, &only);
+        Tuner::new(config).unwrap().run(&mut policy, &problem, &mut observed).unwrap();
+        assert_eq!(policy.passed(), 2 * 128, "{name}");
+        for report in observed.reports() {
+            assert_eq!((report.weighted, report.contexts_without_success), (128, 1), "{name}");
+        }
+        assert_eq!(policy.table.logits().row(1), world.policy().logits().row(1), "{name}");
+    }
 }
 
 #[test]

@@ -110,6 +110,28 @@ fn optimisers_follow_their_published_formulas() {
     });
 }
 
+/// Norms and biases: a policy says of each block whether it decays.
+#[test]
+fn what_is_not_to_decay_does_not() {
+    let decayed = Adam { weight_decay: 0.3, ..Adam::default() };
+    let sgd = |weight_decay| Optimizer::Sgd { momentum: 0.9, weight_decay };
+    for (with, without) in [
+        (Optimizer::Adam(decayed), Optimizer::default()),
+        (Optimizer::AdamW(decayed), Optimizer::AdamW(Adam::default())),
+        (sgd(0.3), sgd(0.0)),
+    ] {
+        let moved = |optimizer: &Optimizer, decays: bool| {
+            let (mut parameters, mut moments) = ([1.0, -2.0], Moments::new(2));
+            for gradient in [[3.0, -0.5], [1.0, 0.25]] {
+                moments.descend(&update(optimizer.clone()), 1.0, decays, &mut parameters, &gradient).unwrap();
+            }
+            parameters
+        };
+        assert_eq!(moved(&with, false), moved(&without, true), "{with:?}");
+        assert_ne!(moved(&with, true), moved(&without, true), "{with:?}");
+    }
+}
+
 #[test]
 fn clipping_scales_the_whole_gradient() {
     let mut policy = table();

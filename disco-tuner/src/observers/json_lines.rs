@@ -9,7 +9,7 @@ use crate::{Control, Observer, ObserverError, Outcome, Report, Result, TunerConf
 
 /// Writes each [`Report`] as one line of JSON, and the [`Outcome`] as the last.
 ///
-/// Numbers that JSON lacks (an infinite divergence) are `null`. Lines are appended, each in one write, before the
+/// An infinite number (a divergence) is `"inf"` or `"-inf"`, one that is none `null`. Lines are appended, each in one write, before the
 /// step's checkpoint: a run that dies loses none. One that is resumed first removes what it will write again: its
 /// steps after the checkpoint, and a last line that was cut short. So the file has each step once.
 #[derive(Debug)]

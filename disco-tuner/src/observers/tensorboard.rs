@@ -1,13 +1,17 @@
 //! An observer that writes TensorBoard event files.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::Write,
     path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use crate::{Control, Observer, ObserverError, Report, Result, TunerConfig, crc32c::crc32c, files::io_error};
+use crate::{
+    Control, Observer, ObserverError, Report, Result, TunerConfig,
+    crc32c::crc32c,
+    files::{io_error, make_folder},
+};
 
 /// Writes metrics as scalars into an event file that TensorBoard reads.
 ///
@@ -27,7 +31,7 @@ impl TensorBoard {
     /// [`Error::Io`](crate::Error::Io) if it cannot be written.
     pub fn new(folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
-        fs::create_dir_all(folder).map_err(|source| io_error(folder, source))?;
+        make_folder(folder)?;
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         // TensorBoard orders the files of a folder by name.
         let name = format!("events.out.tfevents.{:010}.{:09}.disco", now.as_secs(), now.subsec_nanos());

@@ -1,8 +1,10 @@
 //! Enumerable problems, and exact answers for them.
 #![allow(dead_code)] // Each test file uses its part.
 
+pub(crate) mod counting;
 pub(crate) mod scripted;
 pub(crate) mod small;
+pub(crate) mod variance;
 pub(crate) mod wrapping;
 
 use disco_core::{Contexts, Scorer, Space, scorer};

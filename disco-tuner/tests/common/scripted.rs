@@ -1,4 +1,4 @@
-//! A policy that keeps its parameters, or follows a script of them, and records the gradients it is given.
+//! A policy that keeps its parameters, or follows a script of them, and records the gradients and updates it is given.
 
 use std::path::Path;
 
@@ -45,6 +45,7 @@ pub(crate) struct Scripted {
     pub(crate) script: Vec<Table>,
     pub(crate) proposal: Source,
     pub(crate) gradients: Vec<Vec<f64>>,
+    pub(crate) updates: Vec<Update>,
     at: usize,
     source: Source,
 }
@@ -53,7 +54,7 @@ impl Scripted {
     pub(crate) fn new(script: Vec<Table>, proposal: Table, stratified: bool) -> Self {
         let source = Source { table: script[0].clone(), stratified };
         let proposal = Source { table: proposal, stratified };
-        Self { script, proposal, gradients: Vec::new(), at: 0, source }
+        Self { script, proposal, gradients: Vec::new(), updates: Vec::new(), at: 0, source }
     }
 }
 
@@ -83,11 +84,14 @@ impl Policy<usize, usize> for Scripted {
 
     super::wrapping::leave_to_table!(source.table);
 
-    fn step(&mut self, _: &Update) -> Result<Updated> {
-        self.gradients.extend(self.pending()?.remove("logits"));
+    fn step(&mut self, update: &Update) -> Result<Updated> {
+        let gradient = self.pending()?.remove("logits").unwrap_or_default();
+        let gradient_norm = gradient.iter().map(|value| value * value).sum::<f64>().sqrt();
+        self.gradients.push(gradient);
+        self.updates.push(update.clone());
         self.at = (self.at + 1) % self.script.len();
         self.source.table = self.script[self.at].clone();
-        Ok(Updated { gradient_norm: 0.0 })
+        Ok(Updated { gradient_norm })
     }
 
     fn save(&self, folder: &Path) -> Result<()> {

@@ -1,0 +1,66 @@
+//! A policy that counts what it is asked for.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use disco_core::{Distribution, Result, Sampled, Score, Scorer, Streams};
+use disco_tuner::{Item, Policy, Update, Updated, Weigh};
+
+use super::scripted::Table;
+
+/// Counts what the tuner asks of a policy.
+#[derive(Debug)]
+pub(crate) struct Counting {
+    pub(crate) table: Table,
+    /// Log-probabilities given without a gradient.
+    pub(crate) scored: AtomicUsize,
+    /// The samples of each forward and backward pass.
+    pub(crate) passes: Vec<Vec<usize>>,
+}
+
+impl Counting {
+    pub(crate) fn new(table: Table) -> Self {
+        Self { table, scored: AtomicUsize::new(0), passes: Vec::new() }
+    }
+
+    /// How many samples had a forward and backward pass.
+    pub(crate) fn passed(&self) -> usize {
+        self.passes.iter().map(Vec::len).sum()
+    }
+}
+
+impl Scorer<usize, usize> for Counting {
+    fn log_scores(&self, context: &usize, samples: &[&usize]) -> Result<Vec<Score>> {
+        self.scored.fetch_add(samples.len(), Ordering::Relaxed);
+        self.table.log_scores(context, samples)
+    }
+}
+
+impl Distribution<usize, usize> for Counting {
+    fn sample(&self, context: &usize, streams: &Streams) -> Result<Vec<Sampled<usize>>> {
+        self.table.sample(context, streams)
+    }
+}
+
+impl Policy<usize, usize> for Counting {
+    type Frozen = Table;
+    type Scalar = f64;
+
+    fn freeze(&self) -> Result<Table> {
+        self.table.freeze()
+    }
+
+    fn accumulate(&mut self, batch: &[Item<'_, usize, usize>], weigh: &mut Weigh<'_>) -> Result<()> {
+        self.passes.push(batch.iter().map(|item| *item.sample).collect());
+        self.table.accumulate(batch, weigh)
+    }
+
+    super::wrapping::leave_to_table!(table);
+
+    fn step(&mut self, update: &Update) -> Result<Updated> {
+        self.table.step(update)
+    }
+
+    fn save(&self, folder: &std::path::Path) -> Result<()> {
+        self.table.save(folder)
+    }
+}
