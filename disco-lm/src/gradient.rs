@@ -1,8 +1,8 @@
 //! Weighted sums of score functions, `sum_i w_i grad log pi(x_i | c_i)`.
 //!
 //! The way back is written by hand. The output layer's is known in closed form, so that no tensor over all tokens and the
-//! whole vocabulary exists; a layer's is in [`crate::layer`]. A batch goes forwards and back in parts so small that what the
-//! layers have computed can be kept ([`KEPT_BYTES`]), as long as that leaves products large enough. Where it does not, as many
+//! whole vocabulary exists; a layer's is in [`crate::layer`]. In the host's memory a batch goes forwards and back in parts so small
+//! that what the layers have computed can be kept ([`KEPT_BYTES`]), as long as that leaves products large enough. Where it does not, as many
 //! layers are kept, from the last, as there is room for; of the others only the input is, and the layer is run again when its
 //! turn comes (gradient checkpointing: Chen et al. 2016). A model with an encoder is one graph of Burn's automatic
 //! differentiation ([`whole`]).
@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use crate::{
     Result, TokenModel,
     decoder::{Decoder, indices},
+    host,
     layer::{Kept, Mode},
     optimizer::{Gradient, add},
     rope::Angles,
@@ -26,11 +27,11 @@ use crate::{
 };
 
 /// How many bytes of what has been computed may wait for the way back, roughly. A token of SmolLM2-135M takes 0.7 MB, and its
-/// logits 0.2 MB.
-const KEPT_BYTES: usize = 224 << 20;
+/// logits 0.2 MB; parts of 180, 264 and 600 of them are equally fast (14 s for 2,531, two cores).
+const KEPT_BYTES: usize = 160 << 20;
 
-/// A part of a batch has at least about so many tokens: products of fewer rows are slower.
-const PART_TOKENS: usize = 256;
+/// A part of a batch has at least about so many tokens, for its products to have rows enough.
+const PART_TOKENS: usize = 192;
 
 /// And so many times those of its longest context, which is read once in each part.
 const CONTEXT_TIMES: usize = 16;
@@ -83,7 +84,12 @@ impl TokenModel {
     ) -> Result<()> {
         let size = self.part(sequences.len());
         if size == sequences.len() {
-            let tokens = (kept_bytes / self.bytes_per_token()).max(PART_TOKENS);
+            // Other devices have memory of their own, and want larger products.
+            let tokens = if host::is_host(&self.frame.device) {
+                (kept_bytes / self.bytes_per_token()).max(PART_TOKENS)
+            } else {
+                usize::MAX
+            };
             return self.accumulate_in_turn(kept_bytes, tokens, sequences, weigh, gradient);
         }
         let passes: Vec<Pass<'_>> = sequences
