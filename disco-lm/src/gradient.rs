@@ -28,10 +28,10 @@ use crate::{
 
 /// How many bytes of what has been computed may wait for the way back, roughly. A token of SmolLM2-135M takes 0.7 MB, and its
 /// logits 0.2 MB; parts of 180, 264 and 600 of them are equally fast (14 s for 2,531, two cores).
-const KEPT_BYTES: usize = 160 << 20;
+const KEPT_BYTES: usize = 128 << 20;
 
 /// A part of a batch has at least about so many tokens, for its products to have rows enough.
-const PART_TOKENS: usize = 192;
+const PART_TOKENS: usize = 144;
 
 /// And so many times those of its longest context, which is read once in each part.
 const CONTEXT_TIMES: usize = 16;

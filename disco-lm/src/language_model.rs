@@ -8,8 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ContextTemplate, Error, Generation, Message, Precision, Result, TokenModel, Tokenizer,
-    chat::ChatTemplate, files::ModelFiles, folder::replace_folder,
+    chat::ChatTemplate,
+    files::ModelFiles,
+    folder::{check_folder, replace_folder},
 };
+
+/// The file by which a folder is known to hold a model.
+const CONFIG: &str = "config.json";
 
 /// A sequence that a language model drew.
 ///
@@ -140,24 +145,30 @@ impl LanguageModel {
         Ok(Completion { text: self.tokenizer.decode(&tokens)?, tokens, finished })
     }
 
-    /// Writes a Hugging Face folder that transformers loads; an adapter is merged. An existing folder is replaced at once, when
-    /// all is written: nobody ever sees half of it.
+    /// Writes a Hugging Face folder that transformers loads; an adapter is merged. An earlier model in its place is replaced
+    /// at once, when all is written: nobody ever sees half of it.
     ///
     /// # Errors
-    /// [`Error::Io`] or [`Error::Format`], naming the file.
+    /// As [`check_folder`](Self::check_folder); [`Error::Io`] or [`Error::Format`], naming the file.
     pub fn save(&self, folder: &Path, precision: Precision) -> Result<()> {
-        replace_folder(folder, |new| {
+        replace_folder(folder, CONFIG, |new| {
             for (name, content) in self.files.iter() {
                 let path = new.join(name);
-                let content = if name == "config.json" {
-                    with_dtype(content, precision, &path)?
-                } else {
-                    content.clone()
-                };
+                let content =
+                    if name == CONFIG { with_dtype(content, precision, &path)? } else { content.clone() };
                 std::fs::write(&path, content).map_err(|source| Error::io(&path, source))?;
             }
             self.tokens.save_weights(new, precision)
         })
+    }
+
+    /// Checks that a model can be saved into `folder`, to be told so before there is one. Folders above it are made.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is something else in its place than a model or an empty folder; [`Error::Io`] if its parent
+    /// cannot be written to.
+    pub fn check_folder(folder: &Path) -> Result<()> {
+        check_folder(folder, CONFIG)
     }
 
     fn complete(&self, drawn: Vec<Sampled<Vec<u32>>>) -> disco_core::Result<Vec<Sampled<Completion>>> {

@@ -21,7 +21,7 @@ pub(crate) const ALL_LINEAR: &str = "all-linear";
 ///
 /// | parameter | default | range |
 /// |---|---|---|
-/// | `rank` | 8 | at least 1 |
+/// | `rank` | 8 | 1 to the longest side of the matrices |
 /// | `alpha` | 16 | > 0 |
 /// | `target_modules` | `["all-linear"]` | names of modules, or `"all-linear"` |
 /// | `seed` | 0 | any |
@@ -100,13 +100,18 @@ impl TokenModel {
     /// The same model with a new adapter, which changes nothing yet. The frozen weights are shared.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the setting: rank 0, alpha not positive, a module that there is not (those there
+    /// [`Error::Invalid`] naming the setting: rank 0 or larger than any matrix, alpha not positive, a module that there is not (those there
     /// are, are listed), or a model that has an adapter already.
     pub fn with_lora(&self, lora: &Lora) -> Result<Self> {
         if self.adapter.is_some() {
             return Err(Error::invalid("lora", "of a model with an adapter", "merge the adapter first"));
         }
         let modules = lora.select(self)?;
+        let widest = modules.iter().map(|module| module.inputs.max(module.outputs)).max().unwrap_or(0);
+        if lora.rank > widest {
+            let allowed = format!("1 to {widest}, the longest side of these matrices");
+            return Err(Error::invalid("lora.rank", lora.rank, allowed));
+        }
         let mut rng = ChaCha8Rng::seed_from_u64(lora.seed);
         let device = &self.frame.device;
         let mut tensors: Vec<Tensor<2>> = Vec::with_capacity(2 * modules.len());

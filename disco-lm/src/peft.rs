@@ -35,7 +35,7 @@ impl TokenModel {
             tensors.push((slot.name.clone(), slot.shape.to_vec(), download(tensor.clone())?));
         }
         let config = adapter.config(&modules(&self.frame.slots)).to_string();
-        replace_folder(folder, |new| {
+        replace_folder(folder, CONFIG, |new| {
             let path = new.join(CONFIG);
             std::fs::write(&path, config).map_err(|source| Error::io(&path, source))?;
             weights::write(&new.join(WEIGHTS), tensors, Precision::F32)

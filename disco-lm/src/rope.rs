@@ -53,6 +53,9 @@ impl Frequencies {
             ("default", _) => {}
             ("linear", Some(scaling)) => {
                 let factor = scaling.number("factor", None)?;
+                if !(factor > 0.0) {
+                    return Err(scaling.refused("factor", factor, "positive"));
+                }
                 frequencies.iter_mut().for_each(|frequency| *frequency /= factor);
             }
             ("llama3", Some(scaling)) => llama3(&mut frequencies, scaling)?,

@@ -19,6 +19,7 @@ const HELD_OUT: f64 = 0.1;
 /// Trains, saves in f16, reads back what was saved and measures that.
 pub(crate) fn run(arguments: &PretrainArguments) -> Result<()> {
     let folder = arguments.out.clone().unwrap_or_else(embedded_model);
+    LanguageModel::check_folder(&folder)?;
     let text =
         fs::read_to_string(&arguments.corpus).map_err(|source| Error::read(&arguments.corpus, source))?;
     let mut pretrain = Pretrain { seed: arguments.seed, ..Pretrain::default() };

@@ -24,7 +24,7 @@ use crate::{Error, Result};
 /// | `repetition_scope` | [`RepetitionScope::All`] | |
 /// | `min_new_tokens` | 0 (off) | up to `max_new_tokens` |
 /// | `forbidden_tokens` | none | ids of the vocabulary, not all of them |
-/// | `temperature` | 1 | positive, finite, and so its inverse |
+/// | `temperature` | 1 | from 1e-30 to 1e30 |
 /// | `top_k` | 0 (off) | any |
 /// | `top_p` | 1 (off) | (0, 1] |
 /// | `min_p` | 0 (off) | \[0, 1\] |
@@ -98,7 +98,7 @@ impl Decoding {
                 positive as fn(f64) -> bool,
                 "positive and finite",
             ),
-            ("temperature", self.temperature, positive, "positive and finite, and so its inverse"),
+            ("temperature", self.temperature, |x| (1e-30..=1e30).contains(&x), "from 1e-30 to 1e30"),
             ("top_p", self.top_p, share, "above 0, at most 1"),
             ("min_p", self.min_p, |x| (0.0..=1.0).contains(&x), "from 0 to 1"),
             ("typical_p", self.typical_p, share, "above 0, at most 1"),

@@ -232,6 +232,7 @@ impl Reader<'_> {
             }
         }
         let start = self.position.next_multiple_of(alignment);
+        let mut taken = Vec::with_capacity(tensors.len());
         for (name, tensor) in &mut tensors {
             let length = tensor_bytes(&tensor.shape, tensor.encoding).ok_or_else(|| {
                 let reason = format!("`{name}` of shape {:?} is not whole blocks", tensor.shape);
@@ -240,9 +241,22 @@ impl Reader<'_> {
                     tensor.encoding.values, tensor.encoding.name
                 ))
             })?;
+            if !tensor.offset.is_multiple_of(alignment) {
+                let reason = format!("`{name}` begins at {}", tensor.offset);
+                return Err(self.refused(format!("{reason}; allowed: multiples of {alignment}")));
+            }
             tensor.offset = tensor.offset.saturating_add(start);
             if tensor.offset.saturating_add(length) > self.size {
                 return Err(self.refused(format!("its {} bytes end before those of `{name}`", self.size)));
+            }
+            taken.push((tensor.offset, length, name));
+        }
+        // Tensors that share bytes would take more memory than the file has.
+        taken.sort_unstable();
+        for pair in taken.windows(2) {
+            let [(offset, length, name), (next, _, other)] = pair else { continue };
+            if offset + length > *next {
+                return Err(self.refused(format!("`{name}` and `{other}` share bytes")));
             }
         }
         Ok(tensors)

@@ -58,8 +58,8 @@ impl Metadata<'_> {
     }
 
     pub(super) fn number(&self, key: &str) -> Result<Option<f64>> {
-        self.typed(key, "a number", |value| match value {
-            Value::Float(number) => Some(*number),
+        self.typed(key, "a finite number", |value| match value {
+            Value::Float(number) => Some(*number).filter(|number| number.is_finite()),
             Value::Unsigned(number) => Some(*number as f64),
             _ => None,
         })

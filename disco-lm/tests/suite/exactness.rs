@@ -202,6 +202,10 @@ fn bad_contexts_ids_and_settings_are_named() {
             Generation { decoding: Decoding { temperature: f64::NAN, ..Decoding::default() }, ..short(1) },
             "temperature",
         ),
+        (
+            Generation { decoding: Decoding { temperature: 1e-300, ..Decoding::default() }, ..short(1) },
+            "temperature",
+        ),
         (Generation { decoding: Decoding { top_p: 0.0, ..Decoding::default() }, ..short(1) }, "top_p"),
     ] {
         let error = model.with_generation(generation).expect_err(field).to_string();

@@ -139,6 +139,31 @@ fn what_is_wrong_is_named() {
     assert!(gone.contains("no/such/place/model.gguf"), "{gone}");
 }
 
+/// A tensor each, tensors could share the bytes of one, and take any multiple of the file's size in memory.
+#[test]
+fn tensors_have_bytes_of_their_own_where_they_may_begin() {
+    let bytes = std::fs::read(file("llama-gqa-tied.gguf")).expect("readable");
+    let behind = |text: &str| {
+        (0..bytes.len()).find(|at| bytes[*at..].starts_with(text.as_bytes())).expect(text) + text.len()
+    };
+    // Behind its name: the number of dimensions, two of them, the type, the offset.
+    let place = |name: &str| behind(name) + 4 + 2 * 8 + 4;
+    let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+    let with = |at: usize, value: &[u8]| {
+        let mut bytes = bytes.clone();
+        bytes[at..at + value.len()].copy_from_slice(value);
+        refusal(&written(&bytes)).to_string()
+    };
+    let (one, other) = (place("blk.0.attn_q.weight"), place("blk.1.attn_q.weight"));
+    let error = with(one, &number(other).to_le_bytes());
+    assert!(error.contains("blk.0.attn_q.weight") && error.contains("share bytes"), "{error}");
+    let error = with(one, &(number(one) + 4).to_le_bytes());
+    assert!(error.contains("allowed: multiples of 32"), "{error}");
+    let epsilon = behind("llama.attention.layer_norm_rms_epsilon") + 4;
+    let error = with(epsilon, &f32::NAN.to_le_bytes());
+    assert!(error.contains("layer_norm_rms_epsilon") && error.contains("a finite number"), "{error}");
+}
+
 /// A list of what so many layers consist of would take more than 24 GB, tables for so many positions 1 GB.
 #[test]
 fn a_size_that_no_tensor_has_takes_no_memory() {

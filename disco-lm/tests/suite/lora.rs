@@ -267,6 +267,7 @@ fn bad_settings_of_an_adapter_are_refused() {
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
     };
     check(Lora { rank: 0, ..all.clone() }, &["lora.rank is 0", "at least 1"]);
+    check(Lora { rank: 1_000_000_000, ..all.clone() }, &["lora.rank is 1000000000", "allowed: 1 to"]);
     check(Lora { alpha: 0.0, ..all.clone() }, &["lora.alpha is 0", "positive"]);
     check(Lora { alpha: f64::NAN, ..all.clone() }, &["lora.alpha is NaN"]);
     check(Lora { target_modules: vec![], ..all.clone() }, &["lora.target_modules", "all-linear"]);

@@ -115,8 +115,10 @@ fn is_replaceable(destination: &Path) -> Result<bool> {
     match fs::read_dir(destination) {
         Ok(mut entries) => Ok(entries.next().is_none() || destination.join(SUMMARY).is_file()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        // Either it is a file, or one of the folders above it is: making that folder will say so.
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => Ok(!destination.is_file()),
+        // Either it is something else, or one of the folders above it is: making that folder will say so.
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            Ok(destination.symlink_metadata().is_err())
+        }
         Err(source) => Err(Error::read(destination, source)),
     }
 }

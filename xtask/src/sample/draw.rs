@@ -82,9 +82,11 @@ impl<'a> Lines<'a> {
     fn open(out: Option<&'a Path>) -> Result<Self> {
         let Some(path) = out else { return Ok(Self::Output(io::stdout())) };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = match path.is_dir() {
-            true => Err(io::ErrorKind::IsADirectory.into()),
-            false => tempfile::Builder::new().prefix(".sampling.").tempfile_in(parent),
+        // What stands in its place is replaced: a folder, a device or a link is not ours to replace.
+        let file = match path.symlink_metadata() {
+            Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+            Ok(there) if !there.is_file() => Err(io::Error::other("it is neither new nor a regular file")),
+            _ => tempfile::Builder::new().prefix(".sampling.").tempfile_in(parent),
         };
         Ok(Self::File(file.map_err(|source| Error::write(path, source))?, path))
     }
