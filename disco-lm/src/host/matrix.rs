@@ -27,18 +27,19 @@ pub(super) fn product(x: &Tensor<2>, w: &Tensor<2>) -> Option<Tensor<2>> {
     Some(Tensor::from_data(TensorData::new(result, shape), &x.device()))
 }
 
-/// Adds the product `x w` to `sum`, where all three lie in the host's memory: in place if nobody else holds `sum`, which is
-/// given back if not.
-pub(super) fn add_product(sum: Tensor<2>, x: &Tensor<2>, w: &Tensor<2>) -> Result<Tensor<2>, Tensor<2>> {
-    let (Some(lent_x), Some(lent_w), Some(mut lent_sum)) = (lent(x), lent(w), lent(&sum)) else {
-        return Err(sum);
+/// Adds the product `x w` to `sum`, in place if nobody else holds that; whether it could, as all three lie in the host's memory.
+pub(super) fn add_product(sum: &mut Option<Tensor<2>>, x: &Tensor<2>, w: &Tensor<2>) -> bool {
+    let (Some(mut lent_sum), Some(lent_x), Some(lent_w)) = (sum.as_ref().and_then(lent), lent(x), lent(w))
+    else {
+        return false;
     };
-    let (Some(of_x), Some(of_w), true) = (matrix(&lent_x), matrix(&lent_w), is_whole(&lent_sum)) else {
-        return Err(sum);
+    let (true, Some(of_x), Some(of_w)) = (is_whole(&lent_sum), matrix(&lent_x), matrix(&lent_w)) else {
+        return false;
     };
-    drop(sum);
+    *sum = None;
     multiply(lent_sum.storage_mut(), Accum::Add, of_x, of_w);
-    Ok(Tensor::from_primitive::<Flex>(lent_sum))
+    *sum = Some(Tensor::from_primitive::<Flex>(lent_sum));
+    true
 }
 
 /// What a tensor holds, if that is in the host's memory.

@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 
 #[cfg(feature = "flex")]
 use super::matrix;
+use crate::optimizer::add;
 
 /// The product `x w`, either of which may be a transposed or narrowed view.
 pub(crate) fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
@@ -20,17 +21,9 @@ pub(crate) fn product(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
 
 /// Adds the product `x w` to `sum`, in the host's memory in place if nobody else holds that. No sum is zero.
 pub(crate) fn add_product(sum: &mut Option<Tensor<2>>, x: Tensor<2>, w: Tensor<2>) {
-    *sum = Some(match sum.take() {
-        None => product(x, w),
-        Some(sum) => added(sum, x, w),
-    });
-}
-
-fn added(sum: Tensor<2>, x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
-    let sum = match matrix::add_product(sum, &x, &w) {
-        Ok(sum) => return sum,
-        Err(sum) => sum,
-    };
-    sum + x.matmul(w)
+    if matrix::add_product(sum, &x, &w) {
+        return;
+    }
+    add(sum, Some(product(x, w)));
 }
