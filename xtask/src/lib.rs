@@ -24,6 +24,7 @@ mod report;
 mod sample;
 mod smollm2;
 mod spec;
+mod standard_output;
 mod steer;
 mod text;
 mod tidy;

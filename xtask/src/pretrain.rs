@@ -11,7 +11,10 @@ use disco_lm::{
     pretrain::{Corpus, Pretrain},
 };
 
-use crate::{Error, Progress, ProgressTarget, Result, backend::workspace_root, cli::PretrainArguments};
+use crate::{
+    Error, Progress, ProgressTarget, Result, backend::workspace_root, cli::PretrainArguments,
+    standard_output::print,
+};
 
 /// The last tenth of a corpus is held out.
 const HELD_OUT: f64 = 0.1;
@@ -46,12 +49,11 @@ pub(crate) fn run(arguments: &PretrainArguments) -> Result<()> {
     let card = card(&arguments.corpus, &text, &pretrain, &corpus, &stored, loss);
     let path = folder.join("README.md");
     fs::write(&path, card).map_err(|source| Error::write(&path, source))?;
-    println!(
+    print(format_args!(
         "{} parameters, {loss:.4} nats per held-out character as stored, trained in {seconds:.0} s: {}",
         stored.tokens().parameters(),
         folder.display()
-    );
-    Ok(())
+    ))
 }
 
 /// The folder of the embedded model.

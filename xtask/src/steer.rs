@@ -12,7 +12,10 @@ use crate::{
     spec::{ModelSource, Spec, read_spec},
 };
 #[cfg(feature = "lm")]
-use crate::{Interrupt, ProgressTarget, Session, Start, backend::workspace_root, output::terminal_table};
+use crate::{
+    Interrupt, ProgressTarget, Session, Start, backend::workspace_root, output::terminal_table,
+    standard_output::print,
+};
 
 /// What can be changed about a run from the command line.
 #[derive(Clone, Debug, Default, Args)]
@@ -97,9 +100,8 @@ fn steer(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
         let folder = workspace_root().join("target").join("runs").join(name);
         let session = options.session()?;
         let (folder, record) = crate::model::run(&spec, options.out.as_ref().unwrap_or(&folder), &session)?;
-        println!("\n{}", terminal_table(&record));
-        println!("{}", folder.join("report.html").display());
-        return Ok(());
+        print(format_args!("\n{}", terminal_table(&record)))?;
+        return print(folder.join("report.html").display());
     }
     let _ = (name, options);
     backend::replace(backend::relaunch(spec.backend, spec.asks_a_hub())?)

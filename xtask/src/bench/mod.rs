@@ -21,6 +21,7 @@ use crate::{
     backend::workspace_root,
     bench::{job::Work, report::Measured},
     smollm2,
+    standard_output::print,
 };
 
 /// What `cargo xtask bench lm` is told.
@@ -100,7 +101,7 @@ pub(crate) fn lm(options: &BenchOptions) -> Result<()> {
 pub(crate) fn run_job(job: &str) -> Result<()> {
     let job: Job = serde_json::from_str(job).map_err(Error::Json)?;
     let outcome = ours::run(&job)?;
-    println!("{}", serde_json::to_string(&outcome).map_err(Error::Json)?);
+    print(serde_json::to_string(&outcome).map_err(Error::Json)?)?;
     Ok(())
 }
 
@@ -132,7 +133,7 @@ impl Bench<'_> {
         for row in rows {
             let row = Measured::new(*row, options, &ours, theirs.as_ref())?;
             if options.json {
-                println!("{}", serde_json::to_string(&row).map_err(Error::Json)?);
+                print(serde_json::to_string(&row).map_err(Error::Json)?)?;
             }
             measured.push(row);
         }

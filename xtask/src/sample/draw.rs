@@ -14,6 +14,7 @@ use crate::{
     Error, Progress, ProgressTarget, Result,
     model::{Wanted, folder_of, generation},
     pipeline::draw,
+    standard_output,
 };
 
 /// A line. `disco_core::Empirical::<String, Completion>::from_json_lines` reads it.
@@ -96,7 +97,7 @@ impl<'a> Lines<'a> {
         line.push(b'\n');
         match self {
             Self::File(file, path) => file.write_all(&line).map_err(|source| Error::write(path, source)),
-            Self::Output(output) => output.write_all(&line).map_err(standard_output),
+            Self::Output(output) => output.write_all(&line).map_err(standard_output::failed),
         }
     }
 
@@ -106,11 +107,7 @@ impl<'a> Lines<'a> {
                 let written = file.as_file().sync_all().and_then(|()| Ok(file.persist(path)?));
                 written.map(drop).map_err(|source| Error::write(path, source))
             }
-            Self::Output(mut output) => output.flush().map_err(standard_output),
+            Self::Output(mut output) => output.flush().map_err(standard_output::failed),
         }
     }
-}
-
-fn standard_output(source: io::Error) -> Error {
-    Error::write(Path::new("standard output"), source)
 }
