@@ -2,14 +2,9 @@
 
 mod common;
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::{fs, path::Path, time::Duration};
 
-use common::{Kind, World, target};
+use common::{Kind, World, child, target};
 use disco_divergence::FDivergence;
 use disco_tuner::{
     Checkpoints, EarlyStopping, Error, Memory, MicroBatch, Problem, Reason, Sampling, StopFlag, Tuner,
@@ -116,13 +111,7 @@ fn kill_9_at_twenty_random_moments_costs_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (mut killed, mut resumed_from) = (0, Vec::new());
     for attempt in 0..400 {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_of_the_kill_test"])
-            .env(FOLDER, folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = child::start("child_of_the_kill_test", FOLDER, folder.path());
         // Each fourth is killed wherever it is, before its first checkpoint or in its start; the others at most 30 ms after
         // a checkpoint of theirs, however long a busy machine takes to come to it.
         let last = resumed_from.last().copied();

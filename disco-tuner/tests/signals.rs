@@ -5,12 +5,12 @@ mod common;
 
 use std::{
     path::Path,
-    process::{Command, Stdio},
+    process::Command,
     sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
-use common::{Kind, World, target};
+use common::{Kind, World, child, target};
 use disco_tuner::{Checkpoints, Observer, Problem, Reason, StopFlag, Tuner, TunerConfig};
 
 /// Names the folder that the child works in.
@@ -63,13 +63,7 @@ fn a_signal_leaves_a_checkpoint_from_which_the_run_goes_on_to_the_bit() {
     let place = folder.path().join("checkpoints");
     let mut last = 0;
     for signal in ["-INT", "-TERM", "-INT", "-TERM"] {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "child_of_the_signal_test"])
-            .env(FOLDER, folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child = child::start("child_of_the_signal_test", FOLDER, folder.path());
         let until = Instant::now() + Duration::from_secs(60);
         while !folder.path().join("ready").exists() {
             assert!(Instant::now() < until, "the child did not begin");

@@ -1,6 +1,7 @@
 //! Enumerable problems, and exact answers for them.
 #![allow(dead_code)] // Each test file uses its part.
 
+pub(crate) mod child;
 pub(crate) mod counting;
 pub(crate) mod scripted;
 pub(crate) mod small;
