@@ -10,7 +10,7 @@ use crate::{
     slots::{Part, Role, Slot},
 };
 
-/// A matrix of a file that may have an adapter: some columns of a slot.
+/// A matrix of a file that may have an adapter: some rows of a slot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Module {
     /// Its Hugging Face path: the name of its weight without `.weight`.
@@ -21,7 +21,7 @@ pub(crate) struct Module {
     pub(crate) start: usize,
     /// The width of its input.
     pub(crate) inputs: usize,
-    /// The width of its output, which is how many columns of the slot are its own.
+    /// The width of its output, which is how many rows of the slot are its own.
     pub(crate) outputs: usize,
     /// Whether its file stores it as `[in, out]`, for which PEFT's word is `fan_in_fan_out`.
     pub(crate) fan_in_fan_out: bool,
@@ -43,8 +43,7 @@ impl Module {
     pub(crate) fn factors(&self, rank: usize) -> [Slot; 2] {
         [("lora_A", [rank, self.inputs]), ("lora_B", [self.outputs, rank])].map(|(factor, shape)| {
             let name = format!("base_model.model.{}.{factor}.weight", self.path);
-            let part =
-                Part { name: name.clone(), shape: shape.to_vec(), columns: shape[1], transposed: false };
+            let part = Part { name: name.clone(), shape: shape.to_vec(), transposed: false };
             Slot { name, shape, role: Role::Matrix, parts: vec![part] }
         })
     }
@@ -57,17 +56,19 @@ pub(crate) fn modules(slots: &[Slot]) -> Vec<Module> {
         if !slot.role.is_matrix() || !slot.is_in_layer() {
             continue;
         }
+        let inputs = slot.shape[1];
         let mut start = 0;
         for part in &slot.parts {
+            let outputs = part.numbers() / inputs;
             modules.push(Module {
                 path: part.name.strip_suffix(".weight").unwrap_or(&part.name).into(),
                 slot: index,
                 start,
-                inputs: slot.shape[0],
-                outputs: part.columns,
-                fan_in_fan_out: !part.transposed,
+                inputs,
+                outputs,
+                fan_in_fan_out: part.transposed,
             });
-            start += part.columns;
+            start += outputs;
         }
     }
     modules
@@ -99,7 +100,7 @@ impl Adapter {
         let mut sides = BTreeMap::new();
         for (modules, tensors) in self.by_slot(tensors) {
             let slot = modules[0].slot;
-            let [_, height] = slots[slot].shape;
+            let [height, _] = slots[slot].shape;
             let rank = self.lora.rank;
             let width = rank * modules.len();
             let downs = tensors.iter().step_by(2).cloned().collect();
@@ -165,7 +166,7 @@ impl TokenModel {
         let Some(adapter) = &self.adapter else { return self.clone() };
         let mut tensors = self.tensors.clone();
         for (slot, side) in adapter.sides(&self.frame.slots, &adapter.tensors) {
-            tensors[slot] = tensors[slot].clone() + side.up.matmul(side.down).transpose();
+            tensors[slot] = tensors[slot].clone() + side.up.matmul(side.down);
         }
         Self { tensors, adapter: None, ..self.clone() }
     }

@@ -1,19 +1,24 @@
 //! Weighted sums of score functions, `sum_i w_i grad log pi(x_i | c_i)`.
 //!
 //! The way back is written by hand. The output layer's is known in closed form, so that no tensor over all tokens and the
-//! whole vocabulary exists; a layer's is in [`crate::layer`]. In the host's memory a batch goes forwards and back in parts so small
-//! that what the layers have computed can be kept ([`KEPT_BYTES`]), as long as that leaves products large enough. Where it does not, as many
+//! whole vocabulary exists; a layer's is in [`crate::layer`]. In the host's memory a batch goes forwards and back in parts
+//! ([`PART_TOKENS`]), of which as many are in work at a time, each in a strand of its own, as can be kept ([`KEPT_BYTES`]): threads that share each
+//! product wait for each other, and do alone what lies between. Of what cannot be kept whole, as many
 //! layers are kept, from the last, as there is room for; of the others only the input is, and the layer is run again when its
 //! turn comes (gradient checkpointing: Chen et al. 2016). A model with an encoder is one graph of Burn's automatic
 //! differentiation ([`whole`]).
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    mem::take,
+};
 
 use burn::tensor::{IndexingUpdateOp, Tensor, TensorData};
 use rayon::prelude::*;
 
 use crate::{
     Result, TokenModel,
+    batches::in_strands,
     decoder::{Decoder, indices},
     host,
     layer::{Kept, Mode},
@@ -21,20 +26,20 @@ use crate::{
     rope::Angles,
     rows::{Row, Sequence, Target, add_up, padded},
     spec::NormOrder,
-    sums::Sums,
+    sums::{Shared, Sums},
     together::Together,
     whole,
 };
 
-/// How many bytes of what has been computed may wait for the way back, roughly. A token of SmolLM2-135M takes 0.7 MB, and its
-/// logits 0.2 MB; parts of 180, 264 and 600 of them are equally fast (14 s for 2,531, two cores).
-const KEPT_BYTES: usize = 128 << 20;
+/// How many bytes of what has been computed may wait for the way back, in all parts that are in work, roughly. A token of
+/// SmolLM2-135M takes 0.7 MB, and its logits 0.2 MB.
+const KEPT_BYTES: usize = 192 << 20;
 
-/// A part of a batch has at least about so many tokens, for its products to have rows enough.
-const PART_TOKENS: usize = 144;
+/// A part of a batch has about so many tokens, for its products to have rows enough.
+const PART_TOKENS: usize = 84;
 
 /// And so many times those of its longest context, which is read once in each part.
-const CONTEXT_TIMES: usize = 16;
+const CONTEXT_TIMES: usize = 12;
 
 /// Into how many groups of like length the sequences of a pass are cut: each is padded to its own longest.
 const GROUPS: usize = 4;
@@ -85,12 +90,8 @@ impl TokenModel {
         let size = self.part(sequences.len());
         if size == sequences.len() {
             // Other devices have memory of their own, and want larger products.
-            let tokens = if host::is_host(&self.frame.device) {
-                (kept_bytes / self.bytes_per_token()).max(PART_TOKENS)
-            } else {
-                usize::MAX
-            };
-            return self.accumulate_in_turn(kept_bytes, tokens, sequences, weigh, gradient);
+            let tokens = if host::is_host(&self.frame.device) { PART_TOKENS } else { usize::MAX };
+            return self.accumulate_cut(kept_bytes, &cut(sequences, tokens), weigh, gradient);
         }
         let passes: Vec<Pass<'_>> = sequences
             .par_chunks(size)
@@ -103,8 +104,10 @@ impl TokenModel {
         let passes = passes.filter(|(_, weights)| weights.iter().any(|weight| *weight != 0.0));
         let parts: Vec<Gradient> = passes
             .map(|(pass, weights)| {
-                let mut part = vec![None; self.trained().0.len()];
-                pass.backward(weights, &mut part).map(|()| part)
+                let sums = Shared::new(self, vec![None; self.trained().0.len()], 1);
+                let embedded = pass.backward(weights, sums.part(0))?;
+                embedded.backward(&self.decoder(), &mut sums.part(0));
+                Ok(sums.into_gradient())
             })
             .collect::<Result<_>>()?;
         // In order, so that the sum does not depend on who was first.
@@ -114,25 +117,49 @@ impl TokenModel {
         Ok(())
     }
 
-    /// The same, part by part.
-    fn accumulate_in_turn(
+    /// The same of a batch in parts. In the host's memory as many are in work as can be kept, each there and back in a strand of its
+    /// own.
+    fn accumulate_cut(
         &self,
         kept_bytes: usize,
-        tokens: usize,
-        sequences: &[Sequence<'_>],
+        parts: &[&[Sequence<'_>]],
         weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
         gradient: &mut Gradient,
     ) -> Result<()> {
-        for part in cut(sequences, tokens) {
-            // On a thread of the pool, which need not wait for one to wake up at each product.
-            let pass = rayon::scope(|_| Pass::forward(self, part, kept_bytes))?;
+        let is_host = host::is_host(&self.frame.device);
+        let strands = if is_host { self.gradient_strands(kept_bytes, parts) } else { 1 };
+        let sums = Shared::new(self, take(gradient), parts.len());
+        let there_and_back = |index: usize, weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>| {
+            let part: &[Sequence<'_>] = parts[index];
+            let sums = sums.part(index);
+            let pass = Pass::forward(self, part, kept_bytes / strands)?;
             let weights = weigh(&pass.log_probs)?;
             disco_core::Error::check_length("weights of a batch", part.len(), weights.len())?;
-            if weights.iter().any(|weight| *weight != 0.0) {
-                rayon::scope(|_| pass.backward(&weights, gradient))?;
-            }
+            let is_wanted = weights.iter().any(|weight| *weight != 0.0);
+            if is_wanted { pass.backward(&weights, sums).map(Some) } else { Ok(None) }
+        };
+        let embedded: Result<Vec<Option<Embedded>>> = if is_host {
+            in_strands(strands, parts.len(), weigh, there_and_back)
+        } else {
+            (0..parts.len()).map(|index| there_and_back(index, weigh)).collect()
+        };
+        *gradient = sums.into_gradient();
+        let embedded = embedded?;
+        let sums = Shared::new(self, take(gradient), 1);
+        for embedded in embedded.into_iter().flatten() {
+            embedded.backward(&self.decoder(), &mut sums.part(0));
         }
+        *gradient = sums.into_gradient();
         Ok(())
+    }
+
+    /// How many parts of a batch may be in work at a time.
+    fn gradient_strands(&self, kept_bytes: usize, parts: &[&[Sequence<'_>]]) -> usize {
+        let tokens =
+            |part: &&[Sequence<'_>]| part.iter().map(|sequence| sequence.tokens.len()).sum::<usize>();
+        let most = parts.iter().map(tokens).max().unwrap_or(1).max(1);
+        let kept = kept_bytes / (most * self.bytes_per_token());
+        kept.min(rayon::current_num_threads()).min(parts.len()).max(1)
     }
 
     /// What a token takes that is kept for the way back, in all layers and as logits.
@@ -228,15 +255,14 @@ impl<'a> Pass<'a> {
         })
     }
 
-    /// Adds the gradient of `sum_i weights[i] * log_probs[i]`.
-    fn backward(mut self, weights: &[f64], gradient: &mut Gradient) -> Result<()> {
+    /// Adds the gradient of `sum_i weights[i] * log_probs[i]`, but for that of the embeddings, which is left to the caller.
+    fn backward(mut self, weights: &[f64], mut sums: Sums<'_>) -> Result<Embedded> {
         let model = self.model;
-        let mut sums = Sums::new(model, gradient);
         let hidden = self.decoder.finish(self.states.clone());
         let logits = self.logits.take();
-        let of_weight = sums.of_weight(model.head_slot());
-        let of_hidden = model.head().gradient(&hidden, &self.rows, weights, logits, of_weight)?;
+        let of_hidden = model.head().gradient(&hidden, &self.rows, weights, logits, &mut sums)?;
         let of_states = self.decoder.finish_backward(self.states, of_hidden, &mut sums);
+        sums.end_stage();
         let device = &model.frame.device;
         let nothing = Tensor::zeros([self.ids.len(), of_states.dims()[1]], device);
         let ends = indices(self.ends.iter().copied(), device);
@@ -251,11 +277,25 @@ impl<'a> Pass<'a> {
             }
             let angles = self.angles.as_ref();
             of_x = self.decoder.layer_backward(layer, kept, angles, &self.attention, of_x, &mut sums);
+            sums.end_stage();
         }
+        Ok(Embedded { ids: self.ids, places: self.places, of_x })
+    }
+}
+
+/// The gradient of what entered the first layer, which is that of the embeddings too. It is kept until all parts of a batch are done: an
+/// output matrix may be the same sum.
+struct Embedded {
+    ids: Vec<u32>,
+    places: Vec<usize>,
+    of_x: Tensor<2>,
+}
+
+impl Embedded {
+    fn backward(self, decoder: &Decoder, sums: &mut Sums<'_>) {
         if sums.wants_weights() {
-            self.decoder.embed_backward(&self.ids, &self.places, of_x, &mut sums);
+            decoder.embed_backward(&self.ids, &self.places, self.of_x, sums);
         }
-        Ok(())
     }
 }
 

@@ -10,6 +10,7 @@ use crate::{
     decoding::{History, NextToken},
     host,
     rows::Row,
+    sums::Sums,
     token_model::fetch,
 };
 
@@ -24,6 +25,8 @@ const BACK_CHUNK: usize = 32 << 20;
 pub(crate) struct Head<'a> {
     /// Plain, not of an automatic-differentiation graph: the gradient is formed by hand.
     weight: Tensor<2>,
+    /// Its slot.
+    slot: usize,
     decoding: &'a Decoding,
     end_tokens: &'a [u32],
 }
@@ -41,8 +44,8 @@ impl TokenModel {
 
     /// The output layer with another decoding.
     pub(crate) fn head_with<'a>(&'a self, decoding: &'a Decoding) -> Head<'a> {
-        let weight = self.tensors[self.head_slot()].clone();
-        Head { weight, decoding, end_tokens: &self.frame.end_tokens }
+        let slot = self.head_slot();
+        Head { weight: self.tensors[slot].clone(), slot, decoding, end_tokens: &self.frame.end_tokens }
     }
 }
 
@@ -109,15 +112,14 @@ impl Head<'_> {
 
     /// The gradient of `sum_targets weight[sequence] * log_prob(target)` by the hidden states, `[rows, width]`.
     ///
-    /// That by the output matrix is added to `of_weight`, which a frozen matrix does not have. Where the `logits` have not been
-    /// kept, they are computed again.
+    /// That by the output matrix is added to the sums. Where the `logits` have not been kept, they are computed again.
     pub(crate) fn gradient(
         &self,
         hidden: &Tensor<2>,
         rows: &[Row<'_>],
         weights: &[f64],
         mut logits: Option<TensorData>,
-        mut of_weight: Option<&mut Option<Tensor<2>>>,
+        sums: &mut Sums<'_>,
     ) -> Result<Tensor<2>> {
         let mut of_hidden = Vec::new();
         for range in self.chunks(rows.len(), BACK_CHUNK) {
@@ -137,9 +139,7 @@ impl Head<'_> {
             )?;
             let gradient: Tensor<2> = Tensor::from_data(logits, &self.weight.device());
             of_hidden.push(host::product(gradient.clone(), self.weight.clone()));
-            if let Some(of_weight) = &mut of_weight {
-                host::add_product(of_weight, gradient.transpose(), states);
-            }
+            sums.add_product(self.slot, gradient.transpose(), states);
         }
         Ok(Tensor::cat(of_hidden, 0))
     }

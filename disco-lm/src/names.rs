@@ -28,7 +28,7 @@ pub(crate) struct Names {
     pub(crate) relative: &'static str,
     /// At the end of the stack.
     pub(crate) norm: &'static str,
-    /// Whether matrices are stored as `[out, in]`: all but GPT-2's `Conv1D` are.
+    /// Whether the matrices of products are stored as `[in, out]`: GPT-2's `Conv1D` are.
     pub(crate) transposed: bool,
 }
 
@@ -50,7 +50,7 @@ const LLAMA: Names = Names {
     down: "mlp.down_proj",
     relative: "",
     norm: "model.norm",
-    transposed: true,
+    transposed: false,
 };
 
 const GEMMA: Names = Names {
@@ -71,7 +71,7 @@ const GPT2: Names = Names {
     up: &["mlp.c_fc"],
     down: "mlp.c_proj",
     norm: "transformer.ln_f",
-    transposed: false,
+    transposed: true,
     ..LLAMA
 };
 
@@ -93,7 +93,7 @@ const T5_DECODER: Names = Names {
     down: "layer.2.DenseReluDense.wo",
     relative: "decoder.block.0.layer.0.SelfAttention.relative_attention_bias",
     norm: "decoder.final_layer_norm",
-    transposed: true,
+    transposed: false,
 };
 
 const T5_ENCODER: Names = Names {

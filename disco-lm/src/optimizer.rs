@@ -121,10 +121,7 @@ impl OptimizerState {
                 return Ok(Vec::new());
             }
             let state = slots.iter().zip(like).map(|(slot, like)| {
-                let values = file.read(&format!("{kind}.{}", slot.name))?;
-                if values.len() != slot.shape[0] * slot.shape[1] {
-                    return Err(Error::format(&path, format!("`{kind}.{}` is of another size", slot.name)));
-                }
+                let values = file.read_shaped(&format!("{kind}.{}", slot.name), slot.shape)?;
                 Ok(upload(values, slot.shape, &like.device()))
             });
             state.collect()

@@ -132,10 +132,11 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
     fn replace_pending(&mut self, mut gradient: Tensors) -> disco_core::Result<()> {
         let mut replaced = Vec::with_capacity(self.pending.len());
         for slot in self.model.trained().0 {
-            let values = weights::join(slot, |part| {
-                let values = gradient.remove(&part.name).unwrap_or_default();
-                CoreError::check_length("gradient of a tensor", part.shape.iter().product(), values.len())?;
-                Ok::<_, CoreError>(values)
+            let values = weights::join(slot, |part, values| {
+                let given = gradient.remove(&part.name).unwrap_or_default();
+                CoreError::check_length("gradient of a tensor", values.len(), given.len())?;
+                values.copy_from_slice(&given);
+                Ok::<_, CoreError>(())
             })?;
             replaced.push(Some(upload(values, slot.shape, &self.model.frame.device)));
         }
@@ -180,9 +181,7 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
         let (slots, trained) = self.model.trained_mut();
         let mut tensors = Vec::new();
         for (slot, old) in slots.iter().zip(trained.iter()) {
-            let values = file.read(&slot.name)?;
-            CoreError::check_length("saved parameter", slot.shape[0] * slot.shape[1], values.len())?;
-            tensors.push(upload(values, slot.shape, &old.device()));
+            tensors.push(upload(file.read_shaped(&slot.name, slot.shape)?, slot.shape, &old.device()));
         }
         self.optimizer = OptimizerState::load(folder, &slots, &tensors)?;
         *trained = tensors;

@@ -1,29 +1,33 @@
 //! The parameters of a model: what each is called here, and which tensors of a file it holds.
 //!
 //! Every parameter is a matrix (a vector is `[1, n]`), so that one loop serves loading, saving, the optimiser
-//! and the gradient. Products that share their input are one parameter: queries, keys and values stand side by
-//! side, and so do the gate and up projections.
+//! and the gradient. Products that share their input are one parameter: queries, keys and values stand one below
+//! the other, and so do the gate and up projections.
 //!
-//! The matrix of a product is `[in, out]`, whatever the file says: Burn's `flex` multiplies few rows by such a
-//! matrix 1.1 to 4 times faster than by its transpose (32 rows by 1536 x 576: 106 against 26 GFLOP/s), because it
-//! need not be packed first. Embeddings and the output matrix are `[vocabulary, width]`.
+//! The matrix of a product is `[out, in]`, as nearly all files have it: the row of each output is a stream that a product
+//! reads from end to end, without packing it ([`crate::host`]). Embeddings and the output matrix are `[vocabulary, width]`.
 
 use crate::{
     names::Names,
     spec::{ClassifierSpec, Norm, NormOrder, Positions, Spec},
 };
 
-/// A tensor of the file, as a run of columns of a parameter.
+/// A tensor of the file: a run of a parameter's numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     /// The tensor's Hugging Face name.
     pub(crate) name: String,
     /// The tensor's shape in the file.
     pub(crate) shape: Vec<usize>,
-    /// How many columns of the parameter it fills.
-    pub(crate) columns: usize,
-    /// Whether the file stores it as `[out, in]`: all but GPT-2's `Conv1D` do.
+    /// Whether the file has it as `[in, out]`, as GPT-2's `Conv1D`.
     pub(crate) transposed: bool,
+}
+
+impl Part {
+    /// How many numbers it has.
+    pub(crate) fn numbers(&self) -> usize {
+        self.shape.iter().product()
+    }
 }
 
 /// What a parameter does, which decides its initial value and whether it decays.
@@ -102,7 +106,7 @@ pub(crate) fn classifier_slots(spec: &ClassifierSpec) -> Vec<Slot> {
     norm(encoder, "embedding_norm".into(), embedding_norm.into(), width, &mut slots);
     stack(encoder, &Names::of(encoder), "", encoder.layers, false, &mut slots);
     for (name, stem, outputs) in [("dense", dense, width), ("head", head, spec.labels.len())] {
-        linear(true, name.into(), vec![(stem.into(), outputs)], width, true, Role::Matrix, &mut slots);
+        linear(false, name.into(), vec![(stem.into(), outputs)], width, true, Role::Matrix, &mut slots);
     }
     slots
 }
@@ -179,7 +183,7 @@ fn layer_slots(spec: &Spec, names: &Names, prefix: &str, layer: usize, cross: bo
 /// A matrix that is stored as it is; `stem` is its name without `.weight`.
 pub(crate) fn matrix(name: &str, stem: &str, rows: usize, columns: usize) -> Slot {
     let name_there = format!("{stem}.weight");
-    let part = Part { name: name_there, shape: vec![rows, columns], columns, transposed: false };
+    let part = Part { name: name_there, shape: vec![rows, columns], transposed: false };
     Slot { name: name.into(), shape: [rows, columns], role: Role::Matrix, parts: vec![part] }
 }
 
@@ -187,7 +191,6 @@ fn vector(name: String, sources: &[(String, usize)], role: Role) -> Slot {
     let parts = sources.iter().map(|(source, size)| Part {
         name: source.clone(),
         shape: vec![*size],
-        columns: *size,
         transposed: false,
     });
     Slot { name, shape: [1, sources.iter().map(|(_, size)| size).sum()], role, parts: parts.collect() }
@@ -213,12 +216,11 @@ pub(crate) fn linear(
 ) {
     let parts = sources.iter().map(|(source, outputs)| Part {
         name: format!("{source}.weight"),
-        shape: if transposed { vec![*outputs, inputs] } else { vec![inputs, *outputs] },
-        columns: *outputs,
+        shape: if transposed { vec![inputs, *outputs] } else { vec![*outputs, inputs] },
         transposed,
     });
     let outputs = sources.iter().map(|(_, outputs)| outputs).sum();
-    slots.push(Slot { name: name.clone(), shape: [inputs, outputs], role, parts: parts.collect() });
+    slots.push(Slot { name: name.clone(), shape: [outputs, inputs], role, parts: parts.collect() });
     if bias {
         let sources: Vec<_> =
             sources.into_iter().map(|(source, outputs)| (format!("{source}.bias"), outputs)).collect();

@@ -11,6 +11,7 @@ use crate::{
     layer::Mode,
     optimizer::{Gradient, add},
     rows::{Row, Rows, Sequence, add_up, read, run},
+    sums::Shared,
 };
 
 /// A forward pass that waits for the weights of its sequences.
@@ -94,16 +95,12 @@ impl<'a> Pass<'a> {
     /// The gradient of `sum_i weights[i] * log_probs[i]`, one entry per leaf.
     pub(crate) fn backward(self, weights: &[f64]) -> Result<Gradient> {
         let states = self.hidden.clone().inner();
-        let all = self.model.adapter.is_none();
-        let mut of_weight = None;
-        let of_weight_wanted = all.then_some(&mut of_weight);
-        let of_hidden = self.model.head().gradient(&states, &self.rows, weights, None, of_weight_wanted)?;
+        let sums = Shared::new(self.model, vec![None; self.leaves.len()], 1);
+        let of_hidden = self.model.head().gradient(&states, &self.rows, weights, None, &mut sums.part(0))?;
         // The sum of hidden * of_hidden has of_hidden as its gradient: the chain rule, begun by hand.
         let gradients = (self.hidden * Tensor::from_inner(of_hidden)).sum().backward();
         let mut gradient: Gradient = self.leaves.iter().map(|leaf| leaf.grad(&gradients)).collect();
-        if all {
-            add(&mut gradient[self.model.head_slot()], of_weight);
-        }
+        gradient.iter_mut().zip(sums.into_gradient()).for_each(|(sum, of_head)| add(sum, of_head));
         Ok(gradient)
     }
 }

@@ -107,9 +107,9 @@ impl TensorSource for GgufFile {
         let mut stored = part.clone();
         stored.name = names::gguf_name(&part.name).unwrap_or(stored.name);
         let is_product_of_gpt2 = part.shape.len() == 2 && part.name.contains(".c_");
-        if is_product_of_gpt2 && !part.transposed {
+        if is_product_of_gpt2 && part.transposed {
             stored.shape.reverse();
-            stored.transposed = true;
+            stored.transposed = false;
         }
         stored
     }

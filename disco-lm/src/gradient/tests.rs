@@ -60,7 +60,7 @@ fn check_here(config: &Value, decoding: Decoding) {
                 Way::OneGraph => whole::accumulate(model, &SEQUENCES, &mut weigh, &mut gradient),
                 Way::Kept(bytes) => model.accumulate_within(bytes, &SEQUENCES, &mut weigh, &mut gradient),
                 Way::InTurn(tokens) => {
-                    model.accumulate_in_turn(KEPT_BYTES, tokens, &SEQUENCES, &mut weigh, &mut gradient)
+                    model.accumulate_cut(KEPT_BYTES, &cut(&SEQUENCES, tokens), &mut weigh, &mut gradient)
                 }
             }
             .expect("a gradient");

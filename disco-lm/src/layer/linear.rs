@@ -4,20 +4,18 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 
-use crate::{
-    host::{add_product, product},
-    sums::Sums,
-};
+use crate::{host::product, sums::Sums};
 
 pub(crate) struct Linear {
     /// The slot of the weight; that of the bias is the next.
     slot: usize,
+    /// `[out, in]`.
     weight: Tensor<2>,
     bias: Option<Tensor<2>>,
     side: Option<Side>,
 }
 
-/// A product of low rank beside a matrix: `x down^T up^T` is added to `x weight`. The dense product of the two
+/// A product of low rank beside a matrix: `x down^T up^T` is added to `x weight^T`. The dense product of the two
 /// is never formed.
 ///
 /// - down: `[rank, in]`
@@ -50,7 +48,7 @@ impl Linear {
     /// `[n, in]` to `[n, out]`.
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let side = self.side.as_ref().map(|side| side.forward(x.clone()));
-        let y = product(x, self.weight.clone());
+        let y = product(x, self.weight.clone().transpose());
         let y = match side {
             Some(side) => y + side,
             None => y,
@@ -71,7 +69,7 @@ impl Linear {
 
     /// The gradient of `x` alone.
     pub(super) fn through(&self, of_y: Tensor<2>) -> Tensor<2> {
-        let of_x = product(of_y.clone(), self.weight.clone().transpose());
+        let of_x = product(of_y.clone(), self.weight.clone());
         match &self.side {
             Some(side) => of_x + side.through(of_y),
             None => of_x,
@@ -82,8 +80,8 @@ impl Linear {
     pub(super) fn parameters_backward(&self, x: Tensor<2>, of_y: Tensor<2>, sums: &mut Sums<'_>) {
         if let Some(side) = &self.side {
             sums.add_side(self.slot, side.gradient(x, of_y));
-        } else if let Some(of_weight) = sums.of_weight(self.slot) {
-            add_product(of_weight, x.transpose(), of_y.clone());
+        } else if sums.wants_weights() {
+            sums.add_product(self.slot, of_y.clone().transpose(), x);
             if self.bias.is_some() {
                 sums.add(self.slot + 1, of_y.sum_dim(0));
             }

@@ -138,6 +138,15 @@ impl Shard {
         Ok(values)
     }
 
+    /// A matrix's values.
+    pub(crate) fn read_shaped(&self, name: &str, shape: [usize; 2]) -> Result<Vec<f32>> {
+        let found = &self.tensor(name)?.shape;
+        if found[..] != shape {
+            return Err(Error::format(&self.path, format!("`{name}` is {found:?}, not {shape:?}")));
+        }
+        self.read(name)
+    }
+
     fn tensor(&self, name: &str) -> Result<&TensorInfo> {
         let missing = || Error::format(&self.path, format!("there is no tensor `{name}`"));
         self.tensors.get(name).ok_or_else(missing)

@@ -76,21 +76,11 @@ fn check(source: &dyn TensorSource, slots: &[Slot], tied: bool, path: &Path) -> 
 
 /// One parameter, from the tensors that hold it.
 fn fill(source: &dyn TensorSource, slot: &Slot) -> Result<Vec<f32>> {
-    let mut values = vec![0.0; slot.shape[0] * slot.shape[1]];
-    let mut start = 0;
-    for part in slot.parts.iter().map(|part| source.stored(part)) {
-        if part.columns == slot.shape[1] && !part.transposed {
-            source.read(&part.name, &mut values)?;
-            check_finite(&part.name, &values)?;
-        } else {
-            let mut tensor = vec![0.0; slot.shape[0] * part.columns];
-            source.read(&part.name, &mut tensor)?;
-            check_finite(&part.name, &tensor)?;
-            layout::place(slot, &part, start, &tensor, &mut values);
-        }
-        start += part.columns;
-    }
-    Ok(values)
+    let parts = slot.parts.iter().map(|part| source.stored(part)).collect();
+    join(&Slot { parts, ..slot.clone() }, |part, values| {
+        source.read(&part.name, values)?;
+        check_finite(&part.name, values)
+    })
 }
 
 fn check_finite(name: &str, values: &[f32]) -> Result<()> {
