@@ -74,7 +74,8 @@ pub(crate) fn in_strands<R: Send>(
     work: impl Fn(usize, &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
     let threads = rayon::current_num_threads();
-    let pools: Vec<ThreadPool> = (0..strands).map(|_| pool(threads / strands)).collect::<Result<_>>()?;
+    let pools: Vec<ThreadPool> =
+        (0..strands).map(|_| pool((threads / strands).max(1))).collect::<Result<_>>()?;
     // Both ends are dropped with the strand that has stopped, or with this thread's loop: nobody waits for what does not come.
     let mut of_strands: Vec<Vec<_>> = (0..strands).map(|_| Vec::new()).collect();
     let mut exchanges = Vec::with_capacity(count);

@@ -90,8 +90,10 @@ impl TokenModel {
         let size = self.part(sequences.len());
         if size == sequences.len() {
             // Other devices have memory of their own, and want larger products.
-            let tokens = if host::is_host(&self.frame.device) { PART_TOKENS } else { usize::MAX };
-            return self.accumulate_cut(kept_bytes, &cut(sequences, tokens), weigh, gradient);
+            let is_host = host::is_host(&self.frame.device);
+            let parts = cut(sequences, if is_host { PART_TOKENS } else { usize::MAX });
+            let strands = if is_host { self.gradient_strands(kept_bytes, &parts) } else { 1 };
+            return self.accumulate_cut(strands, kept_bytes / strands, &parts, weigh, gradient);
         }
         let passes: Vec<Pass<'_>> = sequences
             .par_chunks(size)
@@ -117,28 +119,26 @@ impl TokenModel {
         Ok(())
     }
 
-    /// The same of a batch in parts. In the host's memory as many are in work as can be kept, each there and back in a strand of its
-    /// own.
+    /// The same of a batch in parts, with `kept_bytes` each. In the host's memory as many are in work as there are strands.
     fn accumulate_cut(
         &self,
+        strands: usize,
         kept_bytes: usize,
         parts: &[&[Sequence<'_>]],
         weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
         gradient: &mut Gradient,
     ) -> Result<()> {
-        let is_host = host::is_host(&self.frame.device);
-        let strands = if is_host { self.gradient_strands(kept_bytes, parts) } else { 1 };
         let sums = Shared::new(self, take(gradient), parts.len());
         let there_and_back = |index: usize, weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>| {
             let part: &[Sequence<'_>] = parts[index];
             let sums = sums.part(index);
-            let pass = Pass::forward(self, part, kept_bytes / strands)?;
+            let pass = Pass::forward(self, part, kept_bytes)?;
             let weights = weigh(&pass.log_probs)?;
             disco_core::Error::check_length("weights of a batch", part.len(), weights.len())?;
             let is_wanted = weights.iter().any(|weight| *weight != 0.0);
             if is_wanted { pass.backward(&weights, sums).map(Some) } else { Ok(None) }
         };
-        let embedded: Result<Vec<Option<Embedded>>> = if is_host {
+        let embedded: Result<Vec<Option<Embedded>>> = if host::is_host(&self.frame.device) {
             in_strands(strands, parts.len(), weigh, there_and_back)
         } else {
             (0..parts.len()).map(|index| there_and_back(index, weigh)).collect()

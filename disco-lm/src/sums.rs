@@ -14,8 +14,8 @@ use crate::{
 
 /// The sums of a batch whose parts go back side by side, each on threads of its own.
 ///
-/// The way back has *stages*: the output layer, then layer after layer. In each a part waits until the one before it has added what
-/// it has to, so that a sum does not depend on who was first.
+/// The way back has *stages*: the output layer, then layer after layer. In each a part waits until those before it have added what
+/// they have to, so that a sum does not depend on who was first.
 pub(crate) struct Shared<'a> {
     adapter: Option<&'a Adapter>,
     // One per trained slot.
@@ -79,12 +79,12 @@ impl Sums<'_> {
 
     /// Changes a sum when it is this part's turn.
     fn change(&self, slot: usize, change: impl FnOnce(&mut Option<Tensor<2>>)) {
-        if let Some(before) = self.part.checked_sub(1) {
-            let mut finished = self.shared.finished();
-            while finished[before] <= self.stage {
-                finished = self.shared.changed.wait(finished).unwrap_or_else(PoisonError::into_inner);
-            }
+        let mut finished = self.shared.finished();
+        // Of all before it: the one just before may have nothing to add.
+        while finished[..self.part].iter().any(|stages| *stages <= self.stage) {
+            finished = self.shared.changed.wait(finished).unwrap_or_else(PoisonError::into_inner);
         }
+        drop(finished);
         let mut sum = self.shared.gradient[slot].lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut sum);
     }

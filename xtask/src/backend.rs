@@ -116,16 +116,17 @@ pub(crate) fn launch(backend: Backend, asks_a_hub: bool) -> Result<Command> {
     command.args(["run", "--package", "xtask", "--manifest-path"]).arg(workspace_root().join("Cargo.toml"));
     let features: Vec<_> = [backend.feature()].into_iter().chain(hub_feature(asks_a_hub)).collect();
     command.args(["--features", &features.join(","), "--"]);
-    // glibc returns large freed blocks to the system, and takes them again page by page for the next tensor; and what one
-    // thread has freed does not serve another, unless they share an arena.
+    // glibc returns large freed blocks to the system, and takes them again page by page for the next tensor; what one thread has
+    // freed does not serve another, unless they share an arena; and it asks for pages of 4 kB, of which a matrix has thousands.
     let settings = [
-        ("MALLOC_MMAP_THRESHOLD_", 1u64 << 32),
-        ("MALLOC_TRIM_THRESHOLD_", 1 << 33),
-        ("MALLOC_ARENA_MAX", 1),
+        ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
+        ("MALLOC_TRIM_THRESHOLD_", "8589934592"),
+        ("MALLOC_ARENA_MAX", "1"),
+        ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
     ];
     for (name, value) in settings {
         if env::var_os(name).is_none() {
-            command.env(name, value.to_string());
+            command.env(name, value);
         }
     }
     Ok(command)

@@ -60,7 +60,7 @@ fn check_here(config: &Value, decoding: Decoding) {
                 Way::OneGraph => whole::accumulate(model, &SEQUENCES, &mut weigh, &mut gradient),
                 Way::Kept(bytes) => model.accumulate_within(bytes, &SEQUENCES, &mut weigh, &mut gradient),
                 Way::InTurn(tokens) => {
-                    model.accumulate_cut(KEPT_BYTES, &cut(&SEQUENCES, tokens), &mut weigh, &mut gradient)
+                    model.accumulate_cut(2, KEPT_BYTES, &cut(&SEQUENCES, tokens), &mut weigh, &mut gradient)
                 }
             }
             .expect("a gradient");
@@ -109,9 +109,50 @@ fn batches_are_cut_into_even_parts() {
     assert_eq!(lengths(41, &[10; 10], 1), [3, 4, 3]);
     assert_eq!(lengths(20, &[40, 1, 1, 40], 1), [1, 1, 1, 1]);
     assert_eq!(lengths(50, &[40, 1, 1, 40], 1), [2, 2]);
-    // A context of 10 tokens is read with no fewer than 150 others.
-    assert_eq!(lengths(20, &[50; 6], 10), [3, 3]);
+    // A context of 10 tokens is read with no fewer than 110 others.
+    assert_eq!(lengths(20, &[50; 6], 10), [2, 2, 2]);
     assert_eq!(lengths(1, &[1], 0), [1]);
+}
+
+/// The same bits, however many parts are in work at a time: sums are added to in the order of the parts.
+#[test]
+fn the_gradient_does_not_depend_on_the_strands() {
+    let full = random(&config(json!({"model_type": "llama", "num_key_value_heads": 2})), Decoding::default());
+    let adapted = full.with_lora(&Lora { rank: 2, ..Lora::default() }).expect("an adapter");
+    let parts: Vec<&[Sequence<'_>]> = SEQUENCES.chunks(1).cycle().take(40).collect();
+    for model in [full, adapted] {
+        let gradient = |strands: usize| -> Vec<Option<Vec<f32>>> {
+            let mut gradient: Gradient = vec![None; model.trained().0.len()];
+            // Some parts have nothing to add.
+            let mut weights =
+                (0..parts.len()).map(|part| if part % 7 < 2 { 0.0 } else { part as f64 - 11.5 });
+            let mut weigh = |log_probs: &[f64]| Ok(weights.by_ref().take(log_probs.len()).collect());
+            let done = model.accumulate_cut(strands, KEPT_BYTES, &parts, &mut weigh, &mut gradient);
+            done.expect("a gradient");
+            gradient.into_iter().map(|sum| sum.map(|sum| download(sum).expect("numbers"))).collect()
+        };
+        let one = gradient(1);
+        for strands in [2, 3, 7] {
+            assert_eq!(gradient(strands), one, "{strands} strands");
+        }
+    }
+}
+
+/// Whoever has failed is heard, and nobody waits for it.
+#[test]
+fn a_part_without_weights_stops_the_others() {
+    let model = random(&config(json!({"model_type": "llama"})), Decoding::default());
+    let parts: Vec<&[Sequence<'_>]> = SEQUENCES.chunks(1).cycle().take(20).collect();
+    let mut asked = 0;
+    let mut weigh = |_: &[f64]| {
+        asked += 1;
+        if asked == 6 { Err(crate::Error::invalid("weights", "none", "some")) } else { Ok(vec![1.0]) }
+    };
+    let mut gradient: Gradient = vec![None; model.trained().0.len()];
+    let done = model.accumulate_cut(3, KEPT_BYTES, &parts, &mut weigh, &mut gradient);
+    let error = done.expect_err("no weights").to_string();
+    assert!(error.contains("weights"), "{error}");
+    assert_eq!(asked, 6);
 }
 
 #[track_caller]

@@ -123,6 +123,28 @@ fn products_are_burns() {
     }
 }
 
+/// To the bit: every number is the same sum in the same order, whatever stands beside it and however often the result is cut.
+#[test]
+fn products_do_not_depend_on_what_else_is_computed() {
+    for [rows, terms, columns] in [[77, 1000, 130], [130, 1000, 77], [500, 33, 300]] {
+        let (x, w) = (some([rows, terms]), some([columns, terms]));
+        let all = product(x.clone(), w.clone().transpose());
+        let turned = product(w.clone(), x.clone().transpose()).transpose();
+        assert_eq!(turned.into_data(), all.clone().into_data(), "the other way round");
+        let packed =
+            product(x.clone(), Tensor::from_data(w.clone().transpose().into_data(), &Device::flex()));
+        assert_eq!(packed.into_data(), all.clone().into_data(), "a matrix that lies the other way");
+        for row in [0, rows / 2, rows - 1] {
+            let one = product(x.clone().narrow(0, row, 1), w.clone().transpose());
+            assert_eq!(one.into_data(), all.clone().narrow(0, row, 1).into_data(), "row {row}");
+        }
+        for column in [0, columns - 1] {
+            let one = product(x.clone(), w.clone().narrow(0, column, 1).transpose());
+            assert_eq!(one.into_data(), all.clone().narrow(1, column, 1).into_data(), "column {column}");
+        }
+    }
+}
+
 #[test]
 fn products_of_nothing_are_empty_or_zero() {
     assert_eq!(product(some([0, 3]), some([3, 2])).dims(), [0, 2]);
