@@ -7,7 +7,7 @@ use crate::{
 
 /// How many tokens are scored at once. Matrix products gain nothing from more, and what lies between them stays in
 /// memory that the allocator keeps.
-const TOKENS: usize = 1024;
+const TOKENS: usize = 384;
 
 impl TokenModel {
     /// The log-probability of every token of `samples` (nats), given `context`.
