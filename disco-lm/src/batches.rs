@@ -1,12 +1,6 @@
 //! How much is worked on at once, and by how many threads.
 
-use std::{
-    sync::{
-        Mutex,
-        mpsc::{self, Receiver, Sender},
-    },
-    thread,
-};
+use std::{sync::Mutex, thread};
 
 use burn::tensor::Device;
 use disco_core::Error as CoreError;
@@ -65,74 +59,6 @@ pub(crate) fn in_batches<T: Send, R: Send>(
     done.into_iter().map(|result| result.expect("every batch was taken")).collect()
 }
 
-/// Does `work` on each of `count` items, in order in each of some strands, which take turns with them. What an item asks is answered
-/// by `decide`, on this thread and in the order of the items.
-pub(crate) fn in_strands<R: Send>(
-    strands: usize,
-    count: usize,
-    decide: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
-    work: impl Fn(usize, &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
-    let threads = rayon::current_num_threads();
-    let pools: Vec<ThreadPool> =
-        (0..strands).map(|_| pool((threads / strands).max(1))).collect::<Result<_>>()?;
-    // Both ends are dropped with the strand that has stopped, or with this thread's loop: nobody waits for what does not come.
-    let mut of_strands: Vec<Vec<_>> = (0..strands).map(|_| Vec::new()).collect();
-    let mut exchanges = Vec::with_capacity(count);
-    for index in 0..count {
-        let (ask, asked) = mpsc::channel::<Vec<f64>>();
-        let (answer, answered) = mpsc::channel::<Vec<f64>>();
-        of_strands[index % strands].push((index, ask, answered));
-        exchanges.push((asked, answer));
-    }
-    let work = &work;
-    let strand = |(pool, items): (&ThreadPool, Vec<(usize, Sender<Vec<f64>>, Receiver<Vec<f64>>)>)| {
-        let one = |(index, ask, answered): (usize, Sender<Vec<f64>>, Receiver<Vec<f64>>)| {
-            let done = pool.install(move || {
-                work(index, &mut |question| {
-                    let stopped = || CoreError::failed("a part of a batch", "another part has failed");
-                    ask.send(question.to_vec()).map_err(|_| stopped())?;
-                    Ok(answered.recv().map_err(|_| stopped())?)
-                })
-            });
-            (index, done)
-        };
-        let mut done: Vec<(usize, Result<R>)> = Vec::with_capacity(items.len());
-        for item in items {
-            done.push(one(item));
-            if done.last().is_some_and(|(_, result)| result.is_err()) {
-                break;
-            }
-        }
-        done
-    };
-    thread::scope(|scope| {
-        let strands: Vec<_> =
-            pools.iter().zip(of_strands).map(|strand_of| scope.spawn(move || strand(strand_of))).collect();
-        let mut decided = Ok(());
-        for (asked, answer) in exchanges {
-            let Ok(question) = asked.recv() else { break };
-            match decide(&question) {
-                // Whoever has asked waits for it.
-                Ok(decision) => drop(answer.send(decision)),
-                Err(error) => {
-                    decided = Err(error);
-                    break;
-                }
-            }
-        }
-        let done = strands.into_iter().flat_map(|strand| match strand.join() {
-            Ok(done) => done,
-            Err(panic) => std::panic::resume_unwind(panic),
-        });
-        // The first that failed is the one for which others were stopped.
-        let mut done: Vec<(usize, Result<R>)> = done.collect();
-        decided?;
-        done.sort_by_key(|(index, _)| *index);
-        done.into_iter().map(|(_, result)| result).collect()
-    })
-}
-
 /// What `work` makes of each item, in order: on all threads where they are the ones that compute.
 pub(crate) fn side_by_side<T: Sync, R: Send>(
     device: &Device,
@@ -146,7 +72,7 @@ pub(crate) fn side_by_side<T: Sync, R: Send>(
     }
 }
 
-fn pool(threads: usize) -> Result<ThreadPool> {
+pub(crate) fn pool(threads: usize) -> Result<ThreadPool> {
     let pool = ThreadPoolBuilder::new().num_threads(threads).build();
     pool.map_err(|source| CoreError::failed("starting a thread", source).into())
 }

@@ -61,7 +61,7 @@ impl Backend {
             #[cfg(feature = "flex")]
             Self::Flex => Ok(Device::flex()),
             #[cfg(feature = "tch")]
-            // Deprecated in Burn 0.22, but the fastest there is on an x86 CPU.
+            // Deprecated in Burn 0.22, and the only way to libtorch.
             #[allow(deprecated)]
             Self::Tch => Ok(first(DeviceType::LibTorch).unwrap_or_else(Device::libtorch)),
             // Burn panics at the first tensor on a device that is not there, so it is asked before. A list that is not

@@ -18,7 +18,6 @@ use rayon::prelude::*;
 
 use crate::{
     Result, TokenModel,
-    batches::in_strands,
     decoder::{Decoder, indices},
     host,
     layer::{Kept, Mode},
@@ -26,6 +25,7 @@ use crate::{
     rope::Angles,
     rows::{Row, Sequence, Target, add_up, padded},
     spec::NormOrder,
+    strands::in_strands,
     sums::{Shared, Sums},
     together::Together,
     whole,

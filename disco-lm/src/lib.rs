@@ -40,6 +40,7 @@ mod score;
 mod slots;
 mod spec;
 mod stack;
+mod strands;
 mod sums;
 mod template;
 #[cfg(test)]

@@ -74,6 +74,7 @@ fn vectorised<S: Simd, const ROWS: usize, const VECTORS: usize>(
 }
 
 /// One step of the depth: a number of each stream times the vectors of the panel.
+#[expect(clippy::needless_range_loop, reason = "plain loops over plain arrays stay in registers")]
 #[inline(always)]
 fn step<'a, S: Simd, const ROWS: usize, const VECTORS: usize>(
     simd: S,
