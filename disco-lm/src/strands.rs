@@ -26,7 +26,7 @@ impl Line {
     }
 }
 
-/// Does `work` on each of `count` items: strand `s` of them on items `s`, `s + strands` and so on, in order. What an item asks is
+/// Does `work` on each of `count` items: strand `s` of them on items `s`, `s + strands` and so on, in order. Each asks once, and is
 /// answered by `decide`, on this thread and in the order of the items.
 ///
 /// After an error nobody waits for what does not come: the ends of a line are dropped with the strand that has stopped, and
@@ -67,12 +67,19 @@ pub(crate) fn in_strands<R: Send>(
             .zip(of_strands)
             .map(|(pool, lines)| scope.spawn(move || strand(pool, lines)))
             .collect();
-        let decided = ends.into_iter().try_for_each(|(asked, say)| {
-            // Who does not ask has failed, or has nothing to ask.
-            let Ok(question) = asked.recv() else { return Ok(()) };
-            // Whoever has asked waits for it, unless all is over.
-            decide(&question).map(|decision| drop(say.send(decision)))
-        });
+        let mut decided = Ok(());
+        for (asked, say) in ends {
+            // Who does not ask has failed. What comes after it might wait for it, and is stopped when it asks.
+            let Ok(question) = asked.recv() else { break };
+            match decide(&question) {
+                // Whoever has asked waits for it.
+                Ok(decision) => drop(say.send(decision)),
+                Err(error) => {
+                    decided = Err(error);
+                    break;
+                }
+            }
+        }
         let done =
             strands.into_iter().flat_map(|strand| strand.join().unwrap_or_else(|panic| resume_unwind(panic)));
         let mut done: Vec<(usize, Result<R>)> = done.collect();
