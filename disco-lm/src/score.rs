@@ -5,8 +5,7 @@ use crate::{
     rows::{Rows, hidden, read, run},
 };
 
-/// How many tokens are scored at once. Matrix products gain nothing from more, and what lies between them stays in
-/// memory that the allocator keeps.
+/// How many tokens are scored at once. Matrix products gain nothing from more.
 const TOKENS: usize = 384;
 
 impl TokenModel {

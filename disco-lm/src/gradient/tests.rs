@@ -138,21 +138,26 @@ fn the_gradient_does_not_depend_on_the_strands() {
     }
 }
 
-/// Whoever has failed is heard, and nobody waits for it.
+/// Whoever has failed is heard, and nobody waits for it: neither where there are no weights, nor behind a part that has stopped.
 #[test]
-fn a_part_without_weights_stops_the_others() {
+fn a_part_without_its_weights_stops_the_others() {
     let model = random(&config(json!({"model_type": "llama"})), Decoding::default());
     let parts: Vec<&[Sequence<'_>]> = SEQUENCES.chunks(1).cycle().take(20).collect();
-    let mut asked = 0;
-    let mut weigh = |_: &[f64]| {
-        asked += 1;
-        if asked == 6 { Err(crate::Error::invalid("weights", "none", "some")) } else { Ok(vec![1.0]) }
+    let error_at_6 = |answer: fn() -> crate::Result<Vec<f64>>| {
+        let mut asked = 0;
+        let mut weigh = |_: &[f64]| {
+            asked += 1;
+            if asked == 6 { answer() } else { Ok(vec![1.0]) }
+        };
+        let mut gradient: Gradient = vec![None; model.trained().0.len()];
+        let done = model.accumulate_cut(3, KEPT_BYTES, &parts, &mut weigh, &mut gradient);
+        assert_eq!(gradient.len(), model.trained().0.len());
+        (done.expect_err("no weights").to_string(), asked)
     };
-    let mut gradient: Gradient = vec![None; model.trained().0.len()];
-    let done = model.accumulate_cut(3, KEPT_BYTES, &parts, &mut weigh, &mut gradient);
-    let error = done.expect_err("no weights").to_string();
-    assert!(error.contains("weights"), "{error}");
-    assert_eq!(asked, 6);
+    let (error, asked) = error_at_6(|| Err(crate::Error::invalid("answer", "none", "some")));
+    assert!(error.contains("answer") && asked == 6, "{error}, asked {asked}");
+    let (error, asked) = error_at_6(|| Ok(Vec::new()));
+    assert!(error.contains("weights of a batch") && asked < 20, "{error}, asked {asked}");
 }
 
 #[track_caller]

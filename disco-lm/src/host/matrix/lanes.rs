@@ -7,6 +7,8 @@ use std::ops::Range;
 use ndarray::{ArrayView2, Axis};
 use pulp::Simd;
 
+use super::first;
+
 /// How many vectors a panel is wide, at most.
 pub(super) const PANEL_VECTORS: usize = 3;
 
@@ -43,7 +45,7 @@ pub(super) fn panels(columns: usize, lanes: usize) -> Vec<Panel> {
     (0..count).map(panel).collect()
 }
 
-/// Packs panels one after the other. What fills up a vector is zero.
+/// Packs panels one after the other. What fills up a vector is anything: nobody reads what becomes of it.
 ///
 /// - lanes: `[depth, columns]`
 #[inline(never)]
@@ -59,8 +61,7 @@ pub(super) fn pack<S: Simd>(
         panel.place = end..end + panel.width * depth;
         end = panel.place.end;
     }
-    packed.clear();
-    packed.resize(end, 0.0);
+    let packed = first(end, packed);
     simd.vectorize(
         #[inline(always)]
         || fill::<S>(lanes, panels, packed),

@@ -19,7 +19,7 @@ use super::holds;
 /// A thread is not worth waking for fewer multiplications.
 const WORTH_A_THREAD: usize = 1 << 21;
 
-/// Parts begin at multiples of this many rows or columns: whole tiles of AVX-512.
+/// Parts begin at multiples of this many rows or columns: whole vectors of AVX-512.
 const ALIGNED: usize = 16;
 
 /// What becomes of what a result holds.
@@ -29,6 +29,15 @@ enum Old {
     Replaced,
     /// The product is added to it.
     Kept,
+}
+
+/// The first numbers of a room that grows to what is asked of it. They are what was left there.
+#[inline(always)]
+fn first(numbers: usize, room: &mut Vec<f32>) -> &mut [f32] {
+    if room.len() < numbers {
+        room.resize(numbers, 0.0);
+    }
+    &mut room[..numbers]
 }
 
 /// The product `x w` of two matrices in the host's memory; none if one of them is not.

@@ -15,7 +15,7 @@ use ndarray::{ArrayView2, ArrayViewMut2, Axis};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::{
-    Old,
+    Old, first,
     lanes::{PANEL_VECTORS, pack, panels},
     streams::Streams,
     tile::tile,
@@ -130,10 +130,10 @@ fn block<S: Simd, const ROWS: usize, const VECTORS: usize>(
     tiles: &mut Vec<f32>,
 ) {
     let width = VECTORS * S::F32_LANES;
-    tiles.clear();
-    tiles.resize(group.len().next_multiple_of(ROWS) * width, 0.0);
-    if old == Old::Kept {
-        exchange(&mut result, tiles, width, |sum, tile| *tile = *sum);
+    let tiles = first(group.len().next_multiple_of(ROWS) * width, tiles);
+    match old {
+        Old::Kept => exchange(&mut result, tiles, width, |sum, tile| *tile = *sum),
+        Old::Replaced => tiles.fill(0.0),
     }
     for (rows, tile_rows) in group.step_by(ROWS).zip(tiles.chunks_exact_mut(ROWS * width)) {
         tile::<S, ROWS, VECTORS>(simd, streams.rows(rows), panel, tile_rows);

@@ -4,6 +4,8 @@ use std::array;
 
 use ndarray::{ArrayView2, Axis};
 
+use super::first;
+
 /// The rows of a matrix, of which a tile takes `ROWS`.
 pub(super) struct Streams<'a, const ROWS: usize> {
     /// `[streams, depth]`.
@@ -27,8 +29,7 @@ impl<'a, const ROWS: usize> Streams<'a, ROWS> {
         if matrix.strides()[1] == 1 {
             return Self { matrix, packed: None };
         }
-        room.clear();
-        room.resize(count.next_multiple_of(ROWS) * depth, 0.0);
+        let room = first(count.next_multiple_of(ROWS) * depth, room);
         for (tile, packed) in room.chunks_exact_mut(ROWS * depth).enumerate() {
             let rows = matrix.slice_axis(Axis(0), (tile * ROWS..(tile * ROWS + ROWS).min(count)).into());
             for (packed, column) in packed.as_chunks_mut::<ROWS>().0.iter_mut().zip(rows.columns()) {
