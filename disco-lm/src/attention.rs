@@ -192,7 +192,7 @@ impl Sights {
             Some(padding) => mask + padding,
             None => mask,
         };
-        Self { mask, local: Local::new(spec, &Sight { lengths, before, queries: 0..time }, device) }
+        Self { mask, local: Local::new(spec, &Sight { lengths, before, queries: time }, device) }
     }
 
     pub(crate) fn mask(&self, layer: usize) -> &Tensor<4> {

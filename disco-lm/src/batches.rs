@@ -1,6 +1,6 @@
 //! How much is worked on at once, and by how many threads.
 
-use std::{sync::Mutex, thread};
+use std::{panic::resume_unwind, sync::Mutex, thread};
 
 use burn::tensor::Device;
 use disco_core::Error as CoreError;
@@ -32,9 +32,7 @@ pub(crate) fn in_batches<T: Send, R: Send>(
     at_once: usize,
     work: impl Fn(&mut [T]) -> Result<R> + Sync + Send,
 ) -> Result<Vec<R>> {
-    let threads = rayon::current_num_threads();
-    let most = if host::is_host(device) { threads } else { 1 };
-    let strands = most.min(items.len().min(at_once) / STRAND).max(1);
+    let strands = strands(device, items.len().min(at_once));
     let size = size.min(at_once / strands).max(1);
     if strands == 1 {
         return items.chunks_mut(size).map(work).collect();
@@ -46,17 +44,33 @@ pub(crate) fn in_batches<T: Send, R: Send>(
     done.resize_with(items.len().div_ceil(size), || None);
     let queue = Mutex::new(items.chunks_mut(size).zip(&mut done));
     let next = || queue.lock().expect("no strand panics while it takes a batch").next();
-    let pools: Vec<ThreadPool> = (0..strands).map(|_| pool(threads / strands)).collect::<Result<_>>()?;
-    thread::scope(|scope| {
-        for pool in &pools {
-            scope.spawn(|| {
-                while let Some((batch, done)) = next() {
-                    *done = Some(pool.install(|| work(batch)));
-                }
-            });
+    on_strands(strands, || {
+        while let Some((batch, done)) = next() {
+            *done = Some(work(batch));
         }
-    });
+        Ok(())
+    })?;
     done.into_iter().map(|result| result.expect("every batch was taken")).collect()
+}
+
+/// How many strands are worth while for so many items that are in work at a time.
+pub(crate) fn strands(device: &Device, items: usize) -> usize {
+    let most = if host::is_host(device) { rayon::current_num_threads() } else { 1 };
+    most.min(items / STRAND).max(1)
+}
+
+/// Does `work` in each of so many strands, each with its share of the threads; a single one on those that are there.
+pub(crate) fn on_strands(strands: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+    if strands == 1 {
+        return work();
+    }
+    let threads = rayon::current_num_threads() / strands;
+    let pools: Vec<ThreadPool> = (0..strands).map(|_| pool(threads)).collect::<Result<_>>()?;
+    let work = &work;
+    thread::scope(|scope| {
+        let strands: Vec<_> = pools.iter().map(|pool| scope.spawn(|| pool.install(work))).collect();
+        strands.into_iter().try_for_each(|strand| strand.join().unwrap_or_else(|panic| resume_unwind(panic)))
+    })
 }
 
 /// What `work` makes of each item, in order: on all threads where they are the ones that compute.

@@ -5,8 +5,14 @@ use disco_core::Sampled;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Completion, Error, LanguageModel, Result, TokenModel, cache::cache, decoder::Decoder, decoding::History,
-    head::Head, layer::Mode, rows::read,
+    Completion, Error, LanguageModel, Result, TokenModel,
+    cache::{Cache, Growing, is_by_row},
+    decoder::Decoder,
+    decoding::History,
+    head::Head,
+    host::HostCache,
+    layer::Mode,
+    rows::read,
 };
 
 /// How likely sequences are searched for: the beam search of Hugging Face transformers.
@@ -184,12 +190,15 @@ impl TokenModel {
         let at_once = (self.generation.batch / search.width).max(1);
         let mut found = Vec::with_capacity(contexts.len());
         for contexts in contexts.chunks(at_once) {
-            found.extend(self.search_batch(&decoder, contexts, search)?);
+            found.extend(match is_by_row(&self.frame.spec, &self.frame.device) {
+                true => self.search_batch::<HostCache>(&decoder, contexts, search)?,
+                false => self.search_batch::<Cache>(&decoder, contexts, search)?,
+            });
         }
         Ok(found)
     }
 
-    fn search_batch(
+    fn search_batch<G: Growing>(
         &self,
         decoder: &Decoder,
         contexts: &[&[u32]],
@@ -203,24 +212,22 @@ impl TokenModel {
         self.extend_beams(&head, head.logits(read.last.clone())?, &read.contexts, &mut beams, search)?;
 
         let open = |beams: &[Beam]| beams.iter().map(|beam| beam.open.len()).sum::<usize>();
-        let which: Vec<usize> = beams.iter().flat_map(|beam| vec![beam.context; beam.open.len()]).collect();
-        let steps = self.generation.max_new_tokens - 1;
-        let mut cache = cache(&read.prefix, which, steps, &frame.spec, &frame.device);
+        let mut cache = G::new(&frame.spec, self.generation.max_new_tokens - 1, &frame.device);
+        let begun = G::contexts(read.prefix);
+        let rows = beams.iter().flat_map(|beam| vec![begun[beam.context].clone(); beam.open.len()]);
+        cache.change(&[], rows.collect());
         while open(&beams) > 0 {
             let rows =
                 beams.iter().flat_map(|beam| beam.open.iter().map(|open| (beam.context, &open.tokens)));
             let (ids, places): (Vec<u32>, Vec<usize>) = rows
                 .map(|(context, tokens)| {
-                    (tokens[tokens.len() - 1], read.prefix.lengths[context] + tokens.len() - 1)
+                    (tokens[tokens.len() - 1], read.contexts[context].len() + tokens.len() - 1)
                 })
                 .unzip();
-            let hidden = decoder.hidden(&ids, &places, &mut *cache, &mut Mode::Plain);
-            cache.advance();
+            let hidden = decoder.hidden(&ids, &places, &mut cache, &mut Mode::Plain);
             let parents =
                 self.extend_beams(&head, head.logits(hidden)?, &read.contexts, &mut beams, search)?;
-            if !parents.is_empty() {
-                cache.keep(&parents);
-            }
+            cache.change(&parents, Vec::new());
         }
         let best = |beam: Beam| beam.ended.into_iter().take(search.returned).collect();
         Ok(beams.into_iter().map(best).collect())

@@ -3,7 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{
-    attention::{KeyValues, MASKED, attention, by_head, group, select_rows, ungroup},
+    attention::{KeyValues, MASKED, attention, by_head, context_rows, group, select_rows, ungroup},
+    cache::{fitted, joined},
     layer::Attend,
     relative::RelativeBias,
     spec::Spec,
@@ -11,7 +12,7 @@ use crate::{
 
 /// Attention of every token to all tokens of its sequence.
 pub(crate) struct BothWays {
-    batch: usize,
+    lengths: Vec<usize>,
     time: usize,
     scale: f64,
     /// Hides the padding: `[batch, 1, 1, time]`.
@@ -20,34 +21,41 @@ pub(crate) struct BothWays {
     mask: Option<Tensor<4>>,
 }
 
+/// Hides what is behind the end of sequences, padded to `time` tokens: `[sequences, 1, 1, time]`. Nothing if no padding is there.
+fn padding(lengths: &[usize], time: usize, device: &Device) -> Option<Tensor<4>> {
+    lengths.iter().any(|length| *length < time).then(|| {
+        let row = |length: &usize| {
+            let length = *length;
+            (0..time).map(move |token| if token < length { 0.0 } else { MASKED })
+        };
+        let mask: Vec<f32> = lengths.iter().flat_map(row).collect();
+        Tensor::from_data(TensorData::new(mask, [lengths.len(), 1, 1, time]), device)
+    })
+}
+
 impl BothWays {
     /// For sequences of the given lengths, padded on the right to `time` tokens.
     pub(crate) fn new(spec: &Spec, lengths: &[usize], time: usize, device: &Device) -> Self {
-        let padding = lengths.iter().any(|length| *length < time).then(|| {
-            let row = |length: &usize| {
-                let length = *length;
-                (0..time).map(move |token| if token < length { 0.0 } else { MASKED })
-            };
-            let mask: Vec<f32> = lengths.iter().flat_map(row).collect();
-            Tensor::from_data(TensorData::new(mask, [lengths.len(), 1, 1, time]), device)
-        });
-        Self { batch: lengths.len(), time, scale: spec.attention_scale, mask: padding.clone(), padding }
+        let padding = padding(lengths, time, device);
+        let lengths = lengths.to_vec();
+        Self { lengths, time, scale: spec.attention_scale, mask: padding.clone(), padding }
     }
 
     /// What a decoder sees of the sequences: the keys and values that each of its layers makes of them,
     /// `[batch * time, kv_heads, head_width]`.
     pub(crate) fn into_memory(self, keys_values: Vec<[Tensor<3>; 2]>) -> Memory {
-        let layers =
-            keys_values.into_iter().map(|pair| pair.map(|tensor| by_head(tensor, self.batch))).collect();
-        Memory { layers, scale: self.scale, padding: self.padding }
+        let batch = self.lengths.len();
+        let layers = keys_values.into_iter().map(|pair| pair.map(|tensor| by_head(tensor, batch))).collect();
+        Memory { layers, scale: self.scale, lengths: self.lengths, padding: self.padding }
     }
 }
 
 impl Attend for BothWays {
     fn attend(&mut self, _: usize, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<2> {
         let kv_heads = keys.dims()[1];
-        let seen = [by_head(keys, self.batch), by_head(values, self.batch)];
-        let queries = group(queries, self.batch, kv_heads);
+        let batch = self.lengths.len();
+        let seen = [by_head(keys, batch), by_head(values, batch)];
+        let queries = group(queries, batch, kv_heads);
         ungroup(attention(queries, seen, self.scale, self.mask.as_ref()), self.time)
     }
 
@@ -70,6 +78,7 @@ pub(crate) struct Memory {
     /// Padded on the right to the longest context.
     layers: KeyValues,
     scale: f64,
+    lengths: Vec<usize>,
     /// Hides the padding: `[contexts, 1, 1, time]`.
     padding: Option<Tensor<4>>,
 }
@@ -92,12 +101,34 @@ impl Memory {
 
     /// One row per sequence: the context that `which` names for it. A single context stays as it is.
     pub(crate) fn rows(&self, which: &[usize]) -> Self {
-        let is_single = |tensor: &Tensor<4>| tensor.dims()[0] == 1;
-        if self.layers.iter().flatten().all(is_single) {
+        if self.lengths.len() == 1 {
             return self.clone();
         }
         let select = |tensor: &Tensor<4>| select_rows(tensor.clone(), which);
         let layers = self.layers.iter().map(|pair| pair.each_ref().map(select)).collect();
-        Self { layers, scale: self.scale, padding: self.padding.as_ref().map(select) }
+        let lengths = which.iter().map(|context| self.lengths[*context]).collect();
+        Self { layers, scale: self.scale, lengths, padding: self.padding.as_ref().map(select) }
+    }
+
+    /// The same of contexts that were read apart: one row for each that is named, part by part. Nothing without parts.
+    pub(crate) fn of_parts(parts: &[(&Self, Vec<usize>)]) -> Option<Self> {
+        let (first, which) = parts.first()?;
+        if parts.len() == 1 {
+            return Some(first.rows(which));
+        }
+        let named = parts.iter().flat_map(|(part, which)| which.iter().map(|context| part.lengths[*context]));
+        let lengths: Vec<usize> = named.collect();
+        let time = lengths.iter().copied().max().unwrap_or(0);
+        let layers = (0..first.layers.len()).map(|layer| {
+            [0, 1].map(|kind| {
+                let rows = |(part, which): &(&Self, Vec<usize>)| {
+                    fitted(context_rows(&part.layers[layer][kind], which), time)
+                };
+                joined(parts.iter().map(rows).collect())
+            })
+        });
+        let layers: KeyValues = layers.collect();
+        let padding = padding(&lengths, time, &layers.first()?[0].device());
+        Some(Self { layers, scale: first.scale, lengths, padding })
     }
 }

@@ -67,6 +67,14 @@ impl RelativeBias {
         let bias = self.table.clone().select(0, buckets).reshape([1, rows, columns, heads]);
         bias.permute([0, 3, 1, 2])
     }
+
+    /// For one query in each row that has keys so far back, row by row: `[rows, heads, 1, keys]`.
+    pub(crate) fn at(&self, distances: &[usize], rows: usize) -> Tensor<4> {
+        let [_, heads] = self.table.dims();
+        let buckets = distances.iter().map(|distance| self.buckets.of(*distance, 0, self.both_ways));
+        let bias = self.table.clone().select(0, indices(buckets, &self.table.device()));
+        bias.reshape([rows, 1, distances.len() / rows, heads]).permute([0, 3, 1, 2])
+    }
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ pub struct Generation {
     pub max_new_tokens: usize,
     /// How logits become the distribution of the next token.
     pub decoding: Decoding,
-    /// How many sequences are worked on at once, by all threads together. It bounds the memory, and changes no result. The
-    /// larger, the faster, most of all where sequences end early.
+    /// How many sequences are worked on at once, by all threads together; the place of one that has ended goes to another. It
+    /// bounds the memory, and changes no result. The larger, the faster.
     pub batch: usize,
 }
 

@@ -1,31 +1,29 @@
 //! Sliding windows: layers in which a token sees only those shortly before it (Mistral, Qwen2).
 
-use std::ops::Range;
-
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{attention::MASKED, spec::Spec};
 
 /// Queries of sequences that follow padded contexts, and the keys they may see: those of the contexts, then
-/// the sequences' own up to the last query.
+/// the sequences' own.
 #[derive(Clone, Debug)]
 pub(crate) struct Sight<'a> {
     /// The number of tokens of each row's context; none without contexts.
     pub(crate) lengths: &'a [usize],
     /// The longest of them.
     pub(crate) before: usize,
-    /// The queries' places in their sequences.
-    pub(crate) queries: Range<usize>,
+    /// The number of queries: the first tokens of each sequence.
+    pub(crate) queries: usize,
 }
 
 impl Sight<'_> {
     /// What is added to the scores of layers whose window has `size` tokens, row by row; a single row if all
     /// contexts have one length. `[rows, queries, keys]`.
     fn mask(&self, size: usize) -> Vec<f32> {
-        let keys = self.before + self.queries.end;
+        let keys = self.before + self.queries;
         let mut mask = Vec::new();
         for length in self.rows() {
-            for query in self.queries.clone() {
+            for query in 0..self.queries {
                 mask.extend((0..keys).map(|key| {
                     // How far back the key lies; none for padding and for what is yet to come.
                     let distance = match key.checked_sub(self.before) {
@@ -61,11 +59,11 @@ impl Local {
     /// Nothing if no layer has a window, or if it is wide enough for all there is.
     pub(crate) fn new(spec: &Spec, sight: &Sight<'_>, device: &Device) -> Option<Self> {
         let window = spec.window.as_ref()?;
-        let keys = sight.before + sight.queries.end;
+        let keys = sight.before + sight.queries;
         if keys <= window.size {
             return None;
         }
-        let [rows, queries] = [sight.rows().len(), sight.queries.len()];
+        let [rows, queries] = [sight.rows().len(), sight.queries];
         let mask = TensorData::new(sight.mask(window.size), [rows, 1, queries, keys]);
         let mask = Tensor::from_data(mask, device).repeat_dim(2, spec.heads / spec.kv_heads);
         Some(Self { mask, layers: window.layers.clone() })
@@ -84,7 +82,7 @@ mod tests {
     #[test]
     fn a_window_goes_by_distance_and_never_sees_padding() {
         // Contexts of 1 and 3 tokens; queries at places 0 and 1 of their sequences; a window of 3.
-        let sight = Sight { lengths: &[1, 3], before: 3, queries: 0..2 };
+        let sight = Sight { lengths: &[1, 3], before: 3, queries: 2 };
         let seen: Vec<u8> = sight.mask(3).iter().map(|mask| u8::from(*mask == 0.0)).collect();
         let first = [1, 0, 0, 1, 0, /* second query */ 1, 0, 0, 1, 1];
         let second = [0, 1, 1, 1, 0, /* second query */ 0, 0, 1, 1, 1];

@@ -2,16 +2,17 @@
 //!
 //! The products of one query with the keys that it sees are too small for a library's matrix product: 128 sequences of
 //! SmolLM2-135M have 384 of them in each layer, of 3 rows by 64. Here they are loops over what lies there, and contexts are
-//! read where they are, not copied to each sequence.
+//! read where they are, not copied to each sequence. Each row has memory of its own, for the tokens that it has: nothing is
+//! copied when a row comes or goes.
 
 use std::{ops::Range, sync::Arc};
 
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::{values, vector::dot, vectorised};
 use crate::{
-    attention::Prefix,
+    attention::{Prefix, by_token},
     cache::Growing,
     exp::{LOWEST, exp},
     layer::Attend,
@@ -20,77 +21,70 @@ use crate::{
     spec::Spec,
 };
 
-/// Keys and values that grow by one token per sequence and step, of a decoder without an encoder.
+/// Keys and values that grow by one token per row and step, of a decoder without an encoder.
 pub(crate) struct HostCache {
     spec: Arc<Spec>,
-    layers: Vec<Room>,
-    /// The context of each row, and the number of tokens of each context.
-    which: Vec<usize>,
-    lengths: Vec<usize>,
-    /// The longest context.
-    before: usize,
-    /// For how many tokens each row has room, and how many it has.
-    steps: usize,
-    filled: usize,
+    rows: Vec<Row>,
 }
 
-/// The keys and values of a layer.
-struct Room {
-    /// `[contexts, kv_heads, before, head_width]` each.
-    contexts: [TensorData; 2],
-    /// `[rows, kv_heads, steps, head_width]` each.
-    own: [Vec<f32>; 2],
+/// The keys and values of each layer, `[tokens, kv_heads, head_width]`.
+type Layers = Vec<[Vec<f32>; 2]>;
+
+/// A context that has been read.
+pub(crate) struct Context {
+    length: usize,
+    layers: Layers,
 }
 
-impl HostCache {
-    /// A cache that begins with the contexts that `which` names, a row each, and has room for `steps` more tokens.
-    pub(crate) fn new(prefix: &Prefix, which: Vec<usize>, steps: usize, spec: &Arc<Spec>) -> Self {
-        let numbers = which.len() * spec.kv_heads * steps * spec.head_width;
-        let layers = prefix.layers.iter().map(|pair| Room {
-            contexts: pair.each_ref().map(Tensor::to_data),
-            own: [(); 2].map(|()| vec![0.0; numbers]),
-        });
-        Self {
-            spec: spec.clone(),
-            layers: layers.collect(),
-            which,
-            lengths: prefix.lengths.clone(),
-            before: prefix.time(),
-            steps,
-            filled: 0,
-        }
+#[derive(Clone)]
+struct Row {
+    context: Arc<Context>,
+    own: Layers,
+}
+
+/// What a query sees of a context, or of what follows it: keys, and values.
+type Seen<'a> = [&'a [f32]; 2];
+
+/// The tokens at `places` in a layer. A token has `size` numbers.
+fn tokens(layers: &Layers, layer: usize, places: Range<usize>, size: usize) -> Seen<'_> {
+    layers[layer].each_ref().map(|numbers| &numbers[places.start * size..places.end * size])
+}
+
+impl Row {
+    /// What its newest token sees in a layer.
+    fn seen(&self, spec: &Spec, layer: usize) -> [Seen<'_>; 2] {
+        let size = spec.kv_heads * spec.head_width;
+        let length = self.context.length;
+        let own = self.own[layer][0].len() / size;
+        let window = spec.window.as_ref().filter(|window| window.layers[layer]);
+        let first = window.map_or(0, |window| (length + own).saturating_sub(window.size));
+        let of_context = tokens(&self.context.layers, layer, first.min(length)..length, size);
+        [of_context, tokens(&self.own, layer, first.saturating_sub(length)..own, size)]
     }
-
-    /// What a row sees of its context, and of its own tokens, in a layer.
-    fn sight(&self, layer: usize, row: usize) -> [Range<usize>; 2] {
-        let length = self.lengths[self.which[row]];
-        let now = length + self.filled;
-        let window = self.spec.window.as_ref().filter(|window| window.layers[layer]);
-        let first = window.map_or(0, |window| (now + 1).saturating_sub(window.size));
-        [first.min(length)..length, first.saturating_sub(length)..self.filled + 1]
-    }
-}
-
-/// The rows `range` of a matrix `[.., width]` that begins at row `start`.
-fn part<'a>(numbers: &'a [f32], start: usize, range: &Range<usize>, width: usize) -> &'a [f32] {
-    &numbers[(start + range.start) * width..(start + range.end) * width]
 }
 
 /// The mean of values, with weights that are a softmax of the scaled products of a query with keys.
 ///
 /// - query, out: `[width]`
-/// - keys, values: parts of `[keys, width]`
+/// - seen: keys and values of all heads, `[tokens, stride]` each, of which this head's begin at `start`
 #[inline(always)]
-fn mix(query: &[f32], [keys, values]: [[&[f32]; 2]; 2], scale: f32, scores: &mut Vec<f32>, out: &mut [f32]) {
+fn mix(
+    query: &[f32],
+    seen: [Seen<'_>; 2],
+    [start, stride]: [usize; 2],
+    scale: f32,
+    scores: &mut Vec<f32>,
+    out: &mut [f32],
+) {
     let width = query.len();
     scores.clear();
-    scores.resize(keys.iter().map(|keys| keys.len() / width).sum(), 0.0);
+    scores.resize(seen.iter().map(|[keys, _]| keys.len() / stride).sum(), 0.0);
     // Plain loops: what an iterator's closure does is compiled apart, for the oldest machine.
     let mut at = 0;
     let mut most = f32::NEG_INFINITY;
-    for keys in keys {
-        for key in keys.chunks_exact(width) {
-            let score = scale * dot(query, key);
+    for [keys, _] in seen {
+        for token in keys.chunks_exact(stride) {
+            let score = scale * dot(query, &token[start..start + width]);
             most = if score > most { score } else { most };
             scores[at] = score;
             at += 1;
@@ -104,11 +98,11 @@ fn mix(query: &[f32], [keys, values]: [[&[f32]; 2]; 2], scale: f32, scores: &mut
     }
     out.fill(0.0);
     let mut at = 0;
-    for values in values {
-        for row in values.chunks_exact(width) {
+    for [_, values] in seen {
+        for token in values.chunks_exact(stride) {
             let weight = scores[at] / sum;
             at += 1;
-            for (out, value) in out.iter_mut().zip(row) {
+            for (out, value) in out.iter_mut().zip(&token[start..start + width]) {
                 *out += weight * value;
             }
         }
@@ -119,36 +113,26 @@ impl Attend for HostCache {
     fn attend(&mut self, layer: usize, queries: Tensor<3>, keys: Tensor<3>, new: Tensor<3>) -> Tensor<2> {
         let device = queries.device();
         let [rows, heads, width] = queries.dims();
-        let kv_heads = self.spec.kv_heads;
+        let spec = &self.spec;
+        let (group, token) = (heads / spec.kv_heads * width, spec.kv_heads * width);
+        let scale = spec.attention_scale as f32;
         let [queries, keys, new] = [queries, keys, new].map(Tensor::into_data);
-        for (own, new) in self.layers[layer].own.iter_mut().zip([&keys, &new]) {
-            for (at, new) in values(new).chunks(width).enumerate() {
-                let start = (at * self.steps + self.filled) * width;
-                own[start..start + width].copy_from_slice(new);
-            }
-        }
-        let room = &self.layers[layer];
-        let scale = self.spec.attention_scale as f32;
         let mut mixed = vec![0.0f32; rows * heads * width];
+        let tokens = values(&keys).par_chunks(token).zip(values(&new).par_chunks(token));
         let of_rows = mixed.par_chunks_mut(heads * width).zip(values(&queries).par_chunks(heads * width));
-        of_rows.enumerate().for_each_init(Vec::new, |scores, (row, (mixed, queries))| {
-            let [of_context, of_own] = self.sight(layer, row);
+        let work = self.rows.par_iter_mut().zip(tokens).zip(of_rows);
+        work.for_each_init(Vec::new, |scores, ((row, (key, value)), (mixed, queries))| {
+            for (own, new) in row.own[layer].iter_mut().zip([key, value]) {
+                own.extend_from_slice(new);
+            }
+            let seen = row.seen(spec, layer);
             vectorised(
                 #[inline(always)]
                 || {
-                    let of_heads = mixed.chunks_mut(heads / kv_heads * width);
-                    let queries = queries.chunks(heads / kv_heads * width);
-                    for (head, (mixed, queries)) in of_heads.zip(queries).enumerate() {
-                        let context = (self.which[row] * kv_heads + head) * self.before;
-                        let own = (row * kv_heads + head) * self.steps;
-                        let seen = [0, 1].map(|kind| {
-                            [
-                                part(values(&room.contexts[kind]), context, &of_context, width),
-                                part(&room.own[kind], own, &of_own, width),
-                            ]
-                        });
+                    let of_heads = mixed.chunks_mut(group).zip(queries.chunks(group));
+                    for (head, (mixed, queries)) in of_heads.enumerate() {
                         for (mixed, query) in mixed.chunks_mut(width).zip(queries.chunks(width)) {
-                            mix(query, seen, scale, scores, mixed);
+                            mix(query, seen, [head * width, token], scale, scores, mixed);
                         }
                     }
                 },
@@ -167,15 +151,47 @@ impl Attend for HostCache {
 }
 
 impl Growing for HostCache {
-    fn advance(&mut self) {
-        self.filled += 1;
+    type Context = Arc<Context>;
+
+    const PATIENCE: f64 = 0.0;
+
+    fn new(spec: &Arc<Spec>, _: usize, _: &Device) -> Self {
+        Self { spec: spec.clone(), rows: Vec::new() }
     }
 
-    fn keep(&mut self, rows: &[usize]) {
-        let size = self.spec.kv_heads * self.steps * self.spec.head_width;
-        for own in self.layers.iter_mut().flat_map(|room| &mut room.own) {
-            *own = rows.iter().flat_map(|row| &own[row * size..(row + 1) * size]).copied().collect();
+    fn contexts(prefix: Prefix) -> Vec<Self::Context> {
+        let time = prefix.time();
+        let mut contexts: Vec<Context> = prefix
+            .lengths
+            .iter()
+            .map(|length| Context { length: *length, layers: Vec::with_capacity(prefix.layers.len()) })
+            .collect();
+        for pair in prefix.layers {
+            let pair = pair.map(|tensor| by_token(tensor).into_data());
+            for (which, context) in contexts.iter_mut().enumerate() {
+                context.layers.push(pair.each_ref().map(|data| {
+                    let numbers = values(data);
+                    let token = numbers.len() / (prefix.lengths.len() * time);
+                    numbers[which * time * token..][..context.length * token].to_vec()
+                }));
+            }
         }
-        self.which = rows.iter().map(|row| self.which[*row]).collect();
+        contexts.into_iter().map(Arc::new).collect()
+    }
+
+    fn change(&mut self, kept: &[usize], new: Vec<Self::Context>) {
+        let mut uses = vec![0; self.rows.len()];
+        for row in kept {
+            uses[*row] += 1;
+        }
+        let mut old: Vec<Option<Row>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
+        // The last that keeps a row has the row itself.
+        let mut keep = |row: &usize| {
+            uses[*row] -= 1;
+            if uses[*row] == 0 { old[*row].take() } else { old[*row].clone() }
+        };
+        let kept = kept.iter().map(|row| keep(row).expect("a row until its last use"));
+        let begin = |context| Row { context, own: vec![[Vec::new(), Vec::new()]; self.spec.layers] };
+        self.rows = kept.chain(new.into_iter().map(begin)).collect();
     }
 }
