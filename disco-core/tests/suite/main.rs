@@ -1,0 +1,15 @@
+//! The tests of disco-core, as one program, which is linked once.
+
+mod algebra;
+mod cancellation;
+mod chunking;
+mod contexts;
+mod coverage;
+mod distributions;
+mod empirical;
+mod exact_space;
+mod golden;
+mod properties;
+mod stored;
+mod value_stability;
+mod weights;

@@ -1,0 +1,22 @@
+//! The tests of the tuner, as one program, which is linked once.
+
+mod bad_input;
+mod baselines;
+mod breakage;
+mod checkpoints;
+mod common;
+mod contract;
+mod convergence;
+mod exact_gradient;
+mod failures;
+mod limits;
+mod metrics;
+mod micro_batches;
+mod observers;
+mod resume;
+mod sampled_gradient;
+mod sampling;
+#[cfg(unix)]
+mod signals;
+mod softmax_table;
+mod step_metrics;

@@ -1,0 +1,383 @@
+//! Observers that write for other programs, and one that runs beside.
+
+use std::time::Duration;
+
+use disco_tuner::{
+    Background, Control, Memory, Observer, ObserverError, Outcome, Problem, Report, Tuner, TunerConfig,
+};
+
+use crate::common::{Kind, World, target};
+
+fn tune(config: TunerConfig, observer: &mut dyn Observer) -> Outcome {
+    let (world, target) = (World::new(2, 30), target(Kind::Mixed));
+    let problem = Problem::new(&world.contexts, &target)
+        .with_samples_shown(3, |context, outcome| format!("{outcome} in {context}"));
+    Tuner::new(config).unwrap().run(&mut world.policy(), &problem, observer).unwrap()
+}
+
+fn config() -> TunerConfig {
+    TunerConfig { steps: 6, metrics_every: 2, ..TunerConfig::default() }
+}
+
+#[test]
+fn an_infinite_metric_is_known_as_such_in_json() {
+    let json = |value: f64| serde_json::to_string(&disco_tuner::Metric::from(value)).unwrap();
+    let found = [0.5, f64::INFINITY, f64::NEG_INFINITY, f64::NAN].map(json);
+    let expected = ["0.5", "\"inf\"", "\"-inf\"", "null"].map(|value| format!("{{\"value\":{value}}}"));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn samples_are_shown_at_measured_steps() {
+    let mut observed = Memory::default();
+    tune(config(), &mut observed);
+    let counts: Vec<usize> = observed.reports().iter().map(|report| report.shown.len()).collect();
+    assert_eq!(counts, [3, 0, 3, 0, 3, 3]);
+    assert!(observed.reports()[0].shown[0].text.contains(" in "));
+}
+
+/// Hands on what it is told, slowly, and fails where told to.
+struct Slow {
+    delay: Duration,
+    fail: bool,
+    told: std::sync::mpsc::Sender<u64>,
+}
+
+impl Observer for Slow {
+    fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+        std::thread::sleep(self.delay);
+        self.told.send(report.step)?;
+        if self.fail { Err("no route to host".into()) } else { Ok(Control::Continue) }
+    }
+}
+
+#[test]
+fn a_slow_observer_in_the_background_holds_nothing_up() {
+    let (told, heard) = std::sync::mpsc::channel();
+    let slow = |delay, fail| Slow { delay: Duration::from_millis(delay), fail, told: told.clone() };
+    // Room for all: nothing is lost, though the run is long over when the last is written.
+    let outcome = tune(config(), &mut Background::new(slow(20, false), 10));
+    assert_eq!((outcome.step, outcome.observer_failures), (6, 0));
+    assert_eq!(heard.try_iter().collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+    // Room for one: what does not fit is dropped, and counted.
+    let outcome = tune(config(), &mut Background::new(slow(300, false), 1));
+    let written = heard.try_iter().count() as u64;
+    assert!(
+        outcome.observer_failures >= 1 && written + outcome.observer_failures == 6,
+        "{outcome:?}, {written}"
+    );
+    assert!(outcome.first_observer_failure.unwrap().1.contains("too slow"));
+    // Its own failures become known.
+    let outcome = tune(config(), &mut Background::new(slow(0, true), 10));
+    assert!(outcome.observer_failures >= 1);
+    assert!(outcome.first_observer_failure.unwrap().1.contains("no route to host"));
+}
+
+#[test]
+fn an_observer_that_never_answers_does_not_hold_up_the_end() {
+    let (told, _heard) = std::sync::mpsc::channel();
+    let stuck = || Slow { delay: Duration::from_secs(3600), fail: false, told: told.clone() };
+    let start = std::time::Instant::now();
+    let patience = Duration::from_millis(100);
+    let outcome = tune(config(), &mut Background::new(stuck(), 2).with_patience(patience));
+    assert!(outcome.first_observer_failure.is_some());
+    // Left without an end, as by a run that failed to start.
+    let mut left = Background::new(stuck(), 2).with_patience(patience);
+    left.start(&config(), 0).unwrap();
+    let mut observed = Memory::default();
+    tune(config(), &mut observed);
+    left.step(&observed.reports()[0]).unwrap();
+    drop(left);
+    assert!(start.elapsed() < Duration::from_secs(10), "held up for {:?}", start.elapsed());
+}
+
+/// Dies in the middle of the run.
+struct Dying;
+
+impl Observer for Dying {
+    fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+        assert!(report.step < 3, "a bug of the logger's");
+        Ok(Control::Continue)
+    }
+}
+
+#[test]
+fn a_logger_that_dies_in_the_background_takes_nothing_with_it() {
+    let (world, target) = (World::new(2, 30), target(Kind::Mixed));
+    let (problem, tuner) = (Problem::new(&world.contexts, &target), Tuner::new(config()).unwrap());
+    let [mut alone, mut watched] = [world.policy(), world.policy()];
+    tuner.run(&mut alone, &problem, &mut ()).unwrap();
+    let outcome = tuner.run(&mut watched, &problem, &mut Background::new(Dying, 10)).unwrap();
+    assert_eq!((outcome.step, outcome.reason), (6, disco_tuner::Reason::Finished));
+    assert!(outcome.first_observer_failure.unwrap().1.contains("the observer's thread has died"));
+    assert_eq!(watched.logits(), alone.logits());
+}
+
+#[cfg(feature = "console")]
+#[test]
+fn the_console_needs_no_terminal() {
+    let outcome = tune(config(), &mut disco_tuner::Console::new(["js_target_policy", "log_z"]));
+    assert_eq!(outcome.observer_failures, 0);
+}
+
+#[cfg(feature = "tensorboard")]
+mod tensorboard {
+    use std::{collections::BTreeMap, fs, path::Path, process::Command};
+
+    use super::{Memory, Observer, config, tune};
+    use disco_tuner::{Control, ObserverError, Report, TensorBoard};
+
+    /// Both: what is written is compared with what was told.
+    struct Both(TensorBoard, Memory);
+
+    impl Observer for Both {
+        fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+            self.0.step(report)?;
+            self.1.step(report)
+        }
+    }
+
+    fn write(folder: &Path) -> Memory {
+        let mut both = Both(TensorBoard::new(folder).unwrap(), Memory::default());
+        both.0.start(&config(), 0).unwrap();
+        assert_eq!(tune(config(), &mut both).observer_failures, 0);
+        both.1
+    }
+
+    /// The fields of a protocol buffer: number, and content of those with a length.
+    fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
+        fn varint(bytes: &mut &[u8]) -> u64 {
+            let mut value = 0;
+            for shift in (0..).step_by(7) {
+                let byte = bytes[0];
+                *bytes = &bytes[1..];
+                value |= u64::from(byte & 0x7f) << shift;
+                if byte < 0x80 {
+                    break;
+                }
+            }
+            value
+        }
+        let mut found = Vec::new();
+        while !bytes.is_empty() {
+            let key = varint(&mut bytes);
+            let content = match key & 7 {
+                0 => varint(&mut bytes).to_le_bytes().to_vec(),
+                kind => {
+                    let length = match kind {
+                        1 => 8,
+                        5 => 4,
+                        _ => varint(&mut bytes) as usize,
+                    };
+                    let (content, rest) = bytes.split_at(length);
+                    bytes = rest;
+                    content.to_vec()
+                }
+            };
+            found.push((key >> 3, content));
+        }
+        found
+    }
+
+    #[test]
+    fn event_files_hold_every_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = write(folder.path());
+        let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let bytes = fs::read(path).unwrap();
+        let (mut rest, mut scalars, mut records) = (&bytes[..], BTreeMap::new(), 0);
+        while !rest.is_empty() {
+            let length = u64::from_le_bytes(rest[..8].try_into().unwrap()) as usize;
+            let event = fields(&rest[12..12 + length]);
+            rest = &rest[16 + length..];
+            records += 1;
+            let step = event.iter().find(|field| field.0 == 2).map(|field| &field.1);
+            let step = u64::from_le_bytes(step.unwrap()[..].try_into().unwrap());
+            for (_, summary) in event.iter().filter(|field| field.0 == 5) {
+                for (_, value) in fields(summary) {
+                    let value = fields(&value);
+                    let tag = String::from_utf8(value[0].1.clone()).unwrap();
+                    if let Some((_, number)) = value.iter().find(|field| field.0 == 2) {
+                        scalars.insert((tag, step), f32::from_le_bytes(number[..].try_into().unwrap()));
+                    }
+                }
+            }
+        }
+        assert_eq!(records, 1 + 1 + 6);
+        for report in told.reports() {
+            for (name, metric) in report.metrics.iter().filter(|(_, metric)| metric.value.is_finite()) {
+                assert_eq!(scalars[&(name.clone(), report.step)], metric.value as f32);
+            }
+            assert_eq!(scalars[&("gradient_norm".to_owned(), report.step)], report.gradient_norm as f32);
+        }
+    }
+
+    /// Runs where DISCO_TENSORBOARD_PYTHON names a Python that has tensorboard.
+    #[test]
+    fn tensorboard_itself_reads_them() {
+        let Some(python) = std::env::var_os("DISCO_TENSORBOARD_PYTHON") else {
+            println!("DISCO_TENSORBOARD_PYTHON is not set: not compared with TensorBoard");
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let told = write(folder.path());
+        let script = "
+import sys
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+events = EventAccumulator(sys.argv[1]); events.Reload()
+for event in events.Scalars('js_target_policy'): print(event.step, event.value)
+print(sorted(events.Tags()['tensors']))
+print(events.Tensors('samples')[0].tensor_proto.string_val[0].decode().splitlines()[2].strip())
+";
+        // A run that goes on after step 3 makes step 4 and those after it again: each is there once.
+        let mut resumed = TensorBoard::new(folder.path()).unwrap();
+        resumed.start(&config(), 3).unwrap();
+        told.reports()[3..].iter().for_each(|report| assert!(resumed.step(report).is_ok()));
+        let output = Command::new(python).args(["-c", script]).arg(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = String::from_utf8(output.stdout).unwrap();
+        let mut lines = output.lines();
+        for (step, metric) in told.series("js_target_policy") {
+            let (found_step, value) = lines.next().unwrap().split_once(' ').unwrap();
+            assert_eq!(
+                (found_step.parse(), value.parse::<f64>().unwrap() as f32),
+                (Ok(step), metric.value as f32)
+            );
+        }
+        assert_eq!(lines.next().unwrap(), "['samples', 'settings']");
+        assert_eq!(lines.next().unwrap(), told.reports()[0].shown[0].text);
+    }
+}
+
+#[cfg(feature = "mlflow")]
+mod mlflow {
+    use std::{
+        net::{TcpListener, TcpStream},
+        process::{Child, Command, Stdio},
+        time::Duration,
+    };
+
+    use super::{Memory, Observer, config, tune};
+    use disco_tuner::{Control, Error, Mlflow, ObserverError, Outcome, Report, TunerConfig};
+
+    #[test]
+    fn addresses_are_checked_and_a_server_that_is_not_there_refuses_the_run() {
+        assert!(Mlflow::new("https://logs", "e", "r").unwrap_err().to_string().contains("http://HOST"));
+        // A port that was free a moment ago.
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut nobody = Mlflow::new(&format!("http://127.0.0.1:{port}"), "e", "r").unwrap();
+        let (world, target) = (super::World::new(2, 30), super::target(super::Kind::Mixed));
+        let problem = super::Problem::new(&world.contexts, &target);
+        let tuner = super::Tuner::new(config()).unwrap();
+        let refused = tuner.run(&mut world.policy(), &problem, &mut nobody).unwrap_err();
+        assert!(matches!(refused, Error::Observer(_)), "{refused}");
+    }
+
+    struct Server(Child);
+
+    impl Drop for Server {
+        fn drop(&mut self) {
+            // By SIGTERM, so that it ends its workers too; where there is no program for that, not so gently.
+            let told = Command::new("kill").arg(self.0.id().to_string()).status();
+            if !told.is_ok_and(|status| status.success()) {
+                let _ = self.0.kill();
+            }
+            let _ = self.0.wait();
+        }
+    }
+
+    /// Tells both what it is told, and keeps the run's id.
+    struct Both(Mlflow, Memory);
+
+    impl Observer for Both {
+        fn start(&mut self, config: &TunerConfig, step: u64) -> Result<(), ObserverError> {
+            self.0.start(config, step)
+        }
+
+        fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+            self.1.step(report)?;
+            self.0.step(report)
+        }
+
+        fn finish(&mut self, outcome: &Outcome) -> Result<(), ObserverError> {
+            self.0.finish(outcome)
+        }
+    }
+
+    /// Runs where DISCO_MLFLOW_PYTHON names a Python that has mlflow.
+    #[test]
+    fn a_real_server_takes_parameters_metrics_and_samples() {
+        let Some(python) = std::env::var_os("DISCO_MLFLOW_PYTHON") else {
+            println!("DISCO_MLFLOW_PYTHON is not set: not tested with an MLflow server");
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let arguments = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1", "--port"];
+        let mut command = Command::new(&python);
+        command.args(arguments).arg(port.to_string()).current_dir(folder.path());
+        command.args([
+            "--backend-store-uri",
+            "sqlite:///mlflow.db",
+            "--artifacts-destination",
+            "./artifacts",
+        ]);
+        let _server = Server(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        let waited = (0..600).any(|_| {
+            std::thread::sleep(Duration::from_millis(200));
+            TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        assert!(waited, "the server did not come up");
+        let address = format!("http://127.0.0.1:{port}");
+        let mut both = Both(Mlflow::new(&address, "disco's tests", "one").unwrap(), Memory::default());
+        let outcome = tune(config(), &mut both);
+        assert_eq!(outcome.observer_failures, 0, "{:?}", outcome.first_observer_failure);
+        let script = "
+import sys, mlflow
+client = mlflow.MlflowClient(tracking_uri=sys.argv[1]); run = client.get_run(sys.argv[2])
+print(run.info.status, run.data.params['divergence'], run.data.params['optimizer.kind'])
+mlflow.set_tracking_uri(sys.argv[1])
+print(mlflow.artifacts.load_text(run.info.artifact_uri + '/samples/step-1.txt').splitlines()[1])
+for metric in client.get_metric_history(sys.argv[2], 'js_target_policy'): print(metric.step, repr(metric.value))
+";
+        let asked = |script: &str, arguments: &[&str]| {
+            let mut client = Command::new(&python);
+            let output = client.args(["-c", script]).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let output = asked(script, &[&address, both.0.run_id().unwrap()]);
+        let mut lines = output.lines();
+        assert_eq!(lines.next().unwrap(), "FINISHED js adam");
+        assert_eq!(lines.next().unwrap(), both.1.reports()[0].shown[0].text);
+        for (step, metric) in both.1.series("js_target_policy") {
+            let (found_step, value) = lines.next().unwrap().split_once(' ').unwrap();
+            assert_eq!((found_step.parse(), value.parse()), (Ok(step), Ok(metric.value)));
+        }
+
+        // A run that fails is marked so; one that is resumed goes on in the same place, each step once.
+        let mut first = Mlflow::new(&address, "disco's tests", "two").unwrap();
+        first.start(&config(), 0).unwrap();
+        let reports = both.1.reports();
+        reports[..4].iter().for_each(|report| assert!(first.step(report).is_ok()));
+        first.fail(4, "step 4, score: out of memory").unwrap();
+        let id = first.run_id().unwrap().to_owned();
+        let script = "
+import sys, mlflow
+run = mlflow.MlflowClient(tracking_uri=sys.argv[1]).get_run(sys.argv[2])
+print(run.info.status, run.data.tags.get('disco.error'))
+history = mlflow.MlflowClient(tracking_uri=sys.argv[1]).get_metric_history(sys.argv[2], 'gradient_norm')
+print(sorted(metric.step for metric in history))
+";
+        assert_eq!(asked(script, &[&address, &id]), "FAILED step 4, score: out of memory\n[1, 2, 3, 4]\n");
+        let mut second = Mlflow::new(&address, "disco's tests", "two").unwrap();
+        second.start(&config(), 3).unwrap();
+        assert_eq!(second.run_id().unwrap(), id);
+        reports[3..].iter().for_each(|report| assert!(second.step(report).is_ok()));
+        assert!(asked(script, &[&address, &id]).starts_with("RUNNING"));
+        let stopped = Outcome { reason: disco_tuner::Reason::Observer, ..outcome };
+        second.finish(&stopped).unwrap();
+        let expected = "KILLED step 4, score: out of memory\n[1, 2, 3, 4, 5, 6]\n";
+        assert_eq!(asked(script, &[&address, &id]), expected);
+    }
+}

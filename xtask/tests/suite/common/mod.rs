@@ -1,0 +1,176 @@
+//! A finished run with made-up numbers, for what is a function of it.
+
+pub(crate) mod speech;
+
+use std::{collections::BTreeMap, path::Path};
+
+use disco_core::Estimate;
+use disco_tuner::Metric;
+use xtask::{
+    DistanceRecord, FeatureRecord, FitRecord, FromBase, ModelRecord, QrsPoint, QrsRecord, RunRecord,
+    SampleRecord, Samples, Spec, StageRecord, StepRecord, read_spec,
+};
+
+/// The spec of the demo, but for the word that the made-up samples speak of.
+pub(crate) fn demo_spec() -> Spec {
+    let demo = include_str!("../../../specs/demo.toml").replace("\"my\"", "\"king\"");
+    read_spec("demo.toml", &demo, Path::new("")).unwrap()
+}
+
+pub(crate) fn estimate(value: f64, std_error: f64) -> Estimate {
+    Estimate { value, std_error, ess: 500.0 }
+}
+
+fn metric(value: f64, std_error: f64) -> Option<Metric> {
+    Some(Metric { value, std_error: Some(std_error) })
+}
+
+fn step(step: usize) -> StepRecord {
+    let share = 1.0 - (-(step as f64) / 12.0).exp();
+    let wiggle = 0.02 * (step as f64 * 2.3).sin();
+    let divergences = [
+        ("JS", 0.31 * (1.0 - share) + 0.01, 0.02),
+        ("TV", 0.62 * (1.0 - share) + 0.05, 0.02),
+        ("KL(p‖π)", 1.4 * (1.0 - share) + 0.06, 0.06),
+        ("KL(π‖p)", if step < 9 { f64::INFINITY } else { 0.4 * (1.0 - share) + 0.05 }, 0.05),
+    ];
+    StepRecord {
+        step,
+        tokens: 8500,
+        moments: vec![
+            metric(0.08 + 0.41 * share + wiggle, 0.03),
+            metric(0.55 - 0.54 * share - wiggle / 2.0, 0.02),
+        ],
+        divergences: divergences
+            .map(|(name, value, error): (&str, f64, f64)| {
+                (name.to_owned(), metric(value + wiggle / 4.0, error).unwrap())
+            })
+            .into(),
+        ess: Some(40.0 + 100.0 * share),
+        gradient_norm: 1.0 - 0.8 * share,
+        learning_rate: 3e-4,
+    }
+}
+
+fn samples(texts: &[(&str, bool)]) -> Vec<SampleRecord> {
+    let sample = |(text, finished): &(&str, bool)| SampleRecord {
+        context: "KING RICHARD III:\n".into(),
+        text: (*text).into(),
+        log_prob: -(text.len() as f64) * 1.07,
+        tokens: text.len() / 4,
+        finished: *finished,
+        features: vec![f64::from(u8::from(text.to_lowercase().contains("king"))), 0.0],
+    };
+    texts.iter().map(sample).collect()
+}
+
+/// A run of the demo that went well.
+pub(crate) fn record() -> RunRecord {
+    let distance = |name: &str, formula: &str, base, tuned, qrs: Option<Estimate>| DistanceRecord {
+        name: name.into(),
+        formula: formula.into(),
+        base,
+        tuned,
+        qrs,
+    };
+    let curve = (0..40).map(|index| {
+        let rate = 1.0 - f64::from(index) / 45.0;
+        QrsPoint {
+            log_beta: -40.0 + f64::from(index) / 5.0,
+            acceptance_rate: estimate(rate, 0.01),
+            total_variation: estimate(0.11 * rate.powf(1.6), 0.012 * rate),
+        }
+    });
+    let stage = |name, seconds, samples, tokens| StageRecord { name, seconds, samples, tokens };
+    RunRecord {
+        version: "0.1.0",
+        spec: demo_spec(),
+        model: ModelRecord {
+            name: "embedded".into(),
+            facts: BTreeMap::from([
+                ("architecture".to_owned(), "llama".to_owned()),
+                ("parameters".to_owned(), "2.9 million".to_owned()),
+                ("vocabulary".to_owned(), "2048".to_owned()),
+            ]),
+        },
+        features: vec![
+            FeatureRecord {
+                name: "king".into(),
+                asked: 0.5,
+                base: estimate(0.083, 0.0061),
+                tuned: estimate(0.4672, 0.0156),
+                qrs: estimate(0.4981, 0.0221),
+                coefficient: Some(estimate(2.41, 0.08)),
+                fitted: estimate(0.5, 0.0213),
+                held_out: Some(estimate(0.4871, 0.0371)),
+            },
+            FeatureRecord {
+                name: "no name in capitals".into(),
+                asked: 0.0,
+                base: estimate(0.551, 0.011),
+                tuned: estimate(0.0176, 0.0041),
+                qrs: estimate(0.0, 0.0),
+                coefficient: None,
+                fitted: estimate(0.0, 0.0),
+                held_out: Some(estimate(0.0, 0.0)),
+            },
+        ],
+        fit: FitRecord {
+            samples: 1536,
+            log_z: estimate(-0.61, 0.05),
+            kl: estimate(1.8134, 0.0612),
+            ess: 192.4,
+            largest_share: 0.0072,
+            iterations: 5,
+            reason: "the gradient vanished".into(),
+            warnings: Vec::new(),
+        },
+        steps: (1..=40).map(step).collect(),
+        distances: vec![
+            distance("forward KL", "KL(p‖π)", estimate(1.81, 0.06), estimate(0.071, 0.012), Some(estimate(0.021, 0.008))),
+            distance("reverse KL", "KL(π‖p)", estimate(f64::INFINITY, 0.0), estimate(f64::INFINITY, 0.0), Some(estimate(0.018, 0.006))),
+            distance("total variation", "TV", estimate(0.742, 0.013), estimate(0.112, 0.011), Some(estimate(0.031, 0.009))),
+            distance("Jensen-Shannon", "JS", estimate(0.412, 0.011), estimate(0.014, 0.003), Some(estimate(0.002, 0.001))),
+        ],
+        kl_from_base: FromBase {
+            target: estimate(1.8134, 0.0612),
+            tuned: estimate(1.74, 0.05),
+            qrs: Some(estimate(1.80, 0.05)),
+        },
+        qrs: QrsRecord {
+            log_beta: -34.912,
+            proposals: 1024,
+            accepted: 517,
+            acceptance_rate: estimate(0.505, 0.0156),
+            total_variation: estimate(0.031, 0.009),
+            curve: curve.collect(),
+            warnings: vec!["The largest 5 weights hold 31% of the sum: the total variation may be larger than its error says.".into()],
+        },
+        samples: Samples {
+            base: samples(&[
+                ("Why, then the sun will not be seen to-day;\nThe sky doth frown and lour upon our army.", true),
+                ("What, is he dead?\n\nCATESBY:\nHe is, my lord; and thus I <come> to thee", false),
+                ("A horse, a horse & a bottle of ale.", true),
+            ]),
+            tuned: samples(&[
+                ("Go to the king, and tell him what I say.", true),
+                ("I will not be a King, nor serve a king that", false),
+                ("Let us not dream that we shall wake again.", true),
+            ]),
+            qrs: samples(&[
+                ("The king himself is not so much a man.", true),
+                ("Your grace is welcome to the house of York.", true),
+                ("O, that I were the King of all this land!", true),
+            ]),
+        },
+        stages: vec![
+            stage("load", 0.21, 0, 0),
+            stage("base", 9.8, 2048, 71_204),
+            stage("fit", 0.02, 0, 0),
+            stage("tune", 104.6, 10_240, 340_118),
+            stage("sample", 8.1, 1024, 33_411),
+            stage("qrs", 9.4, 1024, 33_020),
+        ],
+        peak_memory_bytes: Some(642_000_000),
+    }
+}

@@ -1,0 +1,14 @@
+//! The tests of the workflows, as one program, which is linked once.
+
+mod command_line;
+mod common;
+#[cfg(unix)]
+mod interrupt;
+#[cfg(feature = "flex")]
+mod language_model;
+mod outputs;
+mod pipeline;
+mod report;
+mod spec;
+mod text;
+mod tidy;

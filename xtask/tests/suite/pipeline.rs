@@ -1,0 +1,268 @@
+//! The whole pipeline on a text model whose texts can be listed, so that every answer is known exactly.
+
+use std::{fs, path::Path};
+
+use disco_core::{Estimate, Scorer};
+use disco_tuner::{Policy, SoftmaxTable};
+use xtask::{
+    Clock, Error, Finished, Judges, Loaded, ModelRecord, ProgressTarget, RunOptions, RunRecord, Session,
+    Spec, WEIGHTS, read_spec, run_pipeline, run_workflow,
+};
+
+use crate::common::speech::{Speech, base, speeches};
+
+const SPEC: &str = r#"
+title = "Kings without swords"
+seed = 1
+[model]
+source = "embedded"
+[contexts]
+list = ["calm"]
+[[features]]
+name = "king"
+kind = "contains"
+text = "king"
+mean = 0.5
+[[features]]
+name = "sword"
+kind = "contains"
+text = "sword"
+never = true
+[[features]]
+name = "stops"
+kind = "count"
+text = "."
+mean = 0.9
+[fit]
+samples = 4000
+[tune]
+steps = 150
+samples_per_step = 256
+learning_rate = 0.05
+[sample]
+count = 2000
+acceptance_rate = 0.6
+"#;
+
+fn spec(changes: &[(&str, &str)]) -> Spec {
+    let text = changes.iter().fold(SPEC.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from}");
+        text.replace(from, to)
+    });
+    read_spec("test.toml", &text, Path::new("")).unwrap()
+}
+
+fn model() -> ModelRecord {
+    ModelRecord { name: "speeches".into(), facts: Default::default() }
+}
+
+/// Runs the pipeline; gives the policy too.
+fn run(spec: &Spec) -> (Finished<Speech>, SoftmaxTable<String, Speech>) {
+    let mut policy = base(&spec.contexts);
+    let base = policy.freeze().unwrap();
+    let finished = run_pipeline(
+        spec,
+        model(),
+        &Judges::new(),
+        &base,
+        &mut policy,
+        &mut Clock::default(),
+        ProgressTarget::Hidden,
+        None,
+    )
+    .unwrap();
+    (finished, policy)
+}
+
+#[track_caller]
+fn near(found: Estimate, exact: f64, what: &str) {
+    // Four standard errors: one seed in ten thousand would fail by chance, and the seeds are fixed.
+    assert!(
+        (found.value - exact).abs() <= 4.0 * found.std_error + 1e-9,
+        "{what}: {found:?}, exactly {exact}"
+    );
+}
+
+#[test]
+fn moments_come_where_they_were_asked_on_three_seeds() {
+    for seed in [1, 2, 3] {
+        let (Finished { record, .. }, _) = run(&spec(&[("seed = 1", &format!("seed = {seed}"))]));
+        for feature in &record.features {
+            let size = if feature.name == "stops" { 2.0 } else { 1.0 };
+            assert!((feature.tuned.value - feature.asked).abs() < 0.1 * size, "seed {seed}: {feature:?}");
+            assert!((feature.qrs.value - feature.asked).abs() < 0.05 * size, "seed {seed}: {feature:?}");
+        }
+        assert_eq!(record.features[1].qrs.value, 0.0, "QRS keeps to what is never to hold");
+        assert!((record.qrs.acceptance_rate.value - 0.6).abs() < 0.05, "{:?}", record.qrs.acceptance_rate);
+    }
+}
+
+#[test]
+fn every_estimate_agrees_with_the_exact_answer() {
+    let spec = spec(&[
+        ("[\"calm\"]", "[\"calm\", \"stormy\"]"),
+        ("learning_rate", "contexts_per_step = 2\nlearning_rate"),
+    ]);
+    let (Finished { record, fit }, policy) = run(&spec);
+    let (space, start) = (speeches(), base(&spec.contexts));
+    let base = start.freeze().unwrap();
+    let target = fit.target(&base);
+
+    let mut exact = [0.0; 6];
+    let mut before = 0.0;
+    for (index, context) in spec.contexts.iter().enumerate() {
+        let p = space.normalise(&target, context).unwrap().probabilities().to_vec();
+        let pi = policy.rows()[index].probabilities();
+        let a = start.rows()[index].probabilities();
+        let sum = |term: &dyn Fn(usize) -> f64| (0..p.len()).map(term).sum::<f64>() / 2.0;
+        let kl = |p: f64, q: f64| if p > 0.0 { p * (p / q).ln() } else { 0.0 };
+        exact[0] += sum(&|i| kl(p[i], pi[i]));
+        exact[1] += sum(&|i| kl(pi[i], p[i]));
+        exact[2] += sum(&|i| (p[i] - pi[i]).abs() / 2.0);
+        exact[3] += sum(&|i| {
+            let middle = (p[i] + pi[i]) / 2.0;
+            (kl(p[i], middle) + kl(pi[i], middle)) / 2.0
+        });
+        exact[4] += sum(&|i| kl(p[i], a[i]));
+        exact[5] += sum(&|i| kl(pi[i], a[i]));
+        before += sum(&|i| (p[i] - a[i]).abs() / 2.0);
+    }
+    assert_eq!((exact[1], record.distances[1].tuned.value), (f64::INFINITY, f64::INFINITY));
+    for (index, name) in [(0, "KL(p||pi)"), (2, "TV"), (3, "JS")] {
+        near(record.distances[index].tuned, exact[index], name);
+    }
+    near(record.kl_from_base.target, exact[4], "KL(p||a)");
+    near(record.kl_from_base.tuned, exact[5], "KL(pi||a)");
+    near(record.distances[2].base, before, "TV of the base");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    let short = spec(&[
+        ("steps = 150", "steps = 5"),
+        ("samples = 4000", "samples = 1000"),
+        ("count = 2000", "count = 300"),
+    ]);
+    let without_time =
+        |record: RunRecord| RunRecord { stages: Vec::new(), peak_memory_bytes: None, ..record };
+    let (first, one) = run(&short);
+    let (second, two) = run(&short);
+    assert_eq!(without_time(first.record.clone()), without_time(second.record));
+    assert_eq!(one.logits(), two.logits());
+    let other = RunOptions { seed: Some(2), ..RunOptions::default() }.apply(short).unwrap();
+    assert_ne!(without_time(first.record).samples, without_time(run(&other).0.record).samples);
+}
+
+#[test]
+fn the_record_tells_the_whole_run() {
+    let (Finished { record, .. }, _) =
+        run(&spec(&[("steps = 150", "steps = 3"), ("count = 2000", "count = 500")]));
+    assert_eq!(record.steps.len(), 3);
+    let step = &record.steps[2];
+    assert_eq!((step.step, step.tokens, step.learning_rate), (3, 3 * 256, 0.05));
+    assert_eq!(step.divergences.keys().collect::<Vec<_>>(), ["JS", "KL(p‖π)", "KL(π‖p)", "TV"]);
+    assert!(step.moments.iter().all(Option::is_some));
+    assert_eq!(record.samples.base.len(), 4000);
+    assert_eq!(record.samples.tuned.len(), 500);
+    assert_eq!(record.samples.qrs.len(), record.qrs.accepted);
+    assert_eq!(record.qrs.proposals, 500);
+    assert!(record.samples.qrs.iter().all(|sample| sample.features[1] == 0.0 && sample.context == "calm"));
+    let names: Vec<&str> = record.stages.iter().map(|stage| stage.name).collect();
+    assert_eq!(names, ["measure base", "fit", "tune", "sample and score", "reject"]);
+    assert_eq!(record.stages[2].tokens, 3 * 3 * 256);
+}
+
+/// Runs the workflow into `out`, with weights that are a file of the policy's own.
+fn workflow(spec: &Spec, out: &Path) -> xtask::Result<RunRecord> {
+    let load = || {
+        let policy = base(&spec.contexts);
+        Ok(Loaded { base: policy.freeze()?, policy, judges: Judges::new(), record: model() })
+    };
+    let save = |policy: &SoftmaxTable<String, Speech>, to: &Path| {
+        fs::create_dir(to).map_err(|source| Error::write(to, source))?;
+        Ok(policy.save(to)?)
+    };
+    run_workflow(spec, out, 0, &Session::new(ProgressTarget::Hidden), load, save).map(|(_, record)| record)
+}
+
+#[test]
+fn a_workflow_leaves_everything_that_a_run_made() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("runs").join("speeches");
+    let spec = spec(&[("steps = 150", "steps = 3"), ("count = 2000", "count = 200")]);
+    let record = workflow(&spec, &out).unwrap();
+    for name in ["report.html", "summary.json", "samples.jsonl", "target.json", WEIGHTS] {
+        assert!(out.join(name).exists(), "{name}");
+    }
+    let mut beside: Vec<_> = fs::read_dir(place.path().join("runs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    beside.sort();
+    assert_eq!(beside, ["speeches", "speeches.checkpoints"]);
+    assert!(fs::read_dir(out.join(WEIGHTS)).unwrap().next().is_some());
+    let lines = fs::read_to_string(out.join("samples.jsonl")).unwrap().lines().count();
+    assert_eq!(lines, 4000 + 200 + record.qrs.accepted);
+    let saved = disco_ebm::SavedTarget::read(out.join("target.json")).unwrap();
+    assert_eq!(saved.feature_names().collect::<Vec<_>>(), ["king", "sword", "stops"]);
+    if let Some(copy) = std::env::var_os("DISCO_PIPELINE_REPORT") {
+        fs::copy(out.join("report.html"), copy).unwrap();
+    }
+}
+
+/// Checks that the spec fails with an error that says `expected`, and leaves nothing behind but the tuned policy.
+#[track_caller]
+fn check_failure(spec: &Spec, expected: &str, tuned: bool) {
+    let place = tempfile::tempdir().unwrap();
+    let error = workflow(spec, &place.path().join("runs")).unwrap_err().to_string();
+    assert!(error.contains(expected), "{error}");
+    let left: Vec<_> = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let expected: &[&str] = if tuned { &["runs.checkpoints"] } else { &[] };
+    assert_eq!(left, expected);
+}
+
+#[test]
+fn what_cannot_be_had_is_an_error_that_names_it_and_leaves_nothing() {
+    check_failure(&spec(&[("text = \"king\"", "text = \"emperor\"")]), "`king`", false);
+    check_failure(&spec(&[("mean = 0.9", "mean = 3.5")]), "`stops`: target 3.5", false);
+    check_failure(
+        &spec(&[
+            ("never = true", "mean = 0.2"),
+            ("acceptance_rate = 0.6", "log_beta = 600.0"),
+            ("steps = 150", "steps = 1"),
+        ]),
+        "ln beta",
+        true,
+    );
+}
+
+#[test]
+fn a_divergence_that_cannot_have_the_constraints_is_refused_before_anything_is_computed() {
+    let options = |name: &str| RunOptions { divergence: Some(name.into()), ..RunOptions::default() };
+    let error = options("reverse-kl").apply(spec(&[])).unwrap_err().to_string();
+    assert!(error.contains("`reverse-kl` is infinite, since `sword` is to hold always or never"), "{error}");
+    assert!(options("forward-kl").apply(spec(&[])).is_ok());
+    let error = options("kl").apply(spec(&[])).unwrap_err().to_string();
+    assert!(error.contains("forward-kl, reverse-kl"), "{error}");
+}
+
+#[test]
+fn the_base_is_not_changed_by_tuning() {
+    let spec = spec(&[("steps = 150", "steps = 2"), ("count = 2000", "count = 200")]);
+    let mut policy = base(&spec.contexts);
+    let frozen = policy.freeze().unwrap();
+    let speech = speeches().outcomes()[0].clone();
+    let before = frozen.log_scores(&spec.contexts[0], &[&speech]).unwrap();
+    run_pipeline(
+        &spec,
+        model(),
+        &Judges::new(),
+        &frozen,
+        &mut policy,
+        &mut Clock::default(),
+        ProgressTarget::Hidden,
+        None,
+    )
+    .unwrap();
+    assert_eq!(frozen.log_scores(&spec.contexts[0], &[&speech]).unwrap(), before);
+}
