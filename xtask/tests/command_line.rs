@@ -59,6 +59,7 @@ fn what_is_to_be_drawn_is_checked_before_anything_is_built() {
         (&["--context", "a", "--top-p", "-0.1"], "allowed: a number above 0 and at most 1"),
         (&["--context", "a", "--top-k", "0"], "allowed: a whole number from 1"),
         (&["--context", "a", "--min-new-tokens", "50"], "allowed: at most --max-new-tokens, 40"),
+        (&["--context", "a", "--beam", "1000000000"], "allowed: a whole number from 1 to 1024"),
         (&["--context", "a", "--beam", "4", "--count", "5"], "allowed: at most the width of --beam, 4"),
         (&["--context", "a", "--beam", "4", "--greedy"], "cannot be used with"),
         (&["--context", "a", "--greedy", "--count", "5"], "cannot be used with"),
