@@ -72,6 +72,16 @@ pub enum Error {
         /// Tensors of another shape.
         misshapen: Vec<Misshapen>,
     },
+    /// A weight that is NaN or infinite.
+    #[error("{}: a weight of `{tensor}` is {value}; allowed: finite numbers", path.display())]
+    NotFiniteWeight {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+        /// Its value.
+        value: f32,
+    },
     /// The tokenizer makes ids that the model does not have.
     #[error("the tokenizer has ids up to {largest_id}, but the model's vocabulary has {vocabulary} entries")]
     Vocabulary {

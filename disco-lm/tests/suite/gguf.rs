@@ -139,6 +139,26 @@ fn what_is_wrong_is_named() {
     assert!(gone.contains("no/such/place/model.gguf"), "{gone}");
 }
 
+/// The bytes of a file whose entry `key` is called `name` and is `value`, of `kind`.
+fn with_entry(file_name: &str, key: &str, name: &str, kind: u32, value: [u8; 4]) -> TempDir {
+    let mut bytes = std::fs::read(file(file_name)).expect("readable");
+    let at = (0..bytes.len()).find(|at| bytes[*at..].starts_with(key.as_bytes())).expect(key);
+    assert_eq!(bytes[at + key.len()..][..4], 4u32.to_le_bytes(), "{key} is a u32");
+    let entry = [name.as_bytes(), &kind.to_le_bytes(), &value].concat();
+    assert_eq!(name.len(), key.len());
+    bytes[at..at + entry.len()].copy_from_slice(&entry);
+    written(&bytes)
+}
+
+#[test]
+fn an_end_token_that_the_vocabulary_does_not_have_is_named() {
+    let key = "tokenizer.ggml.eos_token_id";
+    let folder = with_entry("llama-gqa-tied.gguf", key, key, 4, 1_000_000u32.to_le_bytes());
+    let error = refusal(&folder).to_string();
+    let expected = format!("model.gguf: `{key}` is 1000000; allowed: below the number of tokens");
+    assert!(error.contains(&expected), "{error}");
+}
+
 /// A tensor each, tensors could share the bytes of one, and take any multiple of the file's size in memory.
 #[test]
 fn tensors_have_bytes_of_their_own_where_they_may_begin() {
@@ -189,7 +209,7 @@ fn a_weight_that_is_no_number_is_named() {
     // Tensors are padded to a multiple of 32 bytes; the last is a vector or matrix of whole multiples.
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     let error = refusal(&written(&bytes)).to_string();
-    assert!(error.contains("is NaN"), "{error}");
+    assert!(error.contains("model.gguf: a weight of `") && error.contains("is NaN"), "{error}");
 }
 
 #[test]
