@@ -105,7 +105,13 @@ fn all_that_does_not_fit_is_listed() {
     configure(folder.path(), "num_hidden_layers", 3.into());
     configure(folder.path(), "intermediate_size", 25.into());
     configure(folder.path(), "tie_word_embeddings", false.into());
-    match load(folder.path()).expect_err("does not fit") {
+    let error = load(folder.path()).expect_err("does not fit");
+    let said = error.to_string();
+    assert!(said.contains("; missing: model.layers.2.") && said.contains(", lm_head.weight; of"), "{said}");
+    assert!(said.contains("; of another shape: model.layers.0.mlp."), "{said}");
+    assert!(said.contains("proj.weight is [24, 16], not [25, 16], "), "{said}");
+    assert!(!said.contains("unexpected") && !said.contains(['"', '{']), "{said}");
+    match error {
         Error::Weights { missing, misshapen, unexpected, .. } => {
             assert_eq!(missing.len(), 9 + 1, "a layer and the head: {missing:?}");
             assert_eq!(misshapen.len(), 6, "three feed-forward matrices in two layers: {misshapen:?}");
