@@ -95,6 +95,24 @@ fn a_model_that_is_not_there_is_named_before_anything_is_built() {
     assert!(said.starts_with("error: cannot read no-such-folder/config.json: "), "{said}");
 }
 
+// With vulkan compiled in, it would simply draw.
+#[cfg(all(unix, not(feature = "vulkan")))]
+#[test]
+fn what_is_built_first_is_said() {
+    for (model, expected) in [
+        ("embedded", "xtask with vulkan: minutes the first time"),
+        ("org/name", "xtask with vulkan and hub: minutes the first time"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["sample", "--backend", "vulkan", "--context", "a", "--model", model]);
+        // In the place of cargo, what builds nothing.
+        let output = command.env("CARGO", "true").env_remove("HF_ENDPOINT").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && output.stdout.is_empty(), "{said}");
+        assert!(said.contains(expected) && said.lines().count() == 1, "{said}");
+    }
+}
+
 // With tch compiled in, the demo would simply run.
 #[cfg(not(feature = "tch"))]
 #[test]

@@ -55,7 +55,7 @@ impl StepLog {
             records.push(read(line));
         }
         if !records.iter().map(|record| record.step).eq(1..=done as usize) {
-            return Err(self.unusable("", format!("does not have each of the {done} steps once")));
+            return Err(self.unusable("", format!("it does not have each of the {done} steps once")));
         }
         let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
         file.set_len(lines.iter().map(|line| line.len() as u64 + 1).sum())?;
