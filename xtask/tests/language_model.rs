@@ -200,6 +200,26 @@ fn samples_are_read_back_with_their_log_probabilities() {
     assert!(greedy[0].get("score").is_none());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_of_samples_is_for_whoever_may_read_other_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = tempfile::tempdir().unwrap();
+    let (out, other) = (place.path().join("samples.jsonl"), place.path().join("other"));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let draw = || {
+        let common = ["sample", "--model", "embedded", "--context", "No", "--count", "1", "--max-new-tokens", "1"];
+        succeeds(&[&common[..], &["--out", out.to_str().unwrap()]].concat());
+        mode(&out)
+    };
+    fs::write(&other, "").unwrap();
+    assert_eq!(draw(), mode(&other), "that of any new file");
+    for kept in [0o600, 0o640, 0o664] {
+        fs::set_permissions(&out, fs::Permissions::from_mode(kept)).unwrap();
+        assert_eq!(draw(), kept, "that of the file it replaces");
+    }
+}
+
 #[test]
 fn what_only_the_model_knows_is_said_without_a_trace() {
     let place = tempfile::tempdir().unwrap();
