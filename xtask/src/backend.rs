@@ -106,7 +106,6 @@ fn features(backend: Backend, asks_a_hub: bool) -> Vec<&'static str> {
 }
 
 /// Whether this binary can do what takes `backend`, and a hub if one may be asked.
-#[cfg(feature = "lm")]
 pub(crate) fn is_compiled(backend: Backend, asks_a_hub: bool) -> bool {
     backend.is_compiled() && (cfg!(feature = "hub") || hub_feature(asks_a_hub).is_none())
 }

@@ -92,7 +92,17 @@ fn an_unknown_command_is_refused() {
 fn a_model_that_is_not_there_is_named_before_anything_is_built() {
     let (code, said) = run(&["bench", "lm", "--model", "no-such-folder"]);
     assert_eq!(code, Some(1));
-    assert!(said.starts_with("error: cannot read no-such-folder/config.json: "), "{said}");
+    assert!(said.starts_with("error: `--model` \"no-such-folder\" names nothing that is there"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.gguf");
+    fs::write(&file, "").unwrap();
+    let (code, said) = run(&["bench", "lm", "--peer", "transformers", "--model", file.to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("the peer does not read") && said.contains("allowed: with --peer, a folder"),
+        "{said}"
+    );
+    assert!(!said.contains("Compiling"), "{said}");
 }
 
 // With vulkan compiled in, it would simply draw.
