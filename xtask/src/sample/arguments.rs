@@ -19,7 +19,7 @@ const COUNT_DRAWN: usize = 8;
 /// What is drawn, of what, and how.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SampleArguments {
-    /// "embedded", a folder in Hugging Face's format, a GGUF file, an id of the hub (organisation/name[@revision]), or the results of
+    /// "embedded", a folder in Hugging Face's format, a GGUF file, an id of the hub (organisation/name[@revision][:FILE.gguf]), or the results of
     /// a run: then contexts and decoding are those of the run where nothing else is said.
     #[arg(long, value_name = "MODEL")]
     pub(super) model: String,
