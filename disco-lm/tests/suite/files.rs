@@ -76,6 +76,27 @@ fn a_backend_that_is_not_compiled_says_which_feature_to_add() {
     assert!(error.contains("flex, tch, wgpu, vulkan, cuda"), "{error}");
 }
 
+/// In a process of its own, in which no driver is to be found, whatever this machine has.
+#[cfg(feature = "wgpu")]
+#[test]
+fn without_a_driver_a_backend_says_what_it_needs() {
+    const CHILD: &str = "DISCO_NO_DRIVER_TEST";
+    if std::env::var_os(CHILD).is_some() {
+        let error = Backend::Wgpu.device().expect_err("no device");
+        assert!(matches!(error, Error::NoDevice { backend: "wgpu", .. }), "{error}");
+        assert!(error.to_string().contains("on this machine: it needs a GPU with its driver"), "{error}");
+        return;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().expect("this program"));
+    child.args(["--exact", "files::without_a_driver_a_backend_says_what_it_needs"]).env(CHILD, "yes");
+    // What the loaders of Vulkan, before and since its version 1.3.207, and of EGL look for drivers in.
+    for variable in ["VK_ICD_FILENAMES", "VK_DRIVER_FILES", "__EGL_VENDOR_LIBRARY_FILENAMES"] {
+        child.env(variable, "/no/such/driver.json");
+    }
+    let output = child.output().expect("started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
 #[test]
 fn missing_files_are_named() {
     let empty = TempDir::new().expect("a temporary folder");
@@ -147,7 +168,11 @@ fn unsupported_configurations_are_named() {
         ("rope_parameters", serde_json::json!([]), "`rope_parameters` is []; allowed: an object"),
         ("rope_scaling", rope3("factor", 0.0), "`factor` is 0; allowed: positive"),
         ("rope_scaling", rope3("low_freq_factor", 0.0), "`low_freq_factor` is 0; allowed: positive"),
-        ("rope_scaling", rope3("high_freq_factor", 1.0), "`high_freq_factor` is 1; allowed: above low_freq_factor, 1"),
+        (
+            "rope_scaling",
+            rope3("high_freq_factor", 1.0),
+            "`high_freq_factor` is 1; allowed: above low_freq_factor, 1",
+        ),
         (
             "rope_scaling",
             rope3("original_max_position_embeddings", 0.0),
@@ -183,7 +208,10 @@ fn a_file_that_is_no_object_and_ids_that_are_none_are_named() {
     for (content, message) in [
         ("[]", "it holds a list; allowed: a JSON object"),
         ("null", "it holds null; allowed: a JSON object"),
-        (r#"{"eos_token_id": -1}"#, "`eos_token_id` is -1; allowed: a token id below the vocabulary's size, 4"),
+        (
+            r#"{"eos_token_id": -1}"#,
+            "`eos_token_id` is -1; allowed: a token id below the vocabulary's size, 4",
+        ),
         (r#"{"eos_token_id": [0, 4]}"#, "`eos_token_id` is [0,4]; allowed"),
         (r#"{"eos_token_id": 4294967296}"#, "`eos_token_id` is 4294967296; allowed"),
     ] {
