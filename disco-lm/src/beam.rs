@@ -15,6 +15,9 @@ use crate::{
     rows::read,
 };
 
+/// The widest beam: memory is taken for all of it, whatever there is to be found.
+const WIDEST: usize = 1024;
+
 /// How likely sequences are searched for: the beam search of Hugging Face transformers.
 ///
 /// At every step the `width` most probable open sequences go on. Sequences that end among the `width` best
@@ -23,7 +26,7 @@ use crate::{
 ///
 /// | parameter | default | range |
 /// |---|---|---|
-/// | `width` | 4 | at least 1 |
+/// | `width` | 4 | 1 to 1024, each a sequence of its own in the cache |
 /// | `returned` | 1 | 1 to `width` |
 /// | `length_penalty` | 1 | finite |
 /// | `early_stopping` | [`EarlyStopping::Heuristic`] | |
@@ -67,8 +70,8 @@ impl BeamSearch {
     /// # Errors
     /// [`Error::Invalid`] naming the field.
     pub fn check(&self) -> Result<()> {
-        if self.width == 0 {
-            return Err(Error::invalid("width", 0, "at least 1"));
+        if !(1..=WIDEST).contains(&self.width) {
+            return Err(Error::invalid("width", self.width, format!("1 to {WIDEST}")));
         }
         if self.returned == 0 || self.returned > self.width {
             return Err(Error::invalid("returned", self.returned, format!("1 to `width`, {}", self.width)));

@@ -43,7 +43,7 @@ impl TokenClassifier {
     /// Reads `config.json` and the safetensors of a Hugging Face folder. No tokenizer is needed.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Format`], [`Error::Config`] or [`Error::Weights`], naming the file.
+    /// [`Error::Io`], [`Error::Format`], [`Error::Config`], [`Error::Weights`] or [`Error::NotFiniteWeight`], naming the file.
     pub fn load(folder: &Path, device: &Device) -> Result<Self> {
         let path = folder.join("config.json");
         let spec = ClassifierSpec::from_config(&weights::read_json(&path)?, &path)?;

@@ -1,6 +1,9 @@
 //! What can go wrong when a language model is loaded, run or saved.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// A result whose error is disco-lm's [`enum@Error`].
 pub type Result<T> = std::result::Result<T, Error>;
@@ -14,6 +17,12 @@ pub struct Misshapen {
     pub expected: Vec<usize>,
     /// The shape in the file.
     pub found: Vec<usize>,
+}
+
+impl fmt::Display for Misshapen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {:?}, not {:?}", self.name, self.found, self.expected)
+    }
 }
 
 /// Why a language model could not be loaded, run or saved.
@@ -59,8 +68,8 @@ pub enum Error {
     },
     /// The weights are not those that the configuration implies.
     #[error(
-        "{}: weights do not fit the configuration; missing: {missing:?}; unexpected: {unexpected:?}; of another shape: {misshapen:?}",
-        path.display()
+        "{}: weights do not fit the configuration{}{}{}", path.display(), listed("missing", missing),
+        listed("unexpected", unexpected), listed("of another shape", misshapen)
     )]
     Weights {
         /// The folder.
@@ -71,6 +80,16 @@ pub enum Error {
         unexpected: Vec<String>,
         /// Tensors of another shape.
         misshapen: Vec<Misshapen>,
+    },
+    /// A weight that is NaN or infinite.
+    #[error("{}: a weight of `{tensor}` is {value}; allowed: finite numbers", path.display())]
+    NotFiniteWeight {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+        /// Its value.
+        value: f32,
     },
     /// The tokenizer makes ids that the model does not have.
     #[error("the tokenizer has ids up to {largest_id}, but the model's vocabulary has {vocabulary} entries")]
@@ -191,6 +210,19 @@ pub enum Error {
     /// Of the crates below.
     #[error(transparent)]
     Core(#[from] disco_core::Error),
+}
+
+/// How many tensors a message lists: another model has hundreds.
+const LISTED: usize = 20;
+
+/// The tensors of a list, with what they are; nothing for an empty one.
+fn listed(what: &str, tensors: &[impl fmt::Display]) -> String {
+    if tensors.is_empty() {
+        return String::new();
+    }
+    let mut names: Vec<String> = tensors.iter().take(LISTED).map(ToString::to_string).collect();
+    names.extend((tensors.len() > LISTED).then(|| format!("and {} more", tensors.len() - LISTED)));
+    format!("; {what}: {}", names.join(", "))
 }
 
 /// Whether a path looks like `organisation/name`.

@@ -87,25 +87,28 @@ impl ModelFiles {
     }
 
     /// The ids that end a sequence: `generation_config.json` has the last word.
-    pub(crate) fn end_tokens(&self) -> Result<Vec<u32>> {
+    fn end_tokens(&self, vocabulary: usize) -> Result<Vec<u32>> {
         for name in ["generation_config.json", "config.json"] {
             if self.kept.contains_key(name)
                 && let Some(value) = self.json(name)?.get("eos_token_id")
             {
-                return end_tokens(value, &self.path_of(name));
+                return end_tokens(value, vocabulary, &self.path_of(name));
             }
         }
         Ok(Vec::new())
     }
 
-    /// The architecture with its sizes, and its parameters.
-    pub(crate) fn parameters(&self) -> Result<(Spec, Vec<Vec<f32>>)> {
+    /// The architecture with its sizes, the ids that end a sequence, and the parameters.
+    pub(crate) fn parameters(&self) -> Result<(Spec, Vec<u32>, Vec<Vec<f32>>)> {
         let spec = Spec::from_config(&self.json("config.json")?, &self.path_of("config.json"))?;
+        let end_tokens = self.end_tokens(spec.vocabulary)?;
         #[cfg(feature = "gguf")]
         if let Some(file) = &self.gguf {
-            return self.read(spec, file);
+            let (spec, values) = self.read(spec, file)?;
+            return Ok((spec, end_tokens, values));
         }
-        self.read(spec, &SafetensorsFolder::open(&self.path)?)
+        let (spec, values) = self.read(spec, &SafetensorsFolder::open(&self.path)?)?;
+        Ok((spec, end_tokens, values))
     }
 
     fn read(&self, spec: Spec, source: &dyn TensorSource) -> Result<(Spec, Vec<Vec<f32>>)> {
@@ -131,7 +134,7 @@ impl ModelFiles {
     }
 
     fn json(&self, name: &str) -> Result<Value> {
-        serde_json::from_slice(self.kept(name)?).map_err(|error| Error::format(self.path_of(name), error))
+        weights::json_object(self.kept(name)?, &self.path_of(name))
     }
 }
 
@@ -141,8 +144,11 @@ pub(crate) fn is_gguf(path: &Path) -> bool {
 }
 
 /// `eos_token_id` is an id, a list of ids, or null.
-fn end_tokens(value: &Value, path: &Path) -> Result<Vec<u32>> {
-    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+fn end_tokens(value: &Value, vocabulary: usize, path: &Path) -> Result<Vec<u32>> {
+    let id = |value: &Value| {
+        let id = value.as_u64().and_then(|id| u32::try_from(id).ok());
+        id.filter(|id| (*id as usize) < vocabulary)
+    };
     let ids = match value {
         Value::Null => Some(Vec::new()),
         Value::Array(values) => values.iter().map(id).collect(),
@@ -152,6 +158,6 @@ fn end_tokens(value: &Value, path: &Path) -> Result<Vec<u32>> {
         path: path.into(),
         field: "eos_token_id".into(),
         value: value.to_string(),
-        allowed: "a token id, a list of them, or null".into(),
+        allowed: format!("a token id below the vocabulary's size, {vocabulary}, a list of them, or null"),
     })
 }

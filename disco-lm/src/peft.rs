@@ -56,7 +56,6 @@ impl TokenModel {
         let path = folder.join(CONFIG);
         let config = weights::read_json(&path)?;
         let (rank, alpha) = read_config(&Fields { config: &config, path: &path })?;
-        Lora { rank, alpha, ..Lora::default() }.check()?;
         let file = AdapterFile(Shard::open(folder.join(WEIGHTS))?);
         let all = modules(&self.frame.slots);
         let holds =
@@ -88,6 +87,10 @@ impl TensorSource for AdapterFile {
 
     fn is_redundant(&self, _: &str, _: bool) -> bool {
         false
+    }
+
+    fn file_of(&self, _: &str) -> &Path {
+        &self.0.path
     }
 
     fn read(&self, name: &str, values: &mut [f32]) -> Result<()> {
@@ -139,7 +142,13 @@ fn read_config(fields: &Fields<'_>) -> Result<(usize, f64)> {
         fields.empty(field)?;
     }
     let rank = fields.size("r", None)?;
+    if rank == 0 {
+        return Err(fields.refused("r", rank, "at least 1"));
+    }
     let alpha = fields.number("lora_alpha", None)?;
+    if !(alpha > 0.0 && alpha.is_finite()) {
+        return Err(fields.refused("lora_alpha", alpha, "positive and finite"));
+    }
     // Rank-stabilised: alpha / sqrt(rank).
     let stabilised = fields.flag("use_rslora", false)?;
     Ok((rank, if stabilised { alpha * (rank as f64).sqrt() } else { alpha }))

@@ -22,7 +22,10 @@ pub(crate) struct Frequencies(Vec<f64>);
 impl Frequencies {
     /// Reads `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before).
     pub(crate) fn from_config(fields: &Fields<'_>, head_width: usize) -> Result<Self> {
-        let scaling = fields.section("rope_parameters").or_else(|| fields.section("rope_scaling"));
+        let scaling = match fields.section("rope_parameters")? {
+            None => fields.section("rope_scaling")?,
+            parameters => parameters,
+        };
         let theta = fields.number("rope_theta", Some(10_000.0))?;
         Self::scaled(fields, scaling.as_ref(), theta, head_width)
     }
@@ -52,10 +55,7 @@ impl Frequencies {
         match (kind.as_str(), scaling) {
             ("default", _) => {}
             ("linear", Some(scaling)) => {
-                let factor = scaling.number("factor", None)?;
-                if !(factor > 0.0) {
-                    return Err(scaling.refused("factor", factor, "positive"));
-                }
+                let factor = scaling.positive("factor")?;
                 frequencies.iter_mut().for_each(|frequency| *frequency /= factor);
             }
             ("llama3", Some(scaling)) => llama3(&mut frequencies, scaling)?,
@@ -171,12 +171,12 @@ impl Angles {
 
 /// Llama 3's scaling: long wavelengths are stretched by `factor`, short ones kept, those between blended.
 fn llama3(frequencies: &mut [f64], scaling: &Fields<'_>) -> Result<()> {
-    let factor = scaling.number("factor", None)?;
-    let low = scaling.number("low_freq_factor", None)?;
+    let factor = scaling.positive("factor")?;
+    let low = scaling.positive("low_freq_factor")?;
     let high = scaling.number("high_freq_factor", None)?;
-    let original = scaling.number("original_max_position_embeddings", None)?;
-    if !(high > low && factor > 0.0) {
-        return Err(scaling.refused("high_freq_factor", high, "above low_freq_factor, with factor positive"));
+    let original = scaling.positive("original_max_position_embeddings")?;
+    if !(high > low) {
+        return Err(scaling.refused("high_freq_factor", high, format!("above low_freq_factor, {low}")));
     }
     for frequency in frequencies {
         let wavelength = std::f64::consts::TAU / *frequency;

@@ -96,15 +96,15 @@ impl TokenModel {
     /// safetensors), or a GGUF file. No tokenizer is needed.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Format`], [`Error::Config`] or [`Error::Weights`], naming the file;
+    /// [`Error::Io`], [`Error::Format`], [`Error::Config`], [`Error::Weights`] or [`Error::NotFiniteWeight`], naming the file;
     /// [`Error::Feature`] for what is not compiled in.
     pub fn load(path: &Path, device: &Device, generation: Generation) -> Result<Self> {
         Self::from_files(&ModelFiles::open(path)?, device, generation)
     }
 
     pub(crate) fn from_files(files: &ModelFiles, device: &Device, generation: Generation) -> Result<Self> {
-        let (spec, values) = files.parameters()?;
-        Self::from_values(values, spec, files.end_tokens()?, device, generation)
+        let (spec, end_tokens, values) = files.parameters()?;
+        Self::from_values(values, spec, end_tokens, device, generation)
     }
 
     /// A model from its parameters, one vector per slot.

@@ -116,12 +116,14 @@ pub enum Error {
         folder: PathBuf,
     },
     /// A checkpoint is not as it was written.
-    #[error("{}: damaged checkpoint: {difference}", path.display())]
+    #[error("{}: damaged checkpoint: {difference}{}{remedy}", path.display(), if .remedy.is_empty() { "" } else { "; " })]
     Damaged {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         difference: String,
+        /// What can be done, where a run was to go on from it; else nothing.
+        remedy: String,
     },
     /// A checkpoint is of a run with other settings.
     #[error("{}: the checkpoint is of other settings: {differences}", path.display())]

@@ -46,7 +46,8 @@ pub(crate) fn seal(folder: &Path) -> Result<()> {
 
 /// Checks that a folder is what [`seal`] listed, no file more or less.
 pub(crate) fn check(folder: &Path) -> Result<()> {
-    let damaged = |path: PathBuf, difference: String| Err(Error::Damaged { path, difference });
+    let damaged =
+        |path: PathBuf, difference: String| Err(Error::Damaged { path, difference, remedy: String::new() });
     let path = folder.join(FILE);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,

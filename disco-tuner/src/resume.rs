@@ -45,7 +45,7 @@ impl Tuner {
     /// then runs over the new number), and `micro_batch`, which changes results by rounding alone.
     ///
     /// # Errors
-    /// [`Error::NoCheckpoint`]; [`Error::Damaged`]; [`Error::OtherSettings`] naming each difference;
+    /// [`Error::NoCheckpoint`]; [`Error::Damaged`], saying which earlier one is whole; [`Error::OtherSettings`] naming each difference;
     /// [`Error::PolicyFiles`] with what [`Policy::load`] says; those of [`start`](Self::start) and of the target.
     pub fn resume<'a, P, C, X>(
         &'a self,
@@ -59,7 +59,23 @@ impl Tuner {
     {
         let step = checkpoints.steps()?.pop();
         let missing = || Error::NoCheckpoint { folder: checkpoints.path(0).with_file_name("") };
-        let folder = checkpoints.path(step.ok_or_else(missing)?);
+        let step = step.ok_or_else(missing)?;
+        self.resume_from(step, policy, problem, checkpoints)
+            .map_err(|error| checkpoints.remedied(step, error))
+    }
+
+    fn resume_from<'a, P, C, X>(
+        &'a self,
+        step: u64,
+        policy: &'a mut P,
+        problem: &'a Problem<'a, C, X>,
+        checkpoints: &'a Checkpoints<X>,
+    ) -> Result<Run<'a, P, C, X>>
+    where
+        P: Policy<C, X>,
+        C: Serialize,
+    {
+        let folder = checkpoints.path(step);
         manifest::check(&folder)?;
         let state = read_state(&folder)?;
         let mut run = Run::new(self, policy, problem)?;
@@ -187,6 +203,28 @@ impl<X> Checkpoints<X> {
         manifest::check(&folder)?;
         Ok(read_state(&folder)?.progress.best)
     }
+
+    /// What is wrong with the checkpoint of `step`, with what can be done about it.
+    fn remedied(&self, step: u64, error: Error) -> Error {
+        let Error::Damaged { path, difference, .. } = error else { return error };
+        let steps = self.steps().unwrap_or_default();
+        let whole = steps.into_iter().rev().find(|earlier| *earlier < step && self.is_whole(*earlier));
+        let remedy = match whole {
+            Some(whole) => {
+                format!("step-{whole} is whole: remove the checkpoints after it to go on from there")
+            }
+            None => "no earlier checkpoint is whole: the run has to begin anew".into(),
+        };
+        Error::Damaged { path, difference, remedy }
+    }
+
+    /// Whether a run could go on from the checkpoint of a step, as far as its files tell.
+    fn is_whole(&self, step: u64) -> bool {
+        let folder = self.path(step);
+        let state = manifest::check(&folder).and_then(|()| read_state(&folder));
+        let proposal = |frozen| manifest::check(&self.proposal_path(frozen)).is_ok();
+        state.is_ok_and(|state| state.progress.proposal.is_none_or(proposal))
+    }
 }
 
 /// Gives a policy the parameters of a checkpoint.
@@ -201,13 +239,13 @@ fn read_state(folder: &Path) -> Result<State> {
     let found = version(&bytes).map_err(|source| damaged(&path, source))?;
     if found != VERSION {
         let difference = format!("version {found}, where this program writes {VERSION}");
-        return Err(Error::Damaged { path, difference });
+        return Err(Error::Damaged { path, difference, remedy: String::new() });
     }
     serde_json::from_slice(&bytes).map_err(|source| damaged(&path, source))
 }
 
 fn damaged(path: &Path, source: serde_json::Error) -> Error {
-    Error::Damaged { path: path.to_path_buf(), difference: source.to_string() }
+    Error::Damaged { path: path.to_path_buf(), difference: source.to_string(), remedy: String::new() }
 }
 
 /// What a target that was changed since gives a sample, if it is not what it gave then.

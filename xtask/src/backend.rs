@@ -100,8 +100,12 @@ fn hub_feature(asks_a_hub: bool) -> Option<&'static str> {
     (asks_a_hub && !is_plain).then_some("hub")
 }
 
+/// The Cargo features of xtask that take `backend`, and a hub if one may be asked.
+fn features(backend: Backend, asks_a_hub: bool) -> Vec<&'static str> {
+    [backend.feature()].into_iter().chain(hub_feature(asks_a_hub)).collect()
+}
+
 /// Whether this binary can do what takes `backend`, and a hub if one may be asked.
-#[cfg(feature = "lm")]
 pub(crate) fn is_compiled(backend: Backend, asks_a_hub: bool) -> bool {
     backend.is_compiled() && (cfg!(feature = "hub") || hub_feature(asks_a_hub).is_none())
 }
@@ -114,8 +118,7 @@ pub(crate) fn is_compiled(backend: Backend, asks_a_hub: bool) -> bool {
 pub(crate) fn launch(backend: Backend, asks_a_hub: bool) -> Result<Command> {
     let mut command = cargo_for(&[backend])?;
     command.args(["run", "--package", "xtask", "--manifest-path"]).arg(workspace_root().join("Cargo.toml"));
-    let features: Vec<_> = [backend.feature()].into_iter().chain(hub_feature(asks_a_hub)).collect();
-    command.args(["--features", &features.join(","), "--"]);
+    command.args(["--features", &features(backend, asks_a_hub).join(","), "--"]);
     // glibc returns large freed blocks to the system, and takes them again page by page for the next tensor; what one thread has
     // freed does not serve another, unless they share an arena; and it asks for pages of 4 kB, of which a matrix has thousands.
     let settings = [
@@ -132,13 +135,15 @@ pub(crate) fn launch(backend: Backend, asks_a_hub: bool) -> Result<Command> {
     Ok(command)
 }
 
-/// As [`launch`], with the same arguments as this process.
+/// As [`launch`], with the same arguments as this process. Says so: it may be minutes until the next word.
 ///
 /// # Errors
 /// As [`launch`].
 pub(crate) fn relaunch(backend: Backend, asks_a_hub: bool) -> Result<Command> {
     let mut command = launch(backend, asks_a_hub)?;
     command.args(env::args_os().skip(1));
+    let features = features(backend, asks_a_hub).join(" and ");
+    eprintln!("{:<16} xtask with {features}: minutes the first time, seconds from then on", "build");
     Ok(command)
 }
 

@@ -55,7 +55,7 @@ where
     P: Policy<String, X>,
 {
     let interrupt = &session.interrupt;
-    let folder = interrupt.begin(|| OutputFolder::prepare(out, weights), OutputFolder::path)?;
+    let folder = interrupt.begin(|| OutputFolder::prepare(out, weights), OutputFolder::workplace)?;
     let kept = Kept::prepare(out, session)?;
     let mut clock = Clock::default();
     let tuned = || -> Result<_> {

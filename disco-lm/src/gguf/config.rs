@@ -22,9 +22,10 @@ pub(super) fn config(metadata: &Metadata<'_>, rope_factors: Option<&[f32]>) -> R
         other => return Err(metadata.refused(key, other, KNOWN)),
     };
     config.insert("model_type".into(), architecture.as_str().into());
-    config.insert("vocab_size".into(), reader.vocabulary()?.into());
+    let vocabulary = reader.vocabulary()?;
+    config.insert("vocab_size".into(), vocabulary.into());
     config.insert("tie_word_embeddings".into(), (!reader.has("output.weight")).into());
-    config.insert("eos_token_id".into(), end_tokens(metadata)?);
+    config.insert("eos_token_id".into(), end_tokens(metadata, vocabulary)?);
     if let Some(begin) = metadata.whole("tokenizer.ggml.bos_token_id")? {
         config.insert("bos_token_id".into(), begin.into());
     }
@@ -32,10 +33,15 @@ pub(super) fn config(metadata: &Metadata<'_>, rope_factors: Option<&[f32]>) -> R
 }
 
 /// The ids after which a text is over: the end of text, of a turn, and of a message.
-fn end_tokens(metadata: &Metadata<'_>) -> Result<Value> {
+fn end_tokens(metadata: &Metadata<'_>, vocabulary: usize) -> Result<Value> {
     let mut ids = Vec::new();
     for kind in ["eos", "eot", "eom"] {
-        ids.extend(metadata.whole(&format!("tokenizer.ggml.{kind}_token_id"))?);
+        let key = format!("tokenizer.ggml.{kind}_token_id");
+        let Some(id) = metadata.whole(&key)? else { continue };
+        if id >= vocabulary as u64 {
+            return Err(metadata.refused(&key, id, format!("below the number of tokens, {vocabulary}")));
+        }
+        ids.push(id);
     }
     ids.sort_unstable();
     ids.dedup();

@@ -76,7 +76,9 @@ impl Header {
         let mut reader = Reader { input: BufReader::new(file), position: 0, size, path };
         let magic = reader.bytes(4)?;
         if magic != b"GGUF" {
-            return Err(reader.refused(format!("it begins with {magic:?} and not with `GGUF`")));
+            return Err(
+                reader.refused(format!("it begins with `{}` and not with `GGUF`", magic.escape_ascii()))
+            );
         }
         let version = reader.u32()?;
         if !(2..=3).contains(&version) {
@@ -88,9 +90,8 @@ impl Header {
             None => DEFAULT_ALIGNMENT,
             Some(Value::Unsigned(alignment)) if alignment.is_power_of_two() => *alignment,
             Some(other) => {
-                return Err(
-                    reader.refused(format!("`general.alignment` is {other:?}; allowed: a power of 2"))
-                );
+                let shown = other.shown();
+                return Err(reader.refused(format!("`general.alignment` is {shown}; allowed: a power of 2")));
             }
         };
         let tensors = reader.tensors(tensors, alignment)?;
@@ -234,13 +235,8 @@ impl Reader<'_> {
         let start = self.position.next_multiple_of(alignment);
         let mut taken = Vec::with_capacity(tensors.len());
         for (name, tensor) in &mut tensors {
-            let length = tensor_bytes(&tensor.shape, tensor.encoding).ok_or_else(|| {
-                let reason = format!("`{name}` of shape {:?} is not whole blocks", tensor.shape);
-                self.refused(format!(
-                    "{reason} of {} {} values",
-                    tensor.encoding.values, tensor.encoding.name
-                ))
-            })?;
+            let length = tensor_bytes(tensor)
+                .map_err(|problem| self.refused(format!("`{name}` of shape {:?} {problem}", tensor.shape)))?;
             if !tensor.offset.is_multiple_of(alignment) {
                 let reason = format!("`{name}` begins at {}", tensor.offset);
                 return Err(self.refused(format!("{reason}; allowed: multiples of {alignment}")));
@@ -263,15 +259,16 @@ impl Reader<'_> {
     }
 }
 
-/// The bytes of a tensor whose rows are whole blocks.
-fn tensor_bytes(shape: &[usize], encoding: &Encoding) -> Option<u64> {
-    let row = shape.last().filter(|row| row.is_multiple_of(encoding.values))?;
-    let rows =
-        shape[..shape.len() - 1].iter().try_fold(1usize, |product, size| product.checked_mul(*size))?;
-    // The number of values as well: they are what memory is taken for.
-    rows.checked_mul(*row)?.checked_mul(4)?;
-    let bytes = (row / encoding.values).checked_mul(encoding.bytes)?.checked_mul(rows)?;
-    u64::try_from(bytes).ok()
+/// The bytes of a tensor, or why it has none: to be put behind its name and shape.
+fn tensor_bytes(TensorInfo { shape, encoding, .. }: &TensorInfo) -> std::result::Result<u64, String> {
+    if !shape.last().is_some_and(|row| row.is_multiple_of(encoding.values)) {
+        return Err(format!("is not whole blocks of {} {} values", encoding.values, encoding.name));
+    }
+    // The size of the values as well: they are what memory is taken for.
+    let values = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    let values = values.filter(|values| values.checked_mul(4).is_some());
+    let bytes = values.and_then(|values| (values / encoding.values).checked_mul(encoding.bytes));
+    bytes.map(|bytes| bytes as u64).ok_or_else(|| "has more values than can be counted".into())
 }
 
 const BOOL: u32 = 7;

@@ -118,6 +118,10 @@ impl TensorSource for GgufFile {
         name == ROPE_FACTORS
     }
 
+    fn file_of(&self, _: &str) -> &Path {
+        &self.path
+    }
+
     fn read(&self, name: &str, values: &mut [f32]) -> Result<()> {
         let missing = || Error::format(&self.path, format!("there is no tensor `{name}`"));
         let tensor = self.header.tensors.get(name).ok_or_else(missing)?;

@@ -2,39 +2,55 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::HubProblem;
-use crate::{Result, files::BESIDE_WEIGHTS, weights};
+use super::{HubProblem, model::is_name};
+use crate::{
+    Result,
+    files::{BESIDE_WEIGHTS, is_gguf},
+    weights,
+};
 
 /// How many files of a repository a message lists.
 const LISTED: usize = 12;
 
 /// What a kind of model consists of.
-pub(super) struct Kind {
+pub(super) struct Kind<'a> {
     /// What must be there beside the weights.
-    required: &'static [&'static str],
+    required: &'a [&'a str],
     /// What is taken if it is there.
-    pub(super) optional: &'static [&'static str],
+    pub(super) optional: &'a [&'a str],
     /// The one file that all weights are in.
-    single: &'static str,
+    single: &'a str,
     /// The file that names several, in its place.
-    index: Option<&'static str>,
+    index: Option<&'a str>,
+    /// Whether a GGUF file can be in the place of all of it.
+    or_gguf: bool,
 }
 
 /// What a language model needs of them, and what it takes if it is there.
 const BESIDE: (&[&str], &[&str]) = BESIDE_WEIGHTS.split_at(2);
 
 /// A language model and its tokenizer.
-pub(super) const LANGUAGE_MODEL: Kind =
-    Kind { required: BESIDE.0, optional: BESIDE.1, single: weights::SINGLE, index: Some(weights::INDEX) };
+pub(super) const LANGUAGE_MODEL: Kind<'static> = Kind {
+    required: BESIDE.0,
+    optional: BESIDE.1,
+    single: weights::SINGLE,
+    index: Some(weights::INDEX),
+    or_gguf: true,
+};
 
 /// A classifier and its tokenizer.
-pub(super) const CLASSIFIER: Kind = Kind { optional: &[], ..LANGUAGE_MODEL };
+pub(super) const CLASSIFIER: Kind<'static> = Kind { optional: &[], or_gguf: false, ..LANGUAGE_MODEL };
 
 /// An adapter.
-pub(super) const ADAPTER: Kind =
-    Kind { required: &[crate::peft::CONFIG], optional: &[], single: crate::peft::WEIGHTS, index: None };
+pub(super) const ADAPTER: Kind<'static> =
+    Kind { required: &[crate::peft::CONFIG], single: crate::peft::WEIGHTS, ..Kind::of_file("") };
 
-impl Kind {
+impl<'a> Kind<'a> {
+    /// A model that is one file.
+    pub(super) const fn of_file(name: &'a str) -> Self {
+        Self { required: &[], optional: &[], single: name, index: None, or_gguf: false }
+    }
+
     /// What is needed of a model of which nothing is known.
     pub(super) fn at_least(&self) -> Vec<String> {
         self.required.iter().copied().chain([self.single]).map(String::from).collect()
@@ -57,21 +73,26 @@ impl Kind {
     }
 
     /// What is to be had of a repository that has these files, but for the shards that an index names.
-    pub(super) fn present(
-        &self,
-        files: &BTreeSet<String>,
-    ) -> std::result::Result<Vec<&'static str>, HubProblem> {
+    pub(super) fn present(&self, files: &BTreeSet<String>) -> std::result::Result<Vec<&'a str>, HubProblem> {
         let is_there = |name: &&str| files.contains(*name);
         let lacking = |wanted: String| {
             let mut present: Vec<String> = files.iter().take(LISTED).cloned().collect();
             present.extend((files.len() > LISTED).then(|| "...".into()));
             HubProblem::NoFile { wanted, present }
         };
+        let weights = [Some(self.single), self.index];
+        let found = weights.into_iter().flatten().find(is_there);
+        if self.or_gguf && found.is_none() {
+            let is_model = |name: &&String| is_name(name) && is_gguf(name.as_ref());
+            let files: Vec<String> = files.iter().filter(is_model).cloned().collect();
+            if !files.is_empty() {
+                return Err(HubProblem::GgufFiles { files });
+            }
+        }
         if let Some(name) = self.required.iter().find(|name| !is_there(name)) {
             return Err(lacking(format!("`{name}`")));
         }
-        let weights = [Some(self.single), self.index];
-        let Some(weights) = weights.into_iter().flatten().find(is_there) else {
+        let Some(weights) = found else {
             let names: Vec<_> = weights.into_iter().flatten().map(|name| format!("`{name}`")).collect();
             return Err(lacking(names.join(" or ")));
         };

@@ -144,31 +144,57 @@ impl Hub {
     /// The folder of a language model: configuration, tokenizer, and safetensors, single or sharded. What is not in
     /// the cache is fetched; nothing else is.
     ///
+    /// Or its GGUF file: the one that is named, or the only one of a repository that holds nothing else to read. Which that is
+    /// the hub is asked each time.
+    ///
     /// # Errors
     /// [`Error::Hub`], saying what was asked of whom; [`Error::Feature`] for what is not in the cache of an `https` hub
     /// without the feature `hub`; [`Error::Io`] for what cannot be written to the cache; [`Error::Format`] for an index
     /// of shards that is none.
     pub fn language_model(&self, model: &HubModel) -> Result<PathBuf> {
-        self.folder(model, &files::LANGUAGE_MODEL)
+        if let Some(file) = model.file() {
+            if !cfg!(feature = "gguf") {
+                let what = format!("`{model}` is a GGUF file, and those are not compiled in");
+                return Err(Error::Feature { what, feature: "gguf" });
+            }
+            return Ok(self.folder(model, &Kind::of_file(file))?.join(file));
+        }
+        match self.folder(model, &files::LANGUAGE_MODEL) {
+            Err(Error::Hub { problem: HubProblem::GgufFiles { files }, .. }) if files.len() == 1 => {
+                self.language_model(&model.with_file(&files[0]))
+            }
+            other => other,
+        }
     }
 
     /// The folder of a classifier, likewise.
     ///
     /// # Errors
-    /// As [`language_model`](Self::language_model).
+    /// As [`language_model`](Self::language_model); [`Error::Invalid`] for the name of a GGUF file.
     pub fn classifier(&self, model: &HubModel) -> Result<PathBuf> {
-        self.folder(model, &files::CLASSIFIER)
+        self.whole_folder(model, &files::CLASSIFIER)
     }
 
     /// The folder of an adapter in the layout of PEFT, likewise.
     ///
     /// # Errors
-    /// As [`language_model`](Self::language_model).
+    /// As [`classifier`](Self::classifier).
     pub fn adapter(&self, model: &HubModel) -> Result<PathBuf> {
-        self.folder(model, &files::ADAPTER)
+        self.whole_folder(model, &files::ADAPTER)
     }
 
-    fn folder(&self, model: &HubModel, kind: &Kind) -> Result<PathBuf> {
+    fn whole_folder(&self, model: &HubModel, kind: &Kind<'_>) -> Result<PathBuf> {
+        match model.file() {
+            None => self.folder(model, kind),
+            Some(_) => Err(Error::invalid(
+                "model of a hub",
+                model,
+                "an id without a file: only language models are GGUF files",
+            )),
+        }
+    }
+
+    fn folder(&self, model: &HubModel, kind: &Kind<'_>) -> Result<PathBuf> {
         let cache = Cache::new(&self.cache, model);
         let known = cache.commit(model.revision())?;
         let lacking = match &known {

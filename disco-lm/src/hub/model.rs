@@ -2,17 +2,20 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Error, Result};
+use crate::{Error, Result, files::is_gguf};
 
 /// What a revision is where none is named.
 const MAIN: &str = "main";
 
-/// A model on a hub: `organisation/name`, or `organisation/name@revision` with a branch, tag or commit.
+/// A model on a hub: `organisation/name`, or `organisation/name@revision` with a branch, tag or commit. A GGUF file is named behind
+/// that: `organisation/name:FILE.gguf`.
 ///
 /// ```
 /// # fn main() -> Result<(), disco_lm::Error> {
 /// let model: disco_lm::HubModel = "HuggingFaceTB/SmolLM2-135M@v1".parse()?;
 /// assert_eq!((model.repository(), model.revision()), ("HuggingFaceTB/SmolLM2-135M", "v1"));
+/// let model: disco_lm::HubModel = "org/name-GGUF:name.Q8_0.gguf".parse()?;
+/// assert_eq!(model.file(), Some("name.Q8_0.gguf"));
 /// # Ok(())
 /// # }
 /// ```
@@ -22,6 +25,8 @@ pub struct HubModel {
     repository: String,
     // Invariant: parts that can be the name of a folder.
     revision: String,
+    // Invariant: can be the name of a file.
+    file: Option<String>,
 }
 
 impl HubModel {
@@ -34,6 +39,16 @@ impl HubModel {
     pub fn revision(&self) -> &str {
         &self.revision
     }
+
+    /// The GGUF file, if one was named.
+    pub fn file(&self) -> Option<&str> {
+        self.file.as_deref()
+    }
+
+    /// The same repository and revision, and this file of them.
+    pub(super) fn with_file(&self, file: &str) -> Self {
+        Self { file: Some(file.into()), ..self.clone() }
+    }
 }
 
 impl FromStr for HubModel {
@@ -42,13 +57,19 @@ impl FromStr for HubModel {
     /// # Errors
     /// [`Error::Invalid`].
     fn from_str(text: &str) -> Result<Self> {
-        let (repository, revision) = text.split_once('@').unwrap_or((text, MAIN));
+        let (model, file) = text.split_once(':').map_or((text, None), |(model, file)| (model, Some(file)));
+        let (repository, revision) = model.split_once('@').unwrap_or((model, MAIN));
         let short = repository.split('/').count() <= 2;
-        if short && is_path(repository) && is_path(revision) {
-            Ok(Self { repository: repository.into(), revision: revision.into() })
+        let is_file = file.is_none_or(|file| is_name(file) && is_gguf(file.as_ref()));
+        if short && is_path(repository) && is_path(revision) && is_file {
+            Ok(Self {
+                repository: repository.into(),
+                revision: revision.into(),
+                file: file.map(String::from),
+            })
         } else {
-            let allowed =
-                "organisation/name or organisation/name@revision, of letters, digits, `.`, `_` and `-`";
+            let allowed = "organisation/name or organisation/name@revision, and behind that :FILE.gguf for one in its top folder; \
+                           of letters, digits, `.`, `_` and `-`";
             Err(Error::invalid("model of a hub", format!("{text:?}"), allowed))
         }
     }
@@ -57,7 +78,10 @@ impl FromStr for HubModel {
 impl fmt::Display for HubModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.repository)?;
-        if self.revision == MAIN { Ok(()) } else { write!(f, "@{}", self.revision) }
+        if self.revision != MAIN {
+            write!(f, "@{}", self.revision)?;
+        }
+        self.file.as_ref().map_or(Ok(()), |file| write!(f, ":{file}"))
     }
 }
 
@@ -78,7 +102,14 @@ mod tests {
 
     #[test]
     fn names_are_read_and_written() {
-        for text in ["gpt2", "org/name", "org/name.v1_2-x", "org/name@refs/pr/1", "org/name@0123abc"] {
+        for text in [
+            "gpt2",
+            "org/name",
+            "org/name.v1_2-x",
+            "org/name@refs/pr/1",
+            "org/name@0123abc",
+            "org/name@v1:m.Q4_K_M.gguf",
+        ] {
             assert_eq!(text.parse::<HubModel>().expect(text).to_string(), text);
         }
         assert_eq!("org/name@main".parse::<HubModel>().expect("valid").to_string(), "org/name");
@@ -86,9 +117,24 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused() {
-        for text in
-            ["", "/", "a/b/c", "a/", "/b", "../b", "a/..", "a/b@", "a/b@../x", "a/b@/x", "a b/c", "a/b@c@d"]
-        {
+        for text in [
+            "",
+            "/",
+            "a/b/c",
+            "a/",
+            "/b",
+            "../b",
+            "a/..",
+            "a/b@",
+            "a/b@../x",
+            "a/b@/x",
+            "a b/c",
+            "a/b@c@d",
+            "a/b:",
+            "a/b:m.bin",
+            "a/b:x/m.gguf",
+            "a/b:.gguf",
+        ] {
             let error = text.parse::<HubModel>().expect_err(text).to_string();
             assert!(error.contains("organisation/name"), "{error}");
         }

@@ -38,6 +38,12 @@ pub enum HubProblem {
         /// The files of the repository, the first of them if there are many.
         present: Vec<String>,
     },
+    /// The repository holds no weights but GGUF files, and which of them is wanted is not said.
+    #[error("it holds GGUF files: put the name of one behind the id, as in `:{}`; there is: {}", .files[0], .files.join(", "))]
+    GgufFiles {
+        /// Their names, at least one.
+        files: Vec<String>,
+    },
     /// Nobody answers.
     #[error(
         "it does not answer: {reason}. What is in the cache already needs no connection; HF_ENDPOINT names another hub"

@@ -16,9 +16,9 @@ pub(crate) struct Fields<'a> {
     pub(crate) path: &'a Path,
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
     /// The value of a field that is there and not null.
-    pub(crate) fn get(&self, field: &str) -> Option<&Value> {
+    pub(crate) fn get(&self, field: &str) -> Option<&'a Value> {
         self.config.get(field).filter(|value| !value.is_null())
     }
 
@@ -74,8 +74,18 @@ impl Fields<'_> {
     }
 
     /// A part of the configuration, with the same path for its messages.
-    pub(crate) fn section(&self, field: &str) -> Option<Fields<'_>> {
-        self.get(field).map(|config| Fields { config, path: self.path })
+    pub(crate) fn section(&self, field: &str) -> Result<Option<Fields<'a>>> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(config) if config.is_object() => Ok(Some(Fields { config, path: self.path })),
+            Some(other) => Err(self.refused(field, other, "an object, or null")),
+        }
+    }
+
+    /// A number above zero.
+    pub(crate) fn positive(&self, field: &str) -> Result<f64> {
+        let number = self.number(field, None)?;
+        if number > 0.0 { Ok(number) } else { Err(self.refused(field, number, "positive")) }
     }
 
     /// What the text of a field stands for.

@@ -83,11 +83,10 @@ fn frequencies(
     head_width: usize,
 ) -> Result<Frequencies> {
     let theta = fields.number(theta, Some(default))?;
-    let scaling = match fields.section("rope_parameters") {
-        Some(parameters) => parameters.get(kind).cloned(),
-        None if kind == "full_attention" => fields.get("rope_scaling").cloned(),
+    let scaling = match fields.section("rope_parameters")? {
+        Some(parameters) => parameters.section(kind)?,
+        None if kind == "full_attention" => fields.section("rope_scaling")?,
         None => None,
     };
-    let scaling = scaling.as_ref().map(|config| Fields { config, path: fields.path });
     Frequencies::scaled(fields, scaling.as_ref(), theta, head_width)
 }

@@ -31,7 +31,7 @@ pub(crate) struct SafetensorsFolder {
 
 /// One safetensors file.
 pub(crate) struct Shard {
-    path: PathBuf,
+    pub(crate) path: PathBuf,
     file: File,
     /// Where the tensors begin: after the length and the header.
     data_start: u64,
@@ -78,6 +78,10 @@ impl TensorSource for SafetensorsFolder {
             || name.starts_with("roberta.pooler.")
             || ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"].contains(&name)
             || (tied && name == "lm_head.weight")
+    }
+
+    fn file_of(&self, name: &str) -> &Path {
+        self.location.get(name).map_or(Path::new(SINGLE), |shard| &self.shards[*shard].path)
     }
 
     fn read(&self, name: &str, values: &mut [f32]) -> Result<()> {
@@ -184,8 +188,20 @@ pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
     Ok(names.into_iter().map(String::from).collect())
 }
 
-/// Reads a JSON file.
+/// Reads a JSON file that is to hold an object.
 pub(crate) fn read_json(path: &Path) -> Result<Value> {
-    let text = std::fs::read_to_string(path).map_err(|source| Error::io(path, source))?;
-    serde_json::from_str(&text).map_err(|error| Error::format(path, error))
+    json_object(&std::fs::read(path).map_err(|source| Error::io(path, source))?, path)
+}
+
+/// The JSON object that a file holds; anything else would be taken for one without any field.
+pub(crate) fn json_object(content: &[u8], path: &Path) -> Result<Value> {
+    let found = match serde_json::from_slice::<Value>(content).map_err(|error| Error::format(path, error))? {
+        object @ Value::Object(_) => return Ok(object),
+        Value::Array(_) => "a list",
+        Value::String(_) => "a text",
+        Value::Number(_) => "a number",
+        Value::Bool(_) => "true or false",
+        Value::Null => "null",
+    };
+    Err(Error::format(path, format!("it holds {found}; allowed: a JSON object")))
 }

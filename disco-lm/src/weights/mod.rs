@@ -18,7 +18,7 @@ use crate::{
 pub(crate) use encoding::{BF16, Encoding, F16, F32, read_values};
 #[cfg(feature = "hub-http")]
 pub(crate) use folder::{INDEX, SINGLE, shard_names};
-pub(crate) use folder::{SafetensorsFolder, Shard, read_json};
+pub(crate) use folder::{SafetensorsFolder, Shard, json_object, read_json};
 pub(crate) use layout::{join, split};
 pub use save::Precision;
 pub(crate) use save::{save, write};
@@ -33,6 +33,9 @@ pub(crate) trait TensorSource: Sync {
 
     /// Whether a tensor may be there without being a parameter of a model.
     fn is_redundant(&self, name: &str, tied: bool) -> bool;
+
+    /// The file that a tensor is in, for messages.
+    fn file_of(&self, name: &str) -> &Path;
 
     /// Writes a tensor's values in row-major order to `values`, which has their number.
     fn read(&self, name: &str, values: &mut [f32]) -> Result<()>;
@@ -79,15 +82,12 @@ fn fill(source: &dyn TensorSource, slot: &Slot) -> Result<Vec<f32>> {
     let parts = slot.parts.iter().map(|part| source.stored(part)).collect();
     join(&Slot { parts, ..slot.clone() }, |part, values| {
         source.read(&part.name, values)?;
-        check_finite(&part.name, values)
-    })
-}
-
-fn check_finite(name: &str, values: &[f32]) -> Result<()> {
-    match values.iter().find(|value| !value.is_finite()) {
-        None => Ok(()),
-        Some(value) => {
-            Err(Error::NotFinite { what: format!("a weight of `{name}`"), value: f64::from(*value) })
+        match values.iter().find(|value| !value.is_finite()) {
+            None => Ok(()),
+            Some(&value) => {
+                let path = source.file_of(&part.name).into();
+                Err(Error::NotFiniteWeight { path, tensor: part.name.clone(), value })
+            }
         }
-    }
+    })
 }

@@ -284,6 +284,10 @@ fn choices_that_cannot_be_are_named() {
 
     for (search, field) in [
         (BeamSearch { width: 0, ..BeamSearch::default() }, "width"),
+        (
+            BeamSearch { width: 1_000_000_000, ..BeamSearch::default() },
+            "width is 1000000000; allowed: 1 to 1024",
+        ),
         (BeamSearch { returned: 5, ..BeamSearch::default() }, "returned"),
         (BeamSearch { returned: 0, ..BeamSearch::default() }, "returned"),
         (BeamSearch { length_penalty: f64::INFINITY, ..BeamSearch::default() }, "length_penalty"),

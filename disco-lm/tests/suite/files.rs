@@ -76,6 +76,27 @@ fn a_backend_that_is_not_compiled_says_which_feature_to_add() {
     assert!(error.contains("flex, tch, wgpu, vulkan, cuda"), "{error}");
 }
 
+/// In a process of its own, in which no driver is to be found, whatever this machine has.
+#[cfg(feature = "wgpu")]
+#[test]
+fn without_a_driver_a_backend_says_what_it_needs() {
+    const CHILD: &str = "DISCO_NO_DRIVER_TEST";
+    if std::env::var_os(CHILD).is_some() {
+        let error = Backend::Wgpu.device().expect_err("no device");
+        assert!(matches!(error, Error::NoDevice { backend: "wgpu", .. }), "{error}");
+        assert!(error.to_string().contains("on this machine: it needs a GPU with its driver"), "{error}");
+        return;
+    }
+    let mut child = std::process::Command::new(std::env::current_exe().expect("this program"));
+    child.args(["--exact", "files::without_a_driver_a_backend_says_what_it_needs"]).env(CHILD, "yes");
+    // What the loaders of Vulkan, before and since its version 1.3.207, and of EGL look for drivers in.
+    for variable in ["VK_ICD_FILENAMES", "VK_DRIVER_FILES", "__EGL_VENDOR_LIBRARY_FILENAMES"] {
+        child.env(variable, "/no/such/driver.json");
+    }
+    let output = child.output().expect("started");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
 #[test]
 fn missing_files_are_named() {
     let empty = TempDir::new().expect("a temporary folder");
@@ -105,7 +126,13 @@ fn all_that_does_not_fit_is_listed() {
     configure(folder.path(), "num_hidden_layers", 3.into());
     configure(folder.path(), "intermediate_size", 25.into());
     configure(folder.path(), "tie_word_embeddings", false.into());
-    match load(folder.path()).expect_err("does not fit") {
+    let error = load(folder.path()).expect_err("does not fit");
+    let said = error.to_string();
+    assert!(said.contains("; missing: model.layers.2.") && said.contains(", lm_head.weight; of"), "{said}");
+    assert!(said.contains("; of another shape: model.layers.0.mlp."), "{said}");
+    assert!(said.contains("proj.weight is [24, 16], not [25, 16], "), "{said}");
+    assert!(!said.contains("unexpected") && !said.contains(['"', '{']), "{said}");
+    match error {
         Error::Weights { missing, misshapen, unexpected, .. } => {
             assert_eq!(missing.len(), 9 + 1, "a layer and the head: {missing:?}");
             assert_eq!(misshapen.len(), 6, "three feed-forward matrices in two layers: {misshapen:?}");
@@ -137,13 +164,67 @@ fn unsupported_configurations_are_named() {
         ("max_position_embeddings", (1u64 << 25).into(), "max_position_embeddings"),
         ("rms_norm_eps", 0.0.into(), "norm epsilon"),
         ("rope_scaling", serde_json::json!({"rope_type": "yarn"}), "rope_type"),
-        ("eos_token_id", 4.into(), "token id 4"),
+        ("rope_scaling", "yes".into(), "`rope_scaling` is \"yes\"; allowed: an object"),
+        ("rope_parameters", serde_json::json!([]), "`rope_parameters` is []; allowed: an object"),
+        ("rope_scaling", rope3("factor", 0.0), "`factor` is 0; allowed: positive"),
+        ("rope_scaling", rope3("low_freq_factor", 0.0), "`low_freq_factor` is 0; allowed: positive"),
+        (
+            "rope_scaling",
+            rope3("high_freq_factor", 1.0),
+            "`high_freq_factor` is 1; allowed: above low_freq_factor, 1",
+        ),
+        (
+            "rope_scaling",
+            rope3("original_max_position_embeddings", 0.0),
+            "`original_max_position_embeddings` is 0; allowed: positive",
+        ),
+        ("eos_token_id", 4.into(), "`eos_token_id` is 4; allowed: a token id below the vocabulary's size, 4"),
+        ("eos_token_id", (-1).into(), "`eos_token_id` is -1"),
+        ("eos_token_id", (1u64 << 33).into(), "`eos_token_id` is 8589934592"),
+        ("eos_token_id", serde_json::json!([0, 7]), "`eos_token_id` is [0,7]"),
         ("eos_token_id", "end".into(), "eos_token_id"),
     ] {
         let folder = tiny_folder();
         configure(folder.path(), field, value);
         check_refused(folder.path(), message);
+        check_refused(folder.path(), &folder.path().join("config.json").display().to_string());
     }
+}
+
+/// Llama 3's rotary scaling with a field changed.
+fn rope3(field: &str, value: f64) -> serde_json::Value {
+    let mut scaling = serde_json::json!({
+        "rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 8,
+    });
+    scaling[field] = value.into();
+    scaling
+}
+
+#[test]
+fn a_file_that_is_no_object_and_ids_that_are_none_are_named() {
+    let folder = tiny_folder();
+    let path = folder.path().join("generation_config.json");
+    for (content, message) in [
+        ("[]", "it holds a list; allowed: a JSON object"),
+        ("null", "it holds null; allowed: a JSON object"),
+        (
+            r#"{"eos_token_id": -1}"#,
+            "`eos_token_id` is -1; allowed: a token id below the vocabulary's size, 4",
+        ),
+        (r#"{"eos_token_id": [0, 4]}"#, "`eos_token_id` is [0,4]; allowed"),
+        (r#"{"eos_token_id": 4294967296}"#, "`eos_token_id` is 4294967296; allowed"),
+    ] {
+        std::fs::write(&path, content).expect("writable");
+        check_refused(folder.path(), message);
+        check_refused(folder.path(), &path.display().to_string());
+    }
+    // It is the one that counts where it says something.
+    std::fs::write(&path, r#"{"eos_token_id": 3}"#).expect("writable");
+    configure(folder.path(), "eos_token_id", (-1).into());
+    assert!(load(folder.path()).expect("loads").is_end(3));
+    std::fs::write(folder.path().join("config.json"), "[]").expect("writable");
+    check_refused(folder.path(), "config.json is damaged or not of its format: it holds a list");
 }
 
 #[test]
@@ -162,7 +243,13 @@ fn a_weight_that_is_no_number_is_named() {
     let end = bytes.len();
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     std::fs::write(&path, bytes).expect("writable");
-    check_refused(folder.path(), "is NaN");
+    match load(folder.path()).expect_err("no number") {
+        error @ Error::NotFiniteWeight { .. } => {
+            let last = "a weight of `model.norm.weight` is NaN; allowed: finite numbers";
+            assert_eq!(error.to_string(), format!("{}: {last}", path.display()));
+        }
+        other => panic!("{other}"),
+    }
 }
 
 #[test]

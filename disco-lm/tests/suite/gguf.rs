@@ -111,6 +111,9 @@ fn all_tensors_that_do_not_fit_are_listed() {
         }
         other => panic!("{other}"),
     }
+    let said = refusal(&renamed).to_string();
+    let listed = "configuration; missing: blk.0.attn_q.weight; unexpected: blk.0.attn_x.weight";
+    assert!(said.ends_with(listed), "{said}");
     // The width of the feed-forward block, which only its matrices contradict: key, type, value.
     let key = b"llama.feed_forward_length\x04\0\0\0";
     let [from, to] = [64u32, 63].map(|width| [&key[..], &width.to_le_bytes()].concat());
@@ -137,6 +140,59 @@ fn what_is_wrong_is_named() {
     }
     let gone = load(Path::new("no/such/place/model.gguf")).expect_err("not there").to_string();
     assert!(gone.contains("no/such/place/model.gguf"), "{gone}");
+}
+
+/// The bytes of a file whose entry `key` is called `name` and is `value`, of `kind`.
+fn with_entry(file_name: &str, key: &str, name: &str, kind: u32, value: [u8; 4]) -> TempDir {
+    let mut bytes = std::fs::read(file(file_name)).expect("readable");
+    let at = (0..bytes.len()).find(|at| bytes[*at..].starts_with(key.as_bytes())).expect(key);
+    assert_eq!(bytes[at + key.len()..][..4], 4u32.to_le_bytes(), "{key} is a u32");
+    let entry = [name.as_bytes(), &kind.to_le_bytes(), &value].concat();
+    assert_eq!(name.len(), key.len());
+    bytes[at..at + entry.len()].copy_from_slice(&entry);
+    written(&bytes)
+}
+
+#[test]
+fn an_end_token_that_the_vocabulary_does_not_have_is_named() {
+    let key = "tokenizer.ggml.eos_token_id";
+    let folder = with_entry("llama-gqa-tied.gguf", key, key, 4, 1_000_000u32.to_le_bytes());
+    let error = refusal(&folder).to_string();
+    let expected = format!("model.gguf: `{key}` is 1000000; allowed: below the number of tokens");
+    assert!(error.contains(&expected), "{error}");
+}
+
+#[test]
+fn an_alignment_that_is_none_is_shown_as_it_is() {
+    // In the place of a key of the same length.
+    let with = |kind: u32, value: [u8; 4]| {
+        let folder = with_entry("llama-gqa-tied.gguf", "llama.block_count", "general.alignment", kind, value);
+        refusal(&folder).to_string()
+    };
+    for (kind, value, shown) in
+        [(4, 24u32.to_le_bytes(), "24"), (5, (-8i32).to_le_bytes(), "-8"), (6, 0.5f32.to_le_bytes(), "0.5")]
+    {
+        let error = with(kind, value);
+        let expected = format!("`general.alignment` is {shown}; allowed: a power of 2");
+        assert!(error.contains(&expected), "{error}");
+    }
+}
+
+#[test]
+fn a_shape_that_cannot_be_is_named_with_its_tensor() {
+    let bytes = std::fs::read(file("llama-gqa-tied.gguf")).expect("readable");
+    let name = b"blk.0.attn_q.weight";
+    // Behind the name: the number of dimensions, the width, the rows.
+    let at = (0..bytes.len()).find(|at| bytes[*at..].starts_with(name)).expect("there") + name.len() + 4;
+    let width = u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
+    for rows in [1 << 62, u64::MAX] {
+        let mut bytes = bytes.clone();
+        bytes[at + 8..at + 16].copy_from_slice(&rows.to_le_bytes());
+        let error = refusal(&written(&bytes)).to_string();
+        let expected =
+            format!("`blk.0.attn_q.weight` of shape [{rows}, {width}] has more values than can be counted");
+        assert!(error.contains(&expected), "{error}");
+    }
 }
 
 /// A tensor each, tensors could share the bytes of one, and take any multiple of the file's size in memory.
@@ -189,7 +245,7 @@ fn a_weight_that_is_no_number_is_named() {
     // Tensors are padded to a multiple of 32 bytes; the last is a vector or matrix of whole multiples.
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     let error = refusal(&written(&bytes)).to_string();
-    assert!(error.contains("is NaN"), "{error}");
+    assert!(error.contains("model.gguf: a weight of `") && error.contains("is NaN"), "{error}");
 }
 
 #[test]

@@ -184,6 +184,56 @@ fn classifiers_and_adapters_have_files_of_their_own() {
 }
 
 #[test]
+fn a_gguf_file_is_fetched_by_its_name_or_as_the_only_one() {
+    let files = [
+        ("README.md", json()),
+        ("config.json", json()),
+        ("tiny.Q4_0.gguf", weights()),
+        ("tiny.Q8_0.gguf", weights()[1..].to_vec()),
+        ("more/tiny.gguf", json()),
+    ];
+    let (server, cache) = (HubServer::new(NAME, files), TempDir::new().expect("a folder"));
+    let hub = hub(&server, &cache);
+    match problem(hub.language_model(&model(NAME))) {
+        HubProblem::GgufFiles { files } => assert_eq!(files, ["tiny.Q4_0.gguf", "tiny.Q8_0.gguf"]),
+        other => panic!("{other}"),
+    }
+    let named = model("org/tiny@main:tiny.Q8_0.gguf");
+    let file = hub.language_model(&named).expect("fetched");
+    assert_eq!(fs::read(&file).expect("readable"), weights()[1..]);
+    assert_eq!(names(file.parent().expect("a folder")), set(["tiny.Q8_0.gguf"]));
+    let nobody = Hub::new("http://127.0.0.1:1", cache.path()).expect("valid").offline(true);
+    assert_eq!(nobody.language_model(&named).expect("found"), file);
+    // One that is here says nothing of which was meant.
+    assert!(matches!(problem(hub.language_model(&model(NAME))), HubProblem::GgufFiles { .. }));
+    match problem(nobody.language_model(&model("org/tiny:tiny.Q4_0.gguf"))) {
+        HubProblem::Offline { lacking, .. } => assert_eq!(lacking, ["tiny.Q4_0.gguf"]),
+        other => panic!("{other}"),
+    }
+    match problem(hub.language_model(&model("org/tiny:other.gguf"))) {
+        HubProblem::NoFile { wanted, present } => {
+            assert_eq!(wanted, "`other.gguf`");
+            assert!(present.contains(&"tiny.Q4_0.gguf".to_string()), "{present:?}");
+        }
+        other => panic!("{other}"),
+    }
+    let error = hub.adapter(&named).expect_err("no adapter").to_string();
+    assert!(error.contains("org/tiny:tiny.Q8_0.gguf") && error.contains("without a file"), "{error}");
+
+    let only = HubServer::new(NAME, [("README.md", json()), ("tiny.gguf", weights())]);
+    let cache = TempDir::new().expect("a folder");
+    let hub = Hub::new(&only.endpoint, cache.path()).expect("valid");
+    let file = hub.language_model(&model(NAME)).expect("fetched");
+    assert_eq!(
+        (file.file_name(), fs::read(&file).expect("readable")),
+        (Some("tiny.gguf".as_ref()), weights())
+    );
+    only.requests();
+    assert_eq!(hub.language_model(&model(NAME)).expect("found"), file);
+    assert_eq!(only.requests(), ["GET /api/models/org/tiny/revision/main"]);
+}
+
+#[test]
 fn what_is_not_to_be_had_is_said() {
     let (server, cache) = (server(), TempDir::new().expect("a folder"));
     let hub = hub(&server, &cache);

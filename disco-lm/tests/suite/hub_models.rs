@@ -1,6 +1,9 @@
 //! A model from a hub is the model in the folder that the hub was given.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use disco_core::{Distribution, Streams};
 use disco_lm::{Error, Generation, Hub, LanguageModel};
@@ -27,6 +30,20 @@ fn a_fetched_model_draws_what_the_folder_draws() {
     let [fetched, local] = [&folder, embedded()].map(|folder: &Path| {
         let model = load(folder).expect("loads");
         model.sample(&"ROMEO:\n".to_string(), &Streams::new(7, 4)).expect("drawn")
+    });
+    assert_eq!(fetched, local);
+}
+
+#[test]
+fn a_fetched_gguf_file_is_the_model_that_the_file_is() {
+    let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/suite/reference"));
+    let server = HubServer::of_folder("org/tiny", folder, ["gguf-sentencepiece.gguf"]);
+    let cache = TempDir::new().expect("a folder");
+    let hub = Hub::new(&server.endpoint, cache.path()).expect("valid");
+    let file = hub.language_model(&"org/tiny".parse().expect("valid")).expect("fetched");
+    let [fetched, local] = [&file, &folder.join("gguf-sentencepiece.gguf")].map(|path: &PathBuf| {
+        let model = load(path).expect("loads");
+        model.sample(&"the king".to_string(), &Streams::new(7, 4)).expect("drawn")
     });
     assert_eq!(fetched, local);
 }

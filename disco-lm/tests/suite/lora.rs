@@ -295,9 +295,9 @@ fn adapters_that_do_not_fit_are_refused() {
         ("use_dora", "true", "use_dora"),
         ("bias", "\"all\"", "bias"),
         ("modules_to_save", "[\"lm_head\"]", "modules_to_save"),
-        ("r", "0", "lora.rank"),
+        ("r", "0", "adapter_config.json: `r` is 0"),
         ("r", "4", "q_proj.lora_A"),
-        ("lora_alpha", "-1", "lora.alpha"),
+        ("lora_alpha", "-1", "adapter_config.json: `lora_alpha` is -1; allowed: positive"),
     ] {
         let mut config: Value = serde_json::from_str(&text).expect("JSON");
         config[field] = serde_json::from_str(value).expect("JSON");

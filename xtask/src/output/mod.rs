@@ -2,6 +2,7 @@
 
 mod folder;
 mod table;
+mod workplace;
 
 use serde::Serialize;
 

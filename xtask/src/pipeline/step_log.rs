@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Display,
     fs::{self, File, OpenOptions},
     io::{self, Write},
     path::PathBuf,
@@ -40,19 +41,33 @@ impl StepLog {
     pub(super) fn open(&mut self, done: u64) -> io::Result<Vec<StepRecord>> {
         let text = match fs::read_to_string(&self.path) {
             Err(source) if source.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read?,
+            read => read.map_err(|source| self.unusable("", source))?,
         };
         let lines: Vec<&str> = text.lines().take(done as usize).collect();
-        let records: Vec<StepRecord> =
-            lines.iter().map(|line| Ok(read(serde_json::from_str(line)?))).collect::<io::Result<_>>()?;
+        let mut records = Vec::with_capacity(lines.len());
+        for (number, line) in (1..).zip(&lines) {
+            let line = serde_json::from_str(line).map_err(|error| {
+                // serde counts the lines of a text of one line.
+                let what = error.to_string();
+                let what = what.split(" at line ").next().unwrap_or(&what);
+                self.unusable(&format!(", line {number}, column {}", error.column()), what)
+            })?;
+            records.push(read(line));
+        }
         if !records.iter().map(|record| record.step).eq(1..=done as usize) {
-            let problem = format!("{} does not have each of the {done} steps once", self.path.display());
-            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+            return Err(self.unusable("", format!("it does not have each of the {done} steps once")));
         }
         let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
         file.set_len(lines.iter().map(|line| line.len() as u64 + 1).sum())?;
         self.file = Some(file);
         Ok(records)
+    }
+
+    /// What is wrong with the log, or with a place in it, and what can be done.
+    fn unusable(&self, place: &str, problem: impl Display) -> io::Error {
+        let path = self.path.display();
+        let remedy = "the report needs a line for each step that was made; `--restart` begins anew";
+        io::Error::new(io::ErrorKind::InvalidData, format!("{path}{place}: {problem}; {remedy}"))
     }
 
     pub(super) fn write(&mut self, record: &StepRecord) -> io::Result<()> {
@@ -111,6 +126,20 @@ mod tests {
         fs::write(&path, [fs::read(&path).unwrap(), b"{\"step\":4,\"tok".to_vec()].concat()).unwrap();
         assert_eq!(StepLog::new(path.clone()).open(2).unwrap(), [record(1), record(2)]);
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
-        assert!(StepLog::new(path).open(3).unwrap_err().to_string().contains("each of the 3 steps"));
+        let refused = || StepLog::new(path.clone()).open(2).unwrap_err().to_string();
+        let more = StepLog::new(path.clone()).open(3).unwrap_err().to_string();
+        assert!(more.contains("each of the 3 steps") && more.contains("--restart"), "{more}");
+
+        let whole = fs::read_to_string(&path).unwrap();
+        let (first, second) = whole.split_once('\n').unwrap();
+        for (line, expected) in [
+            ("garbage", "steps.jsonl, line 2, column 1: expected value; "),
+            (&second[..9], "steps.jsonl, line 2, column "),
+            ("{}", "steps.jsonl, line 2, column 2: missing field `step`; "),
+        ] {
+            fs::write(&path, format!("{first}\n{line}\n")).unwrap();
+            let said = refused();
+            assert!(said.contains(expected) && said.contains("--restart"), "{said}");
+        }
     }
 }

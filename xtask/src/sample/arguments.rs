@@ -9,7 +9,7 @@ use crate::{
     Backend, Error, Result,
     spec::{
         Allowed, ModelSpec,
-        allowed::{CLOSED_SHARE, COUNT, FINITE, POSITIVE, POSITIVE_SHARE, WHOLE},
+        allowed::{BEAM, CLOSED_SHARE, COUNT, FINITE, POSITIVE, POSITIVE_SHARE, WHOLE},
     },
 };
 
@@ -19,7 +19,7 @@ const COUNT_DRAWN: usize = 8;
 /// What is drawn, of what, and how.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SampleArguments {
-    /// "embedded", a folder in Hugging Face's format, a GGUF file, an id of the hub (organisation/name[@revision]), or the results of
+    /// "embedded", a folder in Hugging Face's format, a GGUF file, an id of the hub (organisation/name[@revision][:FILE.gguf]), or the results of
     /// a run: then contexts and decoding are those of the run where nothing else is said.
     #[arg(long, value_name = "MODEL")]
     pub(super) model: String,
@@ -48,7 +48,7 @@ pub(crate) struct SampleArguments {
     #[arg(long, conflicts_with = "beam")]
     greedy: bool,
     /// The most probable completions that a search in a beam of this width finds, in the place of draws.
-    #[arg(long, value_name = "WIDTH", value_parser = whole(&COUNT))]
+    #[arg(long, value_name = "WIDTH", value_parser = whole(&BEAM))]
     beam: Option<usize>,
     /// The power of the length by which a beam divides log-probabilities.
     #[arg(long, value_name = "X", value_parser = number(&FINITE), requires = "beam", allow_negative_numbers = true)]
@@ -154,5 +154,20 @@ fn checked<T: std::str::FromStr + Clone + Send + Sync + 'static>(
     move |text: &str| match text.parse::<T>() {
         Ok(value) if holds(&value) => Ok(value),
         _ => Err(format!("allowed: {words}")),
+    }
+}
+
+#[cfg(all(test, feature = "lm"))]
+mod tests {
+    use disco_lm::BeamSearch;
+
+    use super::BEAM;
+
+    #[test]
+    fn a_beam_is_as_wide_as_the_language_model_allows() {
+        for width in [0, 1, 1024, 1025] {
+            let search = BeamSearch { width: width as usize, ..BeamSearch::default() };
+            assert_eq!((BEAM.holds)(&width), search.check().is_ok(), "{width}");
+        }
     }
 }

@@ -84,10 +84,20 @@ impl<'a> Lines<'a> {
         let Some(path) = out else { return Ok(Self::Output(io::stdout())) };
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         // What stands in its place is replaced: a folder, a device or a link is not ours to replace.
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".sampling.");
         let file = match path.symlink_metadata() {
             Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
             Ok(there) if !there.is_file() => Err(io::Error::other("it is neither new nor a regular file")),
-            _ => tempfile::Builder::new().prefix(".sampling.").tempfile_in(parent),
+            // It is written for those who could read what it replaces.
+            Ok(there) => builder.tempfile_in(parent).and_then(|file| {
+                file.as_file().set_permissions(there.permissions())?;
+                Ok(file)
+            }),
+            Err(_) => {
+                as_any_new_file(&mut builder);
+                builder.tempfile_in(parent)
+            }
         };
         Ok(Self::File(file.map_err(|source| Error::write(path, source))?, path))
     }
@@ -111,3 +121,14 @@ impl<'a> Lines<'a> {
         }
     }
 }
+
+/// A temporary file is for its owner only; this one becomes what others may read as they may other new files.
+#[cfg(unix)]
+fn as_any_new_file(builder: &mut tempfile::Builder<'_, '_>) {
+    use std::os::unix::fs::PermissionsExt;
+    // The system takes away what the process's mask forbids.
+    builder.permissions(std::fs::Permissions::from_mode(0o666));
+}
+
+#[cfg(not(unix))]
+fn as_any_new_file(_: &mut tempfile::Builder<'_, '_>) {}

@@ -16,6 +16,9 @@ pub(crate) const COUNT: Allowed<u64> = Allowed {
     words: "a whole number from 1 to 1000000000",
     holds: |count| (1..=1_000_000_000).contains(count),
 };
+/// As `disco_lm::BeamSearch` has it, to be told so before a language model is built.
+pub(crate) const BEAM: Allowed<u64> =
+    Allowed { words: "a whole number from 1 to 1024", holds: |width| (1..=1024).contains(width) };
 /// Standard errors need two; all samples of a stage are held in memory.
 pub(crate) const SAMPLES: Allowed<u64> =
     Allowed { words: "a whole number from 2 to 10000000", holds: |count| (2..=10_000_000).contains(count) };

@@ -17,14 +17,14 @@ pub enum ModelSource {
     Embedded,
     /// A folder in Hugging Face's format, or a GGUF file.
     Folder(PathBuf),
-    /// A hub, by the model's id: `organisation/name` or `organisation/name@revision`.
+    /// A hub, by the model's id: `organisation/name` or `organisation/name@revision`, with `:FILE.gguf` behind it for such a file.
     Hub(String),
 }
 
 impl ModelSource {
     /// What [`ModelSource::find`] finds.
     pub(crate) const ALLOWED: &str = "\"embedded\", a folder in Hugging Face's format, the results of a run, a GGUF file, or an id of the hub such \
-         as \"HuggingFaceTB/SmolLM2-135M\" or \"HuggingFaceTB/SmolLM2-135M@main\"";
+         as \"HuggingFaceTB/SmolLM2-135M\" or \"HuggingFaceTB/SmolLM2-135M@main\", with \":FILE.gguf\" behind it for a GGUF file there";
 
     /// The language model that `text` names, seen from `folder`. What is there wins over a hub.
     ///
@@ -70,13 +70,16 @@ impl ModelSource {
 
 /// Whether `text` is meant for an id of the hub rather than a path. What its parts may be made of is the hub's affair.
 fn is_hub_id(text: &str) -> bool {
-    let (repository, revision) = text.split_once('@').unwrap_or((text, "main"));
+    let (model, file) = text.split_once(':').unwrap_or((text, "model.gguf"));
+    let (repository, revision) = model.split_once('@').unwrap_or((model, "main"));
     let is_name =
         |part: &str| !part.is_empty() && !part.starts_with('.') && !part.contains(['\\', ' ', '~', ':']);
     repository.split('/').count() == 2
         && repository.split('/').all(is_name)
         && !revision.is_empty()
         && !repository.ends_with(".gguf")
+        && file.ends_with(".gguf")
+        && !file.contains(['/', '\\'])
 }
 
 #[cfg(test)]
@@ -89,6 +92,7 @@ mod tests {
         let find = |text: &str| ModelSource::find(text, place.path());
         assert_eq!(find("embedded"), Ok(ModelSource::Embedded));
         assert_eq!(find("org/name@v1"), Ok(ModelSource::Hub("org/name@v1".into())));
+        assert_eq!(find("org/name@v1:m.gguf"), Ok(ModelSource::Hub("org/name@v1:m.gguf".into())));
         let folder = place.path().join("org").join("name");
         std::fs::create_dir_all(folder.join(WEIGHTS)).unwrap();
         assert!(find("org/name").unwrap_err().contains("without config.json"));
@@ -98,9 +102,18 @@ mod tests {
         assert_eq!(find("org/name"), Ok(ModelSource::Folder(folder)));
         std::fs::write(place.path().join("m.gguf"), "").unwrap();
         assert_eq!(find("m.gguf"), Ok(ModelSource::Folder(place.path().join("m.gguf"))));
-        for nothing in
-            ["name", "./org/other", "../org/name2", "a/b/c", "org/other@", "/org/other", "models/x.gguf"]
-        {
+        for nothing in [
+            "name",
+            "./org/other",
+            "../org/name2",
+            "a/b/c",
+            "org/other@",
+            "/org/other",
+            "models/x.gguf",
+            "org/x:y",
+            "org/x:y/m.gguf",
+            "org:m.gguf",
+        ] {
             assert!(find(nothing).unwrap_err().contains("nothing that is there"), "{nothing}");
         }
     }

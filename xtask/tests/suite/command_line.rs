@@ -59,6 +59,7 @@ fn what_is_to_be_drawn_is_checked_before_anything_is_built() {
         (&["--context", "a", "--top-p", "-0.1"], "allowed: a number above 0 and at most 1"),
         (&["--context", "a", "--top-k", "0"], "allowed: a whole number from 1"),
         (&["--context", "a", "--min-new-tokens", "50"], "allowed: at most --max-new-tokens, 40"),
+        (&["--context", "a", "--beam", "1000000000"], "allowed: a whole number from 1 to 1024"),
         (&["--context", "a", "--beam", "4", "--count", "5"], "allowed: at most the width of --beam, 4"),
         (&["--context", "a", "--beam", "4", "--greedy"], "cannot be used with"),
         (&["--context", "a", "--greedy", "--count", "5"], "cannot be used with"),
@@ -91,7 +92,35 @@ fn an_unknown_command_is_refused() {
 fn a_model_that_is_not_there_is_named_before_anything_is_built() {
     let (code, said) = run(&["bench", "lm", "--model", "no-such-folder"]);
     assert_eq!(code, Some(1));
-    assert!(said.starts_with("error: cannot read no-such-folder/config.json: "), "{said}");
+    assert!(said.starts_with("error: `--model` \"no-such-folder\" names nothing that is there"), "{said}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("model.gguf");
+    fs::write(&file, "").unwrap();
+    let (code, said) = run(&["bench", "lm", "--peer", "transformers", "--model", file.to_str().unwrap()]);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("the peer does not read") && said.contains("allowed: with --peer, a folder"),
+        "{said}"
+    );
+    assert!(!said.contains("Compiling"), "{said}");
+}
+
+// With vulkan compiled in, it would simply draw.
+#[cfg(all(unix, not(feature = "vulkan")))]
+#[test]
+fn what_is_built_first_is_said() {
+    for (model, expected) in [
+        ("embedded", "xtask with vulkan: minutes the first time"),
+        ("org/name", "xtask with vulkan and hub: minutes the first time"),
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        command.args(["sample", "--backend", "vulkan", "--context", "a", "--model", model]);
+        // In the place of cargo, what builds nothing.
+        let output = command.env("CARGO", "true").env_remove("HF_ENDPOINT").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && output.stdout.is_empty(), "{said}");
+        assert!(said.contains(expected) && said.lines().count() == 1, "{said}");
+    }
 }
 
 // With tch compiled in, the demo would simply run.

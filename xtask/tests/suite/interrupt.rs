@@ -199,7 +199,14 @@ fn kill_9_costs_nothing_but_the_steps_since_the_last_checkpoint() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
+    // What room was set aside with: each run has freed that of the one before it.
+    let reserved = || {
+        let names = names(folder.path()).into_iter();
+        names.filter(|name| folder.path().join(name).join("reserve").exists()).count()
+    };
+    assert!(reserved() <= 1, "{:?}", names(folder.path()));
     let out = folder.path().join("out");
     run(&spec(&[]), &out, &session(Start::Resume)).unwrap();
     assert_eq!(results(&out), results(&place.path().join("whole")));
+    assert_eq!(reserved(), 0, "{:?}", names(folder.path()));
 }

@@ -199,6 +199,27 @@ fn samples_are_read_back_with_their_log_probabilities() {
     assert!(greedy[0].get("score").is_none());
 }
 
+#[cfg(unix)]
+#[test]
+fn a_file_of_samples_is_for_whoever_may_read_other_files() {
+    use std::os::unix::fs::PermissionsExt;
+    let place = tempfile::tempdir().unwrap();
+    let (out, other) = (place.path().join("samples.jsonl"), place.path().join("other"));
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    let draw = || {
+        let common =
+            ["sample", "--model", "embedded", "--context", "No", "--count", "1", "--max-new-tokens", "1"];
+        succeeds(&[&common[..], &["--out", out.to_str().unwrap()]].concat());
+        mode(&out)
+    };
+    fs::write(&other, "").unwrap();
+    assert_eq!(draw(), mode(&other), "that of any new file");
+    for kept in [0o600, 0o640, 0o664] {
+        fs::set_permissions(&out, fs::Permissions::from_mode(kept)).unwrap();
+        assert_eq!(draw(), kept, "that of the file it replaces");
+    }
+}
+
 #[test]
 fn what_only_the_model_knows_is_said_without_a_trace() {
     let place = tempfile::tempdir().unwrap();
@@ -241,6 +262,14 @@ fn an_id_of_the_hub_that_the_environment_names_is_as_good_as_a_folder() {
     server.requests();
     assert_eq!(draw(&format!("org/tiny@{COMMIT}"), "1").0, local);
     assert_eq!(server.requests(), Vec::<String>::new());
+    // What is measured is named as what is drawn from.
+    let mut command =
+        command(&["bench", "lm", "--model", "org/tiny", "--only", "load", "--repetitions", "1", "--json"]);
+    let output = command.env("HF_HOME", home.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("org/tiny"), "{said}");
+    let row: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(row["value"].as_f64().unwrap() > 0.0, "{row}");
     let (nothing, said) = draw("org/other", "0");
     assert!(nothing.is_empty() && said.contains("there is no such model, or it is private"), "{said}");
     assert!(said.contains(&server.endpoint), "{said}");
