@@ -148,6 +148,21 @@ pub(crate) fn context_rows(contexts: &Tensor<4>, which: &[usize]) -> Tensor<4> {
     }
 }
 
+/// With so many columns: some that are empty are added, or the last are left out.
+pub(crate) fn fitted(part: Tensor<4>, columns: usize) -> Tensor<4> {
+    let [rows, kv_heads, time, width] = part.dims();
+    if time >= columns {
+        return part.narrow(2, 0, columns);
+    }
+    let empty = Tensor::zeros([rows, kv_heads, columns - time, width], &part.device());
+    Tensor::cat(vec![part, empty], 2)
+}
+
+/// Rows below each other.
+pub(crate) fn joined(mut parts: Vec<Tensor<4>>) -> Tensor<4> {
+    if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, 0) }
+}
+
 /// What hides the padding of contexts that are shorter than `time`, for `own` further places that all may be seen:
 /// `[batch, 1, 1, time + own]`, or nothing if none is shorter.
 pub(crate) fn padding_mask(lengths: &[usize], time: usize, own: usize, device: &Device) -> Option<Tensor<4>> {

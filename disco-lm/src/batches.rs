@@ -44,7 +44,7 @@ pub(crate) fn in_batches<T: Send, R: Send>(
     done.resize_with(items.len().div_ceil(size), || None);
     let queue = Mutex::new(items.chunks_mut(size).zip(&mut done));
     let next = || queue.lock().expect("no strand panics while it takes a batch").next();
-    on_strands(strands, || {
+    on_strands(strands, |_| {
         while let Some((batch, done)) = next() {
             *done = Some(work(batch));
         }
@@ -59,16 +59,19 @@ pub(crate) fn strands(device: &Device, items: usize) -> usize {
     most.min(items / STRAND).max(1)
 }
 
-/// Does `work` in each of so many strands, each with its share of the threads; a single one on those that are there.
-pub(crate) fn on_strands(strands: usize, work: impl Fn() -> Result<()> + Sync) -> Result<()> {
+/// Does `work` in each of so many strands, by their numbers, each with its share of the threads; a single one on those that are
+/// there.
+pub(crate) fn on_strands(strands: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
     if strands == 1 {
-        return work();
+        return work(0);
     }
     let threads = rayon::current_num_threads() / strands;
     let pools: Vec<ThreadPool> = (0..strands).map(|_| pool(threads)).collect::<Result<_>>()?;
     let work = &work;
     thread::scope(|scope| {
-        let strands: Vec<_> = pools.iter().map(|pool| scope.spawn(|| pool.install(work))).collect();
+        let strand = |(number, pool): (usize, &ThreadPool)| pool.install(|| work(number));
+        let spawn = |strand_of| scope.spawn(move || strand(strand_of));
+        let strands: Vec<_> = pools.iter().enumerate().map(spawn).collect();
         strands.into_iter().try_for_each(|strand| strand.join().unwrap_or_else(|panic| resume_unwind(panic)))
     })
 }

@@ -1,6 +1,6 @@
 //! Beam search: the most probable sequences, as far as a beam of bounded width finds them.
 
-use burn::tensor::TensorData;
+use burn::tensor::Tensor;
 use disco_core::Sampled;
 use serde::{Deserialize, Serialize};
 
@@ -179,7 +179,8 @@ impl TokenModel {
     /// [`greedy`](Self::greedy).
     ///
     /// # Cost
-    /// That of drawing `width` samples per context, and a copy of the cache for every token.
+    /// That of drawing `width` samples per context, and for every token a copy of the cache: on the host, only of what several
+    /// sequences go on from.
     pub fn beam_search(
         &self,
         contexts: &[&[u32]],
@@ -212,7 +213,7 @@ impl TokenModel {
         let read = read(decoder, &frame.spec, contexts, &frame.device);
         let beam = |context| Beam { context, open: vec![Open::default()], ended: Vec::new() };
         let mut beams: Vec<Beam> = (0..contexts.len()).map(beam).collect();
-        self.extend_beams(&head, head.logits(read.last.clone())?, &read.contexts, &mut beams, search)?;
+        self.extend_beams(&head, read.last.clone(), &read.contexts, &mut beams, search)?;
 
         let open = |beams: &[Beam]| beams.iter().map(|beam| beam.open.len()).sum::<usize>();
         let mut cache = G::new(&frame.spec, self.generation.max_new_tokens - 1, &frame.device);
@@ -228,8 +229,7 @@ impl TokenModel {
                 })
                 .unzip();
             let hidden = decoder.hidden(&ids, &places, &mut cache, &mut Mode::Plain);
-            let parents =
-                self.extend_beams(&head, head.logits(hidden)?, &read.contexts, &mut beams, search)?;
+            let parents = self.extend_beams(&head, hidden, &read.contexts, &mut beams, search)?;
             cache.change(&parents, Vec::new());
         }
         let best = |beam: Beam| beam.ended.into_iter().take(search.returned).collect();
@@ -241,12 +241,12 @@ impl TokenModel {
         (1 + self.frame.end_tokens.len()).max(2) * search.width
     }
 
-    /// Advances every beam by a row of logits for each of its open sequences. Returns for each new open
+    /// Advances every beam by a hidden state for each of its open sequences. Returns for each new open
     /// sequence the row of the one that it continues.
     fn extend_beams(
         &self,
         head: &Head<'_>,
-        mut logits: TensorData,
+        hidden: Tensor<2>,
         contexts: &[&[u32]],
         beams: &mut [Beam],
         search: &BeamSearch,
@@ -259,8 +259,8 @@ impl TokenModel {
             })
             .collect();
         let count = self.candidates(search);
-        let likeliest = head.each(
-            &mut logits,
+        let likeliest = head.each_next(
+            hidden,
             |row| histories[row],
             |_, next| {
                 next.top(count).into_iter().map(|token| (token, next.log_prob(token))).collect::<Vec<_>>()

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{
-    attention::{MASKED, Prefix, attention, by_head, context_rows, group, select_rows, ungroup},
+    attention::{
+        MASKED, Prefix, attention, by_head, context_rows, fitted, group, joined, select_rows, ungroup,
+    },
     host,
     layer::Attend,
     memory::Memory,
@@ -131,21 +133,6 @@ impl Cache {
     }
 }
 
-/// With so many columns: some that are empty are added, or the last are left out.
-pub(crate) fn fitted(part: Tensor<4>, columns: usize) -> Tensor<4> {
-    let [rows, kv_heads, time, width] = part.dims();
-    if time >= columns {
-        return part.narrow(2, 0, columns);
-    }
-    let empty = Tensor::zeros([rows, kv_heads, columns - time, width], &part.device());
-    Tensor::cat(vec![part, empty], 2)
-}
-
-/// Rows below each other.
-pub(crate) fn joined(mut parts: Vec<Tensor<4>>) -> Tensor<4> {
-    if parts.len() == 1 { parts.remove(0) } else { Tensor::cat(parts, 0) }
-}
-
 impl Attend for Cache {
     fn attend(&mut self, layer: usize, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<2> {
         let [batch, kv_heads] = [queries.dims()[0], self.spec.kv_heads];
@@ -199,7 +186,7 @@ impl Attend for Cache {
 impl Growing for Cache {
     type Context = (Arc<Prefix>, usize);
 
-    /// The whole cache is copied at each change.
+    /// The cache is copied at each change.
     const PATIENCE: f64 = 0.25;
 
     fn new(spec: &Arc<Spec>, steps: usize, device: &Device) -> Self {
@@ -223,6 +210,9 @@ impl Growing for Cache {
     }
 
     fn change(&mut self, kept: &[usize], new: Vec<Self::Context>) {
+        if new.is_empty() && kept.iter().copied().eq(0..self.rows.len()) {
+            return;
+        }
         let old_before = self.before;
         let [count, new_count] = [kept.len(), new.len()];
         let new = new.into_iter().map(|context| Row { context, born: self.tick });
@@ -230,6 +220,14 @@ impl Growing for Cache {
         self.before = self.rows.iter().map(Row::length).max().unwrap_or(0);
         if self.rows.is_empty() {
             self.layers.clear();
+            self.memory = None;
+            return;
+        }
+        if new_count == 0 && self.before == old_before {
+            for layer in &mut self.layers {
+                *layer = layer.take().map(|pair| pair.map(|room| select_rows(room, kept)));
+            }
+            self.memory = self.memory.take().map(|memory| memory.rows(kept));
             return;
         }
         let shape = |rows| [rows, self.spec.kv_heads, self.steps, self.spec.head_width];

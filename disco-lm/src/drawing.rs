@@ -3,7 +3,7 @@
 //! Sequences wait in a [`Queue`], behind their contexts, which are read in groups. Each strand has a cache with a row for each of
 //! its places, draws a token for every row, and changes the rows whenever some have ended.
 
-use std::sync::Mutex;
+use std::{collections::VecDeque, sync::Mutex};
 
 use burn::tensor::Tensor;
 
@@ -21,8 +21,12 @@ use crate::{
 };
 
 /// At most this many tokens of contexts are read together, padding included; more only of a single one. What is a group depends on
-/// nothing but the contexts: how they are padded may show in the last bit of what is read.
+/// nothing but the contexts that have sequences: how they are padded may show in the last bit of what is read.
 const TOGETHER: usize = 512;
+
+/// So many tokens of contexts are held at once, by all strands together, each context being as long as the longest; more only of a
+/// single one. That is 1.5 GB of SmolLM2-135M's keys and values.
+const HELD: usize = 32 << 10;
 
 /// A context and the sequences that follow it.
 type Waiting<'a> = (&'a [u32], Vec<Sequence>);
@@ -31,7 +35,9 @@ type Waiting<'a> = (&'a [u32], Vec<Sequence>);
 struct Row<'a> {
     sequence: Sequence,
     /// What is seen before it: its context, or the start token if an encoder has read that.
-    context: &'a [u32],
+    before: &'a [u32],
+    /// The length of its context.
+    read: usize,
 }
 
 /// A sequence whose context has been read, and what its row in a cache begins with.
@@ -51,25 +57,26 @@ pub(crate) fn draw_all<'a, G: Growing>(
     waiting: Vec<Waiting<'a>>,
 ) -> Result<Vec<Sequence>> {
     let (spec, device) = (&model.frame.spec, &model.frame.device);
-    let sequences = waiting.iter().map(|(_, sequences)| sequences.len()).sum::<usize>();
-    let at_once = sequences.min(model.generation.batch);
-    // Rows that are computed together would depend on which strand comes first.
-    let strands = if is_by_row(spec, device) { strands(device, at_once) } else { 1 };
     let drawing: Drawing<'_, G> = Drawing {
         model,
         decoder: model.decoder(),
         head: model.head(),
         queue: Queue::new(groups(waiting)),
-        ended: Mutex::new(Vec::with_capacity(sequences)),
+        ended: Mutex::new(Vec::new()),
     };
     // The first contexts are read by all threads together.
-    drawing.queue.prepare(at_once, |group| drawing.open(group))?;
-    on_strands(strands, || {
-        let drawn = drawing.draw(at_once.div_ceil(strands));
-        if drawn.is_err() {
-            drawing.queue.stop();
-        }
-        drawn
+    let batch = model.generation.batch;
+    let enough = |ready: &VecDeque<Ready<'a, G>>| {
+        let mut held = Held::new(HELD);
+        ready.len() >= batch || !ready.iter().all(|(row, _)| held.add(row))
+    };
+    let prepared = drawing.queue.prepare(enough, |group| drawing.read_group(group))?;
+    let at_once = if prepared.is_all { batch.min(prepared.ready) } else { batch };
+    // Rows that are computed together would depend on which strand comes first.
+    let strands = if is_by_row(spec, device) { strands(device, at_once) } else { 1 };
+    on_strands(strands, |strand| {
+        let places = at_once / strands + usize::from(strand < at_once % strands);
+        drawing.queue.serve(|| drawing.draw(places, HELD / strands))
     })?;
     Ok(drawing.ended.into_inner().expect(UNBROKEN))
 }
@@ -91,18 +98,45 @@ fn groups(waiting: Vec<Waiting<'_>>) -> Vec<Vec<Waiting<'_>>> {
     groups
 }
 
+/// What the contexts of some rows come to.
+struct Held {
+    most: usize,
+    contexts: usize,
+    longest: usize,
+    /// The context of the last row.
+    last: Option<usize>,
+}
+
+impl Held {
+    fn new(most: usize) -> Self {
+        Self { most, contexts: 0, longest: 0, last: None }
+    }
+
+    /// Adds a row, if it is the first or its context fits.
+    fn add(&mut self, row: &Row<'_>) -> bool {
+        let context = row.sequence.place[0];
+        let contexts = self.contexts + usize::from(self.last != Some(context));
+        let longest = self.longest.max(row.read);
+        let fits = contexts <= 1 || contexts * longest <= self.most;
+        if fits {
+            (self.contexts, self.longest, self.last) = (contexts, longest, Some(context));
+        }
+        fits
+    }
+}
+
 const UNBROKEN: &str = "nobody panics with the lock in hand";
 
 impl<'a, G: Growing> Drawing<'a, G> {
     /// Reads contexts, and draws the first token of every sequence from the one distribution behind its context.
-    fn open(&self, group: Vec<Waiting<'a>>) -> Result<Vec<Ready<'a, G>>> {
+    fn read_group(&self, group: Vec<Waiting<'a>>) -> Result<Vec<Ready<'a, G>>> {
         let frame = &self.model.frame;
         let (contexts, mut sequences): (Vec<&[u32]>, Vec<Vec<Sequence>>) = group.into_iter().unzip();
         let read = read(&self.decoder, &frame.spec, &contexts, &frame.device);
         let uniforms: Vec<Vec<Option<f64>>> =
             sequences.iter_mut().map(|of_one| of_one.iter_mut().map(Sequence::uniform).collect()).collect();
-        let first = self.head.each(
-            &mut self.head.logits(read.last)?,
+        let first = self.head.each_next(
+            read.last,
             |row| History { context: read.contexts[row], generated: &[] },
             |row, next| uniforms[row].iter().map(|uniform| choose(&next, *uniform)).collect::<Vec<_>>(),
         )?;
@@ -111,43 +145,43 @@ impl<'a, G: Growing> Drawing<'a, G> {
         for (which, (sequences, first)) in sequences.into_iter().zip(first).enumerate() {
             for (mut sequence, token) in sequences.into_iter().zip(first) {
                 sequence.push(token);
-                let row = Row { sequence, context: read.contexts[which] };
-                ready.extend(self.open_row(row).map(|row| (row, begun[which].clone())));
+                let row = Row { sequence, before: read.contexts[which], read: contexts[which].len() };
+                ready.extend(self.unless_ended(row).map(|row| (row, begun[which].clone())));
             }
         }
         Ok(ready)
     }
 
-    /// The row, unless its sequence has ended.
-    fn open_row(&self, row: Row<'a>) -> Option<Row<'a>> {
-        if !self.has_ended(&row) {
+    /// The row; nothing if its sequence has ended, which is then put with the others that have.
+    fn unless_ended(&self, row: Row<'a>) -> Option<Row<'a>> {
+        if self.goes_on(&row) {
             return Some(row);
         }
         self.ended.lock().expect(UNBROKEN).push(row.sequence);
         None
     }
 
-    fn has_ended(&self, row: &Row<'_>) -> bool {
-        self.model.is_complete(&row.sequence.tokens)
+    fn goes_on(&self, row: &Row<'_>) -> bool {
+        !self.model.is_complete(&row.sequence.tokens)
     }
 
-    /// Draws what the queue gives, in so many places, until it gives no more.
-    fn draw(&self, places: usize) -> Result<()> {
+    /// Draws what the queue gives, in so many places and with so many tokens of contexts, until it gives no more.
+    fn draw(&self, places: usize, tokens: usize) -> Result<()> {
         let frame = &self.model.frame;
         let steps = self.model.generation.max_new_tokens - 1;
         let mut cache = G::new(&frame.spec, steps, &frame.device);
         let mut rows: Vec<Row<'a>> = Vec::new();
         loop {
-            let ended = rows.iter().filter(|row| self.has_ended(row)).count();
+            let ended = rows.iter().filter(|row| !self.goes_on(row)).count();
             if rows.is_empty() || ended > 0 && ended as f64 >= G::PATIENCE * rows.len() as f64 {
-                self.change(&mut cache, &mut rows, places)?;
+                self.change(&mut cache, &mut rows, places, tokens)?;
             }
-            if rows.is_empty() {
+            if rows.is_empty() || self.queue.has_stopped() {
                 return Ok(());
             }
             let last = |row: &Row<'_>| row.sequence.tokens[row.sequence.tokens.len() - 1];
             // A row that has ended stays where it is, so that its place exists.
-            let place = |row: &Row<'_>| row.context.len() + row.sequence.tokens.len() - 1;
+            let place = |row: &Row<'_>| row.before.len() + row.sequence.tokens.len() - 1;
             let ids: Vec<u32> = rows.iter().map(last).collect();
             let at: Vec<usize> = rows.iter().map(place).collect();
             let hidden = self.decoder.hidden(&ids, &at, &mut cache, &mut Mode::Plain);
@@ -156,25 +190,34 @@ impl<'a, G: Growing> Drawing<'a, G> {
     }
 
     /// Gives the places of sequences that have ended to others, as far as there are any.
-    fn change(&self, cache: &mut G, rows: &mut Vec<Row<'a>>, places: usize) -> Result<()> {
-        let open: Vec<usize> = (0..rows.len()).filter(|&row| !self.has_ended(&rows[row])).collect();
-        *rows = rows.drain(..).filter_map(|row| self.open_row(row)).collect();
-        let new = self.queue.take(places - open.len(), places, |group| self.open(group))?;
+    fn change(&self, cache: &mut G, rows: &mut Vec<Row<'a>>, places: usize, tokens: usize) -> Result<()> {
+        let going_on: Vec<usize> = (0..rows.len()).filter(|&row| self.goes_on(&rows[row])).collect();
+        *rows = rows.drain(..).filter_map(|row| self.unless_ended(row)).collect();
+        let mut held = Held::new(tokens);
+        for row in rows.iter() {
+            held.add(row);
+        }
+        let new = self.queue.take(
+            places - rows.len(),
+            rows.is_empty(),
+            |(row, _)| held.add(row),
+            |group| self.read_group(group),
+        )?;
         let (new, begun): (Vec<Row<'a>>, Vec<G::Context>) = new.into_iter().unzip();
         rows.extend(new);
-        cache.change(&open, begun);
+        cache.change(&going_on, begun);
         Ok(())
     }
 
     /// Adds a token to every sequence that has not ended, by one hidden state each.
     fn extend(&self, hidden: Tensor<2>, rows: &mut [Row<'a>]) -> Result<()> {
-        // None for a sequence that has ended.
-        let uniforms: Vec<Option<Option<f64>>> =
-            rows.iter_mut().map(|row| (!self.has_ended(row)).then(|| row.sequence.uniform())).collect();
-        let chosen = self.head.each(
-            &mut self.head.logits(hidden)?,
-            |row| rows[row].sequence.history(rows[row].context),
-            |row, next| uniforms[row].map(|uniform| choose(&next, uniform)),
+        let going_on: Vec<bool> = rows.iter().map(|row| self.goes_on(row)).collect();
+        let uniform = |(row, goes_on): (&mut Row<'_>, &bool)| row.sequence.uniform().filter(|_| *goes_on);
+        let uniforms: Vec<Option<f64>> = rows.iter_mut().zip(&going_on).map(uniform).collect();
+        let chosen = self.head.each_next(
+            hidden,
+            |row| rows[row].sequence.history(rows[row].before),
+            |row, next| going_on[row].then(|| choose(&next, uniforms[row])),
         )?;
         for (row, chosen) in rows.iter_mut().zip(chosen) {
             if let Some(chosen) = chosen {
@@ -182,5 +225,38 @@ impl<'a, G: Growing> Drawing<'a, G> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_is_held_once_and_as_long_as_the_longest() {
+        let row = |context, read| Row { sequence: Sequence::new([context, 0], None), before: &[], read };
+        // Of one context there may be any number, and it may have any length.
+        assert!(Held::new(100).add(&row(0, 5000)));
+        let mut held = Held::new(100);
+        assert!((0..50).all(|_| held.add(&row(0, 30))));
+        assert!(held.add(&row(1, 20)) && held.add(&row(2, 33)));
+        assert!(!held.add(&row(3, 1)), "the fourth counts 33");
+        assert!(held.add(&row(2, 33)), "what does not fit is not there");
+        assert!(!held.add(&row(2, 34)));
+    }
+
+    #[test]
+    fn groups_are_full_and_in_order() {
+        let contexts = [200, 100, 100, 600, 1, 1].map(|length| vec![1u32; length]);
+        let waiting = contexts.iter().enumerate().map(|(context, ids)| {
+            let count = usize::from(context != 4);
+            let sequences = (0..count).map(|_| Sequence::new([context, 0], None)).collect();
+            (ids.as_slice(), sequences)
+        });
+        let sizes = groups(waiting.collect())
+            .iter()
+            .map(|group| group.iter().map(|(ids, _)| ids.len()).collect())
+            .collect::<Vec<Vec<usize>>>();
+        assert_eq!(sizes, [vec![200, 100], vec![100], vec![600], vec![1]]);
     }
 }

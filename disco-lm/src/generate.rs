@@ -22,6 +22,10 @@ pub(crate) struct Sequence {
 }
 
 impl Sequence {
+    pub(crate) fn new(place: [usize; 2], rng: Option<StreamRng>) -> Self {
+        Self { place, rng, tokens: Vec::new(), log_prob: 0.0 }
+    }
+
     /// The number that decides the next token.
     pub(crate) fn uniform(&mut self) -> Option<f64> {
         self.rng.as_mut().map(RngExt::random)
@@ -85,8 +89,7 @@ impl TokenModel {
         }
         let counts: Vec<usize> = rngs.iter().map(Vec::len).collect();
         let sequences = rngs.into_iter().enumerate().map(|(context, rngs)| {
-            let sequence =
-                |(number, rng)| Sequence { place: [context, number], rng, tokens: Vec::new(), log_prob: 0.0 };
+            let sequence = |(number, rng)| Sequence::new([context, number], rng);
             (contexts[context], rngs.into_iter().enumerate().map(sequence).collect())
         });
         let sequences: Vec<(&[u32], Vec<Sequence>)> = sequences.collect();

@@ -64,9 +64,29 @@ impl Head<'_> {
         fetch(host::product(hidden, self.weight.clone().transpose()))
     }
 
-    /// Does something with the distribution of the next token of each row, given its logits and history; the
-    /// logits are changed.
-    pub(crate) fn each<'h, R: Send>(
+    /// Does something with the distribution of the next token behind each hidden state, given its history.
+    pub(crate) fn each_next<'h, R: Send>(
+        &self,
+        hidden: Tensor<2>,
+        history: impl Fn(usize) -> History<'h> + Sync,
+        work: impl Fn(usize, NextToken<'_>) -> R + Sync,
+    ) -> Result<Vec<R>> {
+        let rows = hidden.dims()[0];
+        let mut done = Vec::with_capacity(rows);
+        for range in self.chunks(rows, CHUNK) {
+            let start = range.start;
+            let mut logits = self.logits(hidden.clone().narrow(0, start, range.len()))?;
+            done.extend(self.each(
+                &mut logits,
+                |row| history(start + row),
+                |row, next| work(start + row, next),
+            )?);
+        }
+        Ok(done)
+    }
+
+    /// The same, given the logits of each row, which are changed.
+    fn each<'h, R: Send>(
         &self,
         logits: &mut TensorData,
         history: impl Fn(usize) -> History<'h> + Sync,

@@ -3,8 +3,9 @@
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{
-    attention::{KeyValues, MASKED, attention, by_head, context_rows, group, select_rows, ungroup},
-    cache::{fitted, joined},
+    attention::{
+        KeyValues, MASKED, attention, by_head, context_rows, fitted, group, joined, select_rows, ungroup,
+    },
     layer::Attend,
     relative::RelativeBias,
     spec::Spec,

@@ -7,9 +7,6 @@ use std::{
 
 use crate::Result;
 
-/// For a smaller share of somebody's places no group is opened.
-const WORTH_OPENING: f64 = 0.25;
-
 /// Items that come from *groups*, each of which has to be opened first by one of the strands that take the items: sequences
 /// that are ready to be drawn once the contexts of their group have been read.
 pub(crate) struct Queue<G, T> {
@@ -25,6 +22,13 @@ struct State<G, T> {
     has_stopped: bool,
 }
 
+/// How many items are ready, and whether there are no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prepared {
+    pub(crate) ready: usize,
+    pub(crate) is_all: bool,
+}
+
 /// A group is being opened as long as this lives: nobody waits for somebody who has panicked.
 struct InWork<'a, G, T>(&'a Queue<G, T>);
 
@@ -35,6 +39,20 @@ impl<G, T> Drop for InWork<'_, G, T> {
     }
 }
 
+/// Somebody takes items as long as this lives.
+struct Serving<'a, G, T> {
+    queue: &'a Queue<G, T>,
+    has_failed: bool,
+}
+
+impl<G, T> Drop for Serving<'_, G, T> {
+    fn drop(&mut self) {
+        if self.has_failed {
+            self.queue.stop();
+        }
+    }
+}
+
 impl<G, T> Queue<G, T> {
     pub(crate) fn new(groups: impl IntoIterator<Item = G>) -> Self {
         let groups = groups.into_iter().collect();
@@ -42,19 +60,31 @@ impl<G, T> Queue<G, T> {
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Opens groups until `count` items are ready, or no group is left.
-    pub(crate) fn prepare(&self, count: usize, open: impl Fn(G) -> Result<Vec<T>>) -> Result<()> {
-        while self.lock().ready.len() < count && self.open_next(&open)? {}
-        Ok(())
+    /// Opens groups until those items that are ready are `enough`, or no group is left.
+    pub(crate) fn prepare(
+        &self,
+        enough: impl Fn(&VecDeque<T>) -> bool,
+        open: impl Fn(G) -> Result<Vec<T>>,
+    ) -> Result<Prepared> {
+        loop {
+            let state = self.lock();
+            let (ready, is_all) = (state.ready.len(), state.groups.is_empty());
+            if is_all || enough(&state.ready) {
+                return Ok(Prepared { ready, is_all });
+            }
+            drop(state);
+            self.open_next(&open)?;
+        }
     }
 
-    /// At most `wanted` items for somebody who has `places` in all. There are fewer where no more are ready and they are too few
-    /// to open a group for. Whoever has nothing at all waits for others to open their groups; that there is nothing then means
-    /// that nothing will come.
+    /// At most `wanted` items, each of which `fits`. There are fewer where the next does not fit, or no more are to be had just
+    /// now. Whoever `is_idle` waits until others have opened their groups; that there is nothing then means that nothing will
+    /// come.
     pub(crate) fn take(
         &self,
         wanted: usize,
-        places: usize,
+        is_idle: bool,
+        mut fits: impl FnMut(&T) -> bool,
         open: impl Fn(G) -> Result<Vec<T>>,
     ) -> Result<Vec<T>> {
         let mut taken = Vec::new();
@@ -63,16 +93,21 @@ impl<G, T> Queue<G, T> {
             if state.has_stopped {
                 return Ok(Vec::new());
             }
-            let count = (wanted - taken.len()).min(state.ready.len());
-            taken.extend(state.ready.drain(..count));
-            let missing = wanted - taken.len();
-            if missing == 0 || (missing as f64) < WORTH_OPENING * places as f64 {
+            while taken.len() < wanted
+                && let Some(next) = state.ready.front()
+            {
+                if !fits(next) {
+                    return Ok(taken);
+                }
+                taken.extend(state.ready.pop_front());
+            }
+            if taken.len() == wanted {
                 return Ok(taken);
             }
             if !state.groups.is_empty() {
                 drop(state);
                 self.open_next(&open)?;
-            } else if missing == places && state.in_work > 0 {
+            } else if is_idle && taken.is_empty() && state.in_work > 0 {
                 drop(self.changed.wait(state).expect(UNBROKEN));
             } else {
                 return Ok(taken);
@@ -80,8 +115,20 @@ impl<G, T> Queue<G, T> {
         }
     }
 
+    /// Does work that takes from here. If it fails or panics, all others stop as well.
+    pub(crate) fn serve<R>(&self, work: impl FnOnce() -> Result<R>) -> Result<R> {
+        let mut serving = Serving { queue: self, has_failed: true };
+        let done = work();
+        serving.has_failed = done.is_err();
+        done
+    }
+
+    pub(crate) fn has_stopped(&self) -> bool {
+        self.lock().has_stopped
+    }
+
     /// Nobody gets anything from here on.
-    pub(crate) fn stop(&self) {
+    fn stop(&self) {
         self.lock().has_stopped = true;
         self.changed.notify_all();
     }
@@ -108,7 +155,12 @@ const UNBROKEN: &str = "nobody panics with the lock in hand";
 
 #[cfg(test)]
 mod tests {
-    use std::{panic::catch_unwind, sync::Barrier, thread, time::Duration};
+    use std::{
+        panic::{AssertUnwindSafe, catch_unwind},
+        sync::Barrier,
+        thread,
+        time::Duration,
+    };
 
     use super::*;
     use crate::Error;
@@ -117,18 +169,22 @@ mod tests {
         Ok(vec![group, group])
     }
 
+    fn any(_: &u32) -> bool {
+        true
+    }
+
     #[test]
     fn groups_are_opened_as_items_are_wanted() {
-        let queue = Queue::new(0..6);
-        queue.prepare(3, twice).expect("items");
-        assert_eq!(queue.lock().ready, [0, 0, 1, 1]);
-        assert_eq!(queue.take(3, 3, twice).expect("items"), [0, 0, 1]);
-        assert_eq!(queue.take(2, 4, twice).expect("items"), [1, 2]);
-        // One is ready, and one more is not worth a group to somebody with eight places.
-        assert_eq!(queue.take(2, 8, twice).expect("items"), [2]);
-        assert_eq!(queue.take(2, 8, twice).expect("items"), [3, 3]);
-        assert_eq!(queue.take(100, 100, twice).expect("items"), [4, 4, 5, 5]);
-        assert!(queue.take(100, 100, twice).expect("nothing").is_empty());
+        let queue = Queue::new(0..5);
+        let prepared = queue.prepare(|ready| ready.len() >= 3, twice).expect("items");
+        assert_eq!(prepared, Prepared { ready: 4, is_all: false });
+        assert_eq!(queue.take(3, true, any, twice).expect("items"), [0, 0, 1]);
+        assert_eq!(queue.take(2, false, any, twice).expect("items"), [1, 2]);
+        assert_eq!(queue.take(9, false, |item| *item < 3, twice).expect("items"), [2]);
+        let prepared = queue.prepare(|_| false, twice).expect("items");
+        assert_eq!(prepared, Prepared { ready: 4, is_all: true });
+        assert_eq!(queue.take(9, true, any, twice).expect("items"), [3, 3, 4, 4]);
+        assert!(queue.take(9, true, any, twice).expect("nothing").is_empty());
     }
 
     #[test]
@@ -141,9 +197,11 @@ mod tests {
             twice(group)
         };
         let taken = thread::scope(|scope| {
-            let opener = scope.spawn(|| queue.take(1, 1, slowly));
+            let opener = scope.spawn(|| queue.take(1, true, any, slowly));
             both.wait();
-            let other = queue.take(1, 1, |_| unreachable!("the only group is open")).expect("an item");
+            let never = |_| unreachable!("the only group is open");
+            assert!(queue.take(1, false, any, never).expect("nothing as yet").is_empty());
+            let other = queue.take(1, true, any, never).expect("an item");
             [opener.join().expect("no panic").expect("an item"), other]
         });
         assert_eq!(taken, [[7], [7]]);
@@ -152,17 +210,22 @@ mod tests {
     #[test]
     fn nobody_waits_for_one_who_has_failed() {
         let failing = Queue::new([7]);
-        let error = failing.take(1, 1, |_: u32| Err::<Vec<u32>, _>(Error::invalid("group", 7, "even")));
-        assert!(error.is_err());
-        assert!(failing.take(1, 1, twice).expect("nothing").is_empty());
+        let refuse = |_: u32| Err::<Vec<u32>, _>(Error::invalid("group", 7, "even"));
+        assert!(failing.take(1, true, any, refuse).is_err());
+        assert!(failing.take(1, true, any, twice).expect("nothing").is_empty());
 
         let panicking = Queue::new([7]);
         let open = |_: u32| -> Result<Vec<u32>> { panic!("opened") };
-        assert!(catch_unwind(|| panicking.take(1, 1, open)).is_err());
-        assert!(panicking.take(1, 1, twice).expect("nothing").is_empty());
+        assert!(catch_unwind(|| panicking.take(1, true, any, open)).is_err());
+        assert!(panicking.take(1, true, any, twice).expect("nothing").is_empty());
 
-        let stopped = Queue::new([7]);
-        stopped.stop();
-        assert!(stopped.take(1, 1, twice).expect("nothing").is_empty());
+        for panics in [false, true] {
+            let queue = Queue::new([7]);
+            assert!(queue.serve(|| Ok(())).is_ok() && !queue.has_stopped());
+            let serve = || queue.serve(|| if panics { panic!("served") } else { refuse(7) });
+            assert!(!matches!(catch_unwind(AssertUnwindSafe(serve)), Ok(Ok(_))));
+            assert!(queue.has_stopped());
+            assert!(queue.take(1, true, any, twice).expect("nothing").is_empty());
+        }
     }
 }

@@ -32,8 +32,9 @@ pub struct Generation {
     pub max_new_tokens: usize,
     /// How logits become the distribution of the next token.
     pub decoding: Decoding,
-    /// How many sequences are worked on at once, by all threads together; the place of one that has ended goes to another. It
-    /// bounds the memory, and changes no result. The larger, the faster.
+    /// How many sequences are worked on at once, by all threads together; the place of one that has ended goes to another. They
+    /// are fewer where their contexts are many and long. The larger, the faster. It changes no result but by rounding, and on
+    /// `flex` no bit of what a decoder draws.
     pub batch: usize,
 }
 

@@ -134,7 +134,8 @@ fn docs() -> Result<()> {
 fn demo() -> Result<()> {
     let out = backend::workspace_root().join("target").join("runs").join("ci");
     let mut command = backend::launch(Backend::default(), false)?;
-    command.arg("demo").arg("--out").arg(&out);
+    // A gate that was cut off may have left checkpoints.
+    command.args(["demo", "--restart", "--out"]).arg(&out);
     backend::run(command)?;
     let path = out.join("summary.json");
     let text = fs::read_to_string(&path).map_err(|source| Error::read(&path, source))?;
