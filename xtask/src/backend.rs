@@ -147,13 +147,18 @@ pub(crate) fn relaunch(backend: Backend, asks_a_hub: bool) -> Result<Command> {
     Ok(command)
 }
 
-/// Cargo, testing the whole workspace with the units that [`relaunch`] builds too.
+/// All packages, for [`tests`].
+pub(crate) const WORKSPACE: &[&str] = &["--workspace"];
+/// Those that know language models.
+pub(crate) const LANGUAGE_MODELS: &[&str] = &["--package", "disco-lm", "--package", "xtask"];
+
+/// Cargo, testing some packages with the units that [`relaunch`] builds too.
 ///
 /// # Errors
 /// As [`launch`].
-pub(crate) fn workspace_tests(backend: Backend, arguments: &[String]) -> Result<Command> {
+pub(crate) fn tests(backend: Backend, packages: &[&str], arguments: &[String]) -> Result<Command> {
     let mut command = cargo_for(&[backend])?;
-    command.args(["test", "--workspace", "--manifest-path"]).arg(workspace_root().join("Cargo.toml"));
+    command.arg("test").args(packages).arg("--manifest-path").arg(workspace_root().join("Cargo.toml"));
     command.args(["--features", &format!("xtask/{}", backend.feature())]).args(arguments);
     command.env("DISCO_BACKEND", backend.feature());
     Ok(command)

@@ -50,7 +50,7 @@ impl Step {
             Self::Tidy => tidy::run(),
             Self::Clippy => clippy(),
             Self::Docs => docs(),
-            Self::Tests => backend::run(backend::workspace_tests(Backend::default(), &[])?),
+            Self::Tests => backend::run(backend::tests(Backend::default(), backend::WORKSPACE, &[])?),
             Self::Demo => demo(),
             Self::Loggers => loggers::run(),
             Self::Smollm2 => smollm2_tests(),
@@ -161,7 +161,8 @@ fn demo() -> Result<()> {
 
 /// The language model's tests with the model and the Python that some of them want.
 fn smollm2_tests() -> Result<()> {
-    let mut command = backend::workspace_tests(Backend::default(), &SUITE.map(str::to_owned))?;
+    let suite = SUITE.map(str::to_owned);
+    let mut command = backend::tests(Backend::default(), backend::LANGUAGE_MODELS, &suite)?;
     command.env("DISCO_HF_PYTHON", python::with_transformers()?);
     command.env("DISCO_SMOLLM2", smollm2::folder()?).env("DISCO_SMOLLM2_GGUF", smollm2::gguf()?);
     backend::run(command)

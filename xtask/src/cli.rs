@@ -114,7 +114,9 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Run { spec, options } => steer::run(&spec, &options),
         Command::Sample(arguments) => sample::run(&arguments),
         Command::Pretrain(arguments) => pretrain(&arguments),
-        Command::Test { backend, arguments } => backend::run(backend::workspace_tests(backend, &arguments)?),
+        Command::Test { backend, arguments } => {
+            backend::run(backend::tests(backend, backend::WORKSPACE, &arguments)?)
+        }
         Command::Bench(Bench::Lm(options)) => bench::lm(&options),
         #[cfg(feature = "lm")]
         Command::BenchJob { job } => bench::run_job(&job),

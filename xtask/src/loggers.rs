@@ -33,7 +33,9 @@ pub(crate) fn run() -> Result<()> {
         "disco-tuner",
         "--all-features",
         "--test",
-        "observers",
+        "suite",
+        "--",
+        "observers::",
     ]);
     if PYTHONS.iter().any(|name| env::var_os(name).is_none()) {
         let python = made()?;
