@@ -16,7 +16,7 @@ use crate::{
     generate::{Sequence, choose},
     head::Head,
     layer::Mode,
-    queue::Queue,
+    queue::{Queue, UNBROKEN},
     rows::read,
 };
 
@@ -124,8 +124,6 @@ impl Held {
         fits
     }
 }
-
-const UNBROKEN: &str = "nobody panics with the lock in hand";
 
 impl<'a, G: Growing> Drawing<'a, G> {
     /// Reads contexts, and draws the first token of every sequence from the one distribution behind its context.

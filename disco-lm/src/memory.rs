@@ -1,10 +1,11 @@
 //! Attention in both directions, and attention to what an encoder has read.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
 
 use crate::{
     attention::{
-        KeyValues, MASKED, attention, by_head, context_rows, fitted, group, joined, select_rows, ungroup,
+        KeyValues, attention, by_head, context_rows, fitted, group, joined, padding_mask, select_rows,
+        ungroup,
     },
     layer::Attend,
     relative::RelativeBias,
@@ -22,22 +23,10 @@ pub(crate) struct BothWays {
     mask: Option<Tensor<4>>,
 }
 
-/// Hides what is behind the end of sequences, padded to `time` tokens: `[sequences, 1, 1, time]`. Nothing if no padding is there.
-fn padding(lengths: &[usize], time: usize, device: &Device) -> Option<Tensor<4>> {
-    lengths.iter().any(|length| *length < time).then(|| {
-        let row = |length: &usize| {
-            let length = *length;
-            (0..time).map(move |token| if token < length { 0.0 } else { MASKED })
-        };
-        let mask: Vec<f32> = lengths.iter().flat_map(row).collect();
-        Tensor::from_data(TensorData::new(mask, [lengths.len(), 1, 1, time]), device)
-    })
-}
-
 impl BothWays {
     /// For sequences of the given lengths, padded on the right to `time` tokens.
     pub(crate) fn new(spec: &Spec, lengths: &[usize], time: usize, device: &Device) -> Self {
-        let padding = padding(lengths, time, device);
+        let padding = padding_mask(lengths, time, 0, device);
         let lengths = lengths.to_vec();
         Self { lengths, time, scale: spec.attention_scale, mask: padding.clone(), padding }
     }
@@ -129,7 +118,7 @@ impl Memory {
             })
         });
         let layers: KeyValues = layers.collect();
-        let padding = padding(&lengths, time, &layers.first()?[0].device());
+        let padding = padding_mask(&lengths, time, 0, &layers.first()?[0].device());
         Some(Self { layers, scale: first.scale, lengths, padding })
     }
 }

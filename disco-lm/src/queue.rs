@@ -151,7 +151,8 @@ impl<G, T> Queue<G, T> {
     }
 }
 
-const UNBROKEN: &str = "nobody panics with the lock in hand";
+/// What a lock that several strands take relies on.
+pub(crate) const UNBROKEN: &str = "nobody panics with the lock in hand";
 
 #[cfg(test)]
 mod tests {
