@@ -6,7 +6,10 @@ use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use rayon::ThreadPoolBuilder;
 use serde_json::{Value, json};
 
-use crate::{Backend, Decoding, Generation, TokenModel, slots::slots, spec::Spec};
+use crate::{
+    Backend, Decoding, Generation, TokenModel,
+    architecture::{model_config::ModelConfig, parameters::parameters},
+};
 
 thread_local! {
     static ELSEWHERE: Cell<bool> = const { Cell::new(false) };
@@ -26,14 +29,14 @@ pub(crate) fn elsewhere<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 
 /// A random model of a configuration.
 pub(crate) fn random(config: &Value, decoding: Decoding) -> TokenModel {
-    let spec = Spec::from_config(config, Path::new("config.json")).expect("a known configuration");
+    let config = ModelConfig::from_config(config, Path::new("config.json")).expect("a known configuration");
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let mut value = move |_| rng.random_range(-0.4f32..0.4);
-    let sizes = slots(&spec).into_iter().map(|slot| slot.shape[0] * slot.shape[1]);
+    let sizes = parameters(&config).into_iter().map(|parameter| parameter.shape[0] * parameter.shape[1]);
     let values = sizes.map(|size| (0..size).map(&mut value).collect()).collect();
     let generation = Generation { max_new_tokens: 5, decoding, ..Generation::default() };
     let device = Backend::ALL.into_iter().find_map(|backend| backend.device().ok()).expect("a backend");
-    TokenModel::from_values(values, spec, vec![2], &device, generation).expect("a model")
+    TokenModel::from_values(values, config, vec![2], &device, generation).expect("a model")
 }
 
 /// What all of the configurations say, and what is said of one.

@@ -1,16 +1,20 @@
 //! Decoding choices as part of the distribution: one code path for sampling, scoring and the gradient.
 
-mod next_token;
-#[cfg(test)]
-mod tests;
-mod truncation;
-mod weights;
-
 use serde::{Deserialize, Serialize};
 
-pub(crate) use next_token::{History, NextToken};
-
 use crate::{Error, Result};
+
+pub(crate) use next_token::History;
+pub(crate) use next_token::NextToken;
+
+pub(crate) mod next_token;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) mod truncation;
+
+pub(crate) mod softmax;
 
 /// How logits become the distribution of the next token.
 ///

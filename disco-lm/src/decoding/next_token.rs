@@ -1,10 +1,13 @@
 //! The distribution of one next token.
 
-use super::{
-    Decoding, RepetitionScope,
-    weights::{BLOCK, Weights, largest},
+use crate::{
+    Error, Result,
+    decoding::{
+        Decoding, RepetitionScope,
+        softmax::{BLOCK, Weights, largest},
+    },
+    kernels::vectorised,
 };
-use crate::{Error, Result, host::vectorised};
 
 /// What came before a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -2,14 +2,17 @@
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
-use super::*;
+use crate::decoding::*;
 
 /// Logits are f32, weights have a relative error of 3e-7.
 const LOG_PROB_TOLERANCE: f64 = 5e-6;
+
 /// Entries are at most of the order of 10, in f32.
 const GRADIENT_TOLERANCE: f64 = 1e-4;
+
 /// Of the central differences, in f64.
 const STEP: f64 = 1e-5;
+
 const END_TOKENS: [u32; 2] = [0, 7];
 
 /// The log-probabilities of all tokens: each rule by itself, in transformers' order.

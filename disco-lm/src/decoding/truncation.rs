@@ -2,12 +2,12 @@
 //!
 //! Every rule keeps the logits of one interval, so that what is kept is two numbers.
 
-use super::{Decoding, weights::Weights};
+use crate::decoding::{Decoding, softmax::Weights};
 
 impl Decoding {
     /// The weights of the logits that are kept, where `largest` is the largest of them all. The logits of
     /// tokens that cannot be drawn for other reasons are `-inf`.
-    pub(super) fn weights(&self, logits: &[f32], largest: f32) -> Weights {
+    pub(crate) fn weights(&self, logits: &[f32], largest: f32) -> Weights {
         let inverse_temperature = self.temperature.recip();
         let mut kept = Weights { reference: largest, least: f32::NEG_INFINITY, inverse_temperature };
         if self.top_k > 0 && self.top_k < logits.len() {
@@ -16,7 +16,7 @@ impl Decoding {
         }
         if self.top_p < 1.0 {
             let mass: f64 = kept.sums(logits).iter().sum();
-            // Together, the tokens of less than this weight have at most half of the mass that is left out:
+            // PackedAttention, the tokens of less than this weight have at most half of the mass that is left out:
             // they need not be sorted.
             let negligible = 0.5 * (1.0 - self.top_p) * mass / logits.len() as f64;
             let bound = f64::from(largest) + negligible.ln() * self.temperature;

@@ -14,23 +14,25 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{HubModel, model::is_name};
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    hub::model::{HubModel, is_name},
+};
 
 /// The part of the cache that is one model's.
-pub(super) struct Cache {
+pub(crate) struct Cache {
     folder: PathBuf,
     locks: PathBuf,
 }
 
 impl Cache {
-    pub(super) fn new(root: &Path, model: &HubModel) -> Self {
+    pub(crate) fn new(root: &Path, model: &HubModel) -> Self {
         let name = format!("models--{}", model.repository().replace('/', "--"));
         Self { locks: root.join(".locks").join(&name), folder: root.join(name) }
     }
 
     /// The commit that a revision is known to be.
-    pub(super) fn commit(&self, revision: &str) -> Result<Option<String>> {
+    pub(crate) fn commit(&self, revision: &str) -> Result<Option<String>> {
         // Whoever asks for a commit needs no reference to it.
         if self.snapshot(revision).is_dir() {
             return Ok(Some(revision.into()));
@@ -46,7 +48,7 @@ impl Cache {
     }
 
     /// Notes which commit a revision is.
-    pub(super) fn refer(&self, revision: &str, commit: &str) -> Result<()> {
+    pub(crate) fn refer(&self, revision: &str, commit: &str) -> Result<()> {
         if revision == commit {
             return Ok(());
         }
@@ -65,29 +67,29 @@ impl Cache {
     }
 
     /// The folder with the files of a commit.
-    pub(super) fn snapshot(&self, commit: &str) -> PathBuf {
+    pub(crate) fn snapshot(&self, commit: &str) -> PathBuf {
         self.folder.join("snapshots").join(commit)
     }
 
     /// Where a content is.
-    pub(super) fn blob(&self, etag: &str) -> PathBuf {
+    pub(crate) fn blob(&self, etag: &str) -> PathBuf {
         self.folder.join("blobs").join(etag)
     }
 
     /// Where a content grows. The name is our own: other programs may leave gaps in theirs.
-    pub(super) fn partial(&self, etag: &str) -> Result<PathBuf> {
+    pub(crate) fn partial(&self, etag: &str) -> Result<PathBuf> {
         let folder = self.folder.join("blobs");
         fs::create_dir_all(&folder).map_err(|source| Error::io(&folder, source))?;
         Ok(folder.join(format!("{etag}.disco-partial")))
     }
 
     /// Whether it is known that a commit has this file, or that it has not.
-    pub(super) fn is_settled(&self, commit: &str, name: &str) -> bool {
+    pub(crate) fn is_settled(&self, commit: &str, name: &str) -> bool {
         self.snapshot(commit).join(name).exists() || self.absence(commit, name).exists()
     }
 
     /// Notes that a commit has no such file.
-    pub(super) fn settle_absent(&self, commit: &str, name: &str) -> Result<()> {
+    pub(crate) fn settle_absent(&self, commit: &str, name: &str) -> Result<()> {
         let path = self.absence(commit, name);
         let made =
             fs::create_dir_all(path.parent().unwrap_or(&self.folder)).and_then(|()| File::create(&path));
@@ -99,7 +101,7 @@ impl Cache {
     }
 
     /// Waits for the right to write a content, and holds it as long as the file is open.
-    pub(super) fn lock(&self, etag: &str) -> Result<File> {
+    pub(crate) fn lock(&self, etag: &str) -> Result<File> {
         let path = self.locks.join(format!("{etag}.lock"));
         let opened = fs::create_dir_all(&self.locks)
             .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
@@ -112,7 +114,7 @@ impl Cache {
     }
 
     /// Makes a content a file of a commit.
-    pub(super) fn link(&self, commit: &str, name: &str, etag: &str) -> Result<()> {
+    pub(crate) fn link(&self, commit: &str, name: &str, etag: &str) -> Result<()> {
         let folder = self.snapshot(commit);
         let path = folder.join(name);
         fs::create_dir_all(&folder).map_err(|source| Error::io(&folder, source))?;

@@ -9,8 +9,10 @@ use ureq::{
     http::{HeaderMap, Response},
 };
 
-use super::{HubModel, HubProblem, model::is_name};
-use crate::{Error, Result};
+use crate::{
+    Error, HubProblem, Result,
+    hub::model::{HubModel, is_name},
+};
 
 /// How long a connection may take to come about, and a server to answer or to send anything more.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -19,34 +21,34 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const REDIRECTS: usize = 5;
 
 /// A result whose error is why the hub did not give what was asked for.
-pub(super) type Answer<T> = std::result::Result<T, HubProblem>;
+pub(crate) type Answer<T> = std::result::Result<T, HubProblem>;
 
 /// A connection to a hub.
 #[derive(Clone)]
-pub(super) struct Client {
+pub(crate) struct Client {
     /// Without a slash at its end.
-    pub(super) endpoint: String,
-    pub(super) token: Option<String>,
+    pub(crate) endpoint: String,
+    pub(crate) token: Option<String>,
     agent: Agent,
 }
 
 /// What a repository holds.
-pub(super) struct Listing {
-    pub(super) commit: String,
-    pub(super) files: BTreeSet<String>,
+pub(crate) struct Listing {
+    pub(crate) commit: String,
+    pub(crate) files: BTreeSet<String>,
 }
 
 /// A file of a repository.
-pub(super) struct RemoteFile {
-    pub(super) name: String,
-    pub(super) url: String,
+pub(crate) struct RemoteFile {
+    pub(crate) name: String,
+    pub(crate) url: String,
     /// Of its content: its SHA-256 in hexadecimal digits for large files.
-    pub(super) etag: String,
-    pub(super) size: u64,
+    pub(crate) etag: String,
+    pub(crate) size: u64,
 }
 
 impl Client {
-    pub(super) fn new(endpoint: &str) -> Result<Self> {
+    pub(crate) fn new(endpoint: &str) -> Result<Self> {
         let endpoint = endpoint.trim_end_matches('/');
         let is_url = |scheme| endpoint.strip_prefix(scheme).is_some_and(|host| !host.is_empty());
         if !is_url("https://") && !is_url("http://") {
@@ -68,12 +70,12 @@ impl Client {
     }
 
     /// Whether this library can speak with it: `https` takes TLS.
-    pub(super) fn is_compiled(&self) -> bool {
+    pub(crate) fn is_compiled(&self) -> bool {
         cfg!(feature = "hub") || self.endpoint.starts_with("http://")
     }
 
     /// The commit that a model's revision is, and its files. `commit` takes the place of the revision.
-    pub(super) fn listing(&self, model: &HubModel, commit: Option<&str>) -> Answer<Listing> {
+    pub(crate) fn listing(&self, model: &HubModel, commit: Option<&str>) -> Answer<Listing> {
         let revision = commit.unwrap_or(model.revision());
         let url = format!(
             "{}/api/models/{}/revision/{}",
@@ -101,7 +103,7 @@ impl Client {
     ///
     /// Redirections within the hub are followed, one to where contents are stored is not: the hub knows the content,
     /// the store only its own copy.
-    pub(super) fn file(&self, model: &HubModel, commit: &str, name: &str) -> Answer<RemoteFile> {
+    pub(crate) fn file(&self, model: &HubModel, commit: &str, name: &str) -> Answer<RemoteFile> {
         let url = format!("{}/{}/resolve/{commit}/{name}", self.endpoint, model.repository());
         let mut asked = url.clone();
         for _ in 0..=REDIRECTS {
@@ -133,7 +135,7 @@ impl Client {
     }
 
     /// Asks for what is at `url`, or for what comes from byte `from` on.
-    pub(super) fn get(&self, url: &str, from: Option<u64>) -> Answer<Response<ureq::Body>> {
+    pub(crate) fn get(&self, url: &str, from: Option<u64>) -> Answer<Response<ureq::Body>> {
         let mut request = self.agent.get(url).header("Accept-Encoding", "identity");
         if let Some(token) = &self.token {
             request = request.header("Authorization", format!("Bearer {token}"));
@@ -169,7 +171,7 @@ impl Client {
 }
 
 /// A header's value, if it is text.
-pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 

@@ -10,14 +10,14 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{
-    HubProblem,
-    client::{Answer, Client, RemoteFile, header},
+use crate::{
+    Error, HubProblem, Result,
+    hub::client::{Answer, Client, RemoteFile, header},
 };
-use crate::{Error, Result};
 
 /// How often a connection may break off, unless much has been received since.
 const ATTEMPTS: u32 = 5;
+
 const MUCH: u64 = 1 << 20;
 
 /// The time before the second attempt; it doubles with each.
@@ -46,7 +46,7 @@ impl From<HubProblem> for End {
 
 impl Client {
     /// Receives a file into `path`, going on from what is there, and checks it against what was announced.
-    pub(super) fn download(
+    pub(crate) fn download(
         &self,
         file: &RemoteFile,
         path: &Path,

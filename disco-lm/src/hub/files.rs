@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use super::{HubProblem, model::is_name};
 use crate::{
-    Result,
-    files::{BESIDE_WEIGHTS, is_gguf},
+    HubProblem, Result,
+    hub::model::is_name,
+    model::model_files::{SIDECAR_FILES, is_gguf},
     weights,
 };
 
@@ -13,11 +13,11 @@ use crate::{
 const LISTED: usize = 12;
 
 /// What a kind of model consists of.
-pub(super) struct Kind<'a> {
+pub(crate) struct Kind<'a> {
     /// What must be there beside the weights.
     required: &'a [&'a str],
     /// What is taken if it is there.
-    pub(super) optional: &'a [&'a str],
+    pub(crate) optional: &'a [&'a str],
     /// The one file that all weights are in.
     single: &'a str,
     /// The file that names several, in its place.
@@ -27,10 +27,10 @@ pub(super) struct Kind<'a> {
 }
 
 /// What a language model needs of them, and what it takes if it is there.
-const BESIDE: (&[&str], &[&str]) = BESIDE_WEIGHTS.split_at(2);
+const BESIDE: (&[&str], &[&str]) = SIDECAR_FILES.split_at(2);
 
 /// A language model and its tokenizer.
-pub(super) const LANGUAGE_MODEL: Kind<'static> = Kind {
+pub(crate) const LANGUAGE_MODEL: Kind<'static> = Kind {
     required: BESIDE.0,
     optional: BESIDE.1,
     single: weights::SINGLE,
@@ -39,25 +39,25 @@ pub(super) const LANGUAGE_MODEL: Kind<'static> = Kind {
 };
 
 /// A classifier and its tokenizer.
-pub(super) const CLASSIFIER: Kind<'static> = Kind { optional: &[], or_gguf: false, ..LANGUAGE_MODEL };
+pub(crate) const CLASSIFIER: Kind<'static> = Kind { optional: &[], or_gguf: false, ..LANGUAGE_MODEL };
 
 /// An adapter.
-pub(super) const ADAPTER: Kind<'static> =
-    Kind { required: &[crate::peft::CONFIG], single: crate::peft::WEIGHTS, ..Kind::of_file("") };
+pub(crate) const ADAPTER: Kind<'static> =
+    Kind { required: &[crate::lora::peft::CONFIG], single: crate::lora::peft::WEIGHTS, ..Kind::of_file("") };
 
 impl<'a> Kind<'a> {
     /// A model that is one file.
-    pub(super) const fn of_file(name: &'a str) -> Self {
+    pub(crate) const fn of_file(name: &'a str) -> Self {
         Self { required: &[], optional: &[], single: name, index: None, or_gguf: false }
     }
 
     /// What is needed of a model of which nothing is known.
-    pub(super) fn at_least(&self) -> Vec<String> {
+    pub(crate) fn at_least(&self) -> Vec<String> {
         self.required.iter().copied().chain([self.single]).map(String::from).collect()
     }
 
     /// What a folder lacks to be such a model.
-    pub(super) fn lacking(&self, folder: &Path) -> Result<Vec<String>> {
+    pub(crate) fn lacking(&self, folder: &Path) -> Result<Vec<String>> {
         let is_lacking = |name: &&str| !folder.join(name).exists();
         let mut lacking: Vec<String> =
             self.required.iter().copied().filter(is_lacking).map(String::from).collect();
@@ -73,7 +73,7 @@ impl<'a> Kind<'a> {
     }
 
     /// What is to be had of a repository that has these files, but for the shards that an index names.
-    pub(super) fn present(&self, files: &BTreeSet<String>) -> std::result::Result<Vec<&'a str>, HubProblem> {
+    pub(crate) fn present(&self, files: &BTreeSet<String>) -> std::result::Result<Vec<&'a str>, HubProblem> {
         let is_there = |name: &&str| files.contains(*name);
         let lacking = |wanted: String| {
             let mut present: Vec<String> = files.iter().take(LISTED).cloned().collect();
@@ -102,7 +102,7 @@ impl<'a> Kind<'a> {
     }
 
     /// The shards that the index in a folder names; none where there is a single file, or no index.
-    pub(super) fn shards(&self, folder: &Path) -> Result<Vec<String>> {
+    pub(crate) fn shards(&self, folder: &Path) -> Result<Vec<String>> {
         match self.index.map(|index| folder.join(index)) {
             Some(index) if index.exists() && !folder.join(self.single).exists() => {
                 weights::shard_names(&index)

@@ -1,12 +1,5 @@
 //! Models of the Hugging Face Hub, fetched into the cache that Python's huggingface_hub and hf-hub use too.
 
-mod cache;
-mod client;
-mod download;
-mod files;
-mod model;
-mod problem;
-
 use std::{
     ffi::OsString,
     fmt,
@@ -14,11 +7,22 @@ use std::{
     sync::Arc,
 };
 
-pub use model::HubModel;
-pub use problem::HubProblem;
+use crate::{
+    Error, HubProblem, Result,
+    hub::{cache::Cache, client::Client, files::Kind},
+};
 
-use self::{cache::Cache, client::Client, files::Kind};
-use crate::{Error, Result};
+pub use model::HubModel;
+
+mod cache;
+
+mod client;
+
+mod download;
+
+mod files;
+
+mod model;
 
 /// What is asked where `HF_ENDPOINT` names nothing else.
 const ENDPOINT: &str = "https://huggingface.co";
@@ -29,12 +33,16 @@ const ENDPOINT: &str = "https://huggingface.co";
 ///
 /// ```no_run
 /// use disco_lm::{Backend, Generation, Hub, LanguageModel};
+
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let folder = Hub::from_env()?.language_model(&"HuggingFaceTB/SmolLM2-135M@main".parse()?)?;
+
 /// let model = LanguageModel::load(&folder, &Backend::Flex.device()?, Generation::default())?;
+
 /// # Ok(())
 /// # }
+
 /// ```
 ///
 /// What is in the cache is used as it is, without asking whether the hub has something newer. A file appears in the

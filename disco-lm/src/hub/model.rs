@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{Error, Result, files::is_gguf};
+use crate::{Error, Result, model::model_files::is_gguf};
 
 /// What a revision is where none is named.
 const MAIN: &str = "main";
@@ -13,11 +13,16 @@ const MAIN: &str = "main";
 /// ```
 /// # fn main() -> Result<(), disco_lm::Error> {
 /// let model: disco_lm::HubModel = "HuggingFaceTB/SmolLM2-135M@v1".parse()?;
+
 /// assert_eq!((model.repository(), model.revision()), ("HuggingFaceTB/SmolLM2-135M", "v1"));
+
 /// let model: disco_lm::HubModel = "org/name-GGUF:name.Q8_0.gguf".parse()?;
+
 /// assert_eq!(model.file(), Some("name.Q8_0.gguf"));
+
 /// # Ok(())
 /// # }
+
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HubModel {
@@ -46,7 +51,7 @@ impl HubModel {
     }
 
     /// The same repository and revision, and this file of them.
-    pub(super) fn with_file(&self, file: &str) -> Self {
+    pub(crate) fn with_file(&self, file: &str) -> Self {
         Self { file: Some(file.into()), ..self.clone() }
     }
 }
@@ -91,7 +96,7 @@ fn is_path(text: &str) -> bool {
 }
 
 /// Whether this can be the name of a file or folder in the cache.
-pub(super) fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
     !text.is_empty() && text.len() <= 200 && !text.starts_with('.') && text.chars().all(known)
 }

@@ -17,8 +17,10 @@ pub(crate) struct Encoding {
 
 /// IEEE 754 single precision.
 pub(crate) const F32: Encoding = Encoding { name: "F32", bytes: 4, values: 1, decode: decode_f32 };
+
 /// IEEE 754 half precision.
 pub(crate) const F16: Encoding = Encoding { name: "F16", bytes: 2, values: 1, decode: decode_f16 };
+
 /// The upper half of a single.
 pub(crate) const BF16: Encoding = Encoding { name: "BF16", bytes: 2, values: 1, decode: decode_bf16 };
 

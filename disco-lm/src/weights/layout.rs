@@ -2,17 +2,17 @@
 
 use rayon::prelude::*;
 
-use crate::slots::{Part, Slot};
+use crate::architecture::parameters::{Parameter, StoredTensor};
 
 /// Rows of a transposed tensor that one thread fills at a time: as many as a cache line of the file's rows holds, so that every
 /// line is fetched once.
 const BLOCK: usize = 16;
 
 /// The values of a parameter, as the tensors of the file: under their Hugging Face names, in their layout.
-pub(crate) fn split(slot: &Slot, values: &[f32]) -> Vec<(Part, Vec<f32>)> {
+pub(crate) fn split(parameter: &Parameter, values: &[f32]) -> Vec<(StoredTensor, Vec<f32>)> {
     let mut rest = values;
-    let parts = slot.parts.iter().map(|part| {
-        let (mine, after) = rest.split_at(part.numbers());
+    let parts = parameter.stored.iter().map(|part| {
+        let (mine, after) = rest.split_at(part.elements());
         rest = after;
         let mut tensor = mine.to_vec();
         if part.transposed {
@@ -25,13 +25,13 @@ pub(crate) fn split(slot: &Slot, values: &[f32]) -> Vec<(Part, Vec<f32>)> {
 
 /// The inverse of [`split`]: `read` writes a tensor of the file to the place of its numbers.
 pub(crate) fn join<E>(
-    slot: &Slot,
-    mut read: impl FnMut(&Part, &mut [f32]) -> Result<(), E>,
+    parameter: &Parameter,
+    mut read: impl FnMut(&StoredTensor, &mut [f32]) -> Result<(), E>,
 ) -> Result<Vec<f32>, E> {
-    let mut values = vec![0.0; slot.shape[0] * slot.shape[1]];
+    let mut values = vec![0.0; parameter.shape[0] * parameter.shape[1]];
     let mut rest = &mut values[..];
-    for part in &slot.parts {
-        let (mine, after) = rest.split_at_mut(part.numbers());
+    for part in &parameter.stored {
+        let (mine, after) = rest.split_at_mut(part.elements());
         rest = after;
         read(part, mine)?;
         if part.transposed {

@@ -1,25 +1,28 @@
 //! Weights in files, in and out: the tensors of a file become the parameters of a model.
 
-mod encoding;
-mod folder;
-mod layout;
-mod save;
-
 use std::{collections::BTreeMap, path::Path};
 
 use rayon::prelude::*;
 
 use crate::{
     Error, Result,
+    architecture::parameters::{Parameter, StoredTensor},
     error::Misshapen,
-    slots::{Part, Slot},
 };
 
-pub(crate) use encoding::{BF16, Encoding, F16, F32, read_values};
-#[cfg(feature = "hub-http")]
-pub(crate) use folder::{INDEX, SINGLE, shard_names};
-pub(crate) use folder::{SafetensorsFolder, Shard, json_object, read_json};
+pub(crate) mod atomic_folder;
+pub(crate) mod encoding;
+#[cfg(feature = "gguf")]
+pub(crate) mod gguf;
+pub(crate) mod layout;
+pub(crate) mod safetensors;
+pub(crate) mod save;
+
+pub(crate) use atomic_folder::{check_folder, replace_folder};
 pub(crate) use layout::{join, split};
+#[cfg(feature = "hub-http")]
+pub(crate) use safetensors::{INDEX, SINGLE, shard_names};
+pub(crate) use safetensors::{SafetensorsFolder, Shard, json_object, read_json};
 pub use save::Precision;
 pub(crate) use save::{save, write};
 
@@ -29,7 +32,7 @@ pub(crate) trait TensorSource: Sync {
     fn shapes(&self) -> BTreeMap<String, Vec<usize>>;
 
     /// The tensor that holds `part`: its name, shape and layout in this source.
-    fn stored(&self, part: &Part) -> Part;
+    fn stored(&self, part: &StoredTensor) -> StoredTensor;
 
     /// Whether a tensor may be there without being a parameter of a model.
     fn is_redundant(&self, name: &str, tied: bool) -> bool;
@@ -41,27 +44,27 @@ pub(crate) trait TensorSource: Sync {
     fn read(&self, name: &str, values: &mut [f32]) -> Result<()>;
 }
 
-/// Reads all parameters, in the order of `slots`, on all threads. All that does not fit is listed in one error.
+/// Reads all parameters, in the order of `parameters`, on all threads. All that does not fit is listed in one error.
 ///
 /// Each tensor is read once, into its place in the parameter: nothing of the size of a tensor exists beside the
 /// result, unless the file has it transposed.
 pub(crate) fn load(
     source: &dyn TensorSource,
-    slots: &[Slot],
+    parameters: &[Parameter],
     tied: bool,
     path: &Path,
 ) -> Result<Vec<Vec<f32>>> {
-    check(source, slots, tied, path)?;
-    slots.par_iter().map(|slot| fill(source, slot)).collect()
+    check(source, parameters, tied, path)?;
+    parameters.par_iter().map(|parameter| fill(source, parameter)).collect()
 }
 
-/// Checks that the tensors are those that `slots` ask for, before memory is taken for any of them.
-fn check(source: &dyn TensorSource, slots: &[Slot], tied: bool, path: &Path) -> Result<()> {
+/// Checks that the tensors are those that `parameters` ask for, before memory is taken for any of them.
+fn check(source: &dyn TensorSource, parameters: &[Parameter], tied: bool, path: &Path) -> Result<()> {
     let mut shapes = source.shapes();
     let mut missing = Vec::new();
     let mut misshapen = Vec::new();
-    for part in slots.iter().flat_map(|slot| &slot.parts) {
-        let Part { name, shape: expected, .. } = source.stored(part);
+    for part in parameters.iter().flat_map(|parameter| &parameter.stored) {
+        let StoredTensor { name, shape: expected, .. } = source.stored(part);
         match shapes.remove(&name) {
             None => missing.push(name),
             Some(found) if found != expected => misshapen.push(Misshapen { name, expected, found }),
@@ -78,9 +81,9 @@ fn check(source: &dyn TensorSource, slots: &[Slot], tied: bool, path: &Path) -> 
 }
 
 /// One parameter, from the tensors that hold it.
-fn fill(source: &dyn TensorSource, slot: &Slot) -> Result<Vec<f32>> {
-    let parts = slot.parts.iter().map(|part| source.stored(part)).collect();
-    join(&Slot { parts, ..slot.clone() }, |part, values| {
+fn fill(source: &dyn TensorSource, parameter: &Parameter) -> Result<Vec<f32>> {
+    let stored = parameter.stored.iter().map(|part| source.stored(part)).collect();
+    join(&Parameter { stored, ..parameter.clone() }, |part, values| {
         source.read(&part.name, values)?;
         match values.iter().find(|value| !value.is_finite()) {
             None => Ok(()),

@@ -5,8 +5,7 @@ use std::path::Path;
 use half::f16;
 use safetensors::{Dtype, tensor::TensorView};
 
-use super::split;
-use crate::{Error, Result, slots::Slot};
+use crate::{Error, Result, architecture::parameters::Parameter, weights::layout::split};
 
 /// The number format of saved weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +34,13 @@ impl Precision {
 }
 
 /// Writes parameters as `model.safetensors` of `folder`, under their Hugging Face names.
-pub(crate) fn save(folder: &Path, slots: &[Slot], values: &[Vec<f32>], precision: Precision) -> Result<()> {
-    let parts = slots.iter().zip(values).flat_map(|(slot, values)| split(slot, values));
+pub(crate) fn save(
+    folder: &Path,
+    parameters: &[Parameter],
+    values: &[Vec<f32>],
+    precision: Precision,
+) -> Result<()> {
+    let parts = parameters.iter().zip(values).flat_map(|(parameter, values)| split(parameter, values));
     let tensors = parts.map(|(part, values)| (part.name, part.shape, values)).collect();
     write(&folder.join("model.safetensors"), tensors, precision)
 }

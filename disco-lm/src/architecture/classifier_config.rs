@@ -1,0 +1,102 @@
+//! Encoders with a classification head: BERT, DistilBERT, RoBERTa.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{
+    Result,
+    architecture::{
+        bert::{bert, distilbert},
+        config_reader::ConfigReader,
+        model_config::{Activation, Family, ModelConfig},
+    },
+};
+
+/// How logits become probabilities.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// One label holds.
+    Softmax,
+    /// Each label holds or not.
+    Sigmoid,
+}
+
+/// The shape of an encoder with a classification head.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ClassifierConfig {
+    pub(crate) encoder: ModelConfig,
+    /// The row of the position table that the first token has.
+    pub(crate) first_position: usize,
+    /// How many kinds of token there are; a text is of the first kind.
+    pub(crate) token_types: Option<usize>,
+    /// What the head applies between its two products.
+    pub(crate) activation: Activation,
+    pub(crate) labels: Vec<String>,
+    pub(crate) link: Link,
+}
+
+/// The classifiers there are, as `model_type` names them.
+const KNOWN: &str = "bert, distilbert, roberta, xlm-roberta";
+
+impl ClassifierConfig {
+    /// Reads a `config.json`; `path` is for messages.
+    pub(crate) fn from_config(config: &Value, path: &Path) -> Result<Self> {
+        let reader = ConfigReader { config, path };
+        let labels = labels(&reader)?;
+        let multiple = "multi_label_classification";
+        let problem = reader.text("problem_type", Some(String::new()))?;
+        // A single label is a question of yes or no.
+        let link = if labels.len() == 1 || problem == multiple { Link::Sigmoid } else { Link::Softmax };
+        let tanh = Activation::Tanh;
+        let config = match reader.text("model_type", None)?.as_str() {
+            "distilbert" => Self {
+                encoder: distilbert(&reader)?,
+                first_position: 0,
+                token_types: None,
+                activation: Activation::Relu,
+                labels,
+                link,
+            },
+            kind @ ("bert" | "roberta" | "xlm-roberta") => {
+                let family = if kind == "bert" { Family::Bert } else { Family::Roberta };
+                let padding = reader.size("pad_token_id", Some(1))?;
+                let first_position = if kind == "bert" { 0 } else { padding + 1 };
+                let token_types = Some(reader.size("type_vocab_size", Some(2))?);
+                let encoder = bert(&reader, family)?;
+                Self { encoder, first_position, token_types, activation: tanh, labels, link }
+            }
+            other => return Err(reader.refused("model_type", other, KNOWN)),
+        };
+        config.encoder.check(&reader)?;
+        if config.first_position >= config.encoder.max_positions {
+            let allowed = "more positions than the id of the padding token";
+            return Err(reader.refused("max_position_embeddings", config.encoder.max_positions, allowed));
+        }
+        if config.token_types == Some(0) {
+            return Err(reader.refused("type_vocab_size", 0, "at least 1"));
+        }
+        Ok(config)
+    }
+
+    /// The most tokens that a text can have.
+    pub(crate) fn positions(&self) -> usize {
+        self.encoder.max_positions - self.first_position
+    }
+}
+
+/// `id2label`, in the order of the ids.
+fn labels(reader: &ConfigReader<'_>) -> Result<Vec<String>> {
+    let Some(map) = reader.get("id2label") else {
+        let count = reader.size("num_labels", Some(2))?;
+        return match count {
+            1..=1_000_000 => Ok((0..count).map(|id| format!("LABEL_{id}")).collect()),
+            _ => Err(reader.refused("num_labels", count, "1 to 1000000")),
+        };
+    };
+    let allowed = "an object with a text for each of \"0\", \"1\", ...";
+    let label = |id: usize| map.get(id.to_string()).and_then(Value::as_str).map(String::from);
+    let labels: Option<Vec<String>> =
+        map.as_object().and_then(|object| (0..object.len()).map(label).collect());
+    labels.filter(|labels| !labels.is_empty()).ok_or_else(|| reader.refused("id2label", map, allowed))
+}

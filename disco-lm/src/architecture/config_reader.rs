@@ -1,0 +1,128 @@
+//! Typed access to a `config.json`.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{Error, Result, architecture::model_config::LARGEST};
+
+/// The largest number of layers that is believed before the weights are seen.
+const DEEPEST: usize = 1 << 12;
+
+/// Typed access to a configuration whose errors name the field.
+pub(crate) struct ConfigReader<'a> {
+    pub(crate) config: &'a Value,
+    pub(crate) path: &'a Path,
+}
+
+impl<'a> ConfigReader<'a> {
+    /// The value of a field that is there and not null.
+    pub(crate) fn get(&self, field: &str) -> Option<&'a Value> {
+        self.config.get(field).filter(|value| !value.is_null())
+    }
+
+    pub(crate) fn refused(&self, field: &str, value: impl ToString, allowed: impl Into<String>) -> Error {
+        Error::Config {
+            path: self.path.to_path_buf(),
+            field: field.into(),
+            value: value.to_string(),
+            allowed: allowed.into(),
+        }
+    }
+
+    fn typed<T>(
+        &self,
+        field: &str,
+        default: Option<T>,
+        allowed: &str,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Result<T> {
+        match (self.get(field), default) {
+            (Some(value), _) => read(value).ok_or_else(|| self.refused(field, value, allowed)),
+            (None, Some(default)) => Ok(default),
+            (None, None) => Err(self.refused(field, "missing", allowed)),
+        }
+    }
+
+    pub(crate) fn size(&self, field: &str, default: Option<usize>) -> Result<usize> {
+        self.typed(field, default, "a whole number up to 2^24", |value| {
+            value.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|size| *size <= LARGEST)
+        })
+    }
+
+    /// A number of layers: lists of that length are made before the weights are seen.
+    pub(crate) fn layers(&self, field: &str, default: Option<usize>) -> Result<usize> {
+        let layers = self.size(field, default)?;
+        if layers > DEEPEST {
+            Err(self.refused(field, layers, format!("at most {DEEPEST}")))
+        } else {
+            Ok(layers)
+        }
+    }
+
+    pub(crate) fn number(&self, field: &str, default: Option<f64>) -> Result<f64> {
+        self.typed(field, default, "a number", Value::as_f64)
+    }
+
+    pub(crate) fn text(&self, field: &str, default: Option<String>) -> Result<String> {
+        self.typed(field, default, "text", |value| value.as_str().map(String::from))
+    }
+
+    pub(crate) fn flag(&self, field: &str, default: bool) -> Result<bool> {
+        self.typed(field, Some(default), "true or false", Value::as_bool)
+    }
+
+    /// A part of the configuration, with the same path for its messages.
+    pub(crate) fn section(&self, field: &str) -> Result<Option<ConfigReader<'a>>> {
+        match self.get(field) {
+            None => Ok(None),
+            Some(config) if config.is_object() => Ok(Some(ConfigReader { config, path: self.path })),
+            Some(other) => Err(self.refused(field, other, "an object, or null")),
+        }
+    }
+
+    /// A number above zero.
+    pub(crate) fn positive(&self, field: &str) -> Result<f64> {
+        let number = self.number(field, None)?;
+        if number > 0.0 { Ok(number) } else { Err(self.refused(field, number, "positive")) }
+    }
+
+    /// What the text of a field stands for.
+    pub(crate) fn choice<T: Copy>(&self, field: &str, default: &str, choices: &[(&str, T)]) -> Result<T> {
+        let value = self.text(field, Some(default.into()))?;
+        let found = choices.iter().find(|(name, _)| *name == value);
+        found.map(|(_, choice)| *choice).ok_or_else(|| {
+            let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+            self.refused(field, value, names.join(", "))
+        })
+    }
+
+    /// Refuses a text that is not among those allowed.
+    pub(crate) fn only(&self, field: &str, default: &str, allowed: &[&str]) -> Result<()> {
+        let allowed: Vec<(&str, ())> = allowed.iter().map(|name| (*name, ())).collect();
+        self.choice(field, default, &allowed)
+    }
+
+    /// Refuses a flag that is on.
+    pub(crate) fn off(&self, field: &str) -> Result<()> {
+        if self.flag(field, false)? { Err(self.refused(field, true, "false")) } else { Ok(()) }
+    }
+
+    /// Refuses a list or object that holds something.
+    pub(crate) fn empty(&self, field: &str) -> Result<()> {
+        match self.get(field) {
+            Some(Value::Array(values)) if values.is_empty() => Ok(()),
+            Some(Value::Object(values)) if values.is_empty() => Ok(()),
+            Some(value) => Err(self.refused(field, value, "nothing")),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that `whole` can be cut into `parts`, which the configuration calls `field`.
+    pub(crate) fn divided(&self, whole: usize, field: &str, parts: usize, of: &str) -> Result<usize> {
+        match whole.checked_div(parts) {
+            Some(part) if whole.is_multiple_of(parts) => Ok(part),
+            _ => Err(self.refused(field, parts, format!("a divisor of {of}"))),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! Gemma 3, its text model: windows in most layers, with rotary frequencies of their own.
+
+use crate::{
+    Result,
+    architecture::{
+        config_reader::ConfigReader,
+        llama::layer_types,
+        model_config::{
+            Activation, Family, FeedForward, ModelConfig, Norm, NormOrder, Positions, Window, reciprocal_root,
+        },
+        rope_frequencies::Frequencies,
+    },
+};
+
+pub(crate) fn gemma3(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
+    let tanh = Activation::GeluTanh;
+    let activation =
+        reader.choice("hidden_activation", "gelu_pytorch_tanh", &[("gelu_pytorch_tanh", tanh)])?;
+    reader.off("use_bidirectional_attention")?;
+    for field in ["final_logit_softcapping", "attn_logit_softcapping"] {
+        if let Some(value) = reader.get(field) {
+            return Err(reader.refused(field, value, "null"));
+        }
+    }
+    let hidden_size = reader.size("hidden_size", None)?;
+    let layers = reader.layers("num_hidden_layers", None)?;
+    let heads = reader.size("num_attention_heads", None)?;
+    let head_dim = reader.size("head_dim", Some(256))?;
+    if !head_dim.is_multiple_of(2) {
+        return Err(reader.refused("head_dim", head_dim, "even"));
+    }
+    let bias = reader.flag("attention_bias", false)?;
+    let size = reader.size("sliding_window", Some(4096))?;
+    if size == 0 {
+        return Err(reader.refused("sliding_window", size, "at least 1"));
+    }
+    let windowed = match reader.get("layer_types") {
+        Some(_) => layer_types(reader, layers)?,
+        None => {
+            let pattern = reader.size("sliding_window_pattern", Some(6))?.max(1);
+            (1..=layers).map(|layer| !layer.is_multiple_of(pattern)).collect()
+        }
+    };
+    Ok(ModelConfig {
+        family: Family::Gemma,
+        vocabulary: reader.size("vocab_size", None)?,
+        hidden_size,
+        layers,
+        heads,
+        kv_heads: reader.size("num_key_value_heads", Some(4))?,
+        head_dim,
+        intermediate_size: reader.size("intermediate_size", None)?,
+        max_positions: reader.size("max_position_embeddings", Some(131_072))?,
+        embedding_scale: (hidden_size as f64).sqrt(),
+        norm: Norm::RmsFromOne,
+        norm_order: NormOrder::Around,
+        norm_epsilon: reader.number("rms_norm_eps", Some(1e-6))?,
+        positions: Positions::Rotary(frequencies(reader, "full_attention", "rope_theta", 1e6, head_dim)?),
+        window: Some(Window {
+            size,
+            layers: windowed,
+            frequencies: Some(frequencies(
+                reader,
+                "sliding_attention",
+                "rope_local_base_freq",
+                1e4,
+                head_dim,
+            )?),
+        }),
+        attention_scale: reciprocal_root(reader.size("query_pre_attn_scalar", Some(256))?),
+        feed_forward: FeedForward { activation, gated: true },
+        qkv_bias: bias,
+        output_bias: bias,
+        feed_forward_bias: false,
+        query_key_norm: true,
+        tied: reader.flag("tie_word_embeddings", true)?,
+        output_scale: 1.0,
+        encoder: None,
+    })
+}
+
+/// The frequencies of a kind of layer: of `rope_parameters` (transformers 5), or of `theta` and, for layers without
+/// a window, `rope_scaling` (before).
+fn frequencies(
+    reader: &ConfigReader<'_>,
+    kind: &str,
+    theta: &str,
+    default: f64,
+    head_dim: usize,
+) -> Result<Frequencies> {
+    let theta = reader.number(theta, Some(default))?;
+    let scaling = match reader.section("rope_parameters")? {
+        Some(parameters) => parameters.section(kind)?,
+        None if kind == "full_attention" => reader.section("rope_scaling")?,
+        None => None,
+    };
+    Frequencies::scaled(reader, scaling.as_ref(), theta, head_dim)
+}

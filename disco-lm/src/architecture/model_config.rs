@@ -1,0 +1,208 @@
+//! What a transformer is built of, read from a Hugging Face `config.json`.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{
+    Error, Result,
+    architecture::{
+        config_reader::ConfigReader, gemma::gemma3, gpt2::gpt2, llama::llama, relative_buckets::Buckets,
+        rope_frequencies::Frequencies, t5::t5,
+    },
+};
+
+/// How a layer's input is normalised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Norm {
+    /// `x / rms(x) * scale`.
+    Rms,
+    /// `x / rms(x) * (1 + scale)`.
+    RmsFromOne,
+    /// `(x - mean) / std * scale + bias`.
+    Layer,
+}
+
+/// Where the norm of a residual block stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NormOrder {
+    /// `x + block(norm(x))`; the whole stack ends with a norm of its own.
+    Before,
+    /// `norm(x + block(x))`.
+    After,
+    /// `x + norm(block(norm(x)))`, with two norms; the stack ends with one too.
+    Around,
+}
+
+/// How a token's place enters.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Positions {
+    /// A learned vector per position is added to the embedding.
+    Learned,
+    /// Queries and keys are rotated (rotate-half layout).
+    Rotary(Frequencies),
+    /// A learned number per distance and head is added to the scores.
+    Relative(Buckets),
+}
+
+/// The function between the two products of a feed-forward block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    /// `x sigmoid(x)`.
+    Silu,
+    /// `x Phi(x)`, with the normal distribution function.
+    Gelu,
+    /// The same, with Phi approximated by a tanh.
+    GeluTanh,
+    /// `max(x, 0)`.
+    Relu,
+    /// The hyperbolic tangent.
+    Tanh,
+}
+
+/// The feed-forward block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FeedForward {
+    pub(crate) activation: Activation,
+    /// `down(activation(gate(x)) * up(x))`, rather than `down(activation(up(x)))`.
+    pub(crate) gated: bool,
+}
+
+/// Layers whose queries see no further back than `size` tokens, themselves included.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Window {
+    pub(crate) size: usize,
+    /// Whether each layer has the window.
+    pub(crate) layers: Vec<bool>,
+    /// The rotary frequencies of these layers, if they are others.
+    pub(crate) frequencies: Option<Frequencies>,
+}
+
+/// An encoder that reads the context, with the decoder's widths and heads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Encoder {
+    pub(crate) layers: usize,
+    /// The token behind which the decoder predicts the first.
+    pub(crate) start: u32,
+}
+
+/// The families that differ in the names and layout of their weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    Gpt2,
+    Llama,
+    Gemma,
+    T5,
+    Bert,
+    DistilBert,
+    Roberta,
+}
+
+/// The shape of a transformer.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ModelConfig {
+    pub(crate) family: Family,
+    pub(crate) vocabulary: usize,
+    pub(crate) hidden_size: usize,
+    pub(crate) layers: usize,
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+    pub(crate) intermediate_size: usize,
+    pub(crate) max_positions: usize,
+    /// Embeddings are multiplied by it.
+    pub(crate) embedding_scale: f64,
+    pub(crate) norm: Norm,
+    pub(crate) norm_order: NormOrder,
+    pub(crate) norm_epsilon: f64,
+    pub(crate) positions: Positions,
+    pub(crate) window: Option<Window>,
+    /// Scores are multiplied by it.
+    pub(crate) attention_scale: f64,
+    pub(crate) feed_forward: FeedForward,
+    pub(crate) qkv_bias: bool,
+    pub(crate) output_bias: bool,
+    pub(crate) feed_forward_bias: bool,
+    pub(crate) query_key_norm: bool,
+    /// Whether the embedding is also the output matrix.
+    pub(crate) tied: bool,
+    /// The last hidden states are multiplied by it.
+    pub(crate) output_scale: f64,
+    pub(crate) encoder: Option<Encoder>,
+}
+
+/// The architectures there are, as `model_type` names them.
+const KNOWN: &str = "gpt2, llama, mistral, qwen2, qwen3, gemma3_text, t5";
+
+/// The largest size that is believed.
+pub(crate) const LARGEST: usize = 1 << 24;
+
+/// The number of positions of a model that has no end of them.
+pub(crate) const UNLIMITED: usize = LARGEST;
+
+impl ModelConfig {
+    /// Reads a `config.json`; `path` is for messages.
+    pub(crate) fn from_config(config: &Value, path: &Path) -> Result<Self> {
+        let reader = ConfigReader { config, path };
+        let config = match reader.text("model_type", None)?.as_str() {
+            "gpt2" => gpt2(&reader)?,
+            kind @ ("llama" | "mistral" | "qwen2" | "qwen3") => llama(&reader, kind)?,
+            "gemma3_text" => gemma3(&reader)?,
+            "t5" => t5(&reader)?,
+            other => return Err(reader.refused("model_type", other, KNOWN)),
+        };
+        config.check(&reader)?;
+        Ok(config)
+    }
+
+    /// Refuses more layers than weights of so many tensors can have, before a list of their parameters is made.
+    pub(crate) fn check_layers(&self, tensors: usize, path: &Path) -> Result<()> {
+        let layers = self.layers + self.encoder.map_or(0, |encoder| encoder.layers);
+        if layers <= tensors {
+            return Ok(());
+        }
+        let field = "number of layers".into();
+        let allowed = format!("at most the number of tensors there are, {tensors}");
+        Err(Error::Config { path: path.into(), field, value: layers.to_string(), allowed })
+    }
+
+    /// Whether a layer has a window.
+    pub(crate) fn is_windowed(&self, layer: usize) -> bool {
+        self.window.as_ref().is_some_and(|window| window.layers[layer])
+    }
+
+    /// Checks what holds for every architecture.
+    pub(crate) fn check(&self, reader: &ConfigReader<'_>) -> Result<()> {
+        for (field, value) in [
+            ("vocab_size", self.vocabulary),
+            ("hidden size", self.hidden_size),
+            ("number of layers", self.layers),
+            ("number of heads", self.heads),
+            ("num_key_value_heads", self.kv_heads),
+            ("head_dim", self.head_dim),
+            ("intermediate size", self.intermediate_size),
+            ("number of positions", self.max_positions),
+            ("number of encoder layers", self.encoder.map_or(1, |encoder| encoder.layers)),
+        ] {
+            if value == 0 || value > LARGEST {
+                return Err(reader.refused(field, value, "1 to 2^24"));
+            }
+        }
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            return Err(reader.refused(
+                "num_key_value_heads",
+                self.kv_heads,
+                "a divisor of the number of heads",
+            ));
+        }
+        if !(self.norm_epsilon > 0.0) {
+            return Err(reader.refused("norm epsilon", self.norm_epsilon, "positive"));
+        }
+        Ok(())
+    }
+}
+
+/// `1 / sqrt(width)`.
+pub(crate) fn reciprocal_root(width: usize) -> f64 {
+    (width as f64).sqrt().recip()
+}

@@ -1,0 +1,156 @@
+//! A classifier's opinion of a text, as a feature.
+
+use std::{path::Path, sync::Arc};
+
+use burn::tensor::Device;
+use disco_core::{Feature, Score};
+
+use crate::{Error, Result, TokenClassifier, Tokenizer, classifier::token_classifier::check_temperature};
+
+/// What happens to a text that has more tokens than a classifier has positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Overlong {
+    /// It is an error.
+    #[default]
+    Refuse,
+    /// The tokens at its end are left out; the special tokens stay.
+    Truncate,
+}
+
+/// BERT, DistilBERT or RoBERTa with a classification head and its tokenizer: the probability of each label,
+/// given a text.
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    tokens: TokenClassifier,
+    tokenizer: Arc<Tokenizer>,
+}
+
+impl Classifier {
+    /// Reads a Hugging Face folder: `config.json`, `tokenizer.json` and safetensors, single or sharded.
+    ///
+    /// # Errors
+    /// As [`TokenClassifier::load`]; [`Error::Vocabulary`] if the tokenizer does not fit the model.
+    pub fn load(folder: &Path, device: &Device, overlong: Overlong) -> Result<Self> {
+        let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
+        let tokens = TokenClassifier::load(folder, device)?;
+        tokenizer.check_fits(tokens.vocabulary())?;
+        let tokenizer = match overlong {
+            Overlong::Refuse => tokenizer,
+            Overlong::Truncate => tokenizer.truncated(tokens.positions())?,
+        };
+        Ok(Self { tokens, tokenizer: tokenizer.into() })
+    }
+
+    /// The classifier over token ids.
+    pub fn tokens(&self) -> &TokenClassifier {
+        &self.tokens
+    }
+
+    /// The names of the labels.
+    pub fn labels(&self) -> &[String] {
+        self.tokens.labels()
+    }
+
+    /// The logit of every label of every text. The tokenizer adds its special tokens.
+    ///
+    /// # Errors
+    /// As [`TokenClassifier::logits`]; [`Error::Tokenizer`].
+    pub fn logits(&self, texts: &[&str]) -> Result<Vec<Vec<f64>>> {
+        let encoded: Vec<Vec<u32>> =
+            texts.iter().map(|text| self.tokenizer.encode(text)).collect::<Result<_>>()?;
+        self.tokens.logits(&encoded.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    /// The log-probability (nats) of every label of every text, as [`TokenClassifier::log_probs`].
+    ///
+    /// # Errors
+    /// As [`logits`](Self::logits); [`Error::Invalid`] for a temperature that is not positive and finite.
+    pub fn log_probs(&self, texts: &[&str], temperature: f64) -> Result<Vec<Vec<f64>>> {
+        check_temperature(temperature)?;
+        let rows = self.logits(texts)?.into_iter();
+        Ok(rows.map(|row| self.tokens.log_probs_of(&row, temperature)).collect())
+    }
+
+    /// What a label says of a text, as a feature of that name. The classifier is shared, not copied.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a label that there is not, or a temperature that is not positive and finite.
+    pub fn feature(
+        &self,
+        name: impl Into<String>,
+        label: &str,
+        value: LabelValue,
+        temperature: f64,
+    ) -> Result<LabelFeature> {
+        check_temperature(temperature)?;
+        match self.labels().iter().position(|known| known == label) {
+            Some(label) => {
+                Ok(LabelFeature { name: name.into(), classifier: self.clone(), label, value, temperature })
+            }
+            None => Err(Error::invalid("label", label, self.labels().join(", "))),
+        }
+    }
+}
+
+/// What a [`LabelFeature`] gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum LabelValue {
+    /// The label's probability, in [0, 1].
+    #[default]
+    Probability,
+    /// Its natural logarithm.
+    LogProbability,
+    /// The logit over the temperature, as reward models give it.
+    Logit,
+}
+
+/// What a classifier says of a text, of which it sees nothing but the text: not the context.
+///
+/// It is a feature of every sample that is a text. No gradient is needed, so none is computed.
+#[derive(Clone, Debug)]
+pub struct LabelFeature {
+    name: String,
+    classifier: Classifier,
+    // Invariant: below the number of labels.
+    label: usize,
+    value: LabelValue,
+    // Invariant: positive and finite.
+    temperature: f64,
+}
+
+impl LabelFeature {
+    /// The feature's value of every text.
+    ///
+    /// # Errors
+    /// As [`Classifier::logits`]; [`Error::NotFinite`].
+    pub fn of(&self, texts: &[&str]) -> Result<Vec<f64>> {
+        let tokens = &self.classifier.tokens;
+        let rows = self.classifier.logits(texts)?.into_iter();
+        rows.map(|row| {
+            let log_prob = || tokens.log_probs_of(&row, self.temperature)[self.label];
+            let value = match self.value {
+                LabelValue::Logit => row[self.label] / self.temperature,
+                LabelValue::LogProbability => log_prob(),
+                LabelValue::Probability => log_prob().exp(),
+            };
+            // A temperature near 0 can carry finite logits beyond all numbers.
+            if value.is_finite() {
+                Ok(value)
+            } else {
+                Err(Error::NotFinite { what: format!("the feature `{}`", self.name), value })
+            }
+        })
+        .collect()
+    }
+}
+
+impl<C, X: AsRef<str>> Feature<C, X> for LabelFeature {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn values(&self, _: &C, samples: &[&X]) -> disco_core::Result<Vec<Score>> {
+        let texts: Vec<&str> = samples.iter().map(|sample| X::as_ref(sample)).collect();
+        Ok(self.of(&texts)?.into_iter().map(Ok).collect())
+    }
+}

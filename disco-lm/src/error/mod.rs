@@ -1,0 +1,260 @@
+//! What can go wrong when a language model is loaded, run or saved.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
+
+#[cfg(feature = "hub-http")]
+pub(crate) mod hub_problem;
+
+#[cfg(feature = "hub-http")]
+pub use hub_problem::HubProblem;
+
+/// A result whose error is disco-lm's [`enum@Error`].
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// A weight whose shape is not the one that the configuration implies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misshapen {
+    /// The tensor's name in the file.
+    pub name: String,
+    /// The shape the configuration implies.
+    pub expected: Vec<usize>,
+    /// The shape in the file.
+    pub found: Vec<usize>,
+}
+
+impl fmt::Display for Misshapen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {:?}, not {:?}", self.name, self.found, self.expected)
+    }
+}
+
+/// Why a language model could not be loaded, run or saved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// There is neither a folder nor a file of this name.
+    #[error(
+        "{} is no folder or file{}", path.display(),
+        if may_be_id(path) { "; a model of that id on a hub is fetched by `Hub::language_model`, with the feature `hub`" } else { "" }
+    )]
+    NoModel {
+        /// The name.
+        path: PathBuf,
+    },
+    /// A file does not follow its format.
+    #[error("{} is damaged or not of its format: {reason}", path.display())]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A setting of the model's configuration that is not supported.
+    #[error("{}: `{field}` is {value}; allowed: {allowed}", path.display())]
+    Config {
+        /// The configuration file.
+        path: PathBuf,
+        /// The setting.
+        field: String,
+        /// The value found.
+        value: String,
+        /// What is supported.
+        allowed: String,
+    },
+    /// The weights are not those that the configuration implies.
+    #[error(
+        "{}: weights do not fit the configuration{}{}{}", path.display(), listed("missing", missing),
+        listed("unexpected", unexpected), listed("of another shape", misshapen)
+    )]
+    Weights {
+        /// The folder.
+        path: PathBuf,
+        /// Tensors that should be there.
+        missing: Vec<String>,
+        /// Tensors that should not.
+        unexpected: Vec<String>,
+        /// Tensors of another shape.
+        misshapen: Vec<Misshapen>,
+    },
+    /// A weight that is NaN or infinite.
+    #[error("{}: a weight of `{tensor}` is {value}; allowed: finite numbers", path.display())]
+    NotFiniteWeight {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+        /// Its value.
+        value: f32,
+    },
+    /// The tokenizer makes ids that the model does not have.
+    #[error("the tokenizer has ids up to {largest_id}, but the model's vocabulary has {vocabulary} entries")]
+    Vocabulary {
+        /// The largest id of the tokenizer.
+        largest_id: u32,
+        /// The size of the model's vocabulary.
+        vocabulary: usize,
+    },
+    /// The model has no chat template.
+    #[error("the model has no chat template, in `chat_template.jinja` or in `tokenizer_config.json`")]
+    NoChatTemplate,
+    /// A chat template cannot be read, or refuses the messages.
+    #[error("chat template: {source}")]
+    ChatTemplate {
+        /// What the template or its engine said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The tokenizer failed.
+    #[error("tokenizer: {source}")]
+    Tokenizer {
+        /// What it said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A context could not be rendered.
+    #[error("the template of the context {context:?}: {source}")]
+    Template {
+        /// The context.
+        context: String,
+        /// What the template said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A context and its new tokens do not fit into the model's positions.
+    #[error("context of {context} tokens and {new} new ones exceed the model's {positions} positions")]
+    TooLong {
+        /// Tokens of the context.
+        context: usize,
+        /// New tokens.
+        new: usize,
+        /// What the model can hold.
+        positions: usize,
+    },
+    /// A text that has more tokens than a classifier can read.
+    #[error("a text of {tokens} tokens exceeds the classifier's {positions} positions; it can be truncated")]
+    TextTooLong {
+        /// Tokens of the text, special ones included.
+        tokens: usize,
+        /// What the classifier can read.
+        positions: usize,
+    },
+    /// A token id outside of the vocabulary.
+    #[error("token id {id} is not below the vocabulary's size {vocabulary}")]
+    TokenId {
+        /// The id.
+        id: u32,
+        /// The size of the vocabulary.
+        vocabulary: usize,
+    },
+    /// A context without a token, and no begin token to stand for it.
+    #[error("the context {text:?} has no token, and the tokenizer adds no begin token")]
+    EmptyContext {
+        /// The context.
+        text: String,
+    },
+    /// A backend that is not compiled in.
+    #[error("backend `{asked}` is not compiled in (there is: {compiled}); build with `--features {asked}`")]
+    Backend {
+        /// The backend asked for.
+        asked: String,
+        /// Those there are.
+        compiled: String,
+    },
+    /// A way to load a model that is not compiled in.
+    #[error("{what}; to have it, build with `--features {feature}`")]
+    Feature {
+        /// What was asked for.
+        what: String,
+        /// The Cargo feature.
+        feature: &'static str,
+    },
+    /// A backend that is compiled in, on a machine without a device for it.
+    #[error("there is no device for backend `{backend}` on this machine: it needs {wanted}")]
+    NoDevice {
+        /// The backend.
+        backend: &'static str,
+        /// What it needs.
+        wanted: &'static str,
+    },
+    /// A hub did not give a model.
+    #[cfg(feature = "hub-http")]
+    #[error("`{model}`, asked of {endpoint}: {problem}")]
+    Hub {
+        /// The hub.
+        endpoint: String,
+        /// The model.
+        model: String,
+        /// Why, and what to do.
+        problem: crate::HubProblem,
+    },
+    /// A parameter outside its range.
+    #[error("{field} is {value}; allowed: {allowed}")]
+    Invalid {
+        /// The parameter.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// The values it may have.
+        allowed: String,
+    },
+    /// The model computed something that is not a number.
+    #[error("{what} is {value}")]
+    NotFinite {
+        /// What is not finite.
+        what: String,
+        /// Its value.
+        value: f64,
+    },
+    /// Of the crates below.
+    #[error(transparent)]
+    Core(#[from] disco_core::Error),
+}
+
+/// How many tensors a message lists: another model has hundreds.
+const LISTED: usize = 20;
+
+/// The tensors of a list, with what they are; nothing for an empty one.
+fn listed(what: &str, tensors: &[impl fmt::Display]) -> String {
+    if tensors.is_empty() {
+        return String::new();
+    }
+    let mut names: Vec<String> = tensors.iter().take(LISTED).map(ToString::to_string).collect();
+    names.extend((tensors.len() > LISTED).then(|| format!("and {} more", tensors.len() - LISTED)));
+    format!("; {what}: {}", names.join(", "))
+}
+
+/// Whether a path looks like `organisation/name`.
+fn may_be_id(path: &Path) -> bool {
+    path.is_relative() && path.components().count() == 2
+}
+
+impl Error {
+    pub(crate) fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_path_buf(), source }
+    }
+
+    pub(crate) fn format(path: impl AsRef<Path>, reason: impl ToString) -> Self {
+        Self::Format { path: path.as_ref().to_path_buf(), reason: reason.to_string() }
+    }
+
+    pub(crate) fn invalid(field: &'static str, value: impl ToString, allowed: impl Into<String>) -> Self {
+        Self::Invalid { field, value: value.to_string(), allowed: allowed.into() }
+    }
+}
+
+impl From<Error> for disco_core::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Core(error) => error,
+            error => Self::failed("language model", error),
+        }
+    }
+}

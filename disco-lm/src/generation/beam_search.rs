@@ -1,0 +1,323 @@
+//! Beam search: the most probable sequences, as far as a beam of bounded width finds them.
+
+use burn::tensor::Tensor;
+use disco_core::Sampled;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Completion, Error, LanguageModel, Result, TokenModel,
+    attention::kv_cache::{DeviceCache, HostCache, KvCache, is_by_row},
+    decoding::History,
+    layers::{block::Mode, transformer::Transformer},
+    model::{forward::prefill, lm_head::LmHead},
+};
+
+/// The widest beam: memory is taken for all of it, whatever there is to be found.
+const WIDEST: usize = 1024;
+
+/// How likely sequences are searched for: the beam search of Hugging Face transformers.
+///
+/// At every step the `width` most probable open sequences go on. Sequences that end among the `width` best
+/// candidates compete by their score, `log_prob / length^length_penalty`, for `width` places. Probabilities
+/// are those of the model with its [`Decoding`](crate::Decoding), the very ones that samples have.
+///
+/// | parameter | default | range |
+/// |---|---|---|
+/// | `width` | 4 | 1 to 1024, each a sequence of its own in the cache |
+/// | `returned` | 1 | 1 to `width` |
+/// | `length_penalty` | 1 | finite |
+/// | `early_stopping` | [`EarlyStopping::Heuristic`] | |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BeamSearch {
+    /// How many sequences are followed in each context.
+    pub width: usize,
+    /// How many sequences are returned for each context, the best first.
+    pub returned: usize,
+    /// The power of the length that log-probabilities are divided by: above 0 it favours long sequences, 0 is
+    /// the log-probability itself.
+    pub length_penalty: f64,
+    /// When no better sequence is to be expected.
+    pub early_stopping: EarlyStopping,
+}
+
+/// When a beam search ends, once it has `width` sequences that have ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EarlyStopping {
+    /// When the best open sequence, would it end where it is, is no better than the worst that has ended
+    /// (`early_stopping=False` in transformers).
+    #[default]
+    Heuristic,
+    /// At once (`early_stopping=True`).
+    WhenFull,
+    /// When no open sequence can become better than the worst that has ended, whatever its length (`"never"`).
+    Never,
+}
+
+impl Default for BeamSearch {
+    fn default() -> Self {
+        Self { width: 4, returned: 1, length_penalty: 1.0, early_stopping: EarlyStopping::Heuristic }
+    }
+}
+
+impl BeamSearch {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the field.
+    pub fn check(&self) -> Result<()> {
+        if !(1..=WIDEST).contains(&self.width) {
+            return Err(Error::invalid("width", self.width, format!("1 to {WIDEST}")));
+        }
+        if self.returned == 0 || self.returned > self.width {
+            return Err(Error::invalid("returned", self.returned, format!("1 to `width`, {}", self.width)));
+        }
+        if !self.length_penalty.is_finite() {
+            return Err(Error::invalid("length_penalty", self.length_penalty, "finite"));
+        }
+        Ok(())
+    }
+
+    fn score(&self, log_prob: f64, length: usize) -> f64 {
+        log_prob / (length as f64).powf(self.length_penalty)
+    }
+}
+
+/// A sequence that a search found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hypothesis<X> {
+    /// The sequence.
+    pub value: X,
+    /// Its log-probability under the model (nats).
+    pub log_prob: f64,
+    /// What it was ranked by: the log-probability, divided by a power of the length.
+    pub score: f64,
+}
+
+/// A sequence that has not ended.
+#[derive(Default)]
+struct Open {
+    tokens: Vec<u32>,
+    log_prob: f64,
+}
+
+/// A sequence with one token more.
+struct Candidate {
+    /// The place of the sequence among the open ones.
+    parent: usize,
+    token: u32,
+    log_prob: f64,
+}
+
+/// The search in one context.
+struct Beam {
+    context: usize,
+    open: Vec<Open>,
+    /// The best first.
+    ended: Vec<Hypothesis<Vec<u32>>>,
+}
+
+impl Beam {
+    /// Goes one token further; returns the parents of the new open sequences.
+    fn advance(
+        &mut self,
+        mut candidates: Vec<Candidate>,
+        search: &BeamSearch,
+        model: &TokenModel,
+    ) -> Vec<usize> {
+        candidates.sort_by(|a, b| b.log_prob.total_cmp(&a.log_prob));
+        candidates.truncate(model.candidates(search));
+        let mut parents = Vec::new();
+        let mut open = Vec::new();
+        for (rank, Candidate { parent, token, log_prob }) in candidates.into_iter().enumerate() {
+            let mut tokens = self.open[parent].tokens.clone();
+            tokens.push(token);
+            if model.is_complete(&tokens) {
+                // The candidates further down are only there for enough of them to be open.
+                if rank < search.width {
+                    let score = search.score(log_prob, tokens.len());
+                    self.ended.push(Hypothesis { value: tokens, log_prob, score });
+                }
+            } else if open.len() < search.width {
+                parents.push(parent);
+                open.push(Open { tokens, log_prob });
+            }
+        }
+        self.ended.sort_by(|a, b| b.score.total_cmp(&a.score));
+        self.ended.truncate(search.width);
+        self.open = open;
+        if self.has_converged(search, model.generation().max_new_tokens) {
+            self.open.clear();
+            parents.clear();
+        }
+        parents
+    }
+
+    fn has_converged(&self, search: &BeamSearch, longest: usize) -> bool {
+        let (Some(open), true) = (self.open.first(), self.ended.len() == search.width) else {
+            return false;
+        };
+        let grows = search.early_stopping == EarlyStopping::Never && search.length_penalty > 0.0;
+        let length = if grows { longest } else { open.tokens.len() };
+        let worst = self.ended[self.ended.len() - 1].score;
+        search.early_stopping == EarlyStopping::WhenFull || search.score(open.log_prob, length) <= worst
+    }
+}
+
+impl TokenModel {
+    /// Searches for the most probable sequences in each context; the best first.
+    ///
+    /// There are fewer than `returned` only where fewer can be drawn. The result is deterministic, and does not
+    /// depend on what other contexts there are.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a setting; of a context, or of a model that gives NaN, as
+    /// [`greedy`](Self::greedy).
+    ///
+    /// # Cost
+    /// That of drawing `width` samples per context, and for every token a copy of the cache: on the host, only of what several
+    /// sequences go on from.
+    pub fn beam_search(
+        &self,
+        contexts: &[&[u32]],
+        search: &BeamSearch,
+    ) -> Result<Vec<Vec<Hypothesis<Vec<u32>>>>> {
+        search.check()?;
+        for context in contexts {
+            self.check_context(context)?;
+        }
+        let transformer = self.transformer();
+        let at_once = (self.generation.batch / search.width).max(1);
+        let mut found = Vec::with_capacity(contexts.len());
+        for contexts in contexts.chunks(at_once) {
+            found.extend(match is_by_row(&self.shared.config, &self.shared.device) {
+                true => self.search_batch::<HostCache>(&transformer, contexts, search)?,
+                false => self.search_batch::<DeviceCache>(&transformer, contexts, search)?,
+            });
+        }
+        Ok(found)
+    }
+
+    fn search_batch<G: KvCache>(
+        &self,
+        transformer: &Transformer,
+        contexts: &[&[u32]],
+        search: &BeamSearch,
+    ) -> Result<Vec<Vec<Hypothesis<Vec<u32>>>>> {
+        let shared = &self.shared;
+        let head = self.lm_head();
+        let read = prefill(transformer, &shared.config, contexts, &shared.device);
+        let beam = |context| Beam { context, open: vec![Open::default()], ended: Vec::new() };
+        let mut beams: Vec<Beam> = (0..contexts.len()).map(beam).collect();
+        self.extend_beams(&head, read.last.clone(), &read.contexts, &mut beams, search)?;
+
+        let open = |beams: &[Beam]| beams.iter().map(|beam| beam.open.len()).sum::<usize>();
+        let mut cache = G::new(&shared.config, self.generation.max_new_tokens - 1, &shared.device);
+        let begun = G::contexts(read.prefix);
+        let rows = beams.iter().flat_map(|beam| vec![begun[beam.context].clone(); beam.open.len()]);
+        cache.reorder(&[], rows.collect());
+        while open(&beams) > 0 {
+            let rows =
+                beams.iter().flat_map(|beam| beam.open.iter().map(|open| (beam.context, &open.tokens)));
+            let (ids, positions): (Vec<u32>, Vec<usize>) = rows
+                .map(|(context, tokens)| {
+                    (tokens[tokens.len() - 1], read.contexts[context].len() + tokens.len() - 1)
+                })
+                .unzip();
+            let hidden = transformer.hidden(&ids, &positions, &mut cache, &mut Mode::Plain);
+            let parents = self.extend_beams(&head, hidden, &read.contexts, &mut beams, search)?;
+            cache.reorder(&parents, Vec::new());
+        }
+        let best = |beam: Beam| beam.ended.into_iter().take(search.returned).collect();
+        Ok(beams.into_iter().map(best).collect())
+    }
+
+    /// How many candidates are looked at: `width` are left even if the best all end.
+    fn candidates(&self, search: &BeamSearch) -> usize {
+        (1 + self.shared.end_tokens.len()).max(2) * search.width
+    }
+
+    /// Advances every beam by a hidden state for each of its open sequences. Returns for each new open
+    /// sequence the row of the one that it continues.
+    fn extend_beams(
+        &self,
+        head: &LmHead<'_>,
+        hidden: Tensor<2>,
+        contexts: &[&[u32]],
+        beams: &mut [Beam],
+        search: &BeamSearch,
+    ) -> Result<Vec<usize>> {
+        let histories: Vec<History<'_>> = beams
+            .iter()
+            .flat_map(|beam| {
+                let history = |open| History { context: contexts[beam.context], generated: open };
+                beam.open.iter().map(move |open| history(&open.tokens))
+            })
+            .collect();
+        let count = self.candidates(search);
+        let likeliest = head.each_next(
+            hidden,
+            |row| histories[row],
+            |_, next| {
+                next.top(count).into_iter().map(|token| (token, next.log_prob(token))).collect::<Vec<_>>()
+            },
+        )?;
+        let mut likeliest = likeliest.into_iter();
+        let mut parents = Vec::new();
+        let mut start = 0;
+        for beam in beams {
+            let mut candidates = Vec::new();
+            for (parent, open) in beam.open.iter().enumerate() {
+                let tokens = likeliest.next().expect("a row for every open sequence");
+                candidates.extend(tokens.into_iter().map(|(token, log_prob)| Candidate {
+                    parent,
+                    token,
+                    log_prob: open.log_prob + log_prob,
+                }));
+            }
+            let rows = beam.open.len();
+            parents.extend(beam.advance(candidates, search, self).into_iter().map(|parent| start + parent));
+            start += rows;
+        }
+        Ok(parents)
+    }
+}
+
+impl LanguageModel {
+    /// The completion whose every token is the most probable one, in each context: see
+    /// [`TokenModel::greedy`].
+    ///
+    /// # Errors
+    /// As [`TokenModel::greedy`] and [`encode`](Self::encode).
+    pub fn greedy(&self, contexts: &[&str]) -> Result<Vec<Sampled<Completion>>> {
+        let found = self.tokens().greedy(&slices(&self.encode_all(contexts)?))?;
+        let complete = |Sampled { value, log_prob }| Ok(Sampled { value: self.completion(value)?, log_prob });
+        found.into_iter().map(complete).collect()
+    }
+
+    /// Searches for the most probable completions in each context; the best first: see
+    /// [`TokenModel::beam_search`].
+    ///
+    /// # Errors
+    /// As [`TokenModel::beam_search`] and [`encode`](Self::encode).
+    pub fn beam_search(
+        &self,
+        contexts: &[&str],
+        search: &BeamSearch,
+    ) -> Result<Vec<Vec<Hypothesis<Completion>>>> {
+        let found = self.tokens().beam_search(&slices(&self.encode_all(contexts)?), search)?;
+        let complete = |Hypothesis { value, log_prob, score }| {
+            Ok(Hypothesis { value: self.completion(value)?, log_prob, score })
+        };
+        found.into_iter().map(|found| found.into_iter().map(complete).collect()).collect()
+    }
+
+    fn encode_all(&self, contexts: &[&str]) -> Result<Vec<Vec<u32>>> {
+        contexts.iter().map(|context| self.encode(context)).collect()
+    }
+}
+
+fn slices(contexts: &[Vec<u32>]) -> Vec<&[u32]> {
+    contexts.iter().map(Vec::as_slice).collect()
+}

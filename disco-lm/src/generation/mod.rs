@@ -1,0 +1,81 @@
+//! Drawing sequences, token by token.
+
+use disco_core::{Sampled, StreamRng, Streams};
+
+use crate::{
+    Result, TokenModel,
+    attention::kv_cache::{DeviceCache, HostCache, is_by_row},
+    generation::{continuous_batching::draw_all, sequence::Sequence},
+};
+
+pub(crate) mod beam_search;
+pub(crate) mod continuous_batching;
+pub(crate) mod queue;
+pub(crate) mod sequence;
+#[cfg(test)]
+mod tests;
+
+pub use beam_search::{BeamSearch, EarlyStopping, Hypothesis};
+
+impl TokenModel {
+    /// Draws one sequence per stream in each context: `streams[k]` belong to `contexts[k]`.
+    ///
+    /// Each context is read once and shared by its sequences. Each sequence uses one number of its stream per
+    /// token, so that neither the batch nor the number of threads changes it.
+    pub(crate) fn draw(
+        &self,
+        contexts: &[&[u32]],
+        streams: &[Streams],
+    ) -> Result<Vec<Vec<Sampled<Vec<u32>>>>> {
+        let rngs = streams.iter().map(|streams| streams.iter().map(Some).collect());
+        self.complete(contexts, rngs.collect())
+    }
+
+    /// The sequence whose every token is the most probable one after those before it, in each context, with
+    /// its log-probability (nats). Of tokens that are equally probable it takes the one with the smallest id.
+    ///
+    /// It is not always the most probable sequence: see [`beam_search`](Self::beam_search).
+    ///
+    /// # Errors
+    /// Of a context ([`Error::EmptyContext`](crate::Error::EmptyContext),
+    /// [`Error::TooLong`](crate::Error::TooLong), [`Error::TokenId`](crate::Error::TokenId)), or
+    /// [`Error::NotFinite`](crate::Error::NotFinite) for a model that gives NaN.
+    ///
+    /// # Cost
+    /// That of drawing one sample per context.
+    pub fn greedy(&self, contexts: &[&[u32]]) -> Result<Vec<Sampled<Vec<u32>>>> {
+        let completed = self.complete(contexts, contexts.iter().map(|_| vec![None]).collect())?;
+        Ok(completed.into_iter().flatten().collect())
+    }
+
+    /// Completes each context as often as there are generators for it.
+    fn complete(
+        &self,
+        contexts: &[&[u32]],
+        rngs: Vec<Vec<Option<StreamRng>>>,
+    ) -> Result<Vec<Vec<Sampled<Vec<u32>>>>> {
+        for context in contexts {
+            self.check_context(context)?;
+        }
+        let counts: Vec<usize> = rngs.iter().map(Vec::len).collect();
+        let sequences = rngs.into_iter().enumerate().map(|(context, rngs)| {
+            let sequence = |(number, rng)| Sequence::new([context, number], rng);
+            (contexts[context], rngs.into_iter().enumerate().map(sequence).collect())
+        });
+        let sequences: Vec<(&[u32], Vec<Sequence>)> = sequences.collect();
+        let mut drawn = match is_by_row(&self.shared.config, &self.shared.device) {
+            true => draw_all::<HostCache>(self, sequences)?,
+            false => draw_all::<DeviceCache>(self, sequences)?,
+        };
+        drawn.sort_unstable_by_key(|sequence| sequence.index);
+        let mut drawn = drawn.into_iter();
+        let sampled = |sequence: Sequence| Sampled { value: sequence.tokens, log_prob: sequence.log_prob };
+        Ok(counts.into_iter().map(|count| drawn.by_ref().take(count).map(sampled).collect()).collect())
+    }
+
+    /// Whether a sequence has ended, or is as long as one may be.
+    pub(crate) fn is_complete(&self, tokens: &[u32]) -> bool {
+        tokens.len() == self.generation.max_new_tokens
+            || tokens.last().is_some_and(|token| self.is_end(*token))
+    }
+}

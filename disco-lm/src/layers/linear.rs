@@ -1,0 +1,72 @@
+//! Products, and the low-rank products beside them.
+
+use burn::tensor::Tensor;
+
+use crate::{
+    kernels::matmul,
+    layers::{gradients::GradientAccumulator, low_rank::LowRank},
+};
+
+pub(crate) struct Linear {
+    /// The parameter of the weight; that of the bias is the next.
+    pub(super) parameter: usize,
+    /// `[out, in]`.
+    pub(super) weight: Tensor<2>,
+    pub(super) bias: Option<Tensor<2>>,
+    pub(super) low_rank: Option<LowRank>,
+}
+
+impl Linear {
+    /// `[n, in]` to `[n, out]`.
+    pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+        let low_rank = self.low_rank.as_ref().map(|low_rank| low_rank.forward(x.clone()));
+        let y = matmul(x, self.weight.clone().transpose());
+        let y = match low_rank {
+            Some(low_rank) => y + low_rank,
+            None => y,
+        };
+        match &self.bias {
+            Some(bias) => y + bias.clone(),
+            None => y,
+        }
+    }
+
+    /// The gradient of `x`, `[n, in]`, from that of what [`forward`](Self::forward) makes of it, `[n, out]`; those of the
+    /// parameters are added to `gradients`.
+    pub(crate) fn backward(
+        &self,
+        x: Tensor<2>,
+        grad_y: Tensor<2>,
+        gradients: &mut GradientAccumulator<'_>,
+    ) -> Tensor<2> {
+        let grad_x = self.backward_input(grad_y.clone());
+        self.backward_parameters(x, grad_y, gradients);
+        grad_x
+    }
+
+    /// The gradient of `x` alone.
+    pub(crate) fn backward_input(&self, grad_y: Tensor<2>) -> Tensor<2> {
+        let grad_x = matmul(grad_y.clone(), self.weight.clone());
+        match &self.low_rank {
+            Some(low_rank) => grad_x + low_rank.backward_input(grad_y),
+            None => grad_x,
+        }
+    }
+
+    /// The gradients of the parameters alone.
+    pub(crate) fn backward_parameters(
+        &self,
+        x: Tensor<2>,
+        grad_y: Tensor<2>,
+        gradients: &mut GradientAccumulator<'_>,
+    ) {
+        if let Some(low_rank) = &self.low_rank {
+            gradients.add_low_rank(self.parameter, low_rank.gradient(x, grad_y));
+        } else if gradients.wants_weights() {
+            gradients.add_matmul(self.parameter, grad_y.clone().transpose(), x);
+            if self.bias.is_some() {
+                gradients.add(self.parameter + 1, grad_y.sum_dim(0));
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Rotary position embedding (Su et al. 2021), in the rotate-half layout of Hugging Face models.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::{
+    architecture::{
+        model_config::{ModelConfig, Positions},
+        rope_frequencies::Frequencies,
+    },
+    device::host::holds,
+    kernels,
+};
+
+/// How many positions a table has at first.
+const FIRST: usize = 512;
+
+/// The cosines and sines of positions, for layers without a window and for those with one.
+#[derive(Clone, Debug)]
+pub(crate) struct Rotary {
+    everywhere: Arc<Tables>,
+    windowed: Option<Arc<Tables>>,
+}
+
+/// The cosines and sines of the positions that have been asked for, `[positions, head_dim]` each.
+///
+/// They grow with what is asked: a configuration can promise more positions than there is memory for, and no weight of such a
+/// model has their number as its size.
+#[derive(Debug)]
+struct Tables {
+    frequencies: Frequencies,
+    positions: usize,
+    device: Device,
+    made: RwLock<[Tensor<2>; 2]>,
+}
+
+impl Tables {
+    fn new(frequencies: &Frequencies, positions: usize, device: &Device) -> Self {
+        let made = RwLock::new(tables(frequencies, positions.min(FIRST), device));
+        Self { frequencies: frequencies.clone(), positions, device: device.clone(), made }
+    }
+
+    /// Tables that hold the place `last`.
+    fn reaching(&self, last: usize) -> [Tensor<2>; 2] {
+        let long_enough = |made: &[Tensor<2>; 2]| last < made[0].dims()[0];
+        // What is behind the lock is replaced as a whole: a panic elsewhere leaves it as it was.
+        let made = self.made.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if long_enough(&made) {
+            return made;
+        }
+        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
+        if !long_enough(&made) {
+            let rows = (last + 1).next_power_of_two().min(self.positions);
+            *made = tables(&self.frequencies, rows, &self.device);
+        }
+        made.clone()
+    }
+}
+
+/// Those of the positions of some tokens, `[tokens, 1, head_dim]` each: the same for every head.
+#[derive(Clone, Debug)]
+pub(crate) struct Angles {
+    everywhere: [Tensor<3>; 2],
+    windowed: Option<[Tensor<3>; 2]>,
+}
+
+impl Rotary {
+    /// Nothing for a model that does not rotate.
+    pub(crate) fn new(config: &ModelConfig, device: &Device) -> Option<Self> {
+        let Positions::Rotary(frequencies) = &config.positions else { return None };
+        let tables =
+            |frequencies: &Frequencies| Arc::new(Tables::new(frequencies, config.max_positions, device));
+        let windowed = config.window.as_ref().and_then(|window| window.frequencies.as_ref());
+        Some(Self { everywhere: tables(frequencies), windowed: windowed.map(tables) })
+    }
+
+    /// The angles of `positions`, of which `last` is the largest.
+    pub(crate) fn at(&self, positions: &Tensor<1, Int>, last: usize) -> Angles {
+        let rows = |tables: &Arc<Tables>| {
+            tables.reaching(last).map(|table| table.select(0, positions.clone()).unsqueeze_dim::<3>(1))
+        };
+        Angles { everywhere: rows(&self.everywhere), windowed: self.windowed.as_ref().map(rows) }
+    }
+}
+
+impl Angles {
+    /// Rotates the heads of some tokens, `[tokens, heads, head_dim]`, in a layer with or without a window.
+    pub(crate) fn rotate(&self, x: Tensor<3>, windowed: bool) -> Tensor<3> {
+        let [cos, sin] = match &self.windowed {
+            Some(angles) if windowed => angles,
+            _ => &self.everywhere,
+        };
+        rotate(x, cos, sin)
+    }
+
+    /// Rotates by the same angles the other way: what the gradient of a rotation is.
+    pub(crate) fn rotate_back(&self, x: Tensor<3>, windowed: bool) -> Tensor<3> {
+        let back = |[cos, sin]: &[Tensor<3>; 2]| [cos.clone(), sin.clone().neg()];
+        let back = Self { everywhere: back(&self.everywhere), windowed: self.windowed.as_ref().map(back) };
+        back.rotate(x, windowed)
+    }
+}
+
+/// The tables of cosines and sines: `[positions, head_dim]` each. The sine of the first half is
+/// negative, so that rotating is `x * cos + swap_halves(x) * sin`.
+fn tables(frequencies: &Frequencies, positions: usize, device: &Device) -> [Tensor<2>; 2] {
+    let pairs = frequencies.0.len();
+    let mut cosines = Vec::with_capacity(positions * 2 * pairs);
+    let mut sines = Vec::with_capacity(positions * 2 * pairs);
+    for position in 0..positions {
+        let angles = frequencies.0.iter().map(|frequency| position as f64 * frequency);
+        let (sine, cosine): (Vec<f32>, Vec<f32>) =
+            angles.map(|angle| (angle.sin() as f32, angle.cos() as f32)).unzip();
+        cosines.extend(cosine.iter().chain(&cosine));
+        sines.extend(sine.iter().map(|sine| -sine));
+        sines.extend(sine);
+    }
+    [cosines, sines].map(|table| Tensor::from_data(TensorData::new(table, [positions, 2 * pairs]), device))
+}
+
+/// Rotates `x`, `[tokens, heads, head_dim]`, by `cos` and `sin`, `[tokens, 1, head_dim]`.
+fn rotate(x: Tensor<3>, cos: &Tensor<3>, sin: &Tensor<3>) -> Tensor<3> {
+    if holds(&x) {
+        return kernels::rotate(x, cos, sin);
+    }
+    let half = x.dims()[2] / 2;
+    let first = x.clone().narrow(2, 0, half);
+    let second = x.clone().narrow(2, half, half);
+    let swapped = Tensor::cat(vec![second, first], 2);
+    x * cos.clone() + swapped * sin.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_grow_with_what_is_asked_and_stay_the_same() {
+        let frequencies = Frequencies(vec![1.0, 0.1]);
+        let device = crate::Backend::ALL.into_iter().find_map(|backend| backend.device().ok()).expect("one");
+        let values = |table: &Tensor<2>| crate::device::transfer::download(table.clone()).expect("read");
+        // More than there is memory for.
+        let tables = Tables::new(&frequencies, usize::MAX / 2, &device);
+        assert_eq!(tables.reaching(3)[0].dims(), [FIRST, 4]);
+        let few = tables.reaching(FIRST - 1).each_ref().map(values);
+        let more = tables.reaching(FIRST);
+        assert_eq!(more[0].dims(), [2 * FIRST, 4]);
+        for (few, more) in few.iter().zip(more.each_ref().map(values)) {
+            assert_eq!(few[..], more[..few.len()]);
+        }
+        assert_eq!(Tables::new(&frequencies, 600, &device).reaching(599)[1].dims(), [600, 4]);
+    }
+}

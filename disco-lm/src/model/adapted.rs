@@ -1,0 +1,177 @@
+//! Models with an adapter: making, reading, saving and merging it, and which parameters are trained.
+
+use std::{path::Path, sync::Arc};
+
+use burn::tensor::Tensor;
+use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
+
+use crate::{
+    Error, LanguageModel, Lora, Precision, Result, TokenModel,
+    architecture::{
+        config_reader::ConfigReader,
+        modules::{Module, modules},
+        parameters::Parameter,
+    },
+    device::transfer::{download, upload},
+    layers::low_rank::LowRankLayout,
+    lora::{
+        adapter::Adapter,
+        peft::{AdapterFile, CONFIG, WEIGHTS, names, read_config},
+    },
+    weights::{self, Shard, replace_folder},
+};
+
+impl TokenModel {
+    /// The same model with a new adapter, which changes nothing yet. The frozen weights are shared.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the setting: rank 0 or larger than any matrix, alpha not positive, a module that there is not (those there
+    /// are, are listed), or a model that has an adapter already.
+    pub fn with_lora(&self, lora: &Lora) -> Result<Self> {
+        if self.adapter.is_some() {
+            return Err(Error::invalid("lora", "of a model with an adapter", "merge the adapter first"));
+        }
+        let modules = lora.select(&self.shared.parameters)?;
+        let widest = modules.iter().map(|module| module.inputs.max(module.outputs)).max().unwrap_or(0);
+        if lora.rank > widest {
+            let allowed = format!("1 to {widest}, the longest side of these matrices");
+            return Err(Error::invalid("lora.rank", lora.rank, allowed));
+        }
+        let mut rng = ChaCha8Rng::seed_from_u64(lora.seed);
+        let device = &self.shared.device;
+        let mut tensors: Vec<Tensor<2>> = Vec::with_capacity(2 * modules.len());
+        for module in &modules {
+            let bound = (module.inputs as f32).sqrt().recip();
+            let uniform = |_| bound * (2.0 * rng.random::<f32>() - 1.0);
+            let down = (0..lora.rank * module.inputs).map(uniform).collect();
+            tensors.push(upload(down, [lora.rank, module.inputs], device));
+            tensors.push(Tensor::zeros([module.outputs, lora.rank], device));
+        }
+        let adapter = Adapter::new(lora.clone(), modules, tensors);
+        Ok(Self { adapter: Some(adapter), ..self.clone() })
+    }
+}
+
+impl TokenModel {
+    /// The adapter's settings, if the model has one.
+    pub fn lora(&self) -> Option<&Lora> {
+        self.adapter.as_ref().map(|adapter| &adapter.lora)
+    }
+
+    /// The same distribution without an adapter: its products are added to the weights, those of `W` becoming
+    /// `W + alpha / rank * B A`. Weights without a product are shared, the others copied.
+    pub fn merged(&self) -> Self {
+        let Some(adapter) = &self.adapter else { return self.clone() };
+        let mut tensors = self.tensors.clone();
+        for (parameter, low_rank) in adapter.layout.updates(&self.shared.parameters, &adapter.tensors) {
+            tensors[parameter] = tensors[parameter].clone() + low_rank.up.matmul(low_rank.down);
+        }
+        Self { tensors, adapter: None, ..self.clone() }
+    }
+
+    /// The layout of the adapter's tensors, if the model has an adapter.
+    pub(crate) fn adapter_layout(&self) -> Option<&LowRankLayout> {
+        self.adapter.as_ref().map(|adapter| &*adapter.layout)
+    }
+
+    /// What tuning moves: the adapter if there is one, else every weight.
+    pub(crate) fn trained(&self) -> (&[Parameter], &[Tensor<2>]) {
+        match &self.adapter {
+            Some(adapter) => (&adapter.parameters, &adapter.tensors),
+            None => (&self.shared.parameters, &self.tensors),
+        }
+    }
+
+    /// The same, to be replaced.
+    pub(crate) fn trained_mut(&mut self) -> (Arc<Vec<Parameter>>, &mut Vec<Tensor<2>>) {
+        match &mut self.adapter {
+            Some(adapter) => (adapter.parameters.clone(), &mut adapter.tensors),
+            None => (self.shared.parameters.clone(), &mut self.tensors),
+        }
+    }
+}
+
+impl TokenModel {
+    /// Writes the adapter as a folder that PEFT loads onto the same base. An existing folder is replaced at once,
+    /// when all is written.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if the model has no adapter; [`Error::Io`] or [`Error::Format`], naming the file.
+    pub fn save_adapter(&self, folder: &Path) -> Result<()> {
+        let Some(adapter) = &self.adapter else {
+            return Err(Error::invalid("adapter", "none", "a model with an adapter"));
+        };
+        let mut tensors = Vec::new();
+        for (parameter, tensor) in adapter.parameters.iter().zip(&adapter.tensors) {
+            tensors.push((parameter.name.clone(), parameter.shape.to_vec(), download(tensor.clone())?));
+        }
+        let config = adapter.config(&modules(&self.shared.parameters)).to_string();
+        replace_folder(folder, CONFIG, |new| {
+            let path = new.join(CONFIG);
+            std::fs::write(&path, config).map_err(|source| Error::io(&path, source))?;
+            weights::write(&new.join(WEIGHTS), tensors, Precision::F32)
+        })
+    }
+
+    /// The same model with an adapter that PEFT or [`save_adapter`](Self::save_adapter) wrote. It may be on some
+    /// layers only. The frozen weights are shared.
+    ///
+    /// # Errors
+    /// [`Error::Config`] for a kind of adapter that is not supported (DoRA, biases, ranks that differ);
+    /// [`Error::Weights`] listing all tensors that do not fit the model; [`Error::Io`] or [`Error::Format`], naming
+    /// the file; [`Error::Invalid`] if the model has an adapter already.
+    pub fn with_adapter(&self, folder: &Path) -> Result<Self> {
+        if self.adapter.is_some() {
+            return Err(Error::invalid("adapter", "a second one", "a model without an adapter"));
+        }
+        let path = folder.join(CONFIG);
+        let config = weights::read_json(&path)?;
+        let (rank, alpha) = read_config(&ConfigReader { config: &config, path: &path })?;
+        let file = AdapterFile(Shard::open(folder.join(WEIGHTS))?);
+        let all = modules(&self.shared.parameters);
+        let holds =
+            |module: &&Module| module.factors(rank).iter().any(|factor| file.0.contains(&factor.name));
+        let selected: Vec<Module> = all.iter().filter(holds).cloned().collect();
+        let parameters: Vec<Parameter> = selected.iter().flat_map(|module| module.factors(rank)).collect();
+        let values = weights::load(&file, &parameters, false, folder)?;
+        if parameters.is_empty() {
+            return Err(Error::format(folder.join(WEIGHTS), "it holds no adapter"));
+        }
+        let lora = Lora { rank, alpha, target_modules: names(&selected, &all), seed: 0 };
+        let tensors = parameters.iter().zip(values);
+        let tensors =
+            tensors.map(|(parameter, values)| upload(values, parameter.shape, &self.shared.device)).collect();
+        Ok(Self { adapter: Some(Adapter::new(lora, selected, tensors)), ..self.clone() })
+    }
+}
+
+impl LanguageModel {
+    /// The same model with a new adapter, which changes nothing yet: see [`TokenModel::with_lora`].
+    ///
+    /// # Errors
+    /// As [`TokenModel::with_lora`].
+    pub fn with_lora(&self, lora: &Lora) -> Result<Self> {
+        Ok(self.with_tokens(self.tokens().with_lora(lora)?))
+    }
+
+    /// The same model with an adapter from a PEFT folder: see [`TokenModel::with_adapter`].
+    ///
+    /// # Errors
+    /// As [`TokenModel::with_adapter`].
+    pub fn with_adapter(&self, folder: &Path) -> Result<Self> {
+        Ok(self.with_tokens(self.tokens().with_adapter(folder)?))
+    }
+
+    /// The same distribution, its adapter added to the weights: see [`TokenModel::merged`].
+    pub fn merged(&self) -> Self {
+        self.with_tokens(self.tokens().merged())
+    }
+
+    /// Writes the adapter as a PEFT folder: see [`TokenModel::save_adapter`].
+    ///
+    /// # Errors
+    /// As [`TokenModel::save_adapter`].
+    pub fn save_adapter(&self, folder: &Path) -> Result<()> {
+        self.tokens().save_adapter(folder)
+    }
+}

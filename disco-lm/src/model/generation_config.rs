@@ -1,0 +1,53 @@
+//! Settings of generation: how long a sequence may be, how it is decoded, how many are drawn at once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Decoding, Error, Result};
+
+/// What a sequence is, and how it is drawn.
+///
+/// | parameter | default | range |
+/// |---|---|---|
+/// | `max_new_tokens` | 40 | 1 to the model's positions less the context |
+/// | `decoding` | the model's own distribution | see [`Decoding`] |
+/// | `batch` | 128 | at least 1 |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Generation {
+    /// A sequence is cut after this many tokens, if no end token has come before.
+    pub max_new_tokens: usize,
+    /// How logits become the distribution of the next token.
+    pub decoding: Decoding,
+    /// How many sequences are worked on at once, by all threads together; the place of one that has ended goes to another. They
+    /// are fewer where their contexts are many and long. The larger, the faster. It changes no result but by rounding, and on
+    /// `flex` no bit of what a decoder draws.
+    pub batch: usize,
+}
+
+impl Default for Generation {
+    fn default() -> Self {
+        Self { max_new_tokens: 40, decoding: Decoding::default(), batch: 128 }
+    }
+}
+
+impl Generation {
+    /// Checks every field by itself.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the field.
+    pub fn check(&self) -> Result<()> {
+        if self.max_new_tokens == 0 {
+            return Err(Error::invalid("max_new_tokens", 0, "at least 1"));
+        }
+        if self.batch == 0 {
+            return Err(Error::invalid("batch", 0, "at least 1"));
+        }
+        self.decoding.check()
+    }
+
+    /// Checks every field, also against a vocabulary's size and its end tokens.
+    pub(crate) fn check_for(&self, vocabulary: usize, end_tokens: &[u32]) -> Result<()> {
+        self.check()?;
+        self.decoding.check_for(vocabulary, end_tokens, self.max_new_tokens)
+    }
+}

@@ -1,0 +1,255 @@
+//! A token model with its tokenizer: text in, text out.
+
+use std::{collections::BTreeMap, path::Path, time::SystemTime};
+
+use burn::tensor::Device;
+use disco_core::{Distribution, Sampled, Score, Scorer, Streams};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ContextTemplate, Error, Generation, Message, Precision, Result, TokenModel, Tokenizer,
+    model::model_files::ModelFiles,
+    text::chat_template::ChatTemplate,
+    weights::{check_folder, replace_folder},
+};
+
+/// The file by which a folder is known to hold a model.
+const CONFIG: &str = "config.json";
+
+/// A sequence that a language model drew.
+///
+/// The ids are what counts: they are scored as they were drawn, and never made again from the text.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Completion {
+    /// The token ids, the end token included.
+    pub tokens: Vec<u32>,
+    /// Their text, special tokens left out.
+    pub text: String,
+    /// Whether it ended with an end token, rather than being cut at the maximum length.
+    pub finished: bool,
+}
+
+impl AsRef<str> for Completion {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
+/// A language model: a distribution over completions, given a text.
+///
+/// The context is tokenised as the tokenizer does by itself, so with a begin token if it adds one; a
+/// [`ContextTemplate`] may render it first.
+#[derive(Clone, Debug)]
+pub struct LanguageModel {
+    tokens: TokenModel,
+    tokenizer: std::sync::Arc<Tokenizer>,
+    /// The files beside the weights, as they were read, so that a saved model has them too.
+    files: std::sync::Arc<BTreeMap<String, Vec<u8>>>,
+    pub(crate) template: Option<ContextTemplate>,
+}
+
+impl LanguageModel {
+    /// Reads a model:
+    ///
+    /// - a Hugging Face folder: `config.json`, `tokenizer.json` and safetensors, single or sharded;
+    /// - a `.gguf` file, with the tokenizer inside of it (feature `gguf`, on by default).
+    ///
+    /// # Errors
+    /// As [`TokenModel::load`]; [`Error::Vocabulary`] if the tokenizer does not fit the model.
+    pub fn load(path: &Path, device: &Device, generation: Generation) -> Result<Self> {
+        let mut files = ModelFiles::open(path)?;
+        // The tokenizer first: it is read in no time, and a folder without one is the commonest mistake.
+        let tokenizer = files.tokenizer()?;
+        let tokens = TokenModel::from_files(&files, device, generation)?;
+        Self::new(tokens, tokenizer, files.into_kept())
+    }
+
+    pub(crate) fn new(
+        tokens: TokenModel,
+        tokenizer: Tokenizer,
+        files: BTreeMap<String, Vec<u8>>,
+    ) -> Result<Self> {
+        tokenizer.check_fits(tokens.vocabulary())?;
+        Ok(Self { tokens, tokenizer: tokenizer.into(), files: files.into(), template: None })
+    }
+
+    /// The model over token ids.
+    pub fn tokens(&self) -> &TokenModel {
+        &self.tokens
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The same tokenizer and files with another token model.
+    pub(crate) fn with_tokens(&self, tokens: TokenModel) -> Self {
+        Self { tokens, ..self.clone() }
+    }
+
+    /// The same model, drawing sequences in another way.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the setting.
+    pub fn with_generation(&self, generation: Generation) -> Result<Self> {
+        Ok(self.with_tokens(self.tokens.with_generation(generation)?))
+    }
+
+    /// The same model, answering: a context is what a user says, and is put through the model's chat template,
+    /// after what `system` says if that is something.
+    ///
+    /// A template that asks for the date is given that of this call, in UTC, from then on.
+    ///
+    /// # Errors
+    /// [`Error::NoChatTemplate`]; [`Error::ChatTemplate`] if it refuses such a conversation.
+    pub fn answering(&self, system: Option<&str>) -> Result<Self> {
+        let chat = ChatTemplate::find(&self.files)?;
+        let system: Vec<_> = system.into_iter().map(|system| Message::new("system", system)).collect();
+        let now = SystemTime::now();
+        let render = move |context: &str| {
+            let messages = [system.as_slice(), &[Message::new("user", context)]].concat();
+            chat.render(&messages, now)
+        };
+        // Refused now rather than at the first context.
+        render("?")?;
+        let template = ContextTemplate::new(move |context| Ok(render(context)?)).with_own_special_tokens();
+        Ok(self.clone().with_template(template))
+    }
+
+    /// The text that the model's chat template makes of a conversation, up to the beginning of an answer.
+    ///
+    /// Its special tokens are written out: [`LanguageModel::chat_ids`] gives its ids.
+    ///
+    /// # Errors
+    /// [`Error::NoChatTemplate`]; [`Error::ChatTemplate`] if it refuses the conversation.
+    pub fn chat_text(&self, messages: &[Message]) -> Result<String> {
+        ChatTemplate::find(&self.files)?.render(messages, SystemTime::now())
+    }
+
+    /// The token ids of [`LanguageModel::chat_text`], a context for [`LanguageModel::tokens`]. Its special tokens are
+    /// encoded as such, and no other is added.
+    ///
+    /// # Errors
+    /// As [`LanguageModel::chat_text`].
+    pub fn chat_ids(&self, messages: &[Message]) -> Result<Vec<u32>> {
+        self.tokenizer.encode_as_is(&self.chat_text(messages)?)
+    }
+
+    /// The completion that consists of `tokens`.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn completion(&self, tokens: Vec<u32>) -> Result<Completion> {
+        let finished = tokens.last().is_some_and(|id| self.tokens.is_end(*id));
+        Ok(Completion { text: self.tokenizer.decode(&tokens)?, tokens, finished })
+    }
+
+    /// Writes a Hugging Face folder that transformers loads; an adapter is merged. An earlier model in its place is replaced
+    /// at once, when all is written: nobody ever sees half of it.
+    ///
+    /// # Errors
+    /// As [`check_folder`](Self::check_folder); [`Error::Io`] or [`Error::Format`], naming the file.
+    pub fn save(&self, folder: &Path, precision: Precision) -> Result<()> {
+        replace_folder(folder, CONFIG, |new| {
+            for (name, content) in self.files.iter() {
+                let path = new.join(name);
+                let content =
+                    if name == CONFIG { with_dtype(content, precision, &path)? } else { content.clone() };
+                std::fs::write(&path, content).map_err(|source| Error::io(&path, source))?;
+            }
+            self.tokens.save_weights(new, precision)
+        })
+    }
+
+    /// Checks that a model can be saved into `folder`, to be told so before there is one. Folders above it are made.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if there is something else in its place than a model or an empty folder; [`Error::Io`] if its parent
+    /// cannot be written to.
+    pub fn check_folder(folder: &Path) -> Result<()> {
+        check_folder(folder, CONFIG)
+    }
+
+    fn complete(&self, drawn: Vec<Sampled<Vec<u32>>>) -> disco_core::Result<Vec<Sampled<Completion>>> {
+        let completed = drawn
+            .into_iter()
+            .map(|Sampled { value, log_prob }| Ok(Sampled { value: self.completion(value)?, log_prob }));
+        completed.collect()
+    }
+}
+
+/// A `config.json` that says in which precision its weights are.
+fn with_dtype(config: &[u8], precision: Precision, path: &Path) -> Result<Vec<u8>> {
+    let mut config: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(config).map_err(|error| Error::format(path, error))?;
+    config.remove("torch_dtype");
+    config.insert("dtype".into(), precision.dtype().into());
+    serde_json::to_vec_pretty(&config).map_err(|error| Error::format(path, error))
+}
+
+impl LanguageModel {
+    /// The same model, reading every context as `template` renders it. A policy made from it does so too.
+    #[must_use]
+    pub fn with_template(mut self, template: ContextTemplate) -> Self {
+        self.template = Some(template);
+        self
+    }
+
+    /// The same model, reading contexts as they are.
+    #[must_use]
+    pub fn without_template(mut self) -> Self {
+        self.template = None;
+        self
+    }
+
+    /// What contexts are rendered by, if by anything.
+    pub fn template(&self) -> Option<&ContextTemplate> {
+        self.template.as_ref()
+    }
+
+    /// The token ids of a context: those of the text that the template makes of it, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Template`]; [`Error::EmptyContext`] if there is no token.
+    pub fn encode(&self, context: &str) -> Result<Vec<u32>> {
+        let ids = match &self.template {
+            None => self.tokenizer().encode(context)?,
+            Some(template) => {
+                let text = template.render(context)?;
+                if template.adds_special_tokens {
+                    self.tokenizer().encode(&text)?
+                } else {
+                    self.tokenizer().encode_as_is(&text)?
+                }
+            }
+        };
+        if ids.is_empty() { Err(Error::EmptyContext { text: context.into() }) } else { Ok(ids) }
+    }
+}
+
+impl Scorer<String, Completion> for LanguageModel {
+    fn log_scores(&self, context: &String, samples: &[&Completion]) -> disco_core::Result<Vec<Score>> {
+        let samples: Vec<&Vec<u32>> = samples.iter().map(|sample| &sample.tokens).collect();
+        self.tokens.log_scores(&self.encode(context)?, &samples)
+    }
+}
+
+impl Distribution<String, Completion> for LanguageModel {
+    fn sample(&self, context: &String, streams: &Streams) -> disco_core::Result<Vec<Sampled<Completion>>> {
+        self.complete(self.tokens.sample(&self.encode(context)?, streams)?)
+    }
+
+    fn sample_each(
+        &self,
+        contexts: &[&String],
+        streams: &[Streams],
+    ) -> disco_core::Result<Vec<Vec<Sampled<Completion>>>> {
+        let contexts: Vec<Vec<u32>> =
+            contexts.iter().map(|context| self.encode(context)).collect::<Result<_>>()?;
+        let drawn = self.tokens.sample_each(&contexts.iter().collect::<Vec<_>>(), streams)?;
+        drawn.into_iter().map(|drawn| self.complete(drawn)).collect()
+    }
+}
+
+disco_core::impl_product!([] LanguageModel);

@@ -1,0 +1,171 @@
+//! Hidden states to distributions of tokens, in chunks: no tensor over all rows and the whole vocabulary exists.
+
+use std::ops::Range;
+
+use burn::tensor::{Tensor, TensorData};
+use rayon::prelude::*;
+
+use crate::{
+    Decoding, Result, TokenModel,
+    decoding::{History, NextToken},
+    device::transfer::fetch,
+    kernels::{matmul, values_mut},
+    layers::gradients::GradientAccumulator,
+    model::forward::PredictionRow,
+};
+
+/// How many logits are held at once: 25 MB. The C library takes blocks beyond 32 MB from the system each time, page by
+/// page, which took as long as half of the product.
+const CHUNK: usize = 6 << 20;
+
+/// How many are held at once on the way back: 134 MB.
+const BACKWARD_CHUNK: usize = 32 << 20;
+
+/// The output layer: the matrix `[vocabulary, hidden_size]`, and what is made of its logits.
+pub(crate) struct LmHead<'a> {
+    /// Plain, not of an automatic-differentiation graph: the gradient is formed by hand.
+    weight: Tensor<2>,
+    /// Its parameter.
+    parameter: usize,
+    decoding: &'a Decoding,
+    end_tokens: &'a [u32],
+}
+
+impl TokenModel {
+    /// The parameter of the output matrix: the last, or the embedding it is tied to.
+    pub(crate) fn head_parameter(&self) -> usize {
+        if self.shared.config.tied { 0 } else { self.tensors.len() - 1 }
+    }
+
+    /// The output layer with the model's decoding.
+    pub(crate) fn lm_head(&self) -> LmHead<'_> {
+        self.lm_head_with(&self.generation.decoding)
+    }
+
+    /// The output layer with another decoding.
+    pub(crate) fn lm_head_with<'a>(&'a self, decoding: &'a Decoding) -> LmHead<'a> {
+        let parameter = self.head_parameter();
+        LmHead {
+            weight: self.tensors[parameter].clone(),
+            parameter,
+            decoding,
+            end_tokens: &self.shared.end_tokens,
+        }
+    }
+}
+
+impl LmHead<'_> {
+    fn vocabulary(&self) -> usize {
+        self.weight.dims()[0]
+    }
+
+    fn chunks(&self, rows: usize, numbers: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let size = (numbers / self.vocabulary()).max(1);
+        (0..rows).step_by(size).map(move |start| start..(start + size).min(rows))
+    }
+
+    /// The logits of some rows: `[rows, hidden_size]` to `[rows, vocabulary]`.
+    pub(crate) fn logits(&self, hidden: Tensor<2>) -> Result<TensorData> {
+        fetch(matmul(hidden, self.weight.clone().transpose()))
+    }
+
+    /// Does something with the distribution of the next token behind each hidden state, given its history.
+    pub(crate) fn each_next<'h, R: Send>(
+        &self,
+        hidden: Tensor<2>,
+        history: impl Fn(usize) -> History<'h> + Sync,
+        work: impl Fn(usize, NextToken<'_>) -> R + Sync,
+    ) -> Result<Vec<R>> {
+        let rows = hidden.dims()[0];
+        let mut done = Vec::with_capacity(rows);
+        for range in self.chunks(rows, CHUNK) {
+            let start = range.start;
+            let mut logits = self.logits(hidden.clone().narrow(0, start, range.len()))?;
+            done.extend(self.each(
+                &mut logits,
+                |row| history(start + row),
+                |row, next| work(start + row, next),
+            )?);
+        }
+        Ok(done)
+    }
+
+    /// The same, given the logits of each row, which are changed.
+    fn each<'h, R: Send>(
+        &self,
+        logits: &mut TensorData,
+        history: impl Fn(usize) -> History<'h> + Sync,
+        work: impl Fn(usize, NextToken<'_>) -> R + Sync,
+    ) -> Result<Vec<R>> {
+        let rows = values_mut(logits).par_chunks_mut(self.vocabulary()).enumerate();
+        let each =
+            |(row, logits)| Ok(work(row, self.decoding.next_token(logits, history(row), self.end_tokens)?));
+        rows.map(each).collect()
+    }
+
+    /// The log-probability of every target of every row.
+    pub(crate) fn log_probs(&self, hidden: &Tensor<2>, rows: &[PredictionRow<'_>]) -> Result<Vec<Vec<f64>>> {
+        let mut log_probs = Vec::with_capacity(rows.len());
+        for range in self.chunks(rows.len(), CHUNK) {
+            let mut logits = self.logits(hidden.clone().narrow(0, range.start, range.len()))?;
+            log_probs.extend(self.target_log_probs(&mut logits, &rows[range])?);
+        }
+        Ok(log_probs)
+    }
+
+    /// The same, and the logits for [`gradient`](Self::gradient) if they are few enough to be kept.
+    pub(crate) fn log_probs_and_logits(
+        &self,
+        hidden: &Tensor<2>,
+        rows: &[PredictionRow<'_>],
+    ) -> Result<(Vec<Vec<f64>>, Option<TensorData>)> {
+        if rows.len() * self.vocabulary() > BACKWARD_CHUNK || !self.decoding.leaves_logits() {
+            return Ok((self.log_probs(hidden, rows)?, None));
+        }
+        let mut logits = self.logits(hidden.clone())?;
+        Ok((self.target_log_probs(&mut logits, rows)?, Some(logits)))
+    }
+
+    /// The log-probability of every target of rows whose logits are known.
+    fn target_log_probs(&self, logits: &mut TensorData, rows: &[PredictionRow<'_>]) -> Result<Vec<Vec<f64>>> {
+        self.each(
+            logits,
+            |row| rows[row].history,
+            |row, next| rows[row].targets.iter().map(|target| next.log_prob(target.token)).collect(),
+        )
+    }
+
+    /// The gradient of `sum_targets weight[sequence] * log_prob(target)` by the hidden states, `[rows, hidden_size]`.
+    ///
+    /// That by the output matrix is added to the sums. Where the `logits` have not been kept, they are computed again.
+    pub(crate) fn gradient(
+        &self,
+        hidden: &Tensor<2>,
+        rows: &[PredictionRow<'_>],
+        weights: &[f64],
+        mut logits: Option<TensorData>,
+        gradients: &mut GradientAccumulator<'_>,
+    ) -> Result<Tensor<2>> {
+        let mut grad_hidden = Vec::new();
+        for range in self.chunks(rows.len(), BACKWARD_CHUNK) {
+            let states = hidden.clone().narrow(0, range.start, range.len());
+            let mut logits = match logits.take() {
+                Some(logits) => logits,
+                None => self.logits(states.clone())?,
+            };
+            let rows = &rows[range];
+            self.each(
+                &mut logits,
+                |row| rows[row].history,
+                |row, next| {
+                    let targets = rows[row].targets.iter();
+                    next.into_gradient(targets.map(|target| (target.token, weights[target.sequence])));
+                },
+            )?;
+            let gradient: Tensor<2> = Tensor::from_data(logits, &self.weight.device());
+            grad_hidden.push(matmul(gradient.clone(), self.weight.clone()));
+            gradients.add_matmul(self.parameter, gradient.transpose(), states);
+        }
+        Ok(Tensor::cat(grad_hidden, 0))
+    }
+}

@@ -1,0 +1,97 @@
+//! The log-probability of every token of given sequences.
+
+use crate::{
+    Error, Result, TokenModel,
+    kernels::values,
+    model::forward::{PredictionRows, forward_sequences, hidden, prefill},
+};
+
+/// How many tokens are scored at once. Matrix products gain nothing from more.
+const TOKENS: usize = 384;
+
+impl TokenModel {
+    /// The log-probability of every token of `samples` (nats), given `context`.
+    ///
+    /// `None` for what is not a sequence of this model: empty, longer than the maximum, with an end token
+    /// before its end, or cut before the maximum. The context is read once, and sequences of like length are
+    /// worked on together; a score depends on neither.
+    ///
+    /// # Errors
+    /// Of the context ([`Error::EmptyContext`], [`Error::TooLong`]), [`Error::TokenId`], or
+    /// [`Error::NotFinite`] for a model that gives NaN.
+    ///
+    /// # Cost
+    /// One forward pass over the context and over all tokens but the last of each sequence.
+    pub fn token_log_probs(&self, context: &[u32], samples: &[&[u32]]) -> Result<Vec<Option<Vec<f64>>>> {
+        self.check_context(context)?;
+        for sample in samples {
+            self.check_ids(sample)?;
+        }
+        let mut order: Vec<usize> = (0..samples.len()).filter(|&i| self.is_event(samples[i])).collect();
+        let mut scored: Vec<Option<Vec<f64>>> = vec![None; samples.len()];
+        if order.is_empty() {
+            return Ok(scored);
+        }
+        // Longest first: the largest batch comes first, and its memory serves the others.
+        order.sort_by_key(|&i| std::cmp::Reverse(samples[i].len()));
+        let transformer = self.transformer();
+        let shared = &self.shared;
+        let head = self.lm_head();
+        let read = prefill(&transformer, &shared.config, &[context], &shared.device);
+        let most = (TOKENS / samples[order[0]].len()).max(1);
+        let batches = self.in_batches(&mut order, most, |batch| {
+            let sequences: Vec<&[u32]> = batch.iter().map(|&i| samples[i]).collect();
+            let which = vec![0; batch.len()];
+            let PredictionRows { hidden, rows } =
+                forward_sequences(&transformer, &shared.config, &read, &which, &sequences, &shared.device);
+            let mut scored = vec![Vec::new(); batch.len()];
+            for (row, log_probs) in rows.iter().zip(head.log_probs(&hidden, &rows)?) {
+                for (target, log_prob) in row.targets.iter().zip(log_probs) {
+                    scored[target.sequence].push(log_prob);
+                }
+            }
+            Ok(scored)
+        })?;
+        for (&i, row) in order.iter().zip(batches.into_iter().flatten()) {
+            scored[i] = Some(row);
+        }
+        Ok(scored)
+    }
+
+    /// The raw logits of the next token after each of `ids`: one row of the vocabulary's size per id. For
+    /// inspection, and comparison with other programs; decoding choices do not enter.
+    ///
+    /// # Errors
+    /// As [`token_log_probs`](Self::token_log_probs), but `ids` may fill all positions; [`Error::Invalid`]
+    /// for a model that reads its context with an encoder: see [`next_logits`](Self::next_logits).
+    pub fn logits(&self, ids: &[u32]) -> Result<Vec<Vec<f32>>> {
+        if self.shared.config.encoder.is_some() {
+            return Err(Error::invalid("logits", "of an encoder-decoder", "next_logits, with a context"));
+        }
+        self.check_fits(ids, 0)?;
+        let transformer = self.transformer();
+        let hidden = hidden(&transformer, &self.shared.config, ids, &self.shared.device);
+        let logits = self.lm_head().logits(hidden)?;
+        Ok(values(&logits).chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
+    }
+
+    /// The raw logits that predict each of `tokens` after `context`: one row of the vocabulary's size per
+    /// token. As [`logits`](Self::logits), but for every kind of model.
+    ///
+    /// # Errors
+    /// As [`token_log_probs`](Self::token_log_probs), but the tokens may fill all positions.
+    pub fn next_logits(&self, context: &[u32], tokens: &[u32]) -> Result<Vec<Vec<f32>>> {
+        self.check_fits(context, tokens.len())?;
+        self.check_ids(tokens)?;
+        if tokens.is_empty() {
+            return Ok(Vec::new());
+        }
+        let transformer = self.transformer();
+        let (config, device) = (&self.shared.config, &self.shared.device);
+        let read = prefill(&transformer, config, &[context], device);
+        let logits = self
+            .lm_head()
+            .logits(forward_sequences(&transformer, config, &read, &[0], &[tokens], device).hidden)?;
+        Ok(values(&logits).chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
+    }
+}

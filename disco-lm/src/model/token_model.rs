@@ -1,0 +1,244 @@
+//! A causal language model over token ids.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use burn::tensor::{Device, Tensor};
+use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Streams};
+
+use crate::{
+    Error, Generation, Precision, Result,
+    architecture::{
+        model_config::ModelConfig,
+        parameters::{Parameter, parameters},
+    },
+    device::{
+        transfer::{download, upload},
+        workers::in_batches,
+    },
+    layers::{low_rank::LowRank, rotary::Rotary, transformer::Transformer},
+    lora::adapter::Adapter,
+    model::model_files::ModelFiles,
+    weights,
+};
+
+/// From this width on, the products of a batch keep all threads busy by themselves.
+const WIDE: usize = 512;
+
+/// The parts into which the sequences of a narrow model are cut for its gradient.
+const PARTS: usize = 4;
+
+/// What models of one architecture on one device share.
+#[derive(Debug)]
+pub(crate) struct SharedState {
+    pub(crate) config: Arc<ModelConfig>,
+    pub(crate) parameters: Arc<Vec<Parameter>>,
+    pub(crate) device: Device,
+    rotary: Option<Rotary>,
+    /// Sorted ids that end a sequence.
+    pub(crate) end_tokens: Vec<u32>,
+}
+
+/// A transformer as a distribution over token sequences, given a context of token ids. The context is the
+/// beginning of the sequence for a decoder-only model; an encoder reads it for T5.
+///
+/// A sequence is an event: at most `max_new_tokens` ids that end with an end token, whose log-probability
+/// counts, or that are cut at the maximum. Anything else has log-probability `-inf`.
+#[derive(Clone, Debug)]
+pub struct TokenModel {
+    pub(crate) shared: Arc<SharedState>,
+    // Invariant: one tensor per parameter, of the parameter's shape.
+    pub(crate) tensors: Vec<Tensor<2>>,
+    /// Computed beside the tensors, which it shares with the models it was made from.
+    pub(crate) adapter: Option<Adapter>,
+    pub(crate) generation: Generation,
+}
+
+impl TokenModel {
+    /// Reads a model: a Hugging Face folder (`config.json`, `generation_config.json` for the end tokens,
+    /// safetensors), or a GGUF file. No tokenizer is needed.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Format`], [`Error::Config`], [`Error::Weights`] or [`Error::NotFiniteWeight`], naming the file;
+    /// [`Error::Feature`] for what is not compiled in.
+    pub fn load(path: &Path, device: &Device, generation: Generation) -> Result<Self> {
+        Self::from_files(&ModelFiles::open(path)?, device, generation)
+    }
+
+    pub(crate) fn from_files(files: &ModelFiles, device: &Device, generation: Generation) -> Result<Self> {
+        let (config, end_tokens, values) = files.parameters()?;
+        Self::from_values(values, config, end_tokens, device, generation)
+    }
+
+    /// A model from its parameters, one vector per parameter.
+    pub(crate) fn from_values(
+        values: Vec<Vec<f32>>,
+        config: ModelConfig,
+        mut end_tokens: Vec<u32>,
+        device: &Device,
+        generation: Generation,
+    ) -> Result<Self> {
+        if let Some(id) = end_tokens.iter().find(|id| **id as usize >= config.vocabulary) {
+            return Err(Error::TokenId { id: *id, vocabulary: config.vocabulary });
+        }
+        end_tokens.sort_unstable();
+        generation.check_for(config.vocabulary, &end_tokens)?;
+        let parameters = parameters(&config);
+        let tensors = parameters.iter().zip(values);
+        let tensors = tensors.map(|(parameter, values)| upload(values, parameter.shape, device)).collect();
+        let rotary = Rotary::new(&config, device);
+        let shared = SharedState {
+            config: Arc::new(config),
+            parameters: parameters.into(),
+            device: device.clone(),
+            rotary,
+            end_tokens,
+        };
+        Ok(Self { shared: Arc::new(shared), tensors, adapter: None, generation })
+    }
+
+    /// The same model, drawing sequences in another way.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] naming the setting.
+    pub fn with_generation(&self, generation: Generation) -> Result<Self> {
+        generation.check_for(self.vocabulary(), &self.shared.end_tokens)?;
+        Ok(Self { generation, ..self.clone() })
+    }
+
+    /// How sequences are drawn.
+    pub fn generation(&self) -> &Generation {
+        &self.generation
+    }
+
+    /// The number of token ids.
+    pub fn vocabulary(&self) -> usize {
+        self.shared.config.vocabulary
+    }
+
+    /// The number of parameters, those of an adapter not counted.
+    pub fn parameters(&self) -> usize {
+        self.shared.parameters.iter().map(|parameter| parameter.shape[0] * parameter.shape[1]).sum()
+    }
+
+    /// Whether `id` ends a sequence.
+    pub fn is_end(&self, id: u32) -> bool {
+        self.shared.end_tokens.binary_search(&id).is_ok()
+    }
+
+    pub(crate) fn transformer(&self) -> Transformer {
+        let low_rank = self.adapter.as_ref().map_or_else(BTreeMap::new, |adapter| {
+            adapter.layout.updates(&self.shared.parameters, &adapter.tensors)
+        });
+        self.transformer_with(&self.tensors, &low_rank)
+    }
+
+    /// The decoder with other tensors in its parameters and beside them, such as those of an automatic-differentiation
+    /// graph.
+    pub(crate) fn transformer_with(
+        &self,
+        tensors: &[Tensor<2>],
+        low_rank: &BTreeMap<usize, LowRank>,
+    ) -> Transformer {
+        Transformer::assemble(&self.shared.config, self.shared.rotary.clone(), tensors, low_rank)
+    }
+
+    /// The parameters' values, an adapter merged into them, one vector per parameter.
+    pub(crate) fn values(&self) -> Result<Vec<Vec<f32>>> {
+        self.merged().tensors.iter().map(|tensor| download(tensor.clone())).collect()
+    }
+
+    /// Writes `model.safetensors` into `folder`, under the tensors' Hugging Face names; an adapter is merged.
+    ///
+    /// # Errors
+    /// [`Error::Format`] naming the file if it cannot be written.
+    pub fn save_weights(&self, folder: &Path, precision: Precision) -> Result<()> {
+        weights::save(folder, &self.shared.parameters, &self.values()?, precision)
+    }
+
+    /// Checks that a context has tokens, all of the vocabulary, and leaves room for a sequence.
+    pub(crate) fn check_context(&self, context: &[u32]) -> Result<()> {
+        self.check_fits(context, self.generation.max_new_tokens)
+    }
+
+    /// Checks that a context has tokens, all of the vocabulary, and leaves room for `new` more.
+    pub(crate) fn check_fits(&self, context: &[u32], new: usize) -> Result<()> {
+        let positions = self.shared.config.max_positions;
+        if context.is_empty() {
+            return Err(Error::EmptyContext { text: String::new() });
+        }
+        if context.len() + new > positions {
+            return Err(Error::TooLong { context: context.len(), new, positions });
+        }
+        self.check_ids(context)
+    }
+
+    pub(crate) fn check_ids(&self, ids: &[u32]) -> Result<()> {
+        let vocabulary = self.vocabulary();
+        match ids.iter().find(|id| **id as usize >= vocabulary) {
+            Some(id) => Err(Error::TokenId { id: *id, vocabulary }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether `sample` is a sequence that could be drawn: ended once, at its end, or cut at the maximum.
+    pub(crate) fn is_event(&self, sample: &[u32]) -> bool {
+        let most = self.generation.max_new_tokens;
+        match sample.split_last() {
+            None => false,
+            Some((last, before)) => {
+                sample.len() <= most
+                    && !before.iter().any(|id| self.is_end(*id))
+                    && (self.is_end(*last) || sample.len() == most)
+            }
+        }
+    }
+}
+
+impl TokenModel {
+    /// How many of `count` sequences are of one forward and backward pass.
+    ///
+    /// A narrow model's products are too small to be shared among threads, so its sequences are cut into parts instead.
+    /// The number of parts is fixed, for the sums over them not to depend on the machine.
+    pub(crate) fn part(&self, count: usize) -> usize {
+        let parts = if self.shared.config.hidden_size < WIDE { PARTS } else { 1 };
+        count.div_ceil(parts).max(1)
+    }
+
+    /// Does `work` on batches of items, as [`in_batches`], each of at most `most`, and
+    /// [`Generation::batch`](crate::Generation::batch) at a time.
+    pub(crate) fn in_batches<T: Send, R: Send>(
+        &self,
+        items: &mut [T],
+        most: usize,
+        work: impl Fn(&mut [T]) -> Result<R> + Sync + Send,
+    ) -> Result<Vec<R>> {
+        in_batches(&self.shared.device, items, most, self.generation.batch, work)
+    }
+}
+
+impl Scorer<Vec<u32>, Vec<u32>> for TokenModel {
+    fn log_scores(&self, context: &Vec<u32>, samples: &[&Vec<u32>]) -> disco_core::Result<Vec<Score>> {
+        let samples: Vec<&[u32]> = samples.iter().map(|sample| sample.as_slice()).collect();
+        let rows = self.token_log_probs(context, &samples)?;
+        Ok(rows.into_iter().map(|row| Ok(row.map_or(f64::NEG_INFINITY, |row| row.iter().sum()))).collect())
+    }
+}
+
+impl Distribution<Vec<u32>, Vec<u32>> for TokenModel {
+    fn sample(&self, context: &Vec<u32>, streams: &Streams) -> disco_core::Result<Vec<Sampled<Vec<u32>>>> {
+        let mut drawn = self.draw(&[context], std::slice::from_ref(streams))?;
+        Ok(drawn.remove(0))
+    }
+
+    fn sample_each(
+        &self,
+        contexts: &[&Vec<u32>],
+        streams: &[Streams],
+    ) -> disco_core::Result<Vec<Vec<Sampled<Vec<u32>>>>> {
+        CoreError::check_length("streams, one run per context", contexts.len(), streams.len())?;
+        let contexts: Vec<&[u32]> = contexts.iter().map(|context| context.as_slice()).collect();
+        Ok(self.draw(&contexts, streams)?)
+    }
+}
+
+disco_core::impl_product!([] TokenModel);

@@ -1,0 +1,10 @@
+//! Which text does a model read, and how does it become token ids? Tokenizers and templates.
+
+pub(crate) mod chat_template;
+pub(crate) mod context_template;
+mod strftime;
+pub(crate) mod tokenizer;
+
+pub use chat_template::Message;
+pub use context_template::ContextTemplate;
+pub use tokenizer::Tokenizer;

@@ -1,0 +1,301 @@
+//! A language model as something to be tuned.
+
+use std::{fs, path::Path};
+
+use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Streams};
+use disco_tuner::{Item, Policy, Tensors, Update, Updated, Weigh};
+
+use crate::{
+    Completion, Error, LanguageModel, Lora, Precision, Result, TokenModel,
+    device::transfer::{download, upload},
+    layers::gradients::Gradient,
+    model::forward::SequenceInContext,
+    training::optimizer::OptimizerState,
+    weights::{self, Shard},
+};
+
+/// The file of a policy's parameters.
+const FILE: &str = "parameters.safetensors";
+
+/// A token model with a pending gradient and the state of its optimiser.
+///
+/// Of a model with an adapter ([`TokenModel::with_lora`]) the adapter alone is tuned: there is a gradient, an optimiser
+/// state and a checkpoint of nothing else, and the frozen weights are shared with the model it was made from.
+/// Of any other model, every parameter is tuned.
+#[derive(Clone, Debug)]
+pub struct TokenPolicy {
+    model: TokenModel,
+    // Invariant: one entry per trained parameter.
+    pending: Gradient,
+    optimizer: OptimizerState,
+}
+
+impl TokenPolicy {
+    /// A policy that starts as `model`.
+    pub fn new(model: TokenModel) -> Self {
+        let pending = vec![None; model.trained().0.len()];
+        Self { model, pending, optimizer: OptimizerState::default() }
+    }
+
+    /// A policy that starts as `model` and tunes a new adapter.
+    ///
+    /// # Errors
+    /// As [`TokenModel::with_lora`].
+    pub fn lora(model: &TokenModel, lora: &Lora) -> Result<Self> {
+        Ok(Self::new(model.with_lora(lora)?))
+    }
+
+    /// The policy as it is now.
+    pub fn model(&self) -> &TokenModel {
+        &self.model
+    }
+
+    /// Follows the pending gradient, or any other, by one step.
+    pub(crate) fn follow(&mut self, gradient: Gradient, update: &Update) -> Result<Updated> {
+        let (parameters, tensors) = self.model.trained_mut();
+        self.optimizer.step(&parameters, tensors, gradient, update)
+    }
+}
+
+impl Scorer<Vec<u32>, Vec<u32>> for TokenPolicy {
+    fn log_scores(&self, context: &Vec<u32>, samples: &[&Vec<u32>]) -> disco_core::Result<Vec<Score>> {
+        self.model.log_scores(context, samples)
+    }
+}
+
+impl Distribution<Vec<u32>, Vec<u32>> for TokenPolicy {
+    fn sample(&self, context: &Vec<u32>, streams: &Streams) -> disco_core::Result<Vec<Sampled<Vec<u32>>>> {
+        self.model.sample(context, streams)
+    }
+
+    fn sample_each(
+        &self,
+        contexts: &[&Vec<u32>],
+        streams: &[Streams],
+    ) -> disco_core::Result<Vec<Vec<Sampled<Vec<u32>>>>> {
+        self.model.sample_each(contexts, streams)
+    }
+}
+
+impl TokenPolicy {
+    fn accumulate_sequences(&mut self, batch: &[SequenceInContext<'_>], weigh: &mut Weigh<'_>) -> Result<()> {
+        for (index, sequence) in batch.iter().enumerate() {
+            self.model.check_context(sequence.context)?;
+            self.model.check_ids(sequence.tokens)?;
+            if !self.model.is_event(sequence.tokens) {
+                return Err(CoreError::NotANumber {
+                    by: "log-probability under the policy (not one of its sequences)".into(),
+                    index,
+                    value: f64::NEG_INFINITY,
+                }
+                .into());
+            }
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let mut weigh = |log_probs: &[f64]| weigh(log_probs).map_err(Error::from);
+        self.model.accumulate(batch, &mut weigh, &mut self.pending)
+    }
+}
+
+impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
+    type Frozen = TokenModel;
+    type Scalar = f32;
+
+    fn freeze(&self) -> disco_core::Result<TokenModel> {
+        Ok(self.model.clone())
+    }
+
+    fn accumulate(
+        &mut self,
+        batch: &[Item<'_, Vec<u32>, Vec<u32>>],
+        weigh: &mut Weigh<'_>,
+    ) -> disco_core::Result<()> {
+        let batch: Vec<SequenceInContext<'_>> = batch
+            .iter()
+            .map(|item| SequenceInContext { context: item.context, tokens: item.sample })
+            .collect();
+        Ok(self.accumulate_sequences(&batch, weigh)?)
+    }
+
+    fn pending(&self) -> disco_core::Result<Tensors> {
+        let mut tensors = Tensors::new();
+        for (parameter, pending) in self.model.trained().0.iter().zip(&self.pending) {
+            let values = match pending {
+                Some(tensor) => download(tensor.clone())?,
+                None => vec![0.0; parameter.shape[0] * parameter.shape[1]],
+            };
+            tensors.extend(
+                weights::split(parameter, &values).into_iter().map(|(part, values)| (part.name, values)),
+            );
+        }
+        Ok(tensors)
+    }
+
+    fn replace_pending(&mut self, mut gradient: Tensors) -> disco_core::Result<()> {
+        let mut replaced = Vec::with_capacity(self.pending.len());
+        for parameter in self.model.trained().0 {
+            let values = weights::join(parameter, |part, values| {
+                let given = gradient.remove(&part.name).unwrap_or_default();
+                CoreError::check_length("gradient of a tensor", values.len(), given.len())?;
+                values.copy_from_slice(&given);
+                Ok::<_, CoreError>(())
+            })?;
+            replaced.push(Some(upload(values, parameter.shape, &self.model.shared.device)));
+        }
+        if let Some(name) = gradient.into_keys().next() {
+            return Err(CoreError::invalid("gradient", name, "the names that `pending` gives"));
+        }
+        self.pending = replaced;
+        Ok(())
+    }
+
+    fn clear(&mut self) {
+        self.pending.fill(None);
+    }
+
+    fn step(&mut self, update: &Update) -> disco_core::Result<Updated> {
+        update.optimizer.validate()?;
+        let nothing = vec![None; self.pending.len()];
+        let pending = std::mem::replace(&mut self.pending, nothing);
+        Ok(self.follow(pending, update)?)
+    }
+
+    /// Shares all tensors with the policy until that writes its own: after an update there are, of what is trained,
+    /// two copies of parameters and optimiser state in memory.
+    fn snapshot(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    fn save(&self, folder: &Path) -> disco_core::Result<()> {
+        fs::create_dir_all(folder)
+            .map_err(|source| CoreError::failed(folder.display().to_string(), source))?;
+        let (parameters, trained) = self.model.trained();
+        let mut tensors = Vec::new();
+        for (parameter, tensor) in parameters.iter().zip(trained) {
+            tensors.push((parameter.name.clone(), parameter.shape.to_vec(), download(tensor.clone())?));
+        }
+        weights::write(&folder.join(FILE), tensors, Precision::F32)?;
+        Ok(self.optimizer.save(folder, parameters)?)
+    }
+
+    fn load(&mut self, folder: &Path) -> disco_core::Result<()> {
+        let file = Shard::open(folder.join(FILE))?;
+        let (parameters, trained) = self.model.trained_mut();
+        let mut tensors = Vec::new();
+        for (parameter, old) in parameters.iter().zip(trained.iter()) {
+            tensors.push(upload(
+                file.read_shaped(&parameter.name, parameter.shape)?,
+                parameter.shape,
+                &old.device(),
+            ));
+        }
+        self.optimizer = OptimizerState::load(folder, &parameters, &tensors)?;
+        *trained = tensors;
+        self.clear();
+        Ok(())
+    }
+}
+
+/// A language model that can be tuned towards a target: text contexts, completions as samples.
+#[derive(Clone, Debug)]
+pub struct LmPolicy {
+    /// Knows the tokenizer and how to draw; its own parameters are those that tuning started from.
+    base: LanguageModel,
+    tokens: TokenPolicy,
+}
+
+impl LmPolicy {
+    /// A policy that starts as `model`. The parameters are shared until the first step.
+    pub fn new(model: LanguageModel) -> Self {
+        Self { tokens: TokenPolicy::new(model.tokens().clone()), base: model }
+    }
+
+    /// A policy that starts as `model` and tunes a new adapter; the model's own weights stay as they are, and
+    /// shared.
+    ///
+    /// # Errors
+    /// As [`TokenModel::with_lora`].
+    pub fn lora(model: &LanguageModel, lora: &Lora) -> Result<Self> {
+        Ok(Self::new(model.with_lora(lora)?))
+    }
+
+    /// The policy as it is now, as a language model that can be saved.
+    pub fn model(&self) -> LanguageModel {
+        self.base.with_tokens(self.tokens.model.clone())
+    }
+}
+
+impl Scorer<String, Completion> for LmPolicy {
+    fn log_scores(&self, context: &String, samples: &[&Completion]) -> disco_core::Result<Vec<Score>> {
+        self.model().log_scores(context, samples)
+    }
+}
+
+impl Distribution<String, Completion> for LmPolicy {
+    fn sample(&self, context: &String, streams: &Streams) -> disco_core::Result<Vec<Sampled<Completion>>> {
+        self.model().sample(context, streams)
+    }
+
+    fn sample_each(
+        &self,
+        contexts: &[&String],
+        streams: &[Streams],
+    ) -> disco_core::Result<Vec<Vec<Sampled<Completion>>>> {
+        self.model().sample_each(contexts, streams)
+    }
+}
+
+impl Policy<String, Completion> for LmPolicy {
+    type Frozen = LanguageModel;
+    type Scalar = f32;
+
+    fn freeze(&self) -> disco_core::Result<LanguageModel> {
+        Ok(self.model())
+    }
+
+    fn accumulate(
+        &mut self,
+        batch: &[Item<'_, String, Completion>],
+        weigh: &mut Weigh<'_>,
+    ) -> disco_core::Result<()> {
+        let contexts: Vec<Vec<u32>> =
+            batch.iter().map(|item| self.base.encode(item.context)).collect::<Result<_>>()?;
+        let sequences: Vec<SequenceInContext<'_>> = batch
+            .iter()
+            .zip(&contexts)
+            .map(|(item, context)| SequenceInContext { context, tokens: &item.sample.tokens })
+            .collect();
+        Ok(self.tokens.accumulate_sequences(&sequences, weigh)?)
+    }
+
+    fn pending(&self) -> disco_core::Result<Tensors> {
+        self.tokens.pending()
+    }
+
+    fn replace_pending(&mut self, gradient: Tensors) -> disco_core::Result<()> {
+        self.tokens.replace_pending(gradient)
+    }
+
+    fn clear(&mut self) {
+        self.tokens.clear();
+    }
+
+    fn step(&mut self, update: &Update) -> disco_core::Result<Updated> {
+        self.tokens.step(update)
+    }
+
+    /// As [`TokenPolicy::snapshot`].
+    fn snapshot(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+
+    fn save(&self, folder: &Path) -> disco_core::Result<()> {
+        self.tokens.save(folder)
+    }
+
+    fn load(&mut self, folder: &Path) -> disco_core::Result<()> {
+        self.tokens.load(folder)
+    }
+}

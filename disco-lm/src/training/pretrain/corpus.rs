@@ -1,0 +1,160 @@
+//! A text as training material: a part to learn from, a part held out, and a vocabulary made of the first.
+
+use disco_core::Error as CoreError;
+use rand::{Rng, RngExt};
+use tokenizers::{
+    AddedToken, Tokenizer as HfTokenizer,
+    models::bpe::{BPE, BpeTrainer},
+    pre_tokenizers::byte_level::ByteLevel,
+    processors::template::TemplateProcessing,
+};
+
+use crate::{Error, Result, Tokenizer, training::pretrain::END_OF_TEXT};
+
+/// A tokenised corpus.
+///
+/// It is a stream of texts, each a passage up to and with a blank line, with [`END_OF_TEXT`] before the
+/// first and after each: so a model learns where a passage ends.
+#[derive(Debug)]
+pub struct Corpus {
+    tokenizer: Tokenizer,
+    end: u32,
+    train: Vec<u32>,
+    held_out: Vec<u32>,
+    held_out_characters: usize,
+    train_characters: usize,
+}
+
+impl Corpus {
+    /// Splits `text` by characters: the last `held_out` of it is held out. The vocabulary is made from the
+    /// first part alone.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if a part is empty or `vocabulary` has no room for the bytes.
+    pub fn new(text: &str, held_out: f64, vocabulary: usize) -> Result<Self> {
+        if !(held_out > 0.0 && held_out < 1.0) {
+            return Err(Error::invalid("held_out", held_out, "between 0 and 1"));
+        }
+        let (train, rest) = split(text, held_out)?;
+        Self::from_parts(train, rest, bpe(train, vocabulary)?)
+    }
+
+    /// Splits `text` in the same way, with a vocabulary that exists.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] if a part is empty, or the vocabulary has no [`END_OF_TEXT`].
+    pub fn with_tokenizer(text: &str, held_out: f64, tokenizer: Tokenizer) -> Result<Self> {
+        let (train, rest) = split(text, held_out)?;
+        Self::from_parts(train, rest, tokenizer)
+    }
+
+    fn from_parts(train: &str, rest: &str, tokenizer: Tokenizer) -> Result<Self> {
+        let end = tokenizer
+            .id(END_OF_TEXT)
+            .ok_or_else(|| Error::invalid("tokenizer", "without end token", END_OF_TEXT))?;
+        Ok(Self {
+            end,
+            train: stream(train, &tokenizer, end)?,
+            held_out: stream(rest, &tokenizer, end)?,
+            held_out_characters: rest.chars().count(),
+            train_characters: train.chars().count(),
+            tokenizer,
+        })
+    }
+
+    /// The vocabulary.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The number of tokens to learn from.
+    pub fn train_tokens(&self) -> usize {
+        self.train.len()
+    }
+
+    /// How many characters a token has, on average, in the part to learn from.
+    pub fn characters_per_token(&self) -> f64 {
+        self.train_characters as f64 / self.train.len() as f64
+    }
+
+    /// The id of [`END_OF_TEXT`].
+    pub(crate) fn end(&self) -> u32 {
+        self.end
+    }
+
+    /// The held-out stream, and how many characters it stands for.
+    pub(crate) fn held_out(&self) -> (&[u32], usize) {
+        (&self.held_out, self.held_out_characters)
+    }
+
+    /// A random run of `length` tokens to learn from.
+    pub(crate) fn window(&self, length: usize, rng: &mut impl Rng) -> Result<&[u32]> {
+        let last = self.train.len().checked_sub(length);
+        let last = last.ok_or_else(|| {
+            CoreError::invalid("window", length, format!("at most the corpus' {} tokens", self.train.len()))
+        })?;
+        let start = rng.random_range(0..=last);
+        Ok(&self.train[start..start + length])
+    }
+}
+
+fn split(text: &str, held_out: f64) -> Result<(&str, &str)> {
+    let characters = text.chars().count();
+    let kept = (characters as f64 * (1.0 - held_out)).floor() as usize;
+    let at = text.char_indices().nth(kept).map_or(text.len(), |(at, _)| at);
+    let (train, rest) = text.split_at(at);
+    if train.is_empty() || rest.is_empty() {
+        return Err(Error::invalid("corpus", format!("{characters} characters"), "enough for two parts"));
+    }
+    Ok((train, rest))
+}
+
+fn stream(text: &str, tokenizer: &Tokenizer, end: u32) -> Result<Vec<u32>> {
+    let mut ids = vec![end];
+    for passage in text.split_inclusive("\n\n") {
+        // The tokenizer puts an end token before a text; here it stands behind the one before.
+        ids.extend(tokenizer.encode(passage)?.into_iter().skip(1));
+        ids.push(end);
+    }
+    Ok(ids)
+}
+
+/// Byte-level byte-pair encoding (Sennrich et al. 2016), learnt from passages of `text`.
+fn bpe(text: &str, vocabulary: usize) -> Result<Tokenizer> {
+    let failed = |source| Error::Tokenizer { source };
+    // END_OF_TEXT and the 256 bytes.
+    if vocabulary < 257 {
+        return Err(Error::invalid("vocabulary", vocabulary, "at least 257"));
+    }
+    let mut trainer = BpeTrainer::builder()
+        .vocab_size(vocabulary)
+        .min_frequency(2)
+        .show_progress(false)
+        .special_tokens(vec![AddedToken::from(END_OF_TEXT, true)])
+        .initial_alphabet(ByteLevel::alphabet().into_iter().collect())
+        .build();
+    let byte_level = ByteLevel::new(false, true, true);
+    let mut trained = tokenizers::TokenizerImpl::<
+        BPE,
+        tokenizers::NormalizerWrapper,
+        ByteLevel,
+        TemplateProcessing,
+        ByteLevel,
+    >::new(BPE::default());
+    trained.with_pre_tokenizer(Some(byte_level)).with_decoder(Some(byte_level));
+    trained.train(&mut trainer, text.split_inclusive("\n\n")).map_err(failed)?;
+    let end = trained
+        .token_to_id(END_OF_TEXT)
+        .ok_or_else(|| Error::invalid("vocabulary", vocabulary, "large enough for the end token"))?;
+    let template = TemplateProcessing::builder()
+        .try_single(format!("{END_OF_TEXT}:0 $A:0"))
+        .and_then(|builder| builder.try_pair(format!("{END_OF_TEXT}:0 $A:0 $B:1")))
+        .map_err(|reason| Error::Tokenizer { source: reason.into() })?
+        .special_tokens(vec![(END_OF_TEXT, end)])
+        .build()
+        .map_err(|error| Error::Tokenizer { source: Box::new(error) })?;
+    trained.with_post_processor(Some(template));
+    let json = trained.to_string(false).map_err(failed)?;
+    let tokenizer: HfTokenizer = json.parse().map_err(failed)?;
+    Ok(tokenizer.into())
+}

@@ -1,0 +1,350 @@
+//! Training a small model from nothing, on a text.
+//!
+//! This is how the embedded model was made. It is next-token prediction with AdamW, dropout on the residual
+//! branches, a warm-up and a cosine decay: the same forward pass, output layer and optimiser as tuning.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Tensor};
+use disco_tuner::{Adam, Optimizer, Update};
+use rand::{Rng, RngExt, SeedableRng, rngs::ChaCha8Rng};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    Decoding, Error, Generation, LanguageModel, Result, TokenModel, TokenPolicy,
+    architecture::{
+        model_config::ModelConfig,
+        parameters::{ParameterKind, parameters},
+    },
+    attention::CausalAttention,
+    decoding::History,
+    device::transfer::upload,
+    layers::block::Mode,
+    model::forward::{PredictionRow, Target},
+    training::autodiff::AutodiffPass,
+};
+
+pub use corpus::Corpus;
+
+mod corpus;
+
+/// The token that begins and ends every text.
+pub const END_OF_TEXT: &str = "<|endoftext|>";
+
+/// A small Llama, and how it is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Pretrain {
+    /// Entries of the byte-pair vocabulary, [`END_OF_TEXT`] and the 256 bytes included.
+    pub vocabulary: usize,
+    /// Width of the residual stream.
+    pub width: usize,
+    /// Number of layers.
+    pub layers: usize,
+    /// Number of attention heads.
+    pub heads: usize,
+    /// Number of key and value heads.
+    pub kv_heads: usize,
+    /// Width of the feed-forward block.
+    pub feed_forward: usize,
+    /// Tokens a training example has; also the model's positions.
+    pub window: usize,
+    /// Examples a step.
+    pub batch: usize,
+    /// Number of steps.
+    pub steps: usize,
+    /// Steps in which the learning rate grows from 0.
+    pub warm_up: usize,
+    /// The largest learning rate; a cosine brings it down to a tenth.
+    pub learning_rate: f64,
+    /// Weight decay of the matrices.
+    pub weight_decay: f64,
+    /// Share of a residual branch's channels that a step leaves out.
+    pub dropout: f64,
+    /// Of the initial weights, the examples and the dropout.
+    pub seed: u64,
+}
+
+impl Default for Pretrain {
+    fn default() -> Self {
+        Self {
+            vocabulary: 1024,
+            width: 192,
+            layers: 5,
+            heads: 6,
+            kv_heads: 6,
+            feed_forward: 512,
+            window: 128,
+            batch: 8,
+            steps: 1200,
+            warm_up: 100,
+            learning_rate: 2e-3,
+            weight_decay: 0.1,
+            dropout: 0.1,
+            seed: 0,
+        }
+    }
+}
+
+/// How far training has come.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Steps done.
+    pub step: usize,
+    /// The step's training loss, in nats per token.
+    pub loss: f64,
+}
+
+impl Pretrain {
+    fn check(&self) -> Result<()> {
+        for (field, value) in [
+            ("vocabulary", self.vocabulary),
+            ("width", self.width),
+            ("layers", self.layers),
+            ("heads", self.heads),
+            ("kv_heads", self.kv_heads),
+            ("feed_forward", self.feed_forward),
+            ("window", self.window),
+            ("batch", self.batch),
+            ("steps", self.steps),
+        ] {
+            if value == 0 {
+                return Err(Error::invalid(field, value, "at least 1"));
+            }
+        }
+        if !self.width.is_multiple_of(2 * self.heads) {
+            return Err(Error::invalid(
+                "heads",
+                self.heads,
+                "such that width / heads is a whole, even number",
+            ));
+        }
+        if !(0.0..1.0).contains(&self.dropout) {
+            return Err(Error::invalid("dropout", self.dropout, "[0, 1)"));
+        }
+        if !(self.learning_rate > 0.0 && self.learning_rate.is_finite()) {
+            return Err(Error::invalid("learning_rate", self.learning_rate, "positive and finite"));
+        }
+        Ok(())
+    }
+
+    /// The `config.json` of the model.
+    fn config(&self, end: u32) -> serde_json::Value {
+        json!({
+            "architectures": ["LlamaForCausalLM"],
+            "model_type": "llama",
+            "vocab_size": self.vocabulary,
+            "hidden_size": self.width,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+            "head_dim": self.width / self.heads,
+            "intermediate_size": self.feed_forward,
+            "max_position_embeddings": self.window,
+            "hidden_act": "silu",
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 10000.0,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 10000.0},
+            "attention_bias": false,
+            "attention_dropout": 0.0,
+            "mlp_bias": false,
+            "tie_word_embeddings": true,
+            "initializer_range": INITIAL_DEVIATION,
+            "bos_token_id": end,
+            "eos_token_id": end,
+        })
+    }
+
+    /// The learning rate of a step: a linear warm-up, then a cosine down to a tenth.
+    fn rate(&self, step: usize) -> f64 {
+        if step < self.warm_up {
+            return self.learning_rate * (step + 1) as f64 / self.warm_up as f64;
+        }
+        let done = (step - self.warm_up) as f64 / (self.steps - self.warm_up).max(1) as f64;
+        self.learning_rate * (0.55 + 0.45 * (std::f64::consts::PI * done).cos())
+    }
+
+    /// Trains a model on the first part of a corpus.
+    ///
+    /// `observe` is called after every step, with the model as it then is; its error ends the training.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a setting; [`Error::NotFinite`] if the loss diverges.
+    pub fn train(
+        &self,
+        corpus: &Corpus,
+        device: &Device,
+        mut observe: impl FnMut(Progress, &LanguageModel) -> Result<()>,
+    ) -> Result<LanguageModel> {
+        self.check()?;
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let base = self.initial(corpus, device, &mut rng)?;
+        let mut policy = TokenPolicy::new(base.tokens().clone());
+        for step in 0..self.steps {
+            let loss = self.step(corpus, &mut policy, step, &mut rng)?;
+            observe(Progress { step: step + 1, loss }, &base.with_tokens(policy.model().clone()))?;
+        }
+        Ok(base.with_tokens(policy.model().clone()))
+    }
+
+    /// One step; returns its loss.
+    fn step(
+        &self,
+        corpus: &Corpus,
+        policy: &mut TokenPolicy,
+        step: usize,
+        rng: &mut ChaCha8Rng,
+    ) -> Result<f64> {
+        let model = policy.model();
+        let mut ids = Vec::with_capacity(self.batch * self.window);
+        let mut rows = Vec::with_capacity(self.batch * self.window);
+        for sequence in 0..self.batch {
+            let window = corpus.window(self.window + 1, rng)?;
+            ids.extend_from_slice(&window[..self.window]);
+            rows.extend(window[1..].iter().map(|&token| plain_row(vec![Target { sequence, token }])));
+        }
+        let mut dropout = |x| self.drop(x, rng);
+        let count = rows.len() as f64;
+        let pass =
+            AutodiffPass::from_windows(model, &ids, self.window, rows, &mut Mode::Branch(&mut dropout))?;
+        let loss = -pass.log_probs.iter().sum::<f64>() / count;
+        let gradient = pass.backward(&vec![-1.0 / count; self.batch])?;
+        let adam = Adam { beta2: 0.99, weight_decay: self.weight_decay, ..Adam::default() };
+        policy.follow(
+            gradient,
+            &Update {
+                optimizer: Optimizer::AdamW(adam),
+                learning_rate: self.rate(step),
+                max_gradient_norm: Some(1.0),
+            },
+        )?;
+        Ok(loss)
+    }
+
+    /// Sets channels to zero at random, and scales the others so that the mean stays.
+    fn drop(&self, x: Tensor<2>, rng: &mut impl Rng) -> Tensor<2> {
+        if self.dropout == 0.0 {
+            return x;
+        }
+        let [rows, columns] = x.dims();
+        let kept = (1.0 / (1.0 - self.dropout)) as f32;
+        let limit = (self.dropout * f64::from(u32::MAX)) as u32;
+        let mask = (0..rows * columns).map(|_| if rng.next_u32() < limit { 0.0 } else { kept }).collect();
+        let mask = upload(mask, [rows, columns], &x.device().inner());
+        x * mask
+    }
+
+    /// The model before its first step: normal weights, those that write to the residual stream smaller.
+    fn initial(&self, corpus: &Corpus, device: &Device, rng: &mut impl Rng) -> Result<LanguageModel> {
+        let end = corpus.end();
+        let json_config = self.config(end);
+        let config = ModelConfig::from_config(&json_config, std::path::Path::new("config.json"))?;
+        let residual = INITIAL_DEVIATION / (2.0 * self.layers as f64).sqrt();
+        let values = parameters(&config)
+            .iter()
+            .map(|parameter| {
+                let count = parameter.shape[0] * parameter.shape[1];
+                match parameter.kind {
+                    ParameterKind::Scale => vec![1.0; count],
+                    ParameterKind::Bias => vec![0.0; count],
+                    ParameterKind::Matrix => {
+                        (0..count).map(|_| (normal(rng) * INITIAL_DEVIATION) as f32).collect()
+                    }
+                    ParameterKind::Residual => (0..count).map(|_| (normal(rng) * residual) as f32).collect(),
+                }
+            })
+            .collect();
+        let generation = Generation { max_new_tokens: (self.window / 2).max(1), ..Generation::default() };
+        let tokens = TokenModel::from_values(values, config, vec![end], device, generation)?;
+        let json = |value: serde_json::Value| value.to_string().into_bytes();
+        let files = BTreeMap::from([
+            ("config.json".to_string(), json(json_config)),
+            (
+                "generation_config.json".to_string(),
+                json(json!({"bos_token_id": end, "eos_token_id": end, "max_new_tokens": self.window / 2})),
+            ),
+            ("tokenizer.json".to_string(), corpus.tokenizer().to_json()?.into_bytes()),
+            (
+                "tokenizer_config.json".to_string(),
+                json(json!({
+                    "tokenizer_class": "PreTrainedTokenizerFast",
+                    "bos_token": END_OF_TEXT,
+                    "eos_token": END_OF_TEXT,
+                    "model_max_length": self.window,
+                    "clean_up_tokenization_spaces": false,
+                })),
+            ),
+        ]);
+        LanguageModel::new(tokens, corpus.tokenizer().clone(), files)
+    }
+}
+
+/// The standard deviation of initial weights.
+const INITIAL_DEVIATION: f64 = 0.02;
+
+/// A standard normal number (Box and Muller 1958).
+fn normal(rng: &mut impl Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+    radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
+}
+
+/// A row of a window of text, where no decoding choice looks at what came before.
+fn plain_row(targets: Vec<Target>) -> PredictionRow<'static> {
+    PredictionRow { targets, history: History::default() }
+}
+
+impl LanguageModel {
+    /// The held-out loss of a corpus, in nats per character.
+    ///
+    /// The negative log-probabilities of all its tokens are added, the end tokens that separate texts
+    /// included, and divided by the number of characters. Decoding choices do not enter. Each token is predicted once, from at least half a
+    /// window before it where the corpus has that much.
+    ///
+    /// # Errors
+    /// As [`TokenModel::token_log_probs`].
+    pub fn nats_per_character(&self, corpus: &Corpus) -> Result<f64> {
+        let model = self.tokens();
+        let (stream, characters) = corpus.held_out();
+        let window = model.shared.config.max_positions;
+        let stride = (window / 2).max(1);
+        let transformer = model.transformer();
+        let plain = Decoding::default();
+        let head = model.lm_head_with(&plain);
+        // Input i predicts stream[i + 1]. A window that begins at `start` scores the inputs not yet scored.
+        let inputs = stream.len() - 1;
+        let mut windows = vec![(0, 0)];
+        while windows[windows.len() - 1].0 + window < inputs {
+            let start = (windows[windows.len() - 1].0 + stride).min(inputs - window);
+            let scored = windows[windows.len() - 1].0 + window;
+            windows.push((start, scored));
+        }
+        let mut nats = 0.0;
+        for batch in windows.chunks(model.generation().batch) {
+            let seq_len = window.min(inputs);
+            let ids: Vec<u32> =
+                batch.iter().flat_map(|(start, _)| &stream[*start..start + seq_len]).copied().collect();
+            let positions: Vec<usize> = batch.iter().flat_map(|_| 0..seq_len).collect();
+            let mut attention = CausalAttention::new(
+                &model.shared.config,
+                batch.len(),
+                seq_len,
+                None,
+                false,
+                &model.shared.device,
+            );
+            let hidden = transformer.hidden(&ids, &positions, &mut attention, &mut Mode::Plain);
+            let rows: Vec<PredictionRow<'_>> = batch
+                .iter()
+                .flat_map(|&(start, scored)| {
+                    (start..start + seq_len).map(move |input| {
+                        let target = Target { sequence: 0, token: stream[input + 1] };
+                        plain_row(if input >= scored { vec![target] } else { Vec::new() })
+                    })
+                })
+                .collect();
+            nats -= head.log_probs(&hidden, &rows)?.into_iter().flatten().sum::<f64>();
+        }
+        Ok(nats / characters as f64)
+    }
+}

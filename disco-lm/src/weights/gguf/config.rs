@@ -1,0 +1,172 @@
+//! A model's configuration, from GGUF's metadata to what a Hugging Face `config.json` says.
+
+use serde_json::{Map, Value, json};
+
+use crate::{Result, weights::gguf::metadata::Metadata};
+
+/// The architectures there are, as `general.architecture` names them.
+const KNOWN: &str = "gpt2, llama (also Mistral and others of its build), qwen2, qwen3";
+
+/// Factors are stored in f32, and computed in f32 by some.
+const FACTOR_TOLERANCE: f64 = 1e-4;
+
+/// The `config.json` of the model. `rope_factors` are those that `rope_freqs.weight` divides frequencies by.
+pub(crate) fn config(metadata: &Metadata<'_>, rope_factors: Option<&[f32]>) -> Result<Value> {
+    let key = "general.architecture";
+    let architecture = metadata.text(key)?.ok_or_else(|| metadata.missing(key, KNOWN))?;
+    let reader = Reader { metadata, architecture: &architecture };
+    let mut config = match architecture.as_str() {
+        "gpt2" => reader.gpt2()?,
+        "llama" | "qwen2" | "qwen3" => reader.llama(rope_factors)?,
+        other => return Err(metadata.refused(key, other, KNOWN)),
+    };
+    config.insert("model_type".into(), architecture.as_str().into());
+    let vocabulary = reader.vocabulary()?;
+    config.insert("vocab_size".into(), vocabulary.into());
+    config.insert("tie_word_embeddings".into(), (!reader.has("output.weight")).into());
+    config.insert("eos_token_id".into(), end_tokens(metadata, vocabulary)?);
+    if let Some(begin) = metadata.whole("tokenizer.ggml.bos_token_id")? {
+        config.insert("bos_token_id".into(), begin.into());
+    }
+    Ok(config.into())
+}
+
+/// The ids after which a text is over: the end of text, of a turn, and of a message.
+fn end_tokens(metadata: &Metadata<'_>, vocabulary: usize) -> Result<Value> {
+    let mut ids = Vec::new();
+    for kind in ["eos", "eot", "eom"] {
+        let key = format!("tokenizer.ggml.{kind}_token_id");
+        let Some(id) = metadata.whole(&key)? else { continue };
+        if id >= vocabulary as u64 {
+            return Err(metadata.refused(&key, id, format!("below the number of tokens, {vocabulary}")));
+        }
+        ids.push(id);
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Ok(match ids.as_slice() {
+        [] => Value::Null,
+        [id] => json!(id),
+        ids => json!(ids),
+    })
+}
+
+/// The metadata of one architecture.
+struct Reader<'a> {
+    metadata: &'a Metadata<'a>,
+    architecture: &'a str,
+}
+
+impl Reader<'_> {
+    fn key(&self, name: &str) -> String {
+        format!("{}.{name}", self.architecture)
+    }
+
+    fn has(&self, tensor: &str) -> bool {
+        self.metadata.header.tensors.contains_key(tensor)
+    }
+
+    fn size(&self, name: &str) -> Result<u64> {
+        let key = self.key(name);
+        self.metadata.whole(&key)?.ok_or_else(|| self.metadata.missing(&key, "a whole number"))
+    }
+
+    /// The embedding's rows: not every file says how many there are.
+    fn vocabulary(&self) -> Result<usize> {
+        let embedding = self.metadata.header.tensors.get("token_embd.weight");
+        let rows = embedding.and_then(|tensor| tensor.shape.first()).copied();
+        rows.ok_or_else(|| self.metadata.missing("token_embd.weight", "a matrix, one row a token"))
+    }
+
+    fn gpt2(&self) -> Result<Map<String, Value>> {
+        let config = json!({
+            "n_embd": self.size("embedding_length")?,
+            "n_layer": self.size("block_count")?,
+            "n_head": self.size("attention.head_count")?,
+            "n_inner": self.size("feed_forward_length")?,
+            "n_positions": self.size("context_length")?,
+            "layer_norm_epsilon": self.metadata.number(&self.key("attention.layer_norm_epsilon"))?,
+            "activation_function": "gelu_new",
+        });
+        Ok(into_map(config))
+    }
+
+    fn llama(&self, rope_factors: Option<&[f32]>) -> Result<Map<String, Value>> {
+        let [width, heads] = [self.size("embedding_length")?, self.size("attention.head_count")?];
+        let default_head = width.checked_div(heads).unwrap_or(0);
+        let head = self.metadata.whole(&self.key("attention.key_length"))?.unwrap_or(default_head);
+        for name in ["rope.dimension_count", "attention.value_length"] {
+            if let Some(other) = self.metadata.whole(&self.key(name))?.filter(|other| *other != head) {
+                let allowed = format!("the width of a head, {head}");
+                return Err(self.metadata.refused(&self.key(name), other, allowed));
+            }
+        }
+        let theta = self.metadata.number(&self.key("rope.freq_base"))?.unwrap_or(10_000.0);
+        let mut config = into_map(json!({
+            "hidden_size": width,
+            "num_hidden_layers": self.size("block_count")?,
+            "num_attention_heads": heads,
+            "num_key_value_heads": self.metadata.whole(&self.key("attention.head_count_kv"))?.unwrap_or(heads),
+            "head_dim": head,
+            "intermediate_size": self.size("feed_forward_length")?,
+            "max_position_embeddings": self.size("context_length")?,
+            "rms_norm_eps": self.metadata.number(&self.key("attention.layer_norm_rms_epsilon"))?,
+            "rope_theta": theta,
+            "hidden_act": "silu",
+            "attention_bias": self.has("blk.0.attn_output.bias"),
+            "mlp_bias": self.has("blk.0.ffn_down.bias"),
+        }));
+        if let Some(window) = self.metadata.whole(&self.key("attention.sliding_window"))?.filter(|w| *w > 0) {
+            config.insert("sliding_window".into(), window.into());
+            config.insert("use_sliding_window".into(), true.into());
+        }
+        if let Some(scaling) = self.rope_scaling(theta, head, rope_factors)? {
+            config.insert("rope_scaling".into(), scaling);
+        }
+        Ok(config)
+    }
+
+    fn rope_scaling(&self, theta: f64, head: u64, factors: Option<&[f32]>) -> Result<Option<Value>> {
+        if let Some(factors) = factors {
+            return Ok(Some(self.llama3(theta, head, factors)?));
+        }
+        let kind = self.metadata.text(&self.key("rope.scaling.type"))?;
+        let factor = self.metadata.number(&self.key("rope.scaling.factor"))?;
+        Ok(kind.filter(|kind| kind != "none").map(|kind| json!({"rope_type": kind, "factor": factor})))
+    }
+
+    /// Llama 3's scaling, of which the file has only the factors that came of it. Its bounds are 1 and 4 in all
+    /// models, the largest factor is the scale itself, and the positions it began with are a power of two: the one
+    /// that gives these factors.
+    fn llama3(&self, theta: f64, head: u64, factors: &[f32]) -> Result<Value> {
+        let [low, high] = [1.0, 4.0];
+        let factor = f64::from(factors.iter().copied().fold(1.0, f32::max));
+        let expected = |original: f64, pair: usize| {
+            let wavelength = std::f64::consts::TAU * theta.powf(2.0 * pair as f64 / head as f64);
+            let smooth = ((original / wavelength - low) / (high - low)).clamp(0.0, 1.0);
+            1.0 / (smooth + (1.0 - smooth) / factor)
+        };
+        let gives_them = |original: &u64| {
+            factors.iter().enumerate().all(|(pair, found)| {
+                (f64::from(*found) / expected(*original as f64, pair) - 1.0).abs() < FACTOR_TOLERANCE
+            })
+        };
+        let original = (0..24).map(|power| 1 << power).find(gives_them);
+        match original.filter(|_| factors.len() as u64 == head / 2) {
+            Some(original) => Ok(json!({
+                "rope_type": "llama3", "factor": factor, "low_freq_factor": low, "high_freq_factor": high,
+                "original_max_position_embeddings": original,
+            })),
+            None => {
+                let allowed = "one factor for each pair of a head's channels, made as for Llama 3";
+                Err(self.metadata.refused("rope_freqs.weight", format!("{factors:?}"), allowed))
+            }
+        }
+    }
+}
+
+/// The fields of an object. Those that are null are left to their default.
+fn into_map(config: Value) -> Map<String, Value> {
+    let Value::Object(fields) = config else { return Map::new() };
+    fields.into_iter().filter(|(_, value)| !value.is_null()).collect()
+}

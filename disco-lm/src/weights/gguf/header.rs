@@ -1,0 +1,327 @@
+//! The header of a GGUF file: metadata and the places of the tensors.
+//!
+//! Every length is checked against what is left of the file before memory is taken for it, counts are bounded, and
+//! arrays stay the bytes they are in the file until they are asked for.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{BufReader, Read},
+    path::Path,
+};
+
+use crate::{
+    Error, Result,
+    weights::{encoding::Encoding, gguf::quants},
+};
+
+/// More metadata or tensors than any model has.
+const MOST_ENTRIES: u64 = 1 << 16;
+
+/// Where tensors begin, unless `general.alignment` says otherwise.
+const DEFAULT_ALIGNMENT: u64 = 32;
+
+/// A metadata value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    Unsigned(u64),
+    Signed(i64),
+    Float(f64),
+    Bool(bool),
+    Text(String),
+    Array(Array),
+}
+
+impl Value {
+    /// The value, for messages; a list is only called one.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            Self::Unsigned(value) => value.to_string(),
+            Self::Signed(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Bool(value) => value.to_string(),
+            Self::Text(text) => format!("{text:?}"),
+            Self::Array(_) => "a list".into(),
+        }
+    }
+}
+
+/// The elements of a metadata array, as the bytes of the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Array {
+    kind: u32,
+    // Invariant: whole elements of `kind`.
+    bytes: Vec<u8>,
+}
+
+/// Where a tensor is.
+#[derive(Clone, Debug)]
+pub(crate) struct TensorInfo {
+    /// Outermost dimension first.
+    pub(crate) shape: Vec<usize>,
+    pub(crate) encoding: &'static Encoding,
+    /// From the beginning of the file.
+    pub(crate) offset: u64,
+}
+
+/// Everything before the tensors' data.
+#[derive(Debug)]
+pub(crate) struct Header {
+    pub(crate) metadata: BTreeMap<String, Value>,
+    // Invariant: every tensor lies within the file, and its rows are whole blocks.
+    pub(crate) tensors: BTreeMap<String, TensorInfo>,
+}
+
+impl Header {
+    pub(crate) fn read(file: &File, path: &Path) -> Result<Self> {
+        let size = file.metadata().map_err(|source| Error::io(path, source))?.len();
+        let mut reader = Reader { input: BufReader::new(file), position: 0, size, path };
+        let magic = reader.bytes(4)?;
+        if magic != b"GGUF" {
+            return Err(
+                reader.refused(format!("it begins with `{}` and not with `GGUF`", magic.escape_ascii()))
+            );
+        }
+        let version = reader.u32()?;
+        if !(2..=3).contains(&version) {
+            return Err(reader.refused(format!("it is of version {version}; allowed: 2, 3 (little-endian)")));
+        }
+        let [tensors, entries] = [reader.count()?, reader.count()?];
+        let metadata = reader.metadata(entries)?;
+        let alignment = match metadata.get("general.alignment") {
+            None => DEFAULT_ALIGNMENT,
+            Some(Value::Unsigned(alignment)) if alignment.is_power_of_two() => *alignment,
+            Some(other) => {
+                let shown = other.shown();
+                return Err(reader.refused(format!("`general.alignment` is {shown}; allowed: a power of 2")));
+            }
+        };
+        let tensors = reader.tensors(tensors, alignment)?;
+        Ok(Self { metadata, tensors })
+    }
+}
+
+/// A file, read from its beginning.
+struct Reader<'a> {
+    input: BufReader<&'a File>,
+    position: u64,
+    size: u64,
+    path: &'a Path,
+}
+
+impl Reader<'_> {
+    fn refused(&self, reason: impl ToString) -> Error {
+        Error::format(self.path, reason)
+    }
+
+    /// The next `length` bytes, if the file has them.
+    fn bytes(&mut self, length: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.append(length, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn append(&mut self, length: u64, to: &mut Vec<u8>) -> Result<()> {
+        if length > self.size - self.position {
+            return Err(self.refused(format!(
+                "its {} bytes end before {length} that byte {} announces",
+                self.size, self.position
+            )));
+        }
+        let start = to.len();
+        to.resize(start + length as usize, 0);
+        self.input.read_exact(&mut to[start..]).map_err(|source| Error::io(self.path, source))?;
+        self.position += length;
+        Ok(())
+    }
+
+    fn word<const N: usize>(&mut self) -> Result<[u8; N]> {
+        let bytes = self.bytes(N as u64)?;
+        Ok(bytes.try_into().expect("as many bytes as were asked for"))
+    }
+
+    fn u32(&mut self) -> Result<u32> {
+        Ok(u32::from_le_bytes(self.word()?))
+    }
+
+    fn u64(&mut self) -> Result<u64> {
+        Ok(u64::from_le_bytes(self.word()?))
+    }
+
+    fn count(&mut self) -> Result<u64> {
+        let count = self.u64()?;
+        if count > MOST_ENTRIES {
+            return Err(
+                self.refused(format!("it announces {count} entries; allowed: at most {MOST_ENTRIES}"))
+            );
+        }
+        Ok(count)
+    }
+
+    fn text(&mut self) -> Result<String> {
+        let length = self.u64()?;
+        let bytes = self.bytes(length)?;
+        String::from_utf8(bytes).map_err(|_| self.refused("a name or text is not UTF-8"))
+    }
+
+    fn metadata(&mut self, entries: u64) -> Result<BTreeMap<String, Value>> {
+        let mut metadata = BTreeMap::new();
+        for _ in 0..entries {
+            let key = self.text()?;
+            let kind = self.u32()?;
+            let value = self.value(kind)?;
+            metadata.insert(key, value);
+        }
+        Ok(metadata)
+    }
+
+    fn value(&mut self, kind: u32) -> Result<Value> {
+        match kind {
+            TEXT => Ok(Value::Text(self.text()?)),
+            ARRAY => self.array(),
+            kind => {
+                let width = self.width(kind)?;
+                let bytes = self.bytes(width)?;
+                Ok(scalar(kind, &bytes))
+            }
+        }
+    }
+
+    fn array(&mut self) -> Result<Value> {
+        let kind = self.u32()?;
+        let count = self.u64()?;
+        let mut bytes = Vec::new();
+        if kind == TEXT {
+            for _ in 0..count {
+                let length = self.u64()?;
+                bytes.extend(length.to_le_bytes());
+                self.append(length, &mut bytes)?;
+            }
+        } else {
+            let length = self.width(kind)?.checked_mul(count);
+            let length = length.ok_or_else(|| self.refused(format!("an array has {count} elements")))?;
+            self.append(length, &mut bytes)?;
+        }
+        Ok(Value::Array(Array { kind, bytes }))
+    }
+
+    /// Bytes of a number.
+    fn width(&self, kind: u32) -> Result<u64> {
+        WIDTHS.iter().find(|(known, _)| *known == kind).map(|(_, width)| *width).ok_or_else(|| {
+            self.refused(format!("a metadata value at byte {} is of unknown type {kind}", self.position))
+        })
+    }
+
+    fn tensors(&mut self, count: u64, alignment: u64) -> Result<BTreeMap<String, TensorInfo>> {
+        let mut tensors = BTreeMap::new();
+        for _ in 0..count {
+            let name = self.text()?;
+            let dimensions = self.u32()?;
+            if !(1..=4).contains(&dimensions) {
+                return Err(self.refused(format!("`{name}` has {dimensions} dimensions; allowed: 1 to 4")));
+            }
+            let mut shape = Vec::new();
+            for _ in 0..dimensions {
+                shape.push(usize::try_from(self.u64()?).unwrap_or(usize::MAX));
+            }
+            shape.reverse();
+            let kind = self.u32()?;
+            let encoding = quants::by_code(kind).ok_or_else(|| {
+                self.refused(format!("`{name}` is of type {kind}; allowed: {}", quants::names()))
+            })?;
+            let offset = self.u64()?;
+            if tensors.insert(name.clone(), TensorInfo { shape, encoding, offset }).is_some() {
+                return Err(self.refused(format!("`{name}` is there twice")));
+            }
+        }
+        let start = self.position.next_multiple_of(alignment);
+        let mut taken = Vec::with_capacity(tensors.len());
+        for (name, tensor) in &mut tensors {
+            let length = tensor_bytes(tensor)
+                .map_err(|problem| self.refused(format!("`{name}` of shape {:?} {problem}", tensor.shape)))?;
+            if !tensor.offset.is_multiple_of(alignment) {
+                let reason = format!("`{name}` begins at {}", tensor.offset);
+                return Err(self.refused(format!("{reason}; allowed: multiples of {alignment}")));
+            }
+            tensor.offset = tensor.offset.saturating_add(start);
+            if tensor.offset.saturating_add(length) > self.size {
+                return Err(self.refused(format!("its {} bytes end before those of `{name}`", self.size)));
+            }
+            taken.push((tensor.offset, length, name));
+        }
+        // Tensors that share bytes would take more memory than the file has.
+        taken.sort_unstable();
+        for pair in taken.windows(2) {
+            let [(offset, length, name), (next, _, other)] = pair else { continue };
+            if offset + length > *next {
+                return Err(self.refused(format!("`{name}` and `{other}` share bytes")));
+            }
+        }
+        Ok(tensors)
+    }
+}
+
+/// The bytes of a tensor, or why it has none: to be put behind its name and shape.
+fn tensor_bytes(TensorInfo { shape, encoding, .. }: &TensorInfo) -> std::result::Result<u64, String> {
+    if !shape.last().is_some_and(|row| row.is_multiple_of(encoding.values)) {
+        return Err(format!("is not whole blocks of {} {} values", encoding.values, encoding.name));
+    }
+    // The size of the values as well: they are what memory is taken for.
+    let values = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+    let values = values.filter(|values| values.checked_mul(4).is_some());
+    let bytes = values.and_then(|values| (values / encoding.values).checked_mul(encoding.bytes));
+    bytes.map(|bytes| bytes as u64).ok_or_else(|| "has more values than can be counted".into())
+}
+
+const BOOL: u32 = 7;
+
+const TEXT: u32 = 8;
+
+const ARRAY: u32 = 9;
+
+/// The bytes of each kind of number: u8, i8, u16, i16, u32, i32, f32, bool, u64, i64, f64.
+const WIDTHS: [(u32, u64); 11] =
+    [(0, 1), (1, 1), (2, 2), (3, 2), (4, 4), (5, 4), (6, 4), (BOOL, 1), (10, 8), (11, 8), (12, 8)];
+
+/// A number from its bytes, as many as its kind has.
+fn scalar(kind: u32, bytes: &[u8]) -> Value {
+    let mut wide = [0; 8];
+    wide[..bytes.len()].copy_from_slice(bytes);
+    let unsigned = u64::from_le_bytes(wide);
+    // Shifted up and down again, the sign fills the upper bytes.
+    let unused = 64 - 8 * bytes.len() as u32;
+    match kind {
+        1 | 3 | 5 | 11 => Value::Signed((unsigned << unused) as i64 >> unused),
+        6 => Value::Float(f64::from(f32::from_bits(unsigned as u32))),
+        12 => Value::Float(f64::from_bits(unsigned)),
+        BOOL => Value::Bool(unsigned != 0),
+        _ => Value::Unsigned(unsigned),
+    }
+}
+
+impl Array {
+    /// The texts of an array of texts.
+    pub(crate) fn texts(&self) -> Option<Vec<String>> {
+        let mut texts = Vec::new();
+        let mut rest = self.bytes.as_slice();
+        while self.kind == TEXT && !rest.is_empty() {
+            let (length, after) = rest.split_first_chunk::<8>()?;
+            let (text, after) = after.split_at_checked(u64::from_le_bytes(*length) as usize)?;
+            texts.push(String::from_utf8(text.to_vec()).ok()?);
+            rest = after;
+        }
+        (self.kind == TEXT).then_some(texts)
+    }
+
+    /// The numbers of an array of numbers.
+    pub(crate) fn numbers(&self) -> Option<Vec<f64>> {
+        let (_, width) = WIDTHS.iter().find(|(known, _)| *known == self.kind)?;
+        let numbers = self.bytes.chunks_exact(*width as usize).map(|bytes| match scalar(self.kind, bytes) {
+            Value::Float(value) => value,
+            Value::Signed(value) => value as f64,
+            Value::Unsigned(value) => value as f64,
+            _ => f64::from(u8::from(bytes[0] != 0)),
+        });
+        Some(numbers.collect())
+    }
+}

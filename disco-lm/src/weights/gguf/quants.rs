@@ -1,0 +1,113 @@
+//! The encodings of GGUF tensors.
+//!
+//! A quantised tensor is a sequence of blocks along its rows; a block holds small whole numbers and what they are
+//! scaled (and shifted) by. The simple ones are here, with blocks of 32 values; the K-quants are next door.
+
+use half::f16;
+
+use crate::weights::{
+    encoding::{BF16, Encoding, F16, F32},
+    gguf::k_quants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K},
+};
+
+/// The encodings there are, by their number in the format.
+static ENCODINGS: [(u32, Encoding); 13] = [
+    (0, F32),
+    (1, F16),
+    (2, Encoding { name: "Q4_0", bytes: 18, values: 32, decode: q4_0 }),
+    (3, Encoding { name: "Q4_1", bytes: 20, values: 32, decode: q4_1 }),
+    (6, Encoding { name: "Q5_0", bytes: 22, values: 32, decode: q5_0 }),
+    (7, Encoding { name: "Q5_1", bytes: 24, values: 32, decode: q5_1 }),
+    (8, Encoding { name: "Q8_0", bytes: 34, values: 32, decode: q8_0 }),
+    (10, Q2_K),
+    (11, Q3_K),
+    (12, Q4_K),
+    (13, Q5_K),
+    (14, Q6_K),
+    (30, BF16),
+];
+
+/// The encoding of this number.
+pub(crate) fn by_code(code: u32) -> Option<&'static Encoding> {
+    ENCODINGS.iter().find(|(known, _)| *known == code).map(|(_, encoding)| encoding)
+}
+
+/// The names of all encodings.
+pub(crate) fn names() -> String {
+    ENCODINGS
+        .iter()
+        .map(|(code, encoding)| format!("{} ({code})", encoding.name))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// The half-precision number at the beginning of `bytes`.
+pub(crate) fn half(bytes: &[u8]) -> f32 {
+    f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
+}
+
+/// Applies `decode` to each block and its values.
+pub(crate) fn each_block<const BYTES: usize, const VALUES: usize>(
+    bytes: &[u8],
+    values: &mut [f32],
+    decode: impl Fn(&[u8; BYTES], &mut [f32; VALUES]),
+) {
+    for (block, values) in bytes.as_chunks().0.iter().zip(values.as_chunks_mut().0) {
+        decode(block, values);
+    }
+}
+
+/// Lower halves of 16 bytes are the first 16 numbers, upper halves the others; `number` makes them values.
+fn nibbles(bytes: &[u8], values: &mut [f32; 32], number: impl Fn(usize, u8) -> f32) {
+    for (index, byte) in bytes.iter().enumerate() {
+        values[index] = number(index, byte & 15);
+        values[index + 16] = number(index + 16, byte >> 4);
+    }
+}
+
+/// A scale; `scale * (q - 8)`.
+fn q4_0(bytes: &[u8], values: &mut [f32]) {
+    each_block(bytes, values, |block: &[u8; 18], values| {
+        let scale = half(block);
+        nibbles(&block[2..], values, |_, low| scale * (f32::from(low) - 8.0));
+    });
+}
+
+/// Scale and minimum; `scale * q + minimum`.
+fn q4_1(bytes: &[u8], values: &mut [f32]) {
+    each_block(bytes, values, |block: &[u8; 20], values| {
+        let [scale, minimum] = [half(block), half(&block[2..])];
+        nibbles(&block[4..], values, |_, low| scale * f32::from(low) + minimum);
+    });
+}
+
+/// The number of five bits: the upper ones of 32 numbers are in one word.
+fn fifth(word: &[u8], index: usize, low: u8) -> f32 {
+    f32::from(low | (word[index / 8] >> (index % 8) & 1) << 4)
+}
+
+/// A scale and fifth bits; `scale * (q - 16)`.
+fn q5_0(bytes: &[u8], values: &mut [f32]) {
+    each_block(bytes, values, |block: &[u8; 22], values| {
+        let scale = half(block);
+        nibbles(&block[6..], values, |index, low| scale * (fifth(&block[2..6], index, low) - 16.0));
+    });
+}
+
+/// Scale, minimum and fifth bits; `scale * q + minimum`.
+fn q5_1(bytes: &[u8], values: &mut [f32]) {
+    each_block(bytes, values, |block: &[u8; 24], values| {
+        let [scale, minimum] = [half(block), half(&block[2..])];
+        nibbles(&block[8..], values, |index, low| scale * fifth(&block[4..8], index, low) + minimum);
+    });
+}
+
+/// A scale and signed bytes.
+fn q8_0(bytes: &[u8], values: &mut [f32]) {
+    each_block(bytes, values, |block: &[u8; 34], values: &mut [f32; 32]| {
+        let scale = half(block);
+        for (byte, value) in block[2..].iter().zip(values) {
+            *value = scale * f32::from(*byte as i8);
+        }
+    });
+}

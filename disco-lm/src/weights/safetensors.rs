@@ -1,0 +1,214 @@
+//! The safetensors files of a Hugging Face folder, single or sharded.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use safetensors::{
+    Dtype,
+    tensor::{Metadata, TensorInfo},
+};
+use serde_json::Value;
+
+use crate::{
+    Error, Result,
+    architecture::parameters::StoredTensor,
+    weights::{
+        TensorSource,
+        encoding::{BF16, Encoding, F16, F32, read_values},
+    },
+};
+
+/// The file that holds all weights, or in its place the one that names several that do.
+pub(crate) const SINGLE: &str = "model.safetensors";
+
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
+
+/// The safetensors files of a Hugging Face folder. Headers are read at once, each tensor when asked for.
+pub(crate) struct SafetensorsFolder {
+    shards: Vec<Shard>,
+    // Invariant: every index is below shards.len(), and that shard holds the tensor.
+    location: BTreeMap<String, usize>,
+    /// Whether it is a GPT-2 checkpoint of the transformer alone, whose names lack their prefix.
+    bare: bool,
+}
+
+/// One safetensors file.
+pub(crate) struct Shard {
+    pub(crate) path: PathBuf,
+    file: File,
+    /// Where the tensors begin: after the length and the header.
+    data_start: u64,
+    // Invariant: all offsets lie within the file, and span what shape and type imply.
+    tensors: BTreeMap<String, TensorInfo>,
+}
+
+impl SafetensorsFolder {
+    /// Opens `model.safetensors`, or where there is none the shards that `model.safetensors.index.json` names.
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
+        let index = folder.join(INDEX);
+        let sharded = index.exists() && !folder.join(SINGLE).exists();
+        let names = if sharded { shard_names(&index)? } else { vec![SINGLE.into()] };
+        let shards =
+            names.into_iter().map(|name| Shard::open(folder.join(name))).collect::<Result<Vec<_>>>()?;
+        let location: BTreeMap<_, _> = shards
+            .iter()
+            .enumerate()
+            .flat_map(|(index, shard)| shard.tensors.keys().map(move |name| (name.clone(), index)))
+            .collect();
+        let bare =
+            !location.keys().any(|name| name.starts_with("transformer.") || name.starts_with("model."));
+        Ok(Self { shards, location, bare })
+    }
+}
+
+impl TensorSource for SafetensorsFolder {
+    fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        self.shards.iter().flat_map(Shard::shapes).collect()
+    }
+
+    fn stored(&self, part: &StoredTensor) -> StoredTensor {
+        let bare = part.name.strip_prefix("transformer.").filter(|_| self.bare);
+        StoredTensor { name: bare.unwrap_or(&part.name).into(), ..part.clone() }
+    }
+
+    /// Masks, places and rotary tables of older checkpoints, embeddings and a tied head stored twice, and the
+    /// pooler that RoBERTa's classifiers do not use.
+    fn is_redundant(&self, name: &str, tied: bool) -> bool {
+        name.ends_with(".attn.bias")
+            || name.ends_with(".attn.masked_bias")
+            || name.ends_with("rotary_emb.inv_freq")
+            || name.ends_with(".embeddings.position_ids")
+            || name.starts_with("roberta.pooler.")
+            || ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"].contains(&name)
+            || (tied && name == "lm_head.weight")
+    }
+
+    fn file_of(&self, name: &str) -> &Path {
+        self.location.get(name).map_or(Path::new(SINGLE), |shard| &self.shards[*shard].path)
+    }
+
+    fn read(&self, name: &str, values: &mut [f32]) -> Result<()> {
+        let missing = || Error::format(SINGLE, format!("there is no tensor `{name}`"));
+        self.shards[*self.location.get(name).ok_or_else(missing)?].read_into(name, values)
+    }
+}
+
+impl Shard {
+    /// Opens a file and checks its header against its size.
+    pub(crate) fn open(path: PathBuf) -> Result<Self> {
+        let mut file = File::open(&path).map_err(|source| Error::io(&path, source))?;
+        let size = file.metadata().map_err(|source| Error::io(&path, source))?.len();
+        let cut_short =
+            || Error::format(&path, format!("its {size} bytes end before its header or its tensors"));
+        let mut length = [0; 8];
+        if size < 8 {
+            return Err(cut_short());
+        }
+        file.read_exact(&mut length).map_err(|source| Error::io(&path, source))?;
+        let header_size = u64::from_le_bytes(length);
+        let data_start = header_size.checked_add(8).filter(|start| *start <= size).ok_or_else(cut_short)?;
+        // At most the size of the file: a lying header cannot ask for more memory than that.
+        let mut header = vec![0; header_size as usize];
+        file.read_exact(&mut header).map_err(|source| Error::io(&path, source))?;
+        let header: Metadata =
+            serde_json::from_slice(&header).map_err(|error| Error::format(&path, error))?;
+        let mut tensors = BTreeMap::new();
+        for (name, info) in header.tensors() {
+            let (start, end) = info.data_offsets;
+            let elements = info.shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+            let bits = elements.and_then(|elements| elements.checked_mul(info.dtype.bitsize()));
+            if end as u64 > size - data_start {
+                return Err(cut_short());
+            }
+            if bits.is_none() || end.checked_sub(start).and_then(|bytes| bytes.checked_mul(8)) != bits {
+                return Err(Error::format(&path, format!("`{name}` does not span what its shape implies")));
+            }
+            tensors.insert(name, info.clone());
+        }
+        Ok(Self { path, file, data_start, tensors })
+    }
+
+    /// The name and shape of every tensor.
+    pub(crate) fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
+        self.tensors.iter().map(|(name, info)| (name.clone(), info.shape.clone())).collect()
+    }
+
+    /// Whether there is a tensor of this name.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// A tensor's values.
+    pub(crate) fn read(&self, name: &str) -> Result<Vec<f32>> {
+        let mut values = vec![0.0; self.tensor(name)?.shape.iter().product()];
+        self.read_into(name, &mut values)?;
+        Ok(values)
+    }
+
+    /// A matrix's values.
+    pub(crate) fn read_shaped(&self, name: &str, shape: [usize; 2]) -> Result<Vec<f32>> {
+        let found = &self.tensor(name)?.shape;
+        if found[..] != shape {
+            return Err(Error::format(&self.path, format!("`{name}` is {found:?}, not {shape:?}")));
+        }
+        self.read(name)
+    }
+
+    fn tensor(&self, name: &str) -> Result<&TensorInfo> {
+        let missing = || Error::format(&self.path, format!("there is no tensor `{name}`"));
+        self.tensors.get(name).ok_or_else(missing)
+    }
+
+    /// Writes a tensor's values to `values`, which has their number.
+    pub(crate) fn read_into(&self, name: &str, values: &mut [f32]) -> Result<()> {
+        let info = self.tensor(name)?;
+        let encoding: &Encoding = match info.dtype {
+            Dtype::F32 => &F32,
+            Dtype::F16 => &F16,
+            Dtype::BF16 => &BF16,
+            other => {
+                let allowed = [F32, F16, BF16].map(|encoding| encoding.name).join(", ");
+                let reason = format!("`{name}` is {other:?}; allowed: {allowed}");
+                return Err(Error::format(&self.path, reason));
+            }
+        };
+        let offset = self.data_start + info.data_offsets.0 as u64;
+        read_values(&self.file, offset, encoding, values).map_err(|source| Error::io(&self.path, source))
+    }
+}
+
+/// The shards that an index names: files of its own folder.
+pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
+    let index_json = read_json(index)?;
+    let map = index_json.get("weight_map").and_then(Value::as_object);
+    let map = map.ok_or_else(|| Error::format(index, "no object `weight_map`"))?;
+    let names: Option<BTreeSet<&str>> = map.values().map(Value::as_str).collect();
+    let names =
+        names.ok_or_else(|| Error::format(index, "`weight_map` holds something that is not a file name"))?;
+    if let Some(outside) = names.iter().find(|name| name.contains(['/', '\\'])) {
+        return Err(Error::format(index, format!("shard {outside:?} is not a file of the same folder")));
+    }
+    Ok(names.into_iter().map(String::from).collect())
+}
+
+/// Reads a JSON file that is to hold an object.
+pub(crate) fn read_json(path: &Path) -> Result<Value> {
+    json_object(&std::fs::read(path).map_err(|source| Error::io(path, source))?, path)
+}
+
+/// The JSON object that a file holds; anything else would be taken for one without any field.
+pub(crate) fn json_object(content: &[u8], path: &Path) -> Result<Value> {
+    let found = match serde_json::from_slice::<Value>(content).map_err(|error| Error::format(path, error))? {
+        object @ Value::Object(_) => return Ok(object),
+        Value::Array(_) => "a list",
+        Value::String(_) => "a text",
+        Value::Number(_) => "a number",
+        Value::Bool(_) => "true or false",
+        Value::Null => "null",
+    };
+    Err(Error::format(path, format!("it holds {found}; allowed: a JSON object")))
+}
