@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Backend, Decoding, Generation, TokenModel,
-    architecture::{model_config::ModelConfig, parameters::parameters},
+    architecture::{parameters::parameters, read_config},
 };
 
 thread_local! {
@@ -29,7 +29,7 @@ pub(crate) fn elsewhere<R: Send>(work: impl FnOnce() -> R + Send) -> R {
 
 /// A random model of a configuration.
 pub(crate) fn random(config: &Value, decoding: Decoding) -> TokenModel {
-    let config = ModelConfig::from_config(config, Path::new("config.json")).expect("a known configuration");
+    let config = read_config(config, Path::new("config.json")).expect("a known configuration");
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let mut value = move |_| rng.random_range(-0.4f32..0.4);
     let sizes = parameters(&config).into_iter().map(|parameter| parameter.shape[0] * parameter.shape[1]);

@@ -1,13 +1,71 @@
-//! BERT, RoBERTa and DistilBERT: encoders.
+//! BERT (Devlin et al. 2019), RoBERTa and DistilBERT: encoders, with the names of their classification heads.
 
-use crate::{
-    Result,
-    architecture::{
-        config_reader::ConfigReader,
-        model_config::{
-            Activation, Family, FeedForward, ModelConfig, Norm, NormOrder, Positions, reciprocal_root,
-        },
+use super::{
+    config_reader::ConfigReader,
+    model_config::{Activation, FeedForward, ModelConfig, Norm, NormOrder, Positions, Sizes},
+    tensor_names::{ClassifierNames, StackNames, TensorNames},
+};
+use crate::Result;
+
+pub(super) const BERT: TensorNames = TensorNames {
+    embedding: "bert.embeddings.word_embeddings",
+    positions: "bert.embeddings.position_embeddings",
+    head: "",
+    stack: StackNames {
+        layers: "bert.encoder.layer",
+        attention_norm: "attention.output.LayerNorm",
+        qkv: &["attention.self.query", "attention.self.key", "attention.self.value"],
+        output: "attention.output.dense",
+        feed_forward_norm: "output.LayerNorm",
+        up: &["intermediate.dense"],
+        down: "output.dense",
+        ..StackNames::NONE
     },
+    encoder: None,
+};
+
+pub(super) const BERT_HEAD: ClassifierNames = ClassifierNames {
+    token_types: "bert.embeddings.token_type_embeddings",
+    embedding_norm: "bert.embeddings.LayerNorm",
+    dense: "bert.pooler.dense",
+    head: "classifier",
+};
+
+pub(super) const ROBERTA: TensorNames = TensorNames {
+    embedding: "roberta.embeddings.word_embeddings",
+    positions: "roberta.embeddings.position_embeddings",
+    stack: StackNames { layers: "roberta.encoder.layer", ..BERT.stack },
+    ..BERT
+};
+
+pub(super) const ROBERTA_HEAD: ClassifierNames = ClassifierNames {
+    token_types: "roberta.embeddings.token_type_embeddings",
+    embedding_norm: "roberta.embeddings.LayerNorm",
+    dense: "classifier.dense",
+    head: "classifier.out_proj",
+};
+
+const DISTILBERT: TensorNames = TensorNames {
+    embedding: "distilbert.embeddings.word_embeddings",
+    positions: "distilbert.embeddings.position_embeddings",
+    stack: StackNames {
+        layers: "distilbert.transformer.layer",
+        attention_norm: "sa_layer_norm",
+        qkv: &["attention.q_lin", "attention.k_lin", "attention.v_lin"],
+        output: "attention.out_lin",
+        feed_forward_norm: "output_layer_norm",
+        up: &["ffn.lin1"],
+        down: "ffn.lin2",
+        ..StackNames::NONE
+    },
+    ..BERT
+};
+
+pub(super) const DISTILBERT_HEAD: ClassifierNames = ClassifierNames {
+    token_types: "",
+    embedding_norm: "distilbert.embeddings.LayerNorm",
+    dense: "pre_classifier",
+    head: "classifier",
 };
 
 /// The activations of a feed-forward block, as configurations name them.
@@ -18,7 +76,7 @@ const ACTIVATIONS: [(&str, Activation); 4] = [
     ("relu", Activation::Relu),
 ];
 
-pub(crate) fn bert(reader: &ConfigReader<'_>, family: Family) -> Result<ModelConfig> {
+pub(super) fn bert(reader: &ConfigReader<'_>, names: TensorNames) -> Result<ModelConfig> {
     reader.choice("position_embedding_type", "absolute", &[("absolute", ())])?;
     reader.off("is_decoder")?;
     reader.off("add_cross_attention")?;
@@ -26,7 +84,7 @@ pub(crate) fn bert(reader: &ConfigReader<'_>, family: Family) -> Result<ModelCon
     let heads = reader.size("num_attention_heads", Some(12))?;
     let head_dim = reader.divided(hidden_size, "num_attention_heads", heads, "hidden_size")?;
     Ok(ModelConfig {
-        family,
+        names,
         vocabulary: reader.size("vocab_size", None)?,
         layers: reader.layers("num_hidden_layers", Some(12))?,
         intermediate_size: reader.size("intermediate_size", Some(3072))?,
@@ -36,7 +94,7 @@ pub(crate) fn bert(reader: &ConfigReader<'_>, family: Family) -> Result<ModelCon
     })
 }
 
-pub(crate) fn distilbert(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
+pub(super) fn distilbert(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
     let hidden_size = reader.size("dim", Some(768))?;
     let heads = reader.size("n_heads", Some(12))?;
     let head_dim = reader.divided(hidden_size, "n_heads", heads, "dim")?;
@@ -49,15 +107,9 @@ pub(crate) fn distilbert(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
     })
 }
 
-/// What all of them share; sizes that are not given here are zero.
-pub(crate) fn encoder(
-    hidden_size: usize,
-    heads: usize,
-    head_dim: usize,
-    activation: Activation,
-) -> ModelConfig {
-    ModelConfig {
-        family: Family::DistilBert,
+/// The choices that these encoders share; sizes that are not given here are zero.
+fn encoder(hidden_size: usize, heads: usize, head_dim: usize, activation: Activation) -> ModelConfig {
+    let sizes = Sizes {
         vocabulary: 0,
         hidden_size,
         layers: 0,
@@ -66,20 +118,16 @@ pub(crate) fn encoder(
         head_dim,
         intermediate_size: 0,
         max_positions: 0,
-        embedding_scale: 1.0,
+    };
+    ModelConfig {
         norm: Norm::Layer,
         norm_order: NormOrder::After,
         norm_epsilon: 1e-12,
-        positions: Positions::Learned,
-        window: None,
-        attention_scale: reciprocal_root(head_dim),
         feed_forward: FeedForward { activation, gated: false },
         qkv_bias: true,
         output_bias: true,
         feed_forward_bias: true,
-        query_key_norm: false,
         tied: true,
-        output_scale: 1.0,
-        encoder: None,
+        ..ModelConfig::new(DISTILBERT, sizes, Positions::Learned)
     }
 }

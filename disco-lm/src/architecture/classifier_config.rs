@@ -7,9 +7,10 @@ use serde_json::Value;
 use crate::{
     Result,
     architecture::{
-        bert::{bert, distilbert},
+        bert::{self, bert, distilbert},
         config_reader::ConfigReader,
-        model_config::{Activation, Family, ModelConfig},
+        model_config::{Activation, ModelConfig},
+        tensor_names::ClassifierNames,
     },
 };
 
@@ -26,6 +27,7 @@ pub(crate) enum Link {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ClassifierConfig {
     pub(crate) encoder: ModelConfig,
+    pub(crate) names: ClassifierNames,
     /// The row of the position table that the first token has.
     pub(crate) first_position: usize,
     /// How many kinds of token there are; a text is of the first kind.
@@ -52,6 +54,7 @@ impl ClassifierConfig {
         let config = match reader.text("model_type", None)?.as_str() {
             "distilbert" => Self {
                 encoder: distilbert(&reader)?,
+                names: bert::DISTILBERT_HEAD,
                 first_position: 0,
                 token_types: None,
                 activation: Activation::Relu,
@@ -59,16 +62,18 @@ impl ClassifierConfig {
                 link,
             },
             kind @ ("bert" | "roberta" | "xlm-roberta") => {
-                let family = if kind == "bert" { Family::Bert } else { Family::Roberta };
+                let is_bert = kind == "bert";
+                let (tensors, names) =
+                    if is_bert { (bert::BERT, bert::BERT_HEAD) } else { (bert::ROBERTA, bert::ROBERTA_HEAD) };
                 let padding = reader.size("pad_token_id", Some(1))?;
-                let first_position = if kind == "bert" { 0 } else { padding + 1 };
+                let first_position = if is_bert { 0 } else { padding + 1 };
                 let token_types = Some(reader.size("type_vocab_size", Some(2))?);
-                let encoder = bert(&reader, family)?;
-                Self { encoder, first_position, token_types, activation: tanh, labels, link }
+                let encoder = bert(&reader, tensors)?;
+                Self { encoder, names, first_position, token_types, activation: tanh, labels, link }
             }
             other => return Err(reader.refused("model_type", other, KNOWN)),
         };
-        config.encoder.check(&reader)?;
+        config.encoder.validate(&reader)?;
         if config.first_position >= config.encoder.max_positions {
             let allowed = "more positions than the id of the padding token";
             return Err(reader.refused("max_position_embeddings", config.encoder.max_positions, allowed));

@@ -4,9 +4,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::{Error, Result, architecture::model_config::LARGEST};
+use crate::{Error, Result};
 
-/// The largest number of layers that is believed before the weights are seen.
+/// Upper bound on any size in a configuration.
+pub(crate) const LARGEST_SIZE: usize = 1 << 24;
+
+/// Upper bound on the number of layers: lists of that length are made before the weights are seen.
 const DEEPEST: usize = 1 << 12;
 
 /// Typed access to a configuration whose errors name the field.
@@ -46,7 +49,10 @@ impl<'a> ConfigReader<'a> {
 
     pub(crate) fn size(&self, field: &str, default: Option<usize>) -> Result<usize> {
         self.typed(field, default, "a whole number up to 2^24", |value| {
-            value.as_u64().and_then(|number| usize::try_from(number).ok()).filter(|size| *size <= LARGEST)
+            value
+                .as_u64()
+                .and_then(|number| usize::try_from(number).ok())
+                .filter(|size| *size <= LARGEST_SIZE)
         })
     }
 
@@ -124,5 +130,29 @@ impl<'a> ConfigReader<'a> {
             Some(part) if whole.is_multiple_of(parts) => Ok(part),
             _ => Err(self.refused(field, parts, format!("a divisor of {of}"))),
         }
+    }
+
+    /// The number of tokens in a sliding window.
+    pub(crate) fn window(&self, field: &str, default: Option<usize>) -> Result<usize> {
+        match self.size(field, default)? {
+            0 => Err(self.refused(field, 0, "null, or at least 1")),
+            size => Ok(size),
+        }
+    }
+
+    /// Whether each layer has a sliding window, as `layer_types` says.
+    pub(crate) fn layer_types(&self, layers: usize) -> Result<Vec<bool>> {
+        const ALLOWED: &str = "sliding_attention or full_attention, once a layer";
+        let refused = |value: &dyn ToString| self.refused("layer_types", value.to_string(), ALLOWED);
+        let value = self.get("layer_types").ok_or_else(|| refused(&"missing"))?;
+        let types: Option<Vec<bool>> = value.as_array().and_then(|types| {
+            let slides = |kind: &Value| match kind.as_str() {
+                Some("sliding_attention") => Some(true),
+                Some("full_attention") => Some(false),
+                _ => None,
+            };
+            types.iter().map(slides).collect()
+        });
+        types.filter(|types| types.len() == layers).ok_or_else(|| refused(value))
     }
 }

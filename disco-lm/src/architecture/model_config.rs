@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
 use crate::{
     Error, Result,
     architecture::{
-        config_reader::ConfigReader, gemma::gemma3, gpt2::gpt2, llama::llama, relative_buckets::Buckets,
-        rope_frequencies::Frequencies, t5::t5,
+        config_reader::{ConfigReader, LARGEST_SIZE},
+        relative_buckets::Buckets,
+        rope_frequencies::Frequencies,
+        tensor_names::TensorNames,
     },
 };
 
@@ -32,9 +32,30 @@ pub(crate) enum NormOrder {
     After,
     /// `x + norm(block(norm(x)))`, with two norms; the stack ends with one too.
     Around,
+    /// `x + norm(block(x))`; the stack ends with one too.
+    OnBranch,
 }
 
-/// How a token's place enters.
+/// Which queries and keys are normalised before they are rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum QueryKeyNorm {
+    /// Each head by itself, with one scale of the size of a head for all of them.
+    PerHead,
+    /// All heads of a token together, with a scale for each channel.
+    AllHeads,
+}
+
+impl QueryKeyNorm {
+    /// The size of the scale of a norm over `heads` heads.
+    pub(crate) fn size(self, heads: usize, head_dim: usize) -> usize {
+        match self {
+            Self::PerHead => head_dim,
+            Self::AllHeads => heads * head_dim,
+        }
+    }
+}
+
+/// How a token's position enters.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Positions {
     /// A learned vector per position is added to the embedding.
@@ -78,6 +99,13 @@ pub(crate) struct Window {
     pub(crate) frequencies: Option<Frequencies>,
 }
 
+impl Window {
+    /// A window of `size` tokens in every layer, with the model's own rotary frequencies.
+    pub(crate) fn everywhere(size: usize, layers: usize) -> Self {
+        Self { size, layers: vec![true; layers], frequencies: None }
+    }
+}
+
 /// An encoder that reads the context, with the decoder's widths and heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Encoder {
@@ -86,22 +114,10 @@ pub(crate) struct Encoder {
     pub(crate) start: u32,
 }
 
-/// The families that differ in the names and layout of their weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    Gpt2,
-    Llama,
-    Gemma,
-    T5,
-    Bert,
-    DistilBert,
-    Roberta,
-}
-
 /// The shape of a transformer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelConfig {
-    pub(crate) family: Family,
+    pub(crate) names: TensorNames,
     pub(crate) vocabulary: usize,
     pub(crate) hidden_size: usize,
     pub(crate) layers: usize,
@@ -123,36 +139,79 @@ pub(crate) struct ModelConfig {
     pub(crate) qkv_bias: bool,
     pub(crate) output_bias: bool,
     pub(crate) feed_forward_bias: bool,
-    pub(crate) query_key_norm: bool,
+    pub(crate) query_key_norm: Option<QueryKeyNorm>,
     /// Whether the embedding is also the output matrix.
     pub(crate) tied: bool,
     /// The last hidden states are multiplied by it.
     pub(crate) output_scale: f64,
     pub(crate) encoder: Option<Encoder>,
+    /// See [`has_hand_written_backward`](Self::has_hand_written_backward).
+    pub(crate) hand_written_backward: bool,
 }
 
-/// The architectures there are, as `model_type` names them.
-const KNOWN: &str = "gpt2, llama, mistral, qwen2, qwen3, gemma3_text, t5";
+/// The sizes of a transformer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sizes {
+    pub(crate) vocabulary: usize,
+    pub(crate) hidden_size: usize,
+    pub(crate) layers: usize,
+    pub(crate) heads: usize,
+    pub(crate) kv_heads: usize,
+    pub(crate) head_dim: usize,
+    pub(crate) intermediate_size: usize,
+    pub(crate) max_positions: usize,
+}
 
-/// The largest size that is believed.
-pub(crate) const LARGEST: usize = 1 << 24;
-
-/// The number of positions of a model that has no end of them.
-pub(crate) const UNLIMITED: usize = LARGEST;
+/// The number of positions of a model without a limit of positions.
+pub(crate) const UNLIMITED: usize = LARGEST_SIZE;
 
 impl ModelConfig {
-    /// Reads a `config.json`; `path` is for messages.
-    pub(crate) fn from_config(config: &Value, path: &Path) -> Result<Self> {
-        let reader = ConfigReader { config, path };
-        let config = match reader.text("model_type", None)?.as_str() {
-            "gpt2" => gpt2(&reader)?,
-            kind @ ("llama" | "mistral" | "qwen2" | "qwen3") => llama(&reader, kind)?,
-            "gemma3_text" => gemma3(&reader)?,
-            "t5" => t5(&reader)?,
-            other => return Err(reader.refused("model_type", other, KNOWN)),
-        };
-        config.check(&reader)?;
-        Ok(config)
+    /// A decoder of these sizes with RMS norms before its blocks, a gated SiLU feed-forward block, untied embeddings, and neither
+    /// biases nor windows. An architecture names where it differs.
+    pub(crate) fn new(names: TensorNames, sizes: Sizes, positions: Positions) -> Self {
+        let Sizes {
+            vocabulary,
+            hidden_size,
+            layers,
+            heads,
+            kv_heads,
+            head_dim,
+            intermediate_size,
+            max_positions,
+        } = sizes;
+        Self {
+            names,
+            vocabulary,
+            hidden_size,
+            layers,
+            heads,
+            kv_heads,
+            head_dim,
+            intermediate_size,
+            max_positions,
+            embedding_scale: 1.0,
+            norm: Norm::Rms,
+            norm_order: NormOrder::Before,
+            norm_epsilon: 1e-6,
+            positions,
+            window: None,
+            attention_scale: reciprocal_root(head_dim),
+            feed_forward: FeedForward { activation: Activation::Silu, gated: true },
+            qkv_bias: false,
+            output_bias: false,
+            feed_forward_bias: false,
+            query_key_norm: None,
+            tied: false,
+            output_scale: 1.0,
+            encoder: None,
+            hand_written_backward: false,
+        }
+    }
+
+    /// Whether `layers/block_backward.rs` has the backward pass of this architecture's blocks. If not, as for every new
+    /// architecture, its gradient is that of Burn's automatic differentiation (`training/autodiff.rs`): slower, with more memory.
+    pub(crate) fn has_hand_written_backward(&self) -> bool {
+        self.hand_written_backward
     }
 
     /// Refuses more layers than weights of so many tensors can have, before a list of their parameters is made.
@@ -171,8 +230,8 @@ impl ModelConfig {
         self.window.as_ref().is_some_and(|window| window.layers[layer])
     }
 
-    /// Checks what holds for every architecture.
-    pub(crate) fn check(&self, reader: &ConfigReader<'_>) -> Result<()> {
+    /// Checks the ranges that every architecture keeps to.
+    pub(crate) fn validate(&self, reader: &ConfigReader<'_>) -> Result<()> {
         for (field, value) in [
             ("vocab_size", self.vocabulary),
             ("hidden size", self.hidden_size),
@@ -184,7 +243,7 @@ impl ModelConfig {
             ("number of positions", self.max_positions),
             ("number of encoder layers", self.encoder.map_or(1, |encoder| encoder.layers)),
         ] {
-            if value == 0 || value > LARGEST {
+            if value == 0 || value > LARGEST_SIZE {
                 return Err(reader.refused(field, value, "1 to 2^24"));
             }
         }

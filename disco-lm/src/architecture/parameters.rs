@@ -10,7 +10,7 @@
 use crate::architecture::{
     classifier_config::ClassifierConfig,
     model_config::{ModelConfig, Norm, NormOrder, Positions},
-    tensor_names::TensorNames,
+    tensor_names::{StackNames, TensorNames},
 };
 
 /// A tensor of the file: a run of a parameter's numbers.
@@ -74,19 +74,24 @@ impl Parameter {
     }
 }
 
-/// The parameters of `config`, in the order in which [`crate::layers::transformer::Transformer::assemble`] takes them.
+/// The parameters of a language model under their Hugging Face names, in the order in which
+/// [`ParameterReader`](crate::layers::reader::ParameterReader) hands them out.
 pub(crate) fn parameters(config: &ModelConfig) -> Vec<Parameter> {
-    let [embedding, positions] = config.family.embeddings();
-    let mut parameters = vec![matrix("embedding", embedding, config.vocabulary, config.hidden_size)];
+    parameters_named(config, &config.names)
+}
+
+/// The parameters as [`parameters`] has them, in the same order, with the tensors of a file format that calls them `names`.
+pub(crate) fn parameters_named(config: &ModelConfig, names: &TensorNames) -> Vec<Parameter> {
+    let mut parameters = vec![matrix("embedding", names.embedding, config.vocabulary, config.hidden_size)];
     if config.positions == Positions::Learned {
-        parameters.push(matrix("positions", positions, config.max_positions, config.hidden_size));
+        parameters.push(matrix("positions", names.positions, config.max_positions, config.hidden_size));
     }
-    if let Some(encoder) = config.encoder {
-        stack(config, &TensorNames::of_encoder(config), "encoder.", encoder.layers, false, &mut parameters);
+    if let (Some(encoder), Some(names)) = (config.encoder, &names.encoder) {
+        stack(config, names, "encoder.", encoder.layers, false, &mut parameters);
     }
-    stack(config, &TensorNames::of(config), "", config.layers, config.encoder.is_some(), &mut parameters);
+    stack(config, &names.stack, "", config.layers, config.encoder.is_some(), &mut parameters);
     if !config.tied {
-        parameters.push(matrix("head", "lm_head", config.vocabulary, config.hidden_size));
+        parameters.push(matrix("head", names.head, config.vocabulary, config.hidden_size));
     }
     parameters
 }
@@ -95,18 +100,17 @@ pub(crate) fn parameters(config: &ModelConfig) -> Vec<Parameter> {
 pub(crate) fn classifier_parameters(config: &ClassifierConfig) -> Vec<Parameter> {
     let encoder = &config.encoder;
     let width = encoder.hidden_size;
-    let [embedding, positions] = encoder.family.embeddings();
-    let [types, embedding_norm, dense, head] = encoder.family.classifier();
+    let names = &config.names;
     let mut parameters = vec![
-        matrix("embedding", embedding, encoder.vocabulary, width),
-        matrix("positions", positions, encoder.max_positions, width),
+        matrix("embedding", encoder.names.embedding, encoder.vocabulary, width),
+        matrix("positions", encoder.names.positions, encoder.max_positions, width),
     ];
     if let Some(count) = config.token_types {
-        parameters.push(matrix("token_types", types, count, width));
+        parameters.push(matrix("token_types", names.token_types, count, width));
     }
-    norm(encoder, "embedding_norm".into(), embedding_norm.into(), width, &mut parameters);
-    stack(encoder, &TensorNames::of(encoder), "", encoder.layers, false, &mut parameters);
-    for (name, stem, outputs) in [("dense", dense, width), ("head", head, config.labels.len())] {
+    norm(encoder, "embedding_norm".into(), names.embedding_norm.into(), width, &mut parameters);
+    stack(encoder, &encoder.names.stack, "", encoder.layers, false, &mut parameters);
+    for (name, stem, outputs) in [("dense", names.dense, width), ("head", names.head, config.labels.len())] {
         linear(
             false,
             name.into(),
@@ -124,7 +128,7 @@ pub(crate) fn classifier_parameters(config: &ClassifierConfig) -> Vec<Parameter>
 /// begins their names here; `cross` says whether the layers attend to an encoder.
 pub(crate) fn stack(
     config: &ModelConfig,
-    names: &TensorNames,
+    names: &StackNames,
     prefix: &str,
     layers: usize,
     cross: bool,
@@ -143,7 +147,7 @@ pub(crate) fn stack(
 
 fn layer_parameters(
     config: &ModelConfig,
-    names: &TensorNames,
+    names: &StackNames,
     prefix: &str,
     layer: usize,
     cross: bool,
@@ -173,9 +177,9 @@ fn layer_parameters(
         ParameterKind::Matrix,
         parameters,
     );
-    if config.query_key_norm {
-        norm(config, here("query_norm"), there(names.query_norm), head, parameters);
-        norm(config, here("key_norm"), there(names.key_norm), head, parameters);
+    if let Some(kind) = config.query_key_norm {
+        norm(config, here("query_norm"), there(names.query_norm), kind.size(config.heads, head), parameters);
+        norm(config, here("key_norm"), there(names.key_norm), kind.size(config.kv_heads, head), parameters);
     }
     linear(
         "output",

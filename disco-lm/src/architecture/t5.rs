@@ -1,18 +1,64 @@
 //! T5 and Flan-T5: an encoder reads the context, a decoder writes (Raffel et al. 2020).
 
-use crate::{
-    Result,
-    architecture::{
-        config_reader::ConfigReader,
-        model_config::{
-            Activation, Encoder, Family, FeedForward, ModelConfig, Norm, NormOrder, Positions, UNLIMITED,
-            reciprocal_root,
-        },
-        relative_buckets::Buckets,
+use super::{
+    Architecture,
+    config_reader::ConfigReader,
+    model_config::{
+        Activation, Encoder, FeedForward, ModelConfig, Positions, Sizes, UNLIMITED, reciprocal_root,
     },
+    relative_buckets::Buckets,
+    tensor_names::{StackNames, TensorNames},
+};
+use crate::Result;
+
+pub(super) const T5: Architecture = Architecture { model_type: "t5", read, gguf: None };
+
+const NAMES: TensorNames = TensorNames {
+    embedding: "shared",
+    positions: "",
+    head: "lm_head",
+    stack: DECODER,
+    encoder: Some(ENCODER),
 };
 
-pub(crate) fn t5(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
+const DECODER: StackNames = StackNames {
+    layers: "decoder.block",
+    attention_norm: "layer.0.layer_norm",
+    qkv: &["layer.0.SelfAttention.q", "layer.0.SelfAttention.k", "layer.0.SelfAttention.v"],
+    output: "layer.0.SelfAttention.o",
+    cross_norm: "layer.1.layer_norm",
+    cross_query: "layer.1.EncDecAttention.q",
+    cross_keys_values: &["layer.1.EncDecAttention.k", "layer.1.EncDecAttention.v"],
+    cross_output: "layer.1.EncDecAttention.o",
+    feed_forward_norm: "layer.2.layer_norm",
+    up: &["layer.2.DenseReluDense.wi"],
+    down: "layer.2.DenseReluDense.wo",
+    relative: "decoder.block.0.layer.0.SelfAttention.relative_attention_bias",
+    norm: "decoder.final_layer_norm",
+    ..StackNames::NONE
+};
+
+const ENCODER: StackNames = StackNames {
+    layers: "encoder.block",
+    feed_forward_norm: "layer.1.layer_norm",
+    up: &["layer.1.DenseReluDense.wi"],
+    down: "layer.1.DenseReluDense.wo",
+    relative: "encoder.block.0.layer.0.SelfAttention.relative_attention_bias",
+    norm: "encoder.final_layer_norm",
+    ..DECODER
+};
+
+/// The names of models whose feed-forward blocks are gated: Flan-T5, and T5 of version 1.1.
+const GATED: TensorNames = TensorNames {
+    stack: StackNames { up: &["layer.2.DenseReluDense.wi_0", "layer.2.DenseReluDense.wi_1"], ..DECODER },
+    encoder: Some(StackNames {
+        up: &["layer.1.DenseReluDense.wi_0", "layer.1.DenseReluDense.wi_1"],
+        ..ENCODER
+    }),
+    ..NAMES
+};
+
+fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
     let tanh = Activation::GeluTanh;
     let feed_forward = reader.choice(
         "feed_forward_proj",
@@ -34,8 +80,8 @@ pub(crate) fn t5(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
     if start >= vocabulary {
         return Err(reader.refused("decoder_start_token_id", start, "below vocab_size"));
     }
-    Ok(ModelConfig {
-        family: Family::T5,
+    let names = if feed_forward.gated { GATED } else { NAMES };
+    let sizes = Sizes {
         vocabulary,
         hidden_size,
         layers: reader.layers("num_decoder_layers", Some(encoder_layers))?,
@@ -45,20 +91,14 @@ pub(crate) fn t5(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
         intermediate_size: reader.size("d_ff", None)?,
         // Only distances count, and those beyond the largest share a bucket.
         max_positions: UNLIMITED,
-        embedding_scale: 1.0,
-        norm: Norm::Rms,
-        norm_order: NormOrder::Before,
+    };
+    Ok(ModelConfig {
         norm_epsilon: reader.number("layer_norm_epsilon", Some(1e-6))?,
-        positions: Positions::Relative(Buckets::from_config(reader)?),
-        window: None,
         attention_scale: 1.0,
         feed_forward,
-        qkv_bias: false,
-        output_bias: false,
-        feed_forward_bias: false,
-        query_key_norm: false,
         tied: true,
         output_scale: if scaled { reciprocal_root(hidden_size) } else { 1.0 },
         encoder: Some(Encoder { layers: encoder_layers, start: start as u32 }),
+        ..ModelConfig::new(names, sizes, Positions::Relative(Buckets::from_config(reader)?))
     })
 }

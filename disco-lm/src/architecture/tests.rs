@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use crate::architecture::{
     classifier_config::{ClassifierConfig, Link},
     model_config::{Activation, ModelConfig},
+    read_config,
 };
 
 fn read(config: &Value) -> ModelConfig {
-    ModelConfig::from_config(config, Path::new("config.json")).expect("a known configuration")
+    read_config(config, Path::new("config.json")).expect("a known configuration")
 }
 
 #[test]

@@ -69,8 +69,8 @@ impl Block {
         Self {
             attention_norm: NormWeights::assemble(config, from),
             qkv: from.linear(config.qkv_bias),
-            query_norm: config.query_key_norm.then(|| NormWeights::assemble(config, from)),
-            key_norm: config.query_key_norm.then(|| NormWeights::assemble(config, from)),
+            query_norm: config.query_key_norm.map(|_| NormWeights::assemble(config, from)),
+            key_norm: config.query_key_norm.map(|_| NormWeights::assemble(config, from)),
             output: from.linear(config.output_bias),
             attention_post_norm: around.then(|| NormWeights::assemble(config, from)),
             cross: cross.then(|| Cross {
@@ -204,6 +204,10 @@ fn residual(
                 Some(norm) => norm.forward(config, inner),
                 None => inner,
             };
+            x + mode.branch(inner)
+        }
+        NormOrder::OnBranch => {
+            let inner = norm.forward(config, block(x.clone(), mode));
             x + mode.branch(inner)
         }
         NormOrder::After => {

@@ -81,13 +81,14 @@ impl NormWeights {
         }
     }
 
-    /// Normalises each head by itself (Qwen3): `[tokens, heads, head_dim]`.
+    /// Normalises heads, `[tokens, heads, head_dim]`: each by itself if the scale has the size of one (Qwen3), or all heads of a
+    /// token together (OLMo 2).
     pub(crate) fn forward_heads(&self, config: &ModelConfig, x: Tensor<3>) -> Tensor<3> {
         let shape = x.dims();
-        self.forward(config, as_rows(x)).reshape(shape)
+        self.forward(config, self.as_rows(x)).reshape(shape)
     }
 
-    /// The gradient of `x`, from that of what [`forward_heads`](Self::forward_heads) makes of it.
+    /// The gradient of the input of [`forward_heads`](Self::forward_heads), from the gradient of its output.
     pub(crate) fn backward_heads(
         &self,
         config: &ModelConfig,
@@ -96,15 +97,17 @@ impl NormWeights {
         gradients: &mut GradientAccumulator<'_>,
     ) -> Tensor<3> {
         let shape = x.dims();
-        let x = as_rows(x);
+        let x = self.as_rows(x);
         let zeros = x.zeros_like();
-        self.backward(config, x, as_rows(grad_y), zeros, gradients).reshape(shape)
+        self.backward(config, x, self.as_rows(grad_y), zeros, gradients).reshape(shape)
     }
-}
 
-fn as_rows(x: Tensor<3>) -> Tensor<2> {
-    let [tokens, heads, width] = x.dims();
-    x.reshape([tokens * heads, width])
+    /// One row for each run of elements that is normalised by itself.
+    fn as_rows(&self, x: Tensor<3>) -> Tensor<2> {
+        let [_, size] = self.scale.dims();
+        let [tokens, heads, head_dim] = x.dims();
+        x.reshape([tokens * heads * head_dim / size, size])
+    }
 }
 
 /// Rows of mean square one, and what each was multiplied by for that.

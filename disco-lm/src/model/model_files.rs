@@ -9,10 +9,7 @@ use serde_json::Value;
 
 use crate::{
     Error, Result, Tokenizer,
-    architecture::{
-        model_config::{Family, ModelConfig},
-        parameters::parameters,
-    },
+    architecture::{model_config::ModelConfig, parameters::parameters, read_config},
     weights::{self, SafetensorsFolder, TensorSource},
 };
 
@@ -65,7 +62,7 @@ impl ModelFiles {
     #[cfg(feature = "gguf")]
     fn open_gguf(path: &Path) -> Result<Self> {
         let file = crate::weights::gguf::GgufFile::open(path)?;
-        let config = file.config()?.to_string().into_bytes();
+        let config = file.config().to_string().into_bytes();
         let kept = [("config.json".to_string(), config)].into();
         Ok(Self { path: path.into(), kept, gguf: Some(file) })
     }
@@ -102,7 +99,7 @@ impl ModelFiles {
 
     /// The architecture with its sizes, the ids that end a sequence, and the parameters.
     pub(crate) fn parameters(&self) -> Result<(ModelConfig, Vec<u32>, Vec<Vec<f32>>)> {
-        let config = ModelConfig::from_config(&self.json("config.json")?, &self.path_of("config.json"))?;
+        let config = read_config(&self.json("config.json")?, &self.path_of("config.json"))?;
         let end_tokens = self.end_tokens(config.vocabulary)?;
         #[cfg(feature = "gguf")]
         if let Some(file) = &self.gguf {
@@ -144,17 +141,19 @@ impl ModelFiles {
 /// configurations say of all T5 models that they are tied. Other configurations are returned as they are.
 fn with_tying_of(config: ModelConfig, source: &dyn TensorSource) -> Result<ModelConfig> {
     let stored = source.shapes();
-    let names = ["lm_head.weight", "shared.weight"];
-    let [Some(head), Some(embedding)] = names.map(|name| stored.get(name)) else { return Ok(config) };
-    if config.family != Family::T5 {
+    if config.encoder.is_none() {
         return Ok(config);
     }
+    let names = [config.names.head, config.names.embedding].map(|stem| format!("{stem}.weight"));
+    let [Some(head), Some(embedding)] = names.each_ref().map(|name| stored.get(name)) else {
+        return Ok(config);
+    };
     let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
         let mut values = vec![0.0; shape.iter().product()];
         source.read(name, &mut values)?;
         Ok(values)
     };
-    let tied = head == embedding && read(names[0], head)? == read(names[1], embedding)?;
+    let tied = head == embedding && read(&names[0], head)? == read(&names[1], embedding)?;
     Ok(ModelConfig { tied, ..config })
 }
 

@@ -15,7 +15,6 @@ use rayon::prelude::*;
 
 use crate::{
     Result, TokenModel,
-    architecture::model_config::NormOrder,
     attention::PackedAttention,
     device::{host::is_host, transfer::indices},
     kernels::add,
@@ -72,7 +71,7 @@ impl TokenModel {
         weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
         gradient: &mut Gradient,
     ) -> Result<()> {
-        if self.shared.config.encoder.is_some() || self.shared.config.norm_order == NormOrder::After {
+        if !self.shared.config.has_hand_written_backward() {
             return autodiff::accumulate(self, sequences, weigh, gradient);
         }
         self.accumulate_within(SAVED_BYTES, sequences, weigh, gradient)

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    common::{ENCODER_DECODERS, WINDOWED, assert_close, device, folder},
+    common::{ADDED, ENCODER_DECODERS, WINDOWED, assert_close, device, folder},
     tiny,
 };
 use disco_core::Distribution;
@@ -25,7 +25,7 @@ const GRADIENT_TOLERANCE: f64 = 1e-3;
 /// An encoder's padding, and a window's, must not reach the gradient.
 #[test]
 fn contexts_of_several_lengths_give_the_sum_of_their_gradients() {
-    for name in ENCODER_DECODERS.into_iter().chain(WINDOWED) {
+    for name in ENCODER_DECODERS.into_iter().chain(WINDOWED).chain(ADDED) {
         let model = load(&folder(name)).expect("the model loads");
         let contexts = [vec![5, 6, 7, 8, 9, 10, 11], vec![8], vec![12, 13, 14]];
         let samples = [vec![9, 10, 1], vec![11, 12, 13, 14, 15, 16, 17, 1], vec![1]];
@@ -117,6 +117,41 @@ fn settings_of_t5_and_of_windows_are_named() {
     }
 }
 
+/// Configurations of architectures that are read in part: each setting that is not is refused by its name.
+#[test]
+fn settings_of_phi3_that_are_not_computed_are_named() {
+    for (name, field, value, message) in [
+        ("phi3", "partial_rotary_factor", serde_json::json!(0.75), "partial_rotary_factor"),
+        (
+            "phi3",
+            "rope_parameters",
+            serde_json::json!({"rope_type": "longrope", "rope_theta": 1e4}),
+            "longrope",
+        ),
+        (
+            "phi3",
+            "rope_parameters",
+            serde_json::json!({"partial_rotary_factor": 0.5}),
+            "partial_rotary_factor",
+        ),
+        ("phi3", "sliding_window", 0.into(), "sliding_window"),
+        ("phi3", "hidden_act", "gelu".into(), "hidden_act"),
+        ("olmo2", "hidden_act", "relu".into(), "hidden_act"),
+        ("olmo2", "rope_parameters", serde_json::json!({"rope_type": "yarn", "factor": 4.0}), "yarn"),
+    ] {
+        let copy = TempDir::new().expect("a temporary folder");
+        let source = folder(name);
+        std::fs::copy(source.join("model.safetensors"), copy.path().join("model.safetensors"))
+            .expect("copied");
+        let text = std::fs::read_to_string(source.join("config.json")).expect("readable");
+        let mut config: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        config[field] = value;
+        std::fs::write(copy.path().join("config.json"), config.to_string()).expect("writable");
+        let error = load(copy.path()).expect_err(message).to_string();
+        assert!(error.contains(message) && error.contains("config.json"), "{error}");
+    }
+}
+
 /// Where `DISCO_HF_PYTHON` names a Python with torch and transformers.
 #[test]
 fn transformers_loads_and_scores_what_was_tuned_and_saved() {
@@ -126,7 +161,7 @@ fn transformers_loads_and_scores_what_was_tuned_and_saved() {
     };
     let untied = TempDir::new().expect("a temporary folder");
     tiny::write_t5(untied.path(), 0);
-    let golden = ENCODER_DECODERS.into_iter().chain(WINDOWED).map(folder);
+    let golden = ENCODER_DECODERS.into_iter().chain(WINDOWED).chain(ADDED).map(folder);
     let mut cases = Vec::new();
     for source in golden.chain([untied.path().to_path_buf()]) {
         let mut policy = TokenPolicy::new(load(&source).expect("the model loads"));

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::common::{DECODERS, assert_close, device, ids};
+use crate::common::{ADDED, DECODERS, assert_close, device, ids};
 
 /// Of logits, as for the golden folders.
 const LOGITS_TOLERANCE: f64 = 2e-4;
@@ -44,14 +44,15 @@ fn refusal(folder: &TempDir) -> Error {
 
 #[test]
 fn golden_models_are_the_same_from_gguf() {
-    for name in DECODERS {
+    for name in DECODERS.into_iter().chain(ADDED) {
         // The files were made from the repository's own golden models, whatever other seed is tested.
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden").join(name).join("golden.json");
-        let golden: Value =
-            serde_json::from_slice(&std::fs::read(golden).expect("readable")).expect("golden.json is JSON");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let root = root.join(if ADDED.contains(&name) { "tests/suite/reference" } else { "../golden" });
+        let folder = root.join(name);
+        let golden = std::fs::read(folder.join("golden.json")).expect("readable");
+        let golden: Value = serde_json::from_slice(&golden).expect("golden.json is JSON");
         let model = load(&file(&format!("{name}.gguf"))).expect("a golden model loads");
         let rows = model.logits(&ids(&golden["context_ids"])).expect("logits");
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden").join(name);
         let same = load(&folder).expect("loads").logits(&ids(&golden["context_ids"])).expect("logits");
         for (row, same) in rows.iter().zip(&same) {
             let [row, same] = [row, same].map(|row| row.iter().copied().map(f64::from).collect::<Vec<_>>());

@@ -14,8 +14,8 @@ use serde_json::json;
 use crate::{
     Decoding, Error, Generation, LanguageModel, Result, TokenModel, TokenPolicy,
     architecture::{
-        model_config::ModelConfig,
         parameters::{ParameterKind, parameters},
+        read_config,
     },
     attention::CausalAttention,
     decoding::History,
@@ -239,7 +239,7 @@ impl Pretrain {
     fn initial(&self, corpus: &Corpus, device: &Device, rng: &mut impl Rng) -> Result<LanguageModel> {
         let end = corpus.end();
         let json_config = self.config(end);
-        let config = ModelConfig::from_config(&json_config, std::path::Path::new("config.json"))?;
+        let config = read_config(&json_config, std::path::Path::new("config.json"))?;
         let residual = INITIAL_DEVIATION / (2.0 * self.layers as f64).sqrt();
         let values = parameters(&config)
             .iter()

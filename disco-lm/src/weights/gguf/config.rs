@@ -2,25 +2,41 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::{Result, weights::gguf::metadata::Metadata};
-
-/// The architectures there are, as `general.architecture` names them.
-const KNOWN: &str = "gpt2, llama (also Mistral and others of its build), qwen2, qwen3";
+use crate::{
+    Result,
+    architecture::{ARCHITECTURES, Architecture, Gguf, GgufMetadata},
+    weights::gguf::metadata::Metadata,
+};
 
 /// Factors are stored in f32, and computed in f32 by some.
 const FACTOR_TOLERANCE: f64 = 1e-4;
 
-/// The `config.json` of the model. `rope_factors` are those that `rope_freqs.weight` divides frequencies by.
-pub(crate) fn config(metadata: &Metadata<'_>, rope_factors: Option<&[f32]>) -> Result<Value> {
+/// The architecture that `general.architecture` names.
+pub(crate) fn architecture(metadata: &Metadata<'_>) -> Result<(&'static Architecture, &'static Gguf)> {
     let key = "general.architecture";
-    let architecture = metadata.text(key)?.ok_or_else(|| metadata.missing(key, KNOWN))?;
-    let reader = Reader { metadata, architecture: &architecture };
-    let mut config = match architecture.as_str() {
-        "gpt2" => reader.gpt2()?,
-        "llama" | "qwen2" | "qwen3" => reader.llama(rope_factors)?,
-        other => return Err(metadata.refused(key, other, KNOWN)),
+    let all =
+        || ARCHITECTURES.iter().filter_map(|architecture| Some((architecture, architecture.gguf.as_ref()?)));
+    let known = || {
+        all().map(|(_, gguf)| gguf.name).collect::<Vec<_>>().join(", ")
+            + " (llama is also Mistral and others of its build)"
     };
-    config.insert("model_type".into(), architecture.as_str().into());
+    let found = metadata.text(key)?.ok_or_else(|| metadata.missing(key, &known()))?;
+    all().find(|(_, gguf)| gguf.name == found).ok_or_else(|| metadata.refused(key, found, known()))
+}
+
+/// The `config.json` of the model. `rope_factors` are those that `rope_freqs.weight` divides frequencies by.
+pub(crate) fn config(
+    metadata: &Metadata<'_>,
+    model_type: &str,
+    gguf: &Gguf,
+    rope_factors: Option<&[f32]>,
+) -> Result<Value> {
+    let reader = Reader { metadata, architecture: gguf.name };
+    let mut config = match gguf.metadata {
+        GgufMetadata::Gpt2 => reader.gpt2()?,
+        GgufMetadata::Llama => reader.llama(rope_factors)?,
+    };
+    config.insert("model_type".into(), model_type.into());
     let vocabulary = reader.vocabulary()?;
     config.insert("vocab_size".into(), vocabulary.into());
     config.insert("tie_word_embeddings".into(), (!reader.has("output.weight")).into());

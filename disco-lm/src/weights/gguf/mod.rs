@@ -2,6 +2,12 @@
 //!
 //! Source: the format's specification, `docs/gguf.md` of ggml. Weights are dequantised to f32 once, on loading.
 
+use crate::architecture::parameters::parameters_named;
+
+use crate::architecture::parameters::parameters;
+
+use crate::architecture::Gguf;
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -12,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     Error, Result,
-    architecture::parameters::StoredTensor,
+    architecture::{parameters::StoredTensor, read_config},
     weights::{
         TensorSource,
         encoding::read_values,
@@ -32,8 +38,6 @@ mod k_quants;
 
 mod metadata;
 
-mod names;
-
 mod pre_tokenizer;
 
 mod quants;
@@ -51,27 +55,36 @@ pub(crate) struct GgufFile {
     path: PathBuf,
     file: File,
     header: Header,
+    architecture: &'static Gguf,
+    /// The configuration, as a Hugging Face `config.json` has it.
+    config: Value,
+    /// The tensors of this file by the Hugging Face names of what they hold.
+    tensors: BTreeMap<String, StoredTensor>,
 }
 
 impl GgufFile {
-    /// Opens a file and checks its header against its size.
+    /// Opens a file, checks its header against its size, and reads its configuration.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|source| Error::io(path, source))?;
         let header = Header::read(&file, path)?;
-        Ok(Self { path: path.into(), file, header })
+        let metadata = Metadata { header: &header, path };
+        let (architecture, gguf) = config::architecture(&metadata)?;
+        let factors = match header.tensors.get(ROPE_FACTORS) {
+            None => None,
+            Some(tensor) => Some(read_tensor(&file, path, tensor)?),
+        };
+        let config = config::config(&metadata, architecture.model_type, gguf, factors.as_deref())?;
+        let model = read_config(&config, path)?;
+        model.check_layers(header.tensors.len(), path)?;
+        let names = parameters(&model).into_iter().zip(parameters_named(&model, &gguf.tensors));
+        let tensors = names.flat_map(|(parameter, here)| parameter.stored.into_iter().zip(here.stored));
+        let tensors = tensors.map(|(tensor, here)| (tensor.name, here)).collect();
+        Ok(Self { path: path.into(), file, architecture: gguf, config, tensors, header })
     }
 
     /// The configuration, as a Hugging Face `config.json` has it.
-    pub(crate) fn config(&self) -> Result<Value> {
-        let factors = match self.header.tensors.get(ROPE_FACTORS) {
-            None => None,
-            Some(tensor) => {
-                let mut factors = vec![0.0; tensor.shape.iter().product()];
-                self.read_tensor(tensor, &mut factors)?;
-                Some(factors)
-            }
-        };
-        config::config(&self.metadata(), factors.as_deref())
+    pub(crate) fn config(&self) -> &Value {
+        &self.config
     }
 
     /// The tokenizer, as a Hugging Face `tokenizer.json` and `tokenizer_config.json`.
@@ -85,17 +98,12 @@ impl GgufFile {
         Metadata { header: &self.header, path: &self.path }
     }
 
-    fn read_tensor(&self, tensor: &TensorInfo, values: &mut [f32]) -> Result<()> {
-        read_values(&self.file, tensor.offset, tensor.encoding, values)
-            .map_err(|source| Error::io(&self.path, source))
-    }
-
     /// The heads whose rows llama.cpp has reordered: queries and keys of its build of Llama.
     fn reordered_heads(&self, name: &str) -> Result<Option<usize>> {
-        let metadata = self.metadata();
-        if metadata.text("general.architecture")?.as_deref() != Some("llama") {
+        if !self.architecture.reorders_heads {
             return Ok(None);
         }
+        let metadata = self.metadata();
         let queries = metadata.whole("llama.attention.head_count")?;
         let heads = if name.contains(".attn_q.") {
             queries
@@ -113,16 +121,8 @@ impl TensorSource for GgufFile {
         self.header.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
     }
 
-    /// Every product is stored as `[out, in]`, those of GPT-2 too.
     fn stored(&self, part: &StoredTensor) -> StoredTensor {
-        let mut stored = part.clone();
-        stored.name = names::gguf_name(&part.name).unwrap_or(stored.name);
-        let is_product_of_gpt2 = part.shape.len() == 2 && part.name.contains(".c_");
-        if is_product_of_gpt2 && part.transposed {
-            stored.shape.reverse();
-            stored.transposed = false;
-        }
-        stored
+        self.tensors.get(&part.name).unwrap_or(part).clone()
     }
 
     fn is_redundant(&self, name: &str, _tied: bool) -> bool {
@@ -137,15 +137,23 @@ impl TensorSource for GgufFile {
         let missing = || Error::format(&self.path, format!("there is no tensor `{name}`"));
         let tensor = self.header.tensors.get(name).ok_or_else(missing)?;
         match self.reordered_heads(name)? {
-            None => self.read_tensor(tensor, values),
+            None => read_values(&self.file, tensor.offset, tensor.encoding, values)
+                .map_err(|source| Error::io(&self.path, source)),
             Some(heads) => {
-                let mut reordered = vec![0.0; values.len()];
-                self.read_tensor(tensor, &mut reordered)?;
+                let reordered = read_tensor(&self.file, &self.path, tensor)?;
                 restore_order(&reordered, tensor.shape[0], heads, values);
                 Ok(())
             }
         }
     }
+}
+
+/// The values of a tensor.
+fn read_tensor(file: &File, path: &Path, tensor: &TensorInfo) -> Result<Vec<f32>> {
+    let mut values = vec![0.0; tensor.shape.iter().product()];
+    read_values(file, tensor.offset, tensor.encoding, &mut values)
+        .map_err(|source| Error::io(path, source))?;
+    Ok(values)
 }
 
 /// Undoes llama.cpp's order of the rows of queries and keys.

@@ -1,8 +1,8 @@
 """Tiny GGUF files for the tests, and what they hold according to gguf-py, transformers and sentencepiece.
 
 In an environment with numpy, torch, transformers, safetensors, gguf and sentencepiece:
-    python disco-lm/tests/suite/reference/gguf_files.py GOLDEN disco-lm/tests/suite/reference
-GOLDEN is the folder of the golden models. Writes
+    python disco-lm/tests/suite/reference/gguf_files.py GOLDEN disco-lm/tests/suite/reference [NAME...]
+GOLDEN is the folder of the golden models; those that tiny.py made are beside this script. Writes, or for each NAME only its model,
 - gguf-kinds.gguf, gguf-kinds.json: a tensor of random blocks of every kind of quantisation, and its values by gguf-py;
 - gguf-NAME.gguf: golden models in F32, their queries and keys reordered as llama.cpp's converter does;
 - gguf-sentencepiece.gguf, gguf-sentencepiece.json: a tokenizer of the `llama` kind, and sentencepiece's own ids.
@@ -19,7 +19,7 @@ import sentencepiece
 from gguf import GGMLQuantizationType as Kind
 from safetensors.numpy import load_file
 
-golden, out = map(pathlib.Path, sys.argv[1:])
+golden, out = map(pathlib.Path, sys.argv[1:3])
 rng = np.random.default_rng(0)
 
 
@@ -67,7 +67,8 @@ def reorder(rows, heads):
 
 
 def model(name):
-    config = json.loads((golden / name / "config.json").read_text())
+    folder = next(root / name for root in (golden, out) if (root / name).is_dir())
+    config = json.loads((folder / "config.json").read_text())
     arch = config["model_type"]
     writer = gguf.GGUFWriter(out / f"gguf-{name}.gguf", arch)
     if arch == "gpt2":
@@ -88,6 +89,8 @@ def model(name):
         writer.add_head_count_kv(kv_heads)
         writer.add_rope_freq_base(theta)
         writer.add_key_length(head)
+        if arch == "phi3" and config["sliding_window"]:
+            writer.add_sliding_window(config["sliding_window"])
         if rope.get("rope_type", "default") == "llama3":
             writer.add_tensor("rope_freqs.weight", llama3_factors(rope, theta, head))
     writer.add_block_count(layers)
@@ -96,7 +99,7 @@ def model(name):
     for key, token in zip([writer.add_eos_token_id, writer.add_eot_token_id], end if isinstance(end, list) else [end]):
         key(token)
     names = gguf.get_tensor_name_map(next(a for a, n in gguf.MODEL_ARCH_NAMES.items() if n == arch), layers)
-    for key, value in load_file(golden / name / "model.safetensors").items():
+    for key, value in load_file(folder / "model.safetensors").items():
         value = value.astype(np.float32)
         stem, suffix = key.rsplit(".", 1)
         if arch == "gpt2" and key.endswith(("c_attn.weight", "c_proj.weight", "c_fc.weight")):
@@ -173,7 +176,11 @@ def sentence_piece():
     (out / "gguf-sentencepiece.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
-kinds()
-for name in ("gpt2", "llama-gqa-tied", "llama-untied-rope3", "qwen2", "qwen3"):
-    model(name)
-sentence_piece()
+WANTED = sys.argv[3:]
+if not WANTED:
+    kinds()
+for name in ("gpt2", "llama-gqa-tied", "llama-untied-rope3", "qwen2", "qwen3", "phi3", "olmo2"):
+    if not WANTED or name in WANTED:
+        model(name)
+if not WANTED:
+    sentence_piece()

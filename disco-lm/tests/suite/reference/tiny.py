@@ -20,6 +20,8 @@ from transformers import (
     BertConfig,
     Gemma3TextConfig,
     MistralConfig,
+    Olmo2Config,
+    Phi3Config,
     Qwen2Config,
     RobertaConfig,
 )
@@ -158,3 +160,6 @@ config = Gemma3TextConfig(
     head_dim=8, query_pre_attn_scalar=12, **SHAPE
 )
 decoder("gemma3", config, 5)
+config = Phi3Config(num_hidden_layers=2, sliding_window=4, tie_word_embeddings=False, **SHAPE)
+decoder("phi3", config, 6)
+decoder("olmo2", Olmo2Config(num_hidden_layers=2, tie_word_embeddings=False, **SHAPE), 7)

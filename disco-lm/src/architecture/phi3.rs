@@ -1,0 +1,49 @@
+//! Phi-3 (Abdin et al. 2024): a Llama whose queries, keys and values are one matrix in the file, and so are gate and up.
+
+use super::{
+    Architecture, Gguf, GgufMetadata,
+    config_reader::ConfigReader,
+    llama,
+    model_config::{ModelConfig, Window},
+    tensor_names::{StackNames, TensorNames},
+};
+use crate::Result;
+
+pub(super) const PHI3: Architecture = Architecture {
+    model_type: "phi3",
+    read,
+    gguf: Some(Gguf {
+        name: "phi3",
+        metadata: GgufMetadata::Llama,
+        tensors: TensorNames {
+            stack: StackNames { qkv: &["attn_qkv"], up: &["ffn_up"], ..llama::GGUF.stack },
+            ..llama::GGUF
+        },
+        reorders_heads: false,
+    }),
+};
+
+const NAMES: TensorNames = TensorNames {
+    stack: StackNames { qkv: &["self_attn.qkv_proj"], up: &["mlp.gate_up_proj"], ..llama::NAMES.stack },
+    ..llama::NAMES
+};
+
+/// Long contexts by `longrope`, whose frequencies depend on the length of the text, are refused by name where frequencies are read.
+fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
+    // Phi-4-mini rotates a part of each head only.
+    let rope = reader.section("rope_parameters")?;
+    for section in [Some(reader), rope.as_ref()].into_iter().flatten() {
+        let rotated = section.number("partial_rotary_factor", Some(1.0))?;
+        if rotated != 1.0 {
+            return Err(section.refused("partial_rotary_factor", rotated, "1"));
+        }
+    }
+    let layers = reader.layers("num_hidden_layers", None)?;
+    let window = match reader.get("sliding_window") {
+        Some(_) => Some(Window::everywhere(reader.window("sliding_window", None)?, layers)),
+        None => None,
+    };
+    let config = llama::read(reader, window)?;
+    // The reference has these biases nowhere, whatever the configuration says.
+    Ok(ModelConfig { names: NAMES, qkv_bias: false, output_bias: false, feed_forward_bias: false, ..config })
+}
