@@ -1,4 +1,4 @@
-//! Bidirectional attention: every token sees all tokens of its sequence.
+//! Bidirectional attention, as in an encoder: every token sees all tokens of its sequence.
 
 use burn::tensor::{Device, Tensor};
 
@@ -13,30 +13,32 @@ use crate::{
     },
 };
 
-/// Attention of every token to all tokens of its sequence.
+/// Bidirectional attention over sequences that are padded on the right to one length.
 pub(crate) struct BidirectionalAttention {
     lengths: Vec<usize>,
     seq_len: usize,
     scale: f64,
     /// Hides the padding: `[batch, 1, 1, seq_len]`.
     padding: Option<Tensor<4>>,
-    /// Padding and bias by distance: broadcast to `[batch, heads, time, seq_len]`.
+    /// Padding mask plus relative position bias: broadcast to `[batch, heads, seq_len, seq_len]`.
     mask: Option<Tensor<4>>,
 }
 
 impl BidirectionalAttention {
-    /// For sequences of the given lengths, padded on the right to `time` tokens.
+    /// For sequences of the given lengths, padded on the right to `seq_len` tokens.
     pub(crate) fn new(config: &ModelConfig, lengths: &[usize], seq_len: usize, device: &Device) -> Self {
         let padding = padding_mask(lengths, seq_len, 0, device);
         let lengths = lengths.to_vec();
         Self { lengths, seq_len, scale: config.attention_scale, mask: padding.clone(), padding }
     }
 
-    /// What a decoder sees of the sequences: the keys and values that each of its layers makes of them,
-    /// `[batch * seq_len, kv_heads, head_dim]`.
-    pub(crate) fn into_encoder_output(self, keys_values: Vec<[Tensor<3>; 2]>) -> EncoderOutput {
+    /// The encoder output that a decoder attends to, from the keys and values that each layer of the decoder computes from the
+    /// encoder's hidden states.
+    ///
+    /// - projected: keys and values for each layer, `[batch * seq_len, kv_heads, head_dim]` each
+    pub(crate) fn into_encoder_output(self, projected: Vec<[Tensor<3>; 2]>) -> EncoderOutput {
         let batch = self.lengths.len();
-        let layers = keys_values.into_iter().map(|pair| pair.map(|tensor| by_head(tensor, batch))).collect();
+        let layers = projected.into_iter().map(|pair| pair.map(|tensor| by_head(tensor, batch))).collect();
         EncoderOutput { layers, scale: self.scale, lengths: self.lengths, padding: self.padding }
     }
 }
@@ -45,9 +47,9 @@ impl Attention for BidirectionalAttention {
     fn attend(&mut self, _: usize, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<2> {
         let kv_heads = keys.dims()[1];
         let batch = self.lengths.len();
-        let seen = [by_head(keys, batch), by_head(values, batch)];
+        let keys_values = [by_head(keys, batch), by_head(values, batch)];
         let queries = group(queries, batch, kv_heads);
-        ungroup(attention(queries, seen, self.scale, self.mask.as_ref()), self.seq_len)
+        ungroup(attention(queries, keys_values, self.scale, self.mask.as_ref()), self.seq_len)
     }
 
     fn set_position_bias(&mut self, bias: &RelativeBias) {

@@ -1,4 +1,4 @@
-//! Causal attention over whole sequences, after a shared context or after none.
+//! Causal attention over whole sequences, with or without a prefilled context before each of them.
 
 use burn::tensor::{Device, Tensor};
 
@@ -8,48 +8,49 @@ use crate::{
         Attention,
         cross::EncoderOutput,
         mask::AttentionMasks,
-        prefix::{KeyValues, Prefix, after},
+        prefix::{KeyValues, Prefix, append},
         relative_bias::RelativeBias,
         sdpa::{attention, by_head, group, ungroup},
     },
 };
 
-/// CausalAttention attention over sequences of one length, after a context or after nothing.
+/// Causal attention over sequences of one length. Each follows a prefilled context, or none of them does.
 pub(crate) struct CausalAttention<'a> {
     batch: usize,
     kv_heads: usize,
     scale: f64,
     prefix: Option<&'a Prefix>,
-    sights: AttentionMasks,
-    /// The sequences' own keys and values, kept if asked for.
-    kept: Option<KeyValues>,
+    masks: AttentionMasks,
+    /// The keys and values of the sequences, without those of their contexts; `None` if they are not to be saved.
+    saved: Option<KeyValues>,
 }
 
 impl<'a> CausalAttention<'a> {
-    /// For `batch` sequences of `time` tokens. `prefix` has a row per sequence.
+    /// For `batch` sequences of `seq_len` tokens. `prefix` has one row for each sequence. If `save`, their keys and values
+    /// are saved.
     pub(crate) fn new(
         config: &ModelConfig,
         batch: usize,
         seq_len: usize,
         prefix: Option<&'a Prefix>,
-        keep: bool,
+        save: bool,
         device: &Device,
     ) -> Self {
-        let before = prefix.map_or(0, Prefix::seq_len);
-        let lengths = prefix.map_or(&[][..], |prefix| &prefix.lengths);
+        let context_len = prefix.map_or(0, Prefix::seq_len);
+        let context_lengths = prefix.map_or(&[][..], |prefix| &prefix.lengths);
         Self {
             batch,
             kv_heads: config.kv_heads,
             scale: config.attention_scale,
             prefix,
-            sights: AttentionMasks::new(config, lengths, before, seq_len, device),
-            kept: keep.then(Vec::new),
+            masks: AttentionMasks::new(config, context_lengths, context_len, seq_len, device),
+            saved: save.then(Vec::new),
         }
     }
 
-    /// The keys and values of the sequences.
+    /// The keys and values of the sequences; empty if they were not saved.
     pub(crate) fn into_kept(self) -> KeyValues {
-        self.kept.unwrap_or_default()
+        self.saved.unwrap_or_default()
     }
 }
 
@@ -57,22 +58,23 @@ impl Attention for CausalAttention<'_> {
     fn attend(&mut self, layer: usize, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<2> {
         let seq_len = queries.dims()[0] / self.batch;
         let own = [by_head(keys, self.batch), by_head(values, self.batch)];
-        if let Some(kept) = &mut self.kept {
-            kept.push(own.clone());
+        if let Some(saved) = &mut self.saved {
+            saved.push(own.clone());
         }
-        let seen = match self.prefix.and_then(|prefix| prefix.layer(layer)) {
-            Some(before) => after(before, own),
+        let keys_values = match self.prefix.and_then(|prefix| prefix.layer(layer)) {
+            Some(context) => append(context, own),
             None => own,
         };
         let queries = group(queries, self.batch, self.kv_heads);
-        ungroup(attention(queries, seen, self.scale, Some(self.sights.mask(layer))), seq_len)
+        ungroup(attention(queries, keys_values, self.scale, Some(self.masks.mask(layer))), seq_len)
     }
 
     fn set_position_bias(&mut self, bias: &RelativeBias) {
-        // The bias goes by positions: all contexts are start tokens then, and so of one length.
-        let before = self.prefix.map_or(0, Prefix::seq_len);
-        let seen = self.sights.mask.dims()[3];
-        self.sights.mask = self.sights.mask.clone() + bias.between(before..seen, 0..seen);
+        // The bias depends on positions. Only a decoder with an encoder has one: each of its contexts is the start token,
+        // so that all have one length.
+        let context_len = self.prefix.map_or(0, Prefix::seq_len);
+        let kv_len = self.masks.mask.dims()[3];
+        self.masks.mask = self.masks.mask.clone() + bias.between(context_len..kv_len, 0..kv_len);
     }
 
     fn encoder_output(&self) -> Option<&EncoderOutput> {

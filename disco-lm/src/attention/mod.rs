@@ -1,4 +1,4 @@
-//! What does a query see, and how is it combined? The attention backends of a transformer's layers.
+//! Attention: which keys and values a query sees, and how it combines them. The attention backends of a transformer's layers.
 
 use burn::tensor::Tensor;
 
@@ -18,16 +18,18 @@ pub(crate) use self::{
     packed::PackedAttention, prefix::Prefix, relative_bias::RelativeBias,
 };
 
-/// Where a layer's keys and values are kept, and how its queries meet them.
+/// An attention backend: where the keys and values of the layers are stored, and which of them each query attends to.
 pub(crate) trait Attention {
+    /// Self-attention of one layer. The output has the heads of each token next to each other.
+    ///
     /// - queries: `[tokens, heads, head_dim]`
     /// - keys, values: `[tokens, kv_heads, head_dim]`
     /// - returns: `[tokens, heads * head_dim]`
     fn attend(&mut self, layer: usize, queries: Tensor<3>, keys: Tensor<3>, values: Tensor<3>) -> Tensor<2>;
 
-    /// Called before the first layer of a stack whose scores have a bias by distance.
+    /// Sets the relative position bias of all layers; called before the first layer of a stack that has one.
     fn set_position_bias(&mut self, bias: &RelativeBias);
 
-    /// What an encoder has read; nothing if there is no encoder.
+    /// The encoder output for cross-attention; `None` without an encoder.
     fn encoder_output(&self) -> Option<&EncoderOutput>;
 }

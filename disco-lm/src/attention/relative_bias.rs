@@ -6,17 +6,17 @@ use burn::tensor::Tensor;
 
 use crate::{architecture::relative_buckets::Buckets, device::transfer::indices};
 
-/// A learned number per head and bucket, added to the scores of every layer of a stack.
+/// A learned bias for each head and each bucket of distances, added to the attention scores of every layer of a stack.
 pub(crate) struct RelativeBias {
     /// `[buckets, heads]`.
     pub(crate) table: Tensor<2>,
     pub(crate) buckets: Buckets,
-    /// Whether keys behind a query have buckets of their own.
+    /// Whether keys after a query have buckets of their own, as in an encoder.
     pub(crate) both_ways: bool,
 }
 
 impl RelativeBias {
-    /// `[1, heads, queries, keys]`.
+    /// The bias between positions of queries and positions of keys, `[1, heads, queries, keys]`.
     pub(crate) fn between(&self, queries: Range<usize>, keys: Range<usize>) -> Tensor<4> {
         let [_, heads] = self.table.dims();
         let [rows, columns] = [queries.len(), keys.len()];
@@ -27,7 +27,8 @@ impl RelativeBias {
         bias.permute([0, 3, 1, 2])
     }
 
-    /// For one query in each row that has keys so far back, row by row: `[rows, heads, 1, keys]`.
+    /// The bias for one query in each row, `[rows, heads, 1, keys]`. `distances` says how many positions each key is before
+    /// the query: `[rows, keys]`, in row-major order.
     pub(crate) fn at(&self, distances: &[usize], rows: usize) -> Tensor<4> {
         let [_, heads] = self.table.dims();
         let buckets = distances.iter().map(|distance| self.buckets.of(*distance, 0, self.both_ways));

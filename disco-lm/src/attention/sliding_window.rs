@@ -1,32 +1,32 @@
-//! Sliding windows: layers in which a token sees only those shortly before it (Mistral, Qwen2).
+//! The mask of sliding-window attention: layers in which a token sees only the last tokens before it (Mistral, Qwen2).
 
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::{architecture::model_config::ModelConfig, attention::mask::MASKED};
 
-/// Queries of sequences that follow padded contexts, and the keys they may see: those of the contexts, then
-/// the sequences' own.
+/// The positions of queries and keys, for sequences that follow padded contexts. The keys are those of the context, then
+/// those of the sequence.
 #[derive(Clone, Debug)]
 pub(crate) struct QueryLayout<'a> {
-    /// The number of tokens of each row's context; none without contexts.
-    pub(crate) lengths: &'a [usize],
-    /// The longest of them.
-    pub(crate) before: usize,
+    /// The number of tokens of each row's context; empty without contexts.
+    pub(crate) context_lengths: &'a [usize],
+    /// The length to which contexts are padded: that of the longest.
+    pub(crate) context_len: usize,
     /// The number of queries: the first tokens of each sequence.
     pub(crate) queries: usize,
 }
 
 impl QueryLayout<'_> {
-    /// What is added to the scores of layers whose window has `size` tokens, row by row; a single row if all
-    /// contexts have one length. `[rows, queries, keys]`.
+    /// The mask for layers whose window has `size` tokens, `[rows, queries, keys]`; a single row if all contexts have one
+    /// length.
     fn mask(&self, size: usize) -> Vec<f32> {
-        let keys = self.before + self.queries;
+        let keys = self.context_len + self.queries;
         let mut mask = Vec::new();
         for length in self.rows() {
             for query in 0..self.queries {
                 mask.extend((0..keys).map(|key| {
-                    // How far back the key lies; none for padding and for what is yet to come.
-                    let distance = match key.checked_sub(self.before) {
+                    // How many positions the key is before the query; `None` for padding and for later tokens.
+                    let distance = match key.checked_sub(self.context_len) {
                         Some(own) => query.checked_sub(own),
                         None if *length > key => Some(length + query - key),
                         None => None,
@@ -39,11 +39,11 @@ impl QueryLayout<'_> {
     }
 
     fn rows(&self) -> &[usize] {
-        let same = self.lengths.iter().all(|length| *length == self.before);
-        match self.lengths {
+        let same = self.context_lengths.iter().all(|length| *length == self.context_len);
+        match self.context_lengths {
             [] => &[0],
-            lengths if same => &lengths[..1],
-            lengths => lengths,
+            context_lengths if same => &context_lengths[..1],
+            context_lengths => context_lengths,
         }
     }
 }
@@ -56,10 +56,10 @@ pub(crate) struct SlidingWindowMask {
 }
 
 impl SlidingWindowMask {
-    /// Nothing if no layer has a window, or if it is wide enough for all there is.
+    /// `None` if no layer has a window, or if every key is within it.
     pub(crate) fn new(config: &ModelConfig, layout: &QueryLayout<'_>, device: &Device) -> Option<Self> {
         let window = config.window.as_ref()?;
-        let keys = layout.before + layout.queries;
+        let keys = layout.context_len + layout.queries;
         if keys <= window.size {
             return None;
         }
@@ -82,7 +82,7 @@ mod tests {
     #[test]
     fn a_window_goes_by_distance_and_never_sees_padding() {
         // Contexts of 1 and 3 tokens; queries at positions 0 and 1 of their sequences; a window of 3.
-        let layout = QueryLayout { lengths: &[1, 3], before: 3, queries: 2 };
+        let layout = QueryLayout { context_lengths: &[1, 3], context_len: 3, queries: 2 };
         let seen: Vec<u8> = layout.mask(3).iter().map(|mask| u8::from(*mask == 0.0)).collect();
         let first = [1, 0, 0, 1, 0, /* second query */ 1, 0, 0, 1, 1];
         let second = [0, 1, 1, 1, 0, /* second query */ 0, 0, 1, 1, 1];

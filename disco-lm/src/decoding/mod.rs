@@ -1,26 +1,22 @@
-//! Decoding choices as part of the distribution: one code path for sampling, scoring and the gradient.
+//! Decoding: from logits to the distribution of the next token, by one code path for sampling, scoring and the gradient.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-pub(crate) use next_token::History;
-pub(crate) use next_token::NextToken;
-
 pub(crate) mod next_token;
-
+pub(crate) mod softmax;
 #[cfg(test)]
 mod tests;
-
 pub(crate) mod truncation;
 
-pub(crate) mod softmax;
+pub(crate) use next_token::{History, NextToken};
 
 /// How logits become the distribution of the next token.
 ///
 /// The order is that of Hugging Face transformers' processors: repetition penalty, minimum length, forbidden
-/// tokens, temperature, top-k, top-p, min-p, typical. Each of the last four sees the distribution that those
-/// before it left. Where transformers breaks a tie by the order of sorting, all that are tied are kept.
+/// tokens, temperature, top-k, top-p, min-p, typical. Each of the last four applies to the distribution that the
+/// steps before it produced. Where transformers breaks a tie by the order of sorting, all tied tokens are kept.
 ///
 /// | parameter | default | range |
 /// |---|---|---|
@@ -36,8 +32,8 @@ pub(crate) mod softmax;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Decoding {
-    /// The logit of a token that has occurred is divided by this if it is positive, else multiplied (Keskar
-    /// et al. 2019, arXiv:1909.05858, section 4.1). Above 1 it discourages repetition.
+    /// The logit of a token that has occurred is divided by `repetition_penalty` if the logit is positive, else multiplied by
+    /// it (Keskar et al. 2019, arXiv:1909.05858, section 4.1). A penalty above 1 discourages repetition.
     pub repetition_penalty: f64,
     /// Where a token must have occurred to be penalised.
     pub repetition_scope: RepetitionScope,
@@ -45,18 +41,18 @@ pub struct Decoding {
     pub min_new_tokens: usize,
     /// Ids that are never drawn.
     pub forbidden_tokens: Vec<u32>,
-    /// Logits are divided by it.
+    /// Logits are divided by the temperature.
     pub temperature: f64,
     /// Only the `top_k` most probable tokens can be drawn (and those tied with the last of them); 0: all.
     pub top_k: usize,
     /// Only the smallest set of most probable tokens whose mass reaches `top_p` can be drawn (Holtzman et al.
     /// 2020, arXiv:1904.09751).
     pub top_p: f64,
-    /// Only tokens can be drawn that are at least `min_p` times as probable as the most probable one (Nguyen et
+    /// Only tokens can be drawn that are at least `min_p` times as probable as the most probable token (Nguyen et
     /// al. 2024, arXiv:2407.01082).
     pub min_p: f64,
-    /// Only the smallest set of tokens can be drawn whose log-probability is nearest to the expected one, and
-    /// whose mass reaches `typical_p` (Meister et al. 2023, arXiv:2202.00666, equation 10).
+    /// Only the smallest set of tokens can be drawn whose log-probability is nearest to the expected log-probability,
+    /// and whose mass reaches `typical_p` (Meister et al. 2023, arXiv:2202.00666, equation 10).
     pub typical_p: f64,
 }
 
@@ -88,13 +84,13 @@ impl Default for Decoding {
 }
 
 impl Decoding {
-    /// Checks every field by itself.
+    /// Checks each field on its own, without a model.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the field.
     pub fn check(&self) -> Result<()> {
         let positive = |x: f64| x > 0.0 && x.is_finite() && x.recip().is_finite();
-        let share = |x: f64| x > 0.0 && x <= 1.0;
+        let fraction = |x: f64| x > 0.0 && x <= 1.0;
         let conditions = [
             (
                 "repetition_penalty",
@@ -103,9 +99,9 @@ impl Decoding {
                 "positive and finite",
             ),
             ("temperature", self.temperature, |x| (1e-30..=1e30).contains(&x), "from 1e-30 to 1e30"),
-            ("top_p", self.top_p, share, "above 0, at most 1"),
+            ("top_p", self.top_p, fraction, "above 0, at most 1"),
             ("min_p", self.min_p, |x| (0.0..=1.0).contains(&x), "from 0 to 1"),
-            ("typical_p", self.typical_p, share, "above 0, at most 1"),
+            ("typical_p", self.typical_p, fraction, "above 0, at most 1"),
         ];
         match conditions.into_iter().find(|(_, value, holds, _)| !holds(*value)) {
             Some((field, value, _, allowed)) => Err(Error::invalid(field, value, allowed)),
@@ -147,7 +143,7 @@ impl Decoding {
         Ok(())
     }
 
-    /// Whether some tokens cannot be drawn: the distribution then cannot reach all sequences.
+    /// Whether some tokens cannot be drawn. If so, some sequences have probability zero.
     pub fn truncates(&self) -> bool {
         self.min_new_tokens > 0 || !self.forbidden_tokens.is_empty() || self.truncates_by_probability()
     }

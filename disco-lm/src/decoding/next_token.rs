@@ -1,4 +1,4 @@
-//! The distribution of one next token.
+//! The distribution of the next token: its log-probabilities, sampling, and its gradient.
 
 use crate::{
     Error, Result,
@@ -9,7 +9,7 @@ use crate::{
     kernels::vectorised,
 };
 
-/// What came before a token.
+/// The tokens before a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct History<'a> {
     /// The tokens of the context.
@@ -19,7 +19,7 @@ pub(crate) struct History<'a> {
 }
 
 impl Decoding {
-    /// The distribution of the token after `history`. The logits are those of the model, and are changed.
+    /// The distribution of the token after `history`, from the model's logits, which are changed in place.
     ///
     /// # Errors
     /// [`Error::NotFinite`] if a logit is NaN or infinite.
@@ -52,7 +52,7 @@ impl Decoding {
         self.repetition_penalty == 1.0 && self.forbidden_tokens.is_empty() && self.min_new_tokens == 0
     }
 
-    /// Applies the repetition penalty; returns each penalised token with the factor its logit has got.
+    /// Applies the repetition penalty; returns each penalised token with the factor by which its logit was multiplied.
     fn penalise(&self, logits: &mut [f32], history: History<'_>) -> Vec<(u32, f64)> {
         if self.repetition_penalty == 1.0 {
             return Vec::new();
@@ -68,7 +68,7 @@ impl Decoding {
             let logit = &mut logits[id as usize];
             let penalty = self.repetition_penalty;
             let factor = if *logit < 0.0 { penalty } else { penalty.recip() };
-            // A product beyond f32 is as good as its bounds: it stays a number.
+            // A logit beyond the range of f32 is set to its bound, which serves as well: it stays finite.
             *logit = (f64::from(*logit) * factor).clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
             (id, factor)
         });
@@ -76,25 +76,26 @@ impl Decoding {
     }
 }
 
-/// The distribution of one next token.
+/// The distribution of the next token.
 pub(crate) struct NextToken<'a> {
-    /// As the repetition penalty left them; `-inf` for what is forbidden.
+    /// The logits after the repetition penalty; `-inf` for forbidden tokens.
     logits: &'a mut [f32],
     /// The derivative of a penalised logit with respect to the model's.
     factors: Vec<(u32, f64)>,
     weights: Weights,
-    /// The sums of the weights, block by block, and their sum.
+    /// The sum of the weights of each block of logits.
     blocks: Vec<f64>,
+    /// The sum of all weights.
     mass: f64,
 }
 
 impl NextToken<'_> {
-    /// The log-probability of a token (nats); `-inf` for one that cannot be drawn.
+    /// The log-probability of a token (nats); `-inf` for a token that cannot be drawn.
     pub(crate) fn log_prob(&self, token: u32) -> f64 {
         self.weights.log(self.logits[token as usize]) - self.mass.ln()
     }
 
-    /// The most probable token, and the first of several.
+    /// The most probable token; the first of them if several are tied.
     pub(crate) fn mode(&self) -> u32 {
         let most = self.weights.reference;
         self.logits.iter().position(|logit| *logit == most).unwrap_or(0) as u32
@@ -117,8 +118,8 @@ impl NextToken<'_> {
     /// The token at which the cumulated probability passes `uniform`, in [0, 1).
     pub(crate) fn at(&self, uniform: f64) -> u32 {
         let wanted = uniform * self.mass;
-        // The block in which that happens, and the mass before it. The last that weighs anything if, for
-        // rounding, it happens nowhere.
+        // The block in which the cumulated mass passes `wanted`, and the mass before it. If, because of rounding, no block
+        // passes it: the last block that has any weight.
         let (mut chosen, mut mass) = (0, 0.0);
         let mut before = 0.0;
         for (index, block) in self.blocks.iter().enumerate().filter(|(_, block)| **block > 0.0) {
@@ -143,9 +144,11 @@ impl NextToken<'_> {
         last as u32
     }
 
-    /// Puts `sum_i weight_i * d log_prob(token_i) / d logits` in the place of the logits: the weights on the
-    /// tokens, less their sum spread as the probabilities are, over the temperature; and times its factor
-    /// for what the repetition penalty has changed. A token that cannot be drawn contributes nothing.
+    /// Replaces the logits by the gradient `sum_i weight_i * d log_prob(token_i) / d logits`.
+    ///
+    /// Entry `j` is `factor_j / temperature * (sum_{i: token_i = j} weight_i - p_j sum_i weight_i)`, where `p_j` is the
+    /// probability of token `j` and `factor_j` the factor of the repetition penalty, 1 without one. A token that cannot be
+    /// drawn contributes nothing.
     pub(crate) fn into_gradient(self, weighted: impl Iterator<Item = (u32, f64)>) {
         let Self { logits, factors, weights, mass, .. } = self;
         let weighted: Vec<(u32, f64)> =

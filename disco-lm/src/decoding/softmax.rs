@@ -1,14 +1,14 @@
-//! Unnormalised probabilities of a whole vocabulary: the innermost loop outside of matrix products.
+//! The softmax over a vocabulary, without its normalisation: the innermost loop outside of matmuls.
 
 use crate::kernels::{
     exp::{LOWEST, exp},
     vectorised,
 };
 
-/// Which logits are kept, and how they become weights: `exp((logit - reference) / temperature)`.
+/// The interval of logits that truncation keeps, and the weights of these logits: `exp((logit - reference) / temperature)`.
 ///
-/// The weight of a logit is computed in f32 by one polynomial, alike wherever it is needed; sums are f64. The
-/// error is some 2e-7 of the weight. Logits more than 87 temperatures below `reference` have weight zero.
+/// The weight of a logit is computed in f32 by one polynomial, in the same way everywhere; sums are f64. The
+/// relative error of a weight is some 2e-7. Logits more than 87 temperatures below `reference` have weight zero.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Weights {
     /// The largest logit that is kept.
@@ -18,17 +18,18 @@ pub(crate) struct Weights {
     pub(crate) inverse_temperature: f64,
 }
 
-/// So many weights are added in f32 lanes before their sum is added in f64.
+/// The number of weights that are added in f32, in lanes, before their sum is added in f64.
 pub(crate) const BLOCK: usize = 512;
 
 const LANES: usize = 16;
 
 impl Weights {
+    /// Whether a logit is kept.
     pub(crate) fn keeps(&self, logit: f32) -> bool {
         logit >= self.least && logit <= self.reference && logit > f32::NEG_INFINITY
     }
 
-    /// The logarithm of the weight; `-inf` for what is not kept.
+    /// The logarithm of the weight of a logit; `-inf` if the logit is not kept.
     pub(crate) fn log(&self, logit: f32) -> f64 {
         if self.keeps(logit) {
             f64::from(logit - self.reference) * self.inverse_temperature
@@ -37,7 +38,8 @@ impl Weights {
         }
     }
 
-    /// The weight. Written without branches, so that the loops over a vocabulary become vector instructions.
+    /// The weight of a logit; 0 if it is not kept. Written without branches, so that loops over a vocabulary become vector
+    /// instructions.
     #[inline(always)]
     pub(crate) fn of(&self, logit: f32) -> f32 {
         let x = (logit - self.reference) * self.inverse_temperature as f32;
@@ -81,16 +83,16 @@ pub(crate) fn largest(logits: &[f32]) -> (f32, bool) {
 #[inline(always)]
 fn largest_of(logits: &[f32]) -> (f32, bool) {
     let (lanes, rest) = logits.as_chunks::<LANES>();
-    let mut most = [f32::NEG_INFINITY; LANES];
+    let mut largest = [f32::NEG_INFINITY; LANES];
     let mut finite = [true; LANES];
     for lane in lanes {
-        for ((most, finite), logit) in most.iter_mut().zip(&mut finite).zip(lane) {
-            *most = if *logit > *most { *logit } else { *most };
+        for ((largest, finite), logit) in largest.iter_mut().zip(&mut finite).zip(lane) {
+            *largest = if *logit > *largest { *logit } else { *largest };
             *finite &= logit.is_finite();
         }
     }
-    let most = most.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
-    (most, finite.iter().all(|finite| *finite) && rest.iter().all(|logit| logit.is_finite()))
+    let largest = largest.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
+    (largest, finite.iter().all(|finite| *finite) && rest.iter().all(|logit| logit.is_finite()))
 }
 
 #[cfg(test)]
@@ -121,11 +123,11 @@ mod tests {
             let expected: f64 = block.iter().map(|logit| weights.log(*logit).exp()).sum();
             assert!((sum / expected - 1.0).abs() < 1e-6, "{sum} for {expected}");
         }
-        for place in [0, 700, 1299] {
+        for index in [0, 700, 1299] {
             let mut logits = logits.clone();
-            logits[place] = f32::NAN;
+            logits[index] = f32::NAN;
             assert!(!largest(&logits).1);
-            logits[place] = f32::INFINITY;
+            logits[index] = f32::INFINITY;
             assert!(!largest(&logits).1);
         }
     }

@@ -7,10 +7,10 @@ use crate::decoding::*;
 /// Logits are f32, weights have a relative error of 3e-7.
 const LOG_PROB_TOLERANCE: f64 = 5e-6;
 
-/// Entries are at most of the order of 10, in f32.
+/// The entries of a gradient are f32, at most of the order of 10.
 const GRADIENT_TOLERANCE: f64 = 1e-4;
 
-/// Of the central differences, in f64.
+/// The step of the central differences, in f64.
 const STEP: f64 = 1e-5;
 
 const END_TOKENS: [u32; 2] = [0, 7];
@@ -143,7 +143,7 @@ fn log_probabilities_and_gradients_are_those_of_the_definition() {
 
         assert!(next.top(5).windows(2).all(|pair| expected[pair[0] as usize] >= expected[pair[1] as usize]));
 
-        // What can be drawn is differentiated; what cannot contributes nothing.
+        // Tokens that can be drawn have a gradient; the others contribute nothing.
         let weighted = [(next.at(0.1), 0.7), (next.at(0.9), -1.6), (3, 5.0)];
         next.into_gradient(weighted.into_iter());
         let value = |logits: &[f64]| -> f64 {
@@ -171,7 +171,7 @@ fn log_probabilities_and_gradients_are_those_of_the_definition() {
     assert!((100..390).contains(&truncated), "both kinds occur: {truncated}");
 }
 
-/// A uniform number decides on the token in whose share of [0, 1) it lies.
+/// A uniform number selects the token whose part of [0, 1) it is in. The part of each token is as long as its probability.
 #[test]
 fn numbers_decide_on_tokens_by_their_probability() {
     let mut rng = ChaCha8Rng::seed_from_u64(2);
@@ -183,20 +183,20 @@ fn numbers_decide_on_tokens_by_their_probability() {
         let next = decoding.next_token(&mut row, history, &END_TOKENS).expect("finite logits");
         let mut start = 0.0;
         for token in 0..vocabulary {
-            let share = next.log_prob(token).exp();
+            let probability = next.log_prob(token).exp();
             // Away from the edges, which are rounded.
-            if share > 1e-5 {
-                assert_eq!(next.at(start + 0.01 * share), token);
-                assert_eq!(next.at(start + 0.99 * share), token);
+            if probability > 1e-5 {
+                assert_eq!(next.at(start + 0.01 * probability), token);
+                assert_eq!(next.at(start + 0.99 * probability), token);
             }
-            start += share;
+            start += probability;
         }
         assert!((start - 1.0).abs() < 1e-6);
         assert!(next.log_prob(next.at(1.0 - f64::EPSILON)) > f64::NEG_INFINITY);
     }
 }
 
-/// What is tied with the last that is kept is kept.
+/// Tokens tied with the last token that is kept are kept.
 #[test]
 fn ties_are_kept_together() {
     let log_probs = |decoding: Decoding| -> Vec<f64> {
@@ -222,7 +222,7 @@ fn a_logit_that_is_no_number_is_an_error() {
         let next = Decoding::default().next_token(&mut row, History::default(), &[]);
         assert!(matches!(next.err(), Some(Error::NotFinite { .. })));
     }
-    // A penalty as large as it may be does not make one.
+    // The most extreme penalty does not turn a finite logit into an infinite one.
     let mut row = [f32::MAX, f32::MIN, 0.0];
     let decoding = Decoding { repetition_penalty: 1e-300, ..Decoding::default() };
     let history = History { context: &[0, 1], generated: &[] };

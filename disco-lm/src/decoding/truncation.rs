@@ -1,12 +1,12 @@
-//! Which tokens are cut off for being improbable, or surprising.
+//! Truncation by probability: top-k, top-p, min-p and typical sampling.
 //!
-//! Every rule keeps the logits of one interval, so that what is kept is two numbers.
+//! Every rule keeps the logits of one interval, so that two numbers describe the tokens that are kept.
 
 use crate::decoding::{Decoding, softmax::Weights};
 
 impl Decoding {
-    /// The weights of the logits that are kept, where `largest` is the largest of them all. The logits of
-    /// tokens that cannot be drawn for other reasons are `-inf`.
+    /// The weights of the logits that are kept. `largest` is the largest of all logits. The logits of tokens that cannot be
+    /// drawn for other reasons are `-inf`.
     pub(crate) fn weights(&self, logits: &[f32], largest: f32) -> Weights {
         let inverse_temperature = self.temperature.recip();
         let mut kept = Weights { reference: largest, least: f32::NEG_INFINITY, inverse_temperature };
@@ -16,8 +16,7 @@ impl Decoding {
         }
         if self.top_p < 1.0 {
             let mass: f64 = kept.sums(logits).iter().sum();
-            // PackedAttention, the tokens of less than this weight have at most half of the mass that is left out:
-            // they need not be sorted.
+            // All tokens below this weight together have at most half of the mass that is cut off: they need not be sorted.
             let negligible = 0.5 * (1.0 - self.top_p) * mass / logits.len() as f64;
             let bound = f64::from(largest) + negligible.ln() * self.temperature;
             let likely = Weights { least: kept.least.max(bound as f32), ..kept };
@@ -32,8 +31,8 @@ impl Decoding {
         }
         if self.typical_p < 1.0 {
             let mass: f64 = kept.sums(logits).iter().sum();
-            // Of the logarithms of the weights, which are those of the probabilities plus that of the mass: a
-            // log-probability is as far from minus the entropy as a log-weight is from this mean.
+            // The mean of the log-weights. A log-weight is a log-probability plus the logarithm of the mass, so a
+            // log-weight is as far from this mean as its log-probability is from minus the entropy.
             let weighted = logits.iter().map(|&logit| (f64::from(kept.of(logit)), logit));
             let mean = weighted.filter(|(weight, _)| *weight > 0.0).map(|(w, logit)| w * kept.log(logit));
             let mean = mean.sum::<f64>() / mass;
@@ -46,14 +45,14 @@ impl Decoding {
 
 /// A token that may be kept.
 struct Token {
-    /// What tokens are ordered by.
+    /// Tokens are ordered by this value.
     key: f64,
     logit: f32,
     weight: f64,
 }
 
 impl Weights {
-    /// The tokens that are kept so far, with the key that is made of their log-weights.
+    /// The tokens that are kept so far, each with the key that `key` computes from its log-weight.
     fn tokens(&self, logits: &[f32], key: impl Fn(f64) -> f64) -> Vec<Token> {
         let kept = logits.iter().filter(|logit| self.keeps(**logit));
         kept.map(|&logit| {
@@ -64,10 +63,10 @@ impl Weights {
     }
 }
 
-/// The smallest and largest logit of the smallest set of tokens with the least keys whose mass is at least
-/// `wanted`. What is tied with the last of them belongs to it.
+/// The smallest and the largest logit of the smallest set of tokens that has the least keys and a mass of at least `wanted`.
+/// Tokens tied with the last of them belong to the set.
 ///
-/// Few tokens mostly are enough: only so many are sorted, and more if they were not.
+/// A few tokens are enough in most cases: so only a few are sorted, and more only if those do not reach the mass.
 fn smallest_reaching(tokens: &mut [Token], wanted: f64) -> (f32, f32) {
     let order = |a: &Token, b: &Token| a.key.total_cmp(&b.key);
     let mut mass = 0.0;
@@ -93,7 +92,7 @@ fn smallest_reaching(tokens: &mut [Token], wanted: f64) -> (f32, f32) {
         next *= 8;
     }
     let kept = tokens.iter().filter(|token| token.key <= last);
-    kept.fold((f32::INFINITY, f32::NEG_INFINITY), |(least, most), token| {
-        (least.min(token.logit), most.max(token.logit))
+    kept.fold((f32::INFINITY, f32::NEG_INFINITY), |(least, greatest), token| {
+        (least.min(token.logit), greatest.max(token.logit))
     })
 }

@@ -1,4 +1,4 @@
-//! Which Burn backend computes, chosen at run time among those compiled in.
+//! The Burn backend that computes, chosen at run time among the compiled backends.
 
 use std::{fmt, str::FromStr};
 
@@ -17,11 +17,11 @@ use burn::tensor::DeviceType;
 pub enum Backend {
     /// Burn's CPU backend.
     Flex,
-    /// libtorch: on the first CUDA device that it sees, else on the CPU.
+    /// libtorch: on the first CUDA device that it finds, else on the CPU.
     Tch,
     /// Any GPU: Vulkan, Metal or DirectX 12, whichever the system has.
     Wgpu,
-    /// The same through Vulkan alone, with kernels in SPIR-V.
+    /// Any GPU with a Vulkan driver, with kernels in SPIR-V.
     Vulkan,
     /// Nvidia GPUs.
     Cuda,
@@ -31,7 +31,7 @@ impl Backend {
     /// Every backend, compiled in or not.
     pub const ALL: [Self; 5] = [Self::Flex, Self::Tch, Self::Wgpu, Self::Vulkan, Self::Cuda];
 
-    /// Its name, which is also its Cargo feature.
+    /// The name of the backend, which is also the name of its Cargo feature.
     pub fn name(self) -> &'static str {
         match self {
             Self::Flex => "flex",
@@ -42,7 +42,7 @@ impl Backend {
         }
     }
 
-    /// Whether it is compiled in.
+    /// Whether the backend is compiled in.
     pub fn is_compiled(self) -> bool {
         match self {
             Self::Flex => cfg!(feature = "flex"),
@@ -53,10 +53,10 @@ impl Backend {
         }
     }
 
-    /// Its first device; for `wgpu` and `vulkan` the one that the system prefers.
+    /// The backend's first device; for `wgpu` and `vulkan` the device that the system prefers.
     ///
     /// # Errors
-    /// [`Error::Backend`] if it is not compiled in, [`Error::NoDevice`] if this machine has no device for it.
+    /// [`Error::Backend`] if the backend is not compiled in, [`Error::NoDevice`] if this machine has no device for it.
     pub fn device(self) -> Result<Device> {
         match self {
             #[cfg(feature = "flex")]
@@ -65,8 +65,8 @@ impl Backend {
             // Deprecated in Burn 0.22, and the only way to libtorch.
             #[allow(deprecated)]
             Self::Tch => Ok(first(DeviceType::LibTorch).unwrap_or_else(Device::libtorch)),
-            // Burn panics at the first tensor on a device that is not there, so it is asked before. A list that is not
-            // empty says that there is something to prefer.
+            // Burn panics at the first tensor on a device that does not exist, so its devices are listed before. If the
+            // list is not empty, the system has a device to prefer.
             #[cfg(feature = "wgpu")]
             Self::Wgpu => {
                 #[cfg(feature = "vulkan")]
@@ -98,9 +98,9 @@ fn first(kind: DeviceType) -> Option<Device> {
     Device::enumerate(kind).into_iter().next()
 }
 
-/// The first that is a card, and not a driver in software. Mesa's crashes over the matrix products that come with the feature
-/// `vulkan` (22.3.6 and 25.0.7, in `vkCreateComputePipelines`), and takes the process with it. With that feature `wgpu` has the
-/// same kernels.
+/// The first device of a kind that is a graphics card, not a software driver. Mesa's software driver crashes the process on
+/// the matmul kernels that come with the feature `vulkan` (Mesa 22.3.6 and 25.0.7, in `vkCreateComputePipelines`). With
+/// that feature, `wgpu` has these kernels too.
 #[cfg(feature = "vulkan")]
 fn card(kind: DeviceType) -> Option<Device> {
     let is_card = |device: &Device| device.identity().is_some_and(|identity| identity.physical.is_some());

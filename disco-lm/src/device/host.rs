@@ -1,14 +1,14 @@
-//! Whether tensors lie in the memory of the CPU.
+//! Whether a tensor is in CPU memory.
 
 use burn::tensor::{Device, Tensor};
 
-/// Whether a tensor lies in the host's memory, outside of any graph.
+/// Whether a tensor is in CPU memory and not part of an autodiff graph: the kernels of this crate can compute with it.
 pub(crate) fn holds<const D: usize>(x: &Tensor<D>) -> bool {
     let device = x.device();
     !device.is_autodiff() && is_host(&device)
 }
 
-/// Whether a device computes in the host's memory, on the threads of rayon.
+/// Whether a device is the CPU through `flex`: it computes in CPU memory, on rayon's threads.
 pub(crate) fn is_host(device: &Device) -> bool {
     #[cfg(test)]
     if crate::testing::is_elsewhere() {

@@ -1,4 +1,4 @@
-//! Where do numbers live, and who computes with them? Backends, transfers, and the threads that share the work.
+//! Devices: where tensors are and which threads compute. Backends, transfers to and from a device, and workers.
 
 pub(crate) mod backend;
 pub(crate) mod host;

@@ -1,4 +1,4 @@
-//! How much is worked on at once, and by how many threads.
+//! Workers: threads that each process batches of their own, and how many items they process at a time.
 
 use std::{panic::resume_unwind, sync::Mutex, thread};
 
@@ -8,17 +8,17 @@ use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
 use crate::{Result, device::host::is_host};
 
-/// The fewest sequences that are worth a worker of their own: two workers of 32 draw as fast as one of 64, of SmolLM2-135M on
-/// two cores, and two of 16 no faster than one of 32.
+/// The fewest sequences that are worth a worker of their own: with fewer, two workers are no faster than one that has the
+/// sequences of both.
 const WORKER_SEQUENCES: usize = 32;
 
-/// Does `work` on batches of at most `size` items, of which at most `at_once` are in work at a time. The results are in
-/// order.
+/// Calls `work` on batches of at most `size` items, with at most `at_once` items in progress at a time. The results are in the
+/// order of the batches.
 ///
-/// Threads that share one matrix product wait for each other at the end of each, and do all that lies between products
-/// alone. So each takes batches of its own, in a *worker* in which no other thread works, as long as there are items
-/// enough: two processes of one thread each drew 128 sequences of SmolLM2-135M 1.13 times, and scored them 1.18 times as fast
-/// as one process whose two threads shared each product. Other devices than the host's share work in their own ways.
+/// Threads that share one matmul wait for each other at its end, and a single thread does all the work between two matmuls.
+/// So, if there are enough items, they are divided among *workers*: each takes whole batches and has threads of its own.
+/// That is faster for drawing and for scoring. On a device other than the CPU there is one worker; the device parallelises
+/// in its own way.
 pub(crate) fn in_batches<T: Send, R: Send>(
     device: &Device,
     items: &mut [T],
@@ -31,7 +31,7 @@ pub(crate) fn in_batches<T: Send, R: Send>(
     if workers == 1 {
         return items.chunks_mut(size).map(work).collect();
     }
-    // All workers have as many batches.
+    // The number of batches is a multiple of the number of workers, so that all have the same amount of work.
     let batches = items.len().div_ceil(size).next_multiple_of(workers);
     let size = items.len().div_ceil(batches);
     let mut done: Vec<Option<Result<R>>> = Vec::new();
@@ -47,14 +47,14 @@ pub(crate) fn in_batches<T: Send, R: Send>(
     done.into_iter().map(|result| result.expect("every batch was taken")).collect()
 }
 
-/// How many workers are worth while for so many items that are in work at a time.
+/// The number of workers that are worthwhile for `items` items in progress at a time.
 pub(crate) fn workers(device: &Device, items: usize) -> usize {
     let most = if is_host(device) { rayon::current_num_threads() } else { 1 };
     most.min(items / WORKER_SEQUENCES).max(1)
 }
 
-/// Does `work` in each of so many workers, by their numbers, each with its share of the threads; a single one on those that are
-/// there.
+/// Calls `work(i)` for each worker `i` of `workers`, each in a thread pool of its own with an equal part of the threads. A
+/// single worker runs in the current pool.
 pub(crate) fn on_workers(workers: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Result<()> {
     if workers == 1 {
         return work(0);
@@ -63,14 +63,14 @@ pub(crate) fn on_workers(workers: usize, work: impl Fn(usize) -> Result<()> + Sy
     let pools: Vec<ThreadPool> = (0..workers).map(|_| pool(threads)).collect::<Result<_>>()?;
     let work = &work;
     thread::scope(|scope| {
-        let worker = |(number, pool): (usize, &ThreadPool)| pool.install(|| work(number));
-        let spawn = |strand_of| scope.spawn(move || worker(strand_of));
+        let run = |(index, pool): (usize, &ThreadPool)| pool.install(|| work(index));
+        let spawn = |worker| scope.spawn(move || run(worker));
         let workers: Vec<_> = pools.iter().enumerate().map(spawn).collect();
         workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
     })
 }
 
-/// What `work` makes of each item, in order: on all threads where they are the ones that compute.
+/// Calls `work` on each item and returns the results in order; in parallel if the device computes on rayon's threads.
 pub(crate) fn map_items<T: Sync, R: Send>(
     device: &Device,
     items: &[T],
@@ -79,6 +79,7 @@ pub(crate) fn map_items<T: Sync, R: Send>(
     if is_host(device) { items.par_iter().map(work).collect() } else { items.iter().map(work).collect() }
 }
 
+/// A pool of `threads` threads.
 pub(crate) fn pool(threads: usize) -> Result<ThreadPool> {
     let pool = ThreadPoolBuilder::new().num_threads(threads).build();
     pool.map_err(|source| CoreError::failed("starting a thread", source).into())

@@ -1,7 +1,7 @@
-//! The optimiser's pass over a parameter.
+//! The Adam and AdamW update of one parameter.
 //!
-//! Adam in Burn's operations is twenty passes over the memory of each tensor, one thread each, and four copies of the largest
-//! exist at once.
+//! Written in Burn's operations, the update takes twenty passes over the memory of each tensor, each on one thread, and
+//! four copies of the largest tensor exist at once. The kernel takes one pass on all threads.
 
 use burn::tensor::Tensor;
 use disco_tuner::{Adam, Update};
@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use crate::kernels::{BLOCK, simd::vectorised, values, values_mut};
 
-/// One step of Adam or AdamW on each element `w` of a parameter, given its gradient `g`, as PyTorch computes it (Kingma and Ba 2015,
-/// algorithm 1; Loshchilov and Hutter 2019, algorithm 2):
+/// One step of Adam or AdamW on each element `w` of a parameter, given its gradient `g`, as PyTorch computes it (Kingma and
+/// Ba 2015, algorithm 1; Loshchilov and Hutter 2019, algorithm 2):
 ///
 /// ```text
 /// g' = scale g + penalty w
@@ -50,23 +50,25 @@ impl AdamStep {
         }
     }
 
-    /// With the gradient of `weight_decay / 2 * |w|^2` added (Adam).
+    /// This step with `weight_decay / 2 * |w|^2` added to the loss (Adam).
     pub(crate) fn penalised(self, weight_decay: f64) -> Self {
         Self { penalty: weight_decay, ..self }
     }
 
-    /// With the parameter shrunk beside the step (AdamW).
+    /// This step with decoupled weight decay: it also multiplies the parameter by `1 - rate * weight_decay` (AdamW).
     pub(crate) fn decayed(self, weight_decay: f64) -> Self {
         Self { keep: 1.0 - self.rate * weight_decay, ..self }
     }
 }
 
-/// One pass over the parameter and its moments, in place where nobody else holds them.
-pub(crate) fn adam(step: &AdamStep, parts: [Tensor<2>; 3], gradient: Tensor<2>) -> [Tensor<2>; 3] {
+/// Applies `step` to a parameter and its optimizer state in one pass; in place if no other handle to their memory exists.
+///
+/// - tensors, returns: `w`, `m` and `v` of [`AdamStep`], each of the shape of `gradient`
+pub(crate) fn adam(step: &AdamStep, tensors: [Tensor<2>; 3], gradient: Tensor<2>) -> [Tensor<2>; 3] {
     let device = gradient.device();
     let gradient = gradient.into_data();
-    let mut parts = parts.map(Tensor::into_data);
-    let [parameter, first, second] = parts.each_mut().map(|data| values_mut(data).par_chunks_mut(BLOCK));
+    let mut tensors = tensors.map(Tensor::into_data);
+    let [parameter, first, second] = tensors.each_mut().map(|data| values_mut(data).par_chunks_mut(BLOCK));
     let blocks = parameter.zip(first).zip(second).zip(values(&gradient).par_chunks(BLOCK));
     blocks.for_each(|(((parameter, first), second), gradient)| {
         vectorised(
@@ -74,7 +76,7 @@ pub(crate) fn adam(step: &AdamStep, parts: [Tensor<2>; 3], gradient: Tensor<2>) 
             || block(step, parameter, first, second, gradient),
         );
     });
-    parts.map(|data| Tensor::from_data(data, &device))
+    tensors.map(|data| Tensor::from_data(data, &device))
 }
 
 #[inline(always)]

@@ -1,17 +1,17 @@
-//! An exponential that loops over tensors can inline: the one of the system is called number by number.
+//! An exponential function that loops over tensors can inline. The C library's function would be called for each element.
 
-/// Below this, exponentials are not normal f32 numbers any more.
+/// The least argument of [`exp`]: not far below it, the exponential is no longer a normal f32.
 pub(crate) const LOWEST: f32 = -87.0;
 
-/// The exponential of a number from -87 to 0.
+/// `exp(x)` for `x` from -87 to 0.
 ///
 /// With `n` the integer nearest to `x / ln 2`, `exp(x) = 2^n exp(x - n ln 2)`, and the second factor is its Taylor
 /// polynomial of degree 6 (error 1.2e-7 at ln(2)/2).
 #[inline(always)]
 pub(crate) fn exp(x: f32) -> f32 {
-    // Adding 1.5 * 2^23 rounds to an integer, and leaves it in the lowest bits.
+    // Adding 1.5 * 2^23 rounds to an integer and leaves that integer in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    // ln 2 in two parts, the first of them with so few digits that its product with n is exact.
+    // ln 2 as the sum of two parts. The first has so few digits that multiplying it by n is exact.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     let shifted = x * std::f32::consts::LOG2_E + ROUND;

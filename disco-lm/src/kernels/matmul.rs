@@ -1,24 +1,28 @@
-//! Products of matrices, and products that are added to what there is.
+//! Matrix multiplication, and matrix multiplication that adds to an existing matrix.
 //!
-//! Burn's `flex` fills the result of a product with zeros, copies it for the sake of its alignment and packs a transposed operand,
-//! all on one thread, and cannot add a product to a sum. What lies in the host's memory is multiplied by [`gemm`](super::gemm)
-//! instead.
+//! Burn's `flex` fills the result of a matmul with zeros, copies it for alignment and packs a transposed operand, all on
+//! one thread, and it cannot add a matmul to an existing matrix. Matrices in CPU memory are multiplied by
+//! [`gemm`](super::gemm) instead.
 
 use burn::tensor::Tensor;
 
 #[cfg(feature = "flex")]
 use crate::kernels::gemm;
 
-/// The product `x w`, either of which may be a transposed or narrowed view.
+/// The matmul `x w`. Either operand may be a transposed or narrowed view.
+///
+/// - x: `[rows, depth]`, w: `[depth, columns]`
+/// - returns: `[rows, columns]`
 pub(crate) fn matmul(x: Tensor<2>, w: Tensor<2>) -> Tensor<2> {
     #[cfg(feature = "flex")]
-    if let Some(product) = gemm::matmul(&x, &w) {
-        return product;
+    if let Some(result) = gemm::matmul(&x, &w) {
+        return result;
     }
     x.matmul(w)
 }
 
-/// Adds the product `x w` to `sum`, in the host's memory in place if nobody else holds that. No sum is zero.
+/// Adds the matmul `x w` to `sum`; `None` counts as zero. In CPU memory it is added in place if no other handle to `sum`
+/// exists.
 pub(crate) fn add_matmul(sum: &mut Option<Tensor<2>>, x: Tensor<2>, w: Tensor<2>) {
     #[cfg(feature = "flex")]
     if gemm::add_matmul(sum, &x, &w) {
@@ -27,7 +31,7 @@ pub(crate) fn add_matmul(sum: &mut Option<Tensor<2>>, x: Tensor<2>, w: Tensor<2>
     add(sum, Some(matmul(x, w)));
 }
 
-/// Adds to one entry of a gradient.
+/// Adds `part` to the gradient of one parameter; `None` counts as zero.
 pub(crate) fn add(sum: &mut Option<Tensor<2>>, part: Option<Tensor<2>>) {
     *sum = match (sum.take(), part) {
         (Some(sum), Some(part)) => Some(sum + part),

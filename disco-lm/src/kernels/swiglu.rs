@@ -1,4 +1,4 @@
-//! `silu(gate) * up`, for rows that hold `gate` and `up` side by side.
+//! SwiGLU, `silu(gate) * up`, of rows that hold `gate` and `up` next to each other, and its backward pass.
 
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
@@ -10,7 +10,7 @@ use crate::kernels::{
     values, values_mut,
 };
 
-/// `1 / (1 + exp(-x))`, by the exponential of a number that is not positive.
+/// `1 / (1 + exp(-x))`, computed from `exp(-|x|)`, which does not overflow.
 #[inline(always)]
 fn sigmoid(x: f32) -> f32 {
     let small = exp((-x.abs()).max(LOWEST));
@@ -18,22 +18,26 @@ fn sigmoid(x: f32) -> f32 {
     numerator / (1.0 + small)
 }
 
-/// - both: `[rows, 2 * width]`
-/// - returns: `[rows, width]`, and `both` again: where nobody else holds it, it is read without a copy
-pub(crate) fn gated_silu(both: Tensor<2>) -> [Tensor<2>; 2] {
-    let device = both.device();
-    let [rows, columns] = both.dims();
-    let width = columns / 2;
-    let both = both.into_data();
-    let mut inner = vec![0.0f32; rows * width];
-    let at_once = rows_at_once(width);
-    let blocks = inner.par_chunks_mut(at_once * width).zip(values(&both).par_chunks(at_once * columns));
-    blocks.for_each(|(inner, both)| {
+/// `silu(gate) * up` of each row, and `gate_up` itself, which is read without a copy if no other handle to it exists.
+///
+/// - gate_up: `[rows, 2 * intermediate_size]`
+/// - returns: `[rows, intermediate_size]`, and `gate_up`
+pub(crate) fn gated_silu(gate_up: Tensor<2>) -> [Tensor<2>; 2] {
+    let device = gate_up.device();
+    let [rows, columns] = gate_up.dims();
+    let intermediate_size = columns / 2;
+    let gate_up = gate_up.into_data();
+    let mut inner = vec![0.0f32; rows * intermediate_size];
+    let block_rows = rows_at_once(intermediate_size);
+    let blocks = inner
+        .par_chunks_mut(block_rows * intermediate_size)
+        .zip(values(&gate_up).par_chunks(block_rows * columns));
+    blocks.for_each(|(inner, gate_up)| {
         vectorised(
             #[inline(always)]
             || {
-                for (inner, both) in inner.chunks_mut(width).zip(both.chunks(columns)) {
-                    let (gate, up) = both.split_at(width);
+                for (inner, gate_up) in inner.chunks_mut(intermediate_size).zip(gate_up.chunks(columns)) {
+                    let (gate, up) = gate_up.split_at(intermediate_size);
                     for ((inner, gate), up) in inner.iter_mut().zip(gate).zip(up) {
                         *inner = gate * sigmoid(*gate) * up;
                     }
@@ -41,37 +45,41 @@ pub(crate) fn gated_silu(both: Tensor<2>) -> [Tensor<2>; 2] {
             },
         );
     });
-    [TensorData::new(inner, [rows, width]), both].map(|data| Tensor::from_data(data, &device))
+    [TensorData::new(inner, [rows, intermediate_size]), gate_up].map(|data| Tensor::from_data(data, &device))
 }
 
-/// The same again, and the gradient of `both` from that of the result, `grad_inner`.
+/// Backward pass of [`gated_silu`]: its result, computed again, and the gradient of `gate_up`, from `grad_inner`, the
+/// gradient of the result.
 ///
 /// With `s` the sigmoid of the gate, the derivative of silu is `s (1 + gate (1 - s))`.
-pub(crate) fn gated_silu_backward(both: Tensor<2>, grad_inner: Tensor<2>) -> [Tensor<2>; 2] {
-    let device = both.device();
-    let columns = both.dims()[1];
-    let width = columns / 2;
-    let (mut both, mut inner) = (both.into_data(), grad_inner.into_data());
-    let at_once = rows_at_once(columns);
+///
+/// - gate_up: `[rows, 2 * intermediate_size]`, grad_inner: `[rows, intermediate_size]`
+/// - returns: `[rows, intermediate_size]` and `[rows, 2 * intermediate_size]`
+pub(crate) fn gated_silu_backward(gate_up: Tensor<2>, grad_inner: Tensor<2>) -> [Tensor<2>; 2] {
+    let device = gate_up.device();
+    let columns = gate_up.dims()[1];
+    let intermediate_size = columns / 2;
+    let (mut gate_up, mut inner) = (gate_up.into_data(), grad_inner.into_data());
+    let block_rows = rows_at_once(columns);
     let blocks = values_mut(&mut inner)
-        .par_chunks_mut(at_once * width)
-        .zip(values_mut(&mut both).par_chunks_mut(at_once * columns));
-    blocks.for_each(|(inner, both)| {
+        .par_chunks_mut(block_rows * intermediate_size)
+        .zip(values_mut(&mut gate_up).par_chunks_mut(block_rows * columns));
+    blocks.for_each(|(inner, gate_up)| {
         vectorised(
             #[inline(always)]
             || {
-                for (inner, both) in inner.chunks_mut(width).zip(both.chunks_mut(columns)) {
-                    let (gate, up) = both.split_at_mut(width);
+                for (inner, gate_up) in inner.chunks_mut(intermediate_size).zip(gate_up.chunks_mut(columns)) {
+                    let (gate, up) = gate_up.split_at_mut(intermediate_size);
                     for ((inner, gate), up) in inner.iter_mut().zip(gate).zip(up) {
-                        let (grad_inner, share) = (*inner, sigmoid(*gate));
-                        let active = *gate * share;
-                        *inner = active * *up;
-                        *gate = grad_inner * *up * (share + active * (1.0 - share));
-                        *up = grad_inner * active;
+                        let (grad_inner, s) = (*inner, sigmoid(*gate));
+                        let silu = *gate * s;
+                        *inner = silu * *up;
+                        *gate = grad_inner * *up * (s + silu * (1.0 - s));
+                        *up = grad_inner * silu;
                     }
                 }
             },
         );
     });
-    [inner, both].map(|data| Tensor::from_data(data, &device))
+    [inner, gate_up].map(|data| Tensor::from_data(data, &device))
 }

@@ -1,4 +1,4 @@
-//! The passes over the host's memory against Burn's own operations.
+//! The kernels for CPU memory against Burn's own operations.
 
 use burn::tensor::{Device, activation};
 use disco_tuner::{Adam, Optimizer, Update};
@@ -9,11 +9,11 @@ use crate::{
     training::adam::apply,
 };
 
-/// Some numbers, large and small, positive and negative.
+/// A tensor of large and small, positive and negative elements.
 fn some<const D: usize>(shape: [usize; D]) -> Tensor<D> {
     let count: usize = shape.iter().product();
-    let numbers: Vec<f32> = (0..count).map(|i| ((i * 7919) % 1009) as f32 / 40.0 - 12.0).collect();
-    Tensor::from_data(TensorData::new(numbers, shape), &Device::flex())
+    let elements: Vec<f32> = (0..count).map(|i| ((i * 7919) % 1009) as f32 / 40.0 - 12.0).collect();
+    Tensor::from_data(TensorData::new(elements, shape), &Device::flex())
 }
 
 fn assert_close<const D: usize>(one: Tensor<D>, other: Tensor<D>) {
@@ -44,7 +44,7 @@ fn far_gates_are_finite() {
     let both = TensorData::new(vec![-1e30f32, 1e30, f32::NEG_INFINITY, 1.0, 1.0, 1.0], [1, 6]);
     let [inner, _] = gated_silu(Tensor::from_data(both, &Device::flex()));
     let inner = inner.into_data();
-    let [far, near, lost] = values(&inner) else { panic!("three numbers") };
+    let [far, near, lost] = values(&inner) else { panic!("three elements") };
     assert!(far.abs() < 1e-7 && *near == 1e30 && lost.is_infinite(), "{far} {near} {lost}");
 }
 
@@ -64,7 +64,7 @@ fn the_rotation_is_its_formula_even_of_a_part() {
     assert_close(rotate(x, &cos, &sin), expected);
 }
 
-/// The same sums and products in the same order: the same bits.
+/// The kernel and Burn's operations add and multiply in the same order, so they give the same bits.
 #[test]
 fn adam_is_burns_to_the_bit() {
     let adam = Adam { weight_decay: 0.1, ..Adam::default() };
@@ -93,7 +93,7 @@ fn the_sum_of_squares_is_exact_enough_and_gives_the_tensor_back() {
     assert_eq!(same.into_data(), data);
 }
 
-/// Of matrices and of views of them, small ones and such that are shared among threads.
+/// Matmuls of matrices and of views of matrices: small ones, and ones that are split among threads.
 #[test]
 fn products_are_burns() {
     let close = |one: Tensor<2>, other: Tensor<2>, terms: usize| {
@@ -126,7 +126,8 @@ fn products_are_burns() {
     }
 }
 
-/// To the bit: every number is the same sum in the same order, whatever stands beside it and however often the result is cut.
+/// To the bit: every element is the same sum in the same order, whatever else is computed with it and however often the
+/// result is split.
 #[test]
 fn products_do_not_depend_on_what_else_is_computed() {
     for [rows, terms, columns] in [[77, 1000, 130], [130, 1000, 77], [500, 33, 300]] {
@@ -135,7 +136,7 @@ fn products_do_not_depend_on_what_else_is_computed() {
         let turned = matmul(w.clone(), x.clone().transpose()).transpose();
         assert_eq!(turned.into_data(), all.clone().into_data(), "the other way round");
         let packed = matmul(x.clone(), Tensor::from_data(w.clone().transpose().into_data(), &Device::flex()));
-        assert_eq!(packed.into_data(), all.clone().into_data(), "a matrix that lies the other way");
+        assert_eq!(packed.into_data(), all.clone().into_data(), "a matrix in the other order");
         for row in [0, rows / 2, rows - 1] {
             let one = matmul(x.clone().narrow(0, row, 1), w.clone().transpose());
             assert_eq!(one.into_data(), all.clone().narrow(0, row, 1).into_data(), "row {row}");

@@ -1,6 +1,6 @@
-//! Chat templates: conversations as the texts that a model was trained on.
+//! Chat templates: they turn a conversation into the text format that a model was trained on.
 //!
-//! A template is a Jinja program that comes with the tokenizer. It is rendered as Hugging Face transformers does: with
+//! A template is a Jinja program that comes with the tokenizer. It is rendered as by Hugging Face transformers: with
 //! `trim_blocks` and `lstrip_blocks`, and with `raise_exception`, `strftime_now` and a `tojson` that escapes nothing.
 
 use std::{
@@ -19,23 +19,23 @@ use serde_json::{Value, ser::Formatter};
 
 use crate::{Error, Result, text::strftime};
 
-/// What one side of a conversation says.
+/// One message of a conversation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Message {
-    /// Who says it, in the template's words: usually `system`, `user` or `assistant`.
+    /// The role of the speaker, in the template's words: usually `system`, `user` or `assistant`.
     pub role: String,
-    /// What is said.
+    /// The text of the message.
     pub content: String,
 }
 
 impl Message {
-    /// What `role` says.
+    /// The message with text `content` from `role`.
     pub fn new(role: impl Into<String>, content: impl Into<String>) -> Self {
         Self { role: role.into(), content: content.into() }
     }
 }
 
-/// The chat template of a model, with the special tokens that it may name.
+/// The chat template of a model, with the special tokens that the template can refer to.
 #[derive(Clone, Debug)]
 pub(crate) struct ChatTemplate {
     source: String,
@@ -43,7 +43,7 @@ pub(crate) struct ChatTemplate {
 }
 
 impl ChatTemplate {
-    /// Finds the template among a model's files: `chat_template.jinja`, or that of `tokenizer_config.json`.
+    /// Finds the template among a model's files: in `chat_template.jinja`, or else in `tokenizer_config.json`.
     pub(crate) fn find(files: &BTreeMap<String, Vec<u8>>) -> Result<Self> {
         let json = |name: &str| match files.get(name) {
             None => Ok(Value::Null),
@@ -60,7 +60,7 @@ impl ChatTemplate {
         let mut special_tokens = BTreeMap::new();
         for tokens in [&json("special_tokens_map.json")?, &config] {
             for (name, token) in tokens.as_object().into_iter().flatten() {
-                // A token is its text, or an object that has it.
+                // A token is written as its text, or as an object that holds its text.
                 let text = token.as_str().or_else(|| token["content"].as_str());
                 if let Some(text) = text.filter(|_| name.ends_with("_token")) {
                     special_tokens.insert(name.clone(), text.to_string());
@@ -70,7 +70,7 @@ impl ChatTemplate {
         Ok(Self { source, special_tokens })
     }
 
-    /// The text of a conversation, up to the beginning of an answer.
+    /// Renders a conversation, up to the beginning of the next answer.
     pub(crate) fn render(&self, messages: &[Message], now: SystemTime) -> Result<String> {
         let refused = |error: minijinja::Error| Error::ChatTemplate { source: error.into() };
         let environment = environment(now).map_err(refused)?;
@@ -86,7 +86,7 @@ impl ChatTemplate {
     }
 }
 
-/// The template of `tokenizer_config.json`: a text, or several with names, of which one is the default.
+/// The template in `tokenizer_config.json`: a text, or a list of named templates, of which one is named `default`.
 fn default_template(value: &Value) -> Option<String> {
     let named = |list: &Vec<Value>| {
         let default = list.iter().find(|entry| entry["name"] == "default")?;
@@ -133,7 +133,7 @@ fn to_json(value: Jinja, options: Kwargs) -> std::result::Result<String, minijin
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A space after commas and colons.
+/// JSON formatter that writes a space after commas and colons.
 struct Spaced;
 
 impl Formatter for Spaced {

@@ -1,4 +1,4 @@
-//! What a language model makes of a context before it reads it.
+//! Context templates: they turn a context into the text that a language model reads instead.
 
 use std::{fmt, sync::Arc};
 
@@ -8,18 +8,17 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 type Rendering = dyn Fn(&str) -> std::result::Result<String, Failure> + Send + Sync;
 
-/// A text made of a context, which the model then reads in its place: a prefix, an instruction, a chat template.
+/// A function from a context to the text that the model reads instead of it: it adds a prefix, an instruction or a chat
+/// template.
 ///
-/// It belongs to the model: sampling, scoring and tuning all see the context as it is rendered, while samples
-/// keep the context they were asked for. It is a function, so it is not saved with the model.
+/// It belongs to the model: sampling, scoring and tuning all use the rendered context, while samples keep the context that was
+/// passed in. Because it is a function, it is not saved with the model.
 ///
 /// ```
 /// use disco_lm::ContextTemplate;
-
+///
 /// let question = ContextTemplate::new(|context| Ok(format!("Question: {context}\nAnswer:")));
-
 /// assert_eq!(question.render("Why?")?, "Question: Why?\nAnswer:");
-
 /// # Ok::<(), disco_lm::Error>(())
 /// ```
 #[derive(Clone)]
@@ -31,7 +30,7 @@ pub struct ContextTemplate {
 impl ContextTemplate {
     /// The template that renders a context as `rendering` does, which must give the same text every time.
     ///
-    /// An error of `rendering` ends what was asked of the model, as [`Error::Template`].
+    /// An error of `rendering` ends the call of the model's method, which returns it as [`Error::Template`].
     pub fn new(
         rendering: impl Fn(&str) -> std::result::Result<String, Failure> + Send + Sync + 'static,
     ) -> Self {
@@ -44,8 +43,8 @@ impl ContextTemplate {
         Self::new(move |context| Ok(format!("{prefix}{context}")))
     }
 
-    /// The same template, whose text holds all of its special tokens: the tokenizer adds none. So it is with
-    /// chat templates, which write the begin token themselves.
+    /// This template with the promise that its text contains all special tokens, so that the tokenizer adds none. Chat
+    /// templates are such: they write the begin token themselves.
     #[must_use]
     pub fn with_own_special_tokens(self) -> Self {
         Self { adds_special_tokens: false, ..self }
@@ -59,7 +58,7 @@ impl ContextTemplate {
     /// The text that the model reads for `context`.
     ///
     /// # Errors
-    /// [`Error::Template`].
+    /// [`Error::Template`] if the rendering function fails.
     pub fn render(&self, context: &str) -> Result<String> {
         (self.rendering)(context).map_err(|source| Error::Template { context: context.into(), source })
     }

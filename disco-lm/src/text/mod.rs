@@ -1,4 +1,4 @@
-//! Which text does a model read, and how does it become token ids? Tokenizers and templates.
+//! Text: which text a model reads, and how it becomes token ids. Tokenizers and templates.
 
 pub(crate) mod chat_template;
 pub(crate) mod context_template;

@@ -1,4 +1,4 @@
-//! The date, as templates ask for it: in UTC, in English.
+//! C's `strftime` for chat templates: dates in UTC, in English.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -21,7 +21,7 @@ const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "
 
 /// Writes a time as C's `strftime` does, for the fields that templates use.
 pub(crate) fn format(format: &str, time: SystemTime) -> Result<String, String> {
-    // A clock that is set before 1970 shows its beginning.
+    // If the clock is set before 1970, the time is the beginning of 1970.
     let seconds = time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let [days, in_day] = [seconds / 86_400, seconds % 86_400];
     let (year, month, day) = date(days);

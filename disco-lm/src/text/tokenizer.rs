@@ -1,4 +1,4 @@
-//! Text to token ids and back.
+//! Tokenizers: text to token ids and back.
 
 use std::path::Path;
 
@@ -6,7 +6,7 @@ use tokenizers::{Tokenizer as HfTokenizer, TruncationParams};
 
 use crate::{Error, Result};
 
-/// A Hugging Face `tokenizer.json`.
+/// A tokenizer of Hugging Face's library, as `tokenizer.json` describes it.
 #[derive(Clone, Debug)]
 pub struct Tokenizer(HfTokenizer);
 
@@ -14,13 +14,13 @@ impl Tokenizer {
     /// Reads a `tokenizer.json`.
     ///
     /// # Errors
-    /// [`Error::Io`] if it cannot be read, [`Error::Format`] if it is none.
+    /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it does not describe a tokenizer.
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
         Self::from_json(&bytes, path)
     }
 
-    /// Reads the content of a `tokenizer.json`; `path` is for messages.
+    /// Reads the content of a `tokenizer.json`; error messages name `path`.
     pub(crate) fn from_json(bytes: &[u8], path: &Path) -> Result<Self> {
         let mut tokenizer = HfTokenizer::from_bytes(bytes).map_err(|error| Error::format(path, error))?;
         // Files may ask for padding and truncation, which would change what is scored.
@@ -29,10 +29,10 @@ impl Tokenizer {
         Ok(Self(tokenizer))
     }
 
-    /// The same, but texts are cut on the right so that they have at most `tokens` with the special ones.
+    /// This tokenizer, which cuts texts on the right so that they have at most `tokens` tokens, with the special tokens.
     ///
     /// # Errors
-    /// [`Error::Tokenizer`] if the special tokens alone are more.
+    /// [`Error::Tokenizer`] if there are more special tokens than that.
     pub(crate) fn truncated(mut self, tokens: usize) -> Result<Self> {
         let truncation = TruncationParams { max_length: tokens, ..TruncationParams::default() };
         self.0.with_truncation(Some(truncation)).map_err(|source| Error::Tokenizer { source })?;
@@ -55,7 +55,7 @@ impl Tokenizer {
         self.ids(text, true)
     }
 
-    /// The ids of `text` alone: no special token is added to those that it spells out.
+    /// The ids of `text` without added special tokens; special tokens that `text` spells out are recognised.
     ///
     /// # Errors
     /// [`Error::Tokenizer`].
@@ -81,10 +81,10 @@ impl Tokenizer {
         self.0.token_to_id(token)
     }
 
-    /// Checks that a vocabulary of this size has every id that the tokenizer makes.
+    /// Checks that a model with a vocabulary of this size has every id that the tokenizer can produce.
     ///
     /// # Errors
-    /// [`Error::Vocabulary`].
+    /// [`Error::Vocabulary`] if an id is not below `vocabulary`.
     pub fn check_fits(&self, vocabulary: usize) -> Result<()> {
         match self.0.get_vocab(true).into_values().max() {
             Some(largest_id) if largest_id as usize >= vocabulary => {

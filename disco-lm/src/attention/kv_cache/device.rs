@@ -1,4 +1,4 @@
-//! Attention token by token, over keys and values that grow, of sequences that come and go.
+//! The KV cache of any device, in tensors of that device.
 
 use std::sync::Arc;
 
@@ -11,79 +11,85 @@ use crate::{
         cross::EncoderOutput,
         kv_cache::KvCache,
         mask::MASKED,
-        prefix::{Prefix, context_rows, fitted, joined, select_rows},
+        prefix::{Prefix, concat_rows, context_rows, fit_seq_len, select_rows},
         relative_bias::RelativeBias,
         sdpa::{attention, by_head, group, ungroup},
     },
 };
 
-/// The cache of any device.
+/// The KV cache of any device.
 ///
-/// Every row has a column for each token of the longest context, and one for each of `steps` ticks. All rows write a tick's
-/// keys and values into the same column, that of tick `t` being `t` modulo `steps`; a row that has come later sees none of the
-/// ticks before it. So a row may come at any time, and its tokens stay where they are until it goes.
+/// Every row has a column for each token of the longest context, then a ring buffer of `steps` columns. At step `t`, all
+/// rows write their keys and values into the same column of the ring buffer, column `t` modulo `steps`; the mask hides from
+/// a row the columns of the steps before it was added. So a row can be added at any time, and its tokens are not moved
+/// until it is removed.
 ///
-/// Columns are written in place: Burn copies a tensor on writing only while another handle to it lives, so each is taken out,
-/// written and put back.
+/// Columns are written in place. Burn copies a tensor on writing only while another handle to it exists, so each tensor is
+/// taken out of its field, written and put back.
 pub(crate) struct DeviceCache {
     config: Arc<ModelConfig>,
     device: Device,
     steps: usize,
     rows: Vec<CacheRow>,
-    /// `[rows, kv_heads, before + steps, head_dim]`.
+    /// `[rows, kv_heads, context_len + steps, head_dim]` each. `None` only while a layer is computed.
     layers: Vec<Option<[Tensor<4>; 2]>>,
     encoder_output: Option<EncoderOutput>,
-    /// The longest context.
-    before: usize,
-    tick: usize,
+    /// The length of the longest context.
+    context_len: usize,
+    /// The number of steps since the cache was made.
+    step: usize,
     masks: Masks,
 }
 
 #[derive(Clone)]
 struct CacheRow {
+    /// A prefix, and the index of the row's context in it.
     context: (Arc<Prefix>, usize),
-    born: usize,
+    /// The first step in which the row takes part.
+    first_step: usize,
 }
 
 impl CacheRow {
-    fn length(&self) -> usize {
+    fn context_len(&self) -> usize {
         self.context.0.lengths[self.context.1]
     }
 }
 
-/// What is added to the scores of a tick, `[rows, 1 or heads, 1, columns]`; nothing where every column is seen.
+/// The attention masks of a step, `[rows, 1 or heads, 1, columns]`; `None` if every row sees every column.
 #[derive(Default)]
 struct Masks {
-    global: Option<Tensor<4>>,
-    /// In layers with a window.
-    local: Option<Tensor<4>>,
+    /// For layers without a window.
+    full: Option<Tensor<4>>,
+    /// For layers with a window.
+    windowed: Option<Tensor<4>>,
 }
 
 impl DeviceCache {
+    /// The number of columns that have been written, with the column of this step.
     fn columns(&self) -> usize {
-        self.before + self.steps.min(self.tick + 1)
+        self.context_len + self.steps.min(self.step + 1)
     }
 
-    /// How far back every row has the token of every column, row by row; none for what it does not see: padding, and tokens
-    /// that were there before it.
+    /// For each row and column, how many positions the column's token is before the row's newest token, `[rows, columns]` in
+    /// row-major order. `None` if the row must not see the column: padding of its context, and steps before it was added.
     fn distances(&self) -> Vec<Option<usize>> {
-        let now = self.tick % self.steps;
-        let own = self.columns() - self.before;
+        let now = self.step % self.steps;
+        let generated = self.columns() - self.context_len;
         let mut distances = Vec::with_capacity(self.rows.len() * self.columns());
         for row in &self.rows {
-            let (length, age) = (row.length(), self.tick - row.born);
+            let (length, age) = (row.context_len(), self.step - row.first_step);
             let context_distances =
-                (0..self.before).map(|place| (place < length).then(|| length + age - place));
-            let own_distances = (0..own).map(|column| {
+                (0..self.context_len).map(|position| (position < length).then(|| length + age - position));
+            let generated_distances = (0..generated).map(|column| {
                 let distance = (now + self.steps - column) % self.steps;
                 (distance <= age).then_some(distance)
             });
-            distances.extend(context_distances.chain(own_distances));
+            distances.extend(context_distances.chain(generated_distances));
         }
         distances
     }
 
-    /// Hides what is not seen, or lies `size` or more tokens back; nothing if that is none.
+    /// The mask that hides tokens without a distance, or at a distance of `size` or more; `None` if nothing is hidden.
     fn mask(&self, distances: &[Option<usize>], size: usize) -> Option<Tensor<4>> {
         let is_seen = |distance: &Option<usize>| distance.is_some_and(|distance| distance < size);
         if distances.iter().all(is_seen) {
@@ -95,19 +101,20 @@ impl DeviceCache {
         Some(Tensor::from_data(TensorData::new(mask, shape), &self.device))
     }
 
-    /// The rows that begin in contexts which were read together, as they stand.
-    fn read_together(&self) -> impl Iterator<Item = (&Prefix, Vec<usize>)> {
+    /// The runs of consecutive rows whose contexts are in one prefix: the prefix, and the index of each row's context in it.
+    fn by_prefix(&self) -> impl Iterator<Item = (&Prefix, Vec<usize>)> {
         let groups = self.rows.chunk_by(|one, other| Arc::ptr_eq(&one.context.0, &other.context.0));
         groups.map(|rows| (&*rows[0].context.0, rows.iter().map(|row| row.context.1).collect()))
     }
 
-    /// The contexts of all rows in a layer: `[rows, kv_heads, before, head_dim]`.
+    /// The keys (`kind` 0) or values (`kind` 1) of the contexts of all rows in a layer:
+    /// `[rows, kv_heads, context_len, head_dim]`.
     fn context_columns(&self, layer: usize, kind: usize) -> Tensor<4> {
-        let parts = self.read_together().map(|(prefix, which)| {
-            let part = context_rows(&prefix.layers[layer][kind], &which);
-            fitted(part, self.before)
+        let parts = self.by_prefix().map(|(prefix, context_of)| {
+            let part = context_rows(&prefix.layers[layer][kind], &context_of);
+            fit_seq_len(part, self.context_len)
         });
-        joined(parts.collect())
+        concat_rows(parts.collect())
     }
 }
 
@@ -119,38 +126,38 @@ impl Attention for DeviceCache {
             let distances = self.distances();
             let size = self.config.window.as_ref().map(|window| window.size);
             self.masks = Masks {
-                global: self.mask(&distances, usize::MAX),
-                local: size.and_then(|size| self.mask(&distances, size)),
+                full: self.mask(&distances, usize::MAX),
+                windowed: size.and_then(|size| self.mask(&distances, size)),
             };
         }
-        let (at, columns) = (self.before + self.tick % self.steps, self.columns());
-        let pair = self.layers[layer].take().expect("put back after every step");
+        let (at, columns) = (self.context_len + self.step % self.steps, self.columns());
+        let pair = self.layers[layer].take().expect("put back after every layer");
         let mut new = [by_head(keys, batch), by_head(values, batch)].into_iter();
         let pair = pair.map(|buffer| {
-            let [_, _, _, width] = buffer.dims();
+            let [_, _, _, head_dim] = buffer.dims();
             let new = new.next().expect("keys and values");
-            buffer.slice_assign([0..batch, 0..kv_heads, at..at + 1, 0..width], new)
+            buffer.slice_assign([0..batch, 0..kv_heads, at..at + 1, 0..head_dim], new)
         });
         let seen = pair.each_ref().map(|tensor| tensor.clone().narrow(2, 0, columns));
         let mask = match self.config.is_windowed(layer) {
-            true => self.masks.local.as_ref(),
-            false => self.masks.global.as_ref(),
+            true => self.masks.windowed.as_ref(),
+            false => self.masks.full.as_ref(),
         };
         let output = attention(group(queries, batch, kv_heads), seen, self.config.attention_scale, mask);
         self.layers[layer] = Some(pair);
         if layer + 1 == self.layers.len() {
-            self.tick += 1;
+            self.step += 1;
         }
         ungroup(output, 1)
     }
 
     fn set_position_bias(&mut self, bias: &RelativeBias) {
         let distances = self.distances();
-        // What is not seen has the bias of no distance, and is hidden.
+        // A hidden token gets the bias of distance 0; the mask hides it all the same.
         let known: Vec<usize> = distances.iter().map(|distance| distance.unwrap_or(0)).collect();
         let bias = bias.at(&known, self.rows.len());
         let hidden = self.mask(&distances, usize::MAX);
-        self.masks.global = Some(match hidden {
+        self.masks.full = Some(match hidden {
             Some(hidden) => bias + hidden,
             None => bias,
         });
@@ -164,7 +171,7 @@ impl Attention for DeviceCache {
 impl KvCache for DeviceCache {
     type Context = (Arc<Prefix>, usize);
 
-    /// The cache is copied at each change.
+    /// Each change of rows copies the cache.
     const COMPACTION_THRESHOLD: f64 = 0.25;
 
     fn new(config: &Arc<ModelConfig>, steps: usize, device: &Device) -> Self {
@@ -175,8 +182,8 @@ impl KvCache for DeviceCache {
             rows: Vec::new(),
             layers: Vec::new(),
             encoder_output: None,
-            before: 0,
-            tick: 0,
+            context_len: 0,
+            step: 0,
             masks: Masks::default(),
         }
     }
@@ -184,24 +191,24 @@ impl KvCache for DeviceCache {
     fn contexts(prefix: Prefix) -> Vec<Self::Context> {
         let contexts = prefix.lengths.len();
         let prefix = Arc::new(prefix);
-        (0..contexts).map(|which| (prefix.clone(), which)).collect()
+        (0..contexts).map(|index| (prefix.clone(), index)).collect()
     }
 
     fn reorder(&mut self, kept: &[usize], new: Vec<Self::Context>) {
         if new.is_empty() && kept.iter().copied().eq(0..self.rows.len()) {
             return;
         }
-        let old_before = self.before;
+        let old_context_len = self.context_len;
         let [count, new_count] = [kept.len(), new.len()];
-        let new = new.into_iter().map(|context| CacheRow { context, born: self.tick });
+        let new = new.into_iter().map(|context| CacheRow { context, first_step: self.step });
         self.rows = kept.iter().map(|row| self.rows[*row].clone()).chain(new).collect();
-        self.before = self.rows.iter().map(CacheRow::length).max().unwrap_or(0);
+        self.context_len = self.rows.iter().map(CacheRow::context_len).max().unwrap_or(0);
         if self.rows.is_empty() {
             self.layers.clear();
             self.encoder_output = None;
             return;
         }
-        if new_count == 0 && self.before == old_before {
+        if new_count == 0 && self.context_len == old_context_len {
             for layer in &mut self.layers {
                 *layer = layer.take().map(|pair| pair.map(|buffer| select_rows(buffer, kept)));
             }
@@ -214,15 +221,17 @@ impl KvCache for DeviceCache {
             let mut old = old.next().flatten().map(|pair| pair.into_iter());
             Some([0, 1].map(|kind| {
                 let old = old.as_mut().and_then(Iterator::next).filter(|_| count > 0);
-                let own = old.map(|buffer| select_rows(buffer.narrow(2, old_before, self.steps), kept));
+                let generated =
+                    old.map(|buffer| select_rows(buffer.narrow(2, old_context_len, self.steps), kept));
                 let empty = (new_count > 0).then(|| Tensor::zeros(shape(new_count), &self.device));
-                let own = joined(own.into_iter().chain(empty).collect());
-                Tensor::cat(vec![self.context_columns(layer, kind), own], 2)
+                let generated = concat_rows(generated.into_iter().chain(empty).collect());
+                Tensor::cat(vec![self.context_columns(layer, kind), generated], 2)
             }))
         });
         self.layers = layers.collect();
-        let parts =
-            self.read_together().filter_map(|(prefix, which)| Some((prefix.encoder_output.as_ref()?, which)));
+        let parts = self
+            .by_prefix()
+            .filter_map(|(prefix, context_of)| Some((prefix.encoder_output.as_ref()?, context_of)));
         self.encoder_output = EncoderOutput::concatenated(&parts.collect::<Vec<_>>());
     }
 }

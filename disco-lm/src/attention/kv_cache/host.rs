@@ -1,9 +1,9 @@
-//! Attention token by token, over keys and values in the host's memory.
+//! The KV cache in CPU memory, and attention of one query per row over it.
 //!
-//! The products of one query with the keys that it sees are too small for a library's matrix product: 128 sequences of
-//! SmolLM2-135M have 384 of them in each layer, of 3 rows by 64. Here they are loops over what lies there, and contexts are
-//! read where they are, not copied to each sequence. Each row has memory of its own, for the tokens that it has: nothing is
-//! copied when a row comes or goes.
+//! The matmuls of one query with its keys are too small for a library: 128 sequences of SmolLM2-135M have 384 of them in
+//! each layer, of 3 rows by 64. Here they are loops over the cache. The keys and values of a context are used where they
+//! are, not copied for each sequence. Each row has memory of its own, as large as its tokens need, so that nothing is
+//! copied when a row is added or removed.
 
 use std::{ops::Range, sync::Arc};
 
@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// Keys and values that grow by one token per row and step, of a decoder without an encoder.
+/// The KV cache in CPU memory, of a decoder without an encoder.
 pub(crate) struct HostCache {
     config: Arc<ModelConfig>,
     rows: Vec<CacheRow>,
@@ -32,7 +32,7 @@ pub(crate) struct HostCache {
 /// The keys and values of each layer, `[tokens, kv_heads, head_dim]`.
 type LayerKeyValues = Vec<[Vec<f32>; 2]>;
 
-/// A context that has been read.
+/// The keys and values of a prefilled context.
 pub(crate) struct Context {
     length: usize,
     layers: LayerKeyValues,
@@ -41,70 +41,71 @@ pub(crate) struct Context {
 #[derive(Clone)]
 struct CacheRow {
     context: Arc<Context>,
-    own: LayerKeyValues,
+    /// The keys and values of the tokens after the context.
+    generated: LayerKeyValues,
 }
 
-/// What a query sees of a context, or of what follows it: keys, and values.
-type Seen<'a> = [&'a [f32]; 2];
+/// The keys and values of some tokens that a query sees: of its context, or of the tokens after the context.
+type KeysValues<'a> = [&'a [f32]; 2];
 
-/// The tokens at `positions` in a layer. A token has `size` numbers.
-fn tokens(layers: &LayerKeyValues, layer: usize, positions: Range<usize>, size: usize) -> Seen<'_> {
-    layers[layer].each_ref().map(|numbers| &numbers[positions.start * size..positions.end * size])
+/// The keys and values at `positions` in a layer, of `size` elements each per token.
+fn tokens(layers: &LayerKeyValues, layer: usize, positions: Range<usize>, size: usize) -> KeysValues<'_> {
+    layers[layer].each_ref().map(|elements| &elements[positions.start * size..positions.end * size])
 }
 
 impl CacheRow {
-    /// What its newest token sees in a layer.
-    fn seen(&self, config: &ModelConfig, layer: usize) -> [Seen<'_>; 2] {
+    /// The keys and values that its newest token sees in a layer: of the context, and of the tokens after it.
+    fn keys_values(&self, config: &ModelConfig, layer: usize) -> [KeysValues<'_>; 2] {
         let size = config.kv_heads * config.head_dim;
         let length = self.context.length;
-        let own = self.own[layer][0].len() / size;
+        let generated = self.generated[layer][0].len() / size;
         let window = config.window.as_ref().filter(|window| window.layers[layer]);
-        let first = window.map_or(0, |window| (length + own).saturating_sub(window.size));
+        let first = window.map_or(0, |window| (length + generated).saturating_sub(window.size));
         let context_tokens = tokens(&self.context.layers, layer, first.min(length)..length, size);
-        [context_tokens, tokens(&self.own, layer, first.saturating_sub(length)..own, size)]
+        [context_tokens, tokens(&self.generated, layer, first.saturating_sub(length)..generated, size)]
     }
 }
 
-/// The mean of values, with weights that are a softmax of the scaled products of a query with keys.
+/// Attention of one query of one head: `out = softmax(scale * keys query) values`.
 ///
-/// - query, out: `[width]`
-/// - seen: keys and values of all heads, `[tokens, stride]` each, of which this head's begin at `start`
+/// - query, out: `[head_dim]`
+/// - keys_values: keys and values of all heads, `[tokens, stride]` each; the elements of this head begin at `start` in each token
 #[inline(always)]
-fn mix(
+fn attend_one(
     query: &[f32],
-    seen: [Seen<'_>; 2],
+    keys_values: [KeysValues<'_>; 2],
     [start, stride]: [usize; 2],
     scale: f32,
     scores: &mut Vec<f32>,
     out: &mut [f32],
 ) {
-    let width = query.len();
+    let head_dim = query.len();
     scores.clear();
-    scores.resize(seen.iter().map(|[keys, _]| keys.len() / stride).sum(), 0.0);
-    // Plain loops: what an iterator's closure does is compiled apart, for the oldest machine.
+    scores.resize(keys_values.iter().map(|[keys, _]| keys.len() / stride).sum(), 0.0);
+    // Plain loops: the closure of an iterator is compiled separately, for the oldest machine.
     let mut at = 0;
-    let mut most = f32::NEG_INFINITY;
-    for [keys, _] in seen {
+    let mut largest = f32::NEG_INFINITY;
+    for [keys, _] in keys_values {
         for token in keys.chunks_exact(stride) {
-            let score = scale * dot(query, &token[start..start + width]);
-            most = if score > most { score } else { most };
+            let score = scale * dot(query, &token[start..start + head_dim]);
+            largest = if score > largest { score } else { largest };
             scores[at] = score;
             at += 1;
         }
     }
     let mut sum = 0.0;
     for score in scores.iter_mut() {
-        let x = *score - most;
+        let x = *score - largest;
         *score = exp(if x > LOWEST { x } else { LOWEST });
         sum += *score;
     }
     out.fill(0.0);
     let mut at = 0;
-    for [_, values] in seen {
+    for [_, values] in keys_values {
         for token in values.chunks_exact(stride) {
             let weight = scores[at] / sum;
             at += 1;
-            for (out, value) in out.iter_mut().zip(&token[start..start + width]) {
+            for (out, value) in out.iter_mut().zip(&token[start..start + head_dim]) {
                 *out += weight * value;
             }
         }
@@ -114,38 +115,38 @@ fn mix(
 impl Attention for HostCache {
     fn attend(&mut self, layer: usize, queries: Tensor<3>, keys: Tensor<3>, new: Tensor<3>) -> Tensor<2> {
         let device = queries.device();
-        let [rows, heads, width] = queries.dims();
+        let [rows, heads, head_dim] = queries.dims();
         let config = &self.config;
-        let (group, token) = (heads / config.kv_heads * width, config.kv_heads * width);
+        let (group, token) = (heads / config.kv_heads * head_dim, config.kv_heads * head_dim);
         let scale = config.attention_scale as f32;
         let [queries, keys, new] = [queries, keys, new].map(Tensor::into_data);
-        let mut output = vec![0.0f32; rows * heads * width];
+        let mut output = vec![0.0f32; rows * heads * head_dim];
         let tokens = values(&keys).par_chunks(token).zip(values(&new).par_chunks(token));
         let row_outputs =
-            output.par_chunks_mut(heads * width).zip(values(&queries).par_chunks(heads * width));
+            output.par_chunks_mut(heads * head_dim).zip(values(&queries).par_chunks(heads * head_dim));
         let work = self.rows.par_iter_mut().zip(tokens).zip(row_outputs);
         work.for_each_init(Vec::new, |scores, ((row, (key, value)), (output, queries))| {
-            for (own, new) in row.own[layer].iter_mut().zip([key, value]) {
-                own.extend_from_slice(new);
+            for (generated, new) in row.generated[layer].iter_mut().zip([key, value]) {
+                generated.extend_from_slice(new);
             }
-            let seen = row.seen(config, layer);
+            let keys_values = row.keys_values(config, layer);
             vectorised(
                 #[inline(always)]
                 || {
                     let by_heads = output.chunks_mut(group).zip(queries.chunks(group));
                     for (head, (output, queries)) in by_heads.enumerate() {
-                        for (output, query) in output.chunks_mut(width).zip(queries.chunks(width)) {
-                            mix(query, seen, [head * width, token], scale, scores, output);
+                        for (output, query) in output.chunks_mut(head_dim).zip(queries.chunks(head_dim)) {
+                            attend_one(query, keys_values, [head * head_dim, token], scale, scores, output);
                         }
                     }
                 },
             );
         });
-        Tensor::from_data(TensorData::new(output, [rows, heads * width]), &device)
+        Tensor::from_data(TensorData::new(output, [rows, heads * head_dim]), &device)
     }
 
     fn set_position_bias(&mut self, _: &RelativeBias) {
-        unreachable!("a bias by distance belongs to models with an encoder");
+        unreachable!("only models with an encoder have a relative position bias");
     }
 
     fn encoder_output(&self) -> Option<&EncoderOutput> {
@@ -171,11 +172,11 @@ impl KvCache for HostCache {
             .collect();
         for pair in prefix.layers {
             let pair = pair.map(|tensor| by_token(tensor).into_data());
-            for (which, context) in contexts.iter_mut().enumerate() {
+            for (index, context) in contexts.iter_mut().enumerate() {
                 context.layers.push(pair.each_ref().map(|data| {
-                    let numbers = values(data);
-                    let token = numbers.len() / (prefix.lengths.len() * seq_len);
-                    numbers[which * seq_len * token..][..context.length * token].to_vec()
+                    let elements = values(data);
+                    let token = elements.len() / (prefix.lengths.len() * seq_len);
+                    elements[index * seq_len * token..][..context.length * token].to_vec()
                 }));
             }
         }
@@ -188,13 +189,14 @@ impl KvCache for HostCache {
             uses[*row] += 1;
         }
         let mut old: Vec<Option<CacheRow>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
-        // The last that keeps a row has the row itself.
+        // The last use of a row takes the row itself; the others copy it.
         let mut keep = |row: &usize| {
             uses[*row] -= 1;
             if uses[*row] == 0 { old[*row].take() } else { old[*row].clone() }
         };
         let kept = kept.iter().map(|row| keep(row).expect("a row until its last use"));
-        let begin = |context| CacheRow { context, own: vec![[Vec::new(), Vec::new()]; self.config.layers] };
+        let begin =
+            |context| CacheRow { context, generated: vec![[Vec::new(), Vec::new()]; self.config.layers] };
         self.rows = kept.chain(new.into_iter().map(begin)).collect();
     }
 }

@@ -1,4 +1,4 @@
-//! Keys and values that grow token by token, of sequences that come and go.
+//! KV caches: the keys and values of sequences that grow token by token, and that are added and removed while others go on.
 
 use std::sync::Arc;
 
@@ -15,27 +15,27 @@ mod host;
 
 pub(crate) use self::{device::DeviceCache, host::HostCache};
 
-/// Keys and values that grow by one token per row and step. A row is a sequence.
+/// A KV cache that grows by one token per row and step. A row is a batch slot: it holds one sequence.
 pub(crate) trait KvCache: Attention {
-    /// What a row begins with: a context that has been read. A handle, not a copy.
+    /// A prefilled context, with which a row begins. It is a handle, not a copy.
     type Context: Clone + Send + Sync;
 
-    /// The share of the rows that may have ended before they are worth changing.
+    /// Rows of finished sequences are removed or replaced once they are at least this fraction of all rows.
     const COMPACTION_THRESHOLD: f64;
 
-    /// Without rows. A row may have `steps` tokens behind its context.
+    /// A cache without rows. A row can hold `steps` tokens after its context.
     fn new(config: &Arc<ModelConfig>, steps: usize, device: &Device) -> Self;
 
-    /// Contexts that have been read together, each by itself.
+    /// Splits a prefix into one handle for each of its contexts.
     fn contexts(prefix: Prefix) -> Vec<Self::Context>;
 
-    /// From here on the rows are those at `kept`, in this order, and then one for each of `new`. A row may be kept more than
-    /// once.
+    /// Changes the rows. They are then the old rows with the indices `kept`, in this order, followed by one new row for each
+    /// of `new`. An index may occur more than once in `kept`; its row is then copied.
     fn reorder(&mut self, kept: &[usize], new: Vec<Self::Context>);
 }
 
-/// Whether rows are a [`HostCache`](host::HostCache), whose every row is computed by itself. Those of a [`DeviceCache`] are computed
-/// together, and what stands in one may show in the last bit of another.
+/// Whether the cache is a [`HostCache`](host::HostCache), which computes each row by itself. A [`DeviceCache`] computes all
+/// rows together, so that the content of one row can change the last bit of another.
 pub(crate) fn is_by_row(config: &ModelConfig, device: &Device) -> bool {
     is_host(device) && config.encoder.is_none()
 }

@@ -1,40 +1,40 @@
-//! The operand whose numbers are spread over vectors: by rows, as they are or packed.
+//! The operand `A`: its rows are read in place where they are contiguous, and packed where they are not.
 
 use std::array;
 
 use ndarray::{ArrayView2, Axis};
 
-use crate::kernels::gemm::first;
+use crate::kernels::gemm::scratch;
 
-/// The rows of a matrix, of which a tile takes `ROWS`.
-pub(crate) struct RowOperand<'a, const ROWS: usize> {
-    /// `[streams, depth]`.
+/// The rows of `A`, of which a micro-tile takes `MR`.
+pub(crate) struct OperandA<'a, const MR: usize> {
+    /// `[m, kc]`.
     matrix: ArrayView2<'a, f32>,
-    /// Where rows do not lie together: those of a tile side by side, `[tiles, depth, ROWS]`.
+    /// The packed rows, `[micro-tiles, kc, MR]`; `None` if the rows are contiguous.
     packed: Option<&'a [f32]>,
 }
 
-/// What a tile takes of the streams.
-pub(crate) enum Rows<'a, const ROWS: usize> {
-    /// Row by row.
-    Apart([&'a [f32]; ROWS]),
-    /// Step by step of the depth.
-    Packed(&'a [[f32; ROWS]]),
+/// The `MR` rows of `A` that belong to one micro-tile.
+pub(crate) enum Rows<'a, const MR: usize> {
+    /// Each row by itself, where it is in the matrix.
+    InPlace([&'a [f32]; MR]),
+    /// One element of each row for each step of `k`.
+    Packed(&'a [[f32; MR]]),
 }
 
-impl<'a, const ROWS: usize> RowOperand<'a, ROWS> {
+impl<'a, const MR: usize> OperandA<'a, MR> {
     #[inline(always)]
     pub(crate) fn new(matrix: ArrayView2<'a, f32>, buffer: &'a mut Vec<f32>) -> Self {
-        let (count, depth) = matrix.dim();
+        let (count, kc) = matrix.dim();
         if matrix.strides()[1] == 1 {
             return Self { matrix, packed: None };
         }
-        let buffer = first(count.next_multiple_of(ROWS) * depth, buffer);
-        for (tile, packed) in buffer.chunks_exact_mut(ROWS * depth).enumerate() {
-            let rows = matrix.slice_axis(Axis(0), (tile * ROWS..(tile * ROWS + ROWS).min(count)).into());
-            for (packed, column) in packed.as_chunks_mut::<ROWS>().0.iter_mut().zip(rows.columns()) {
-                let column = column.to_slice().expect("its columns lie together");
-                match <[f32; ROWS]>::try_from(column) {
+        let buffer = scratch(count.next_multiple_of(MR) * kc, buffer);
+        for (tile, packed) in buffer.chunks_exact_mut(MR * kc).enumerate() {
+            let rows = matrix.slice_axis(Axis(0), (tile * MR..(tile * MR + MR).min(count)).into());
+            for (packed, column) in packed.as_chunks_mut::<MR>().0.iter_mut().zip(rows.columns()) {
+                let column = column.to_slice().expect("its columns are contiguous");
+                match <[f32; MR]>::try_from(column) {
                     Ok(column) => *packed = column,
                     Err(_) => packed[..column.len()].copy_from_slice(column),
                 }
@@ -47,15 +47,15 @@ impl<'a, const ROWS: usize> RowOperand<'a, ROWS> {
         self.matrix.nrows()
     }
 
-    /// Those of the tile that begins at the row `first`. Behind the last row it comes again.
+    /// The rows of the micro-tile that begins at the row `first`. The last row is repeated to make up `MR` rows.
     #[inline(always)]
-    pub(crate) fn rows(&self, first: usize) -> Rows<'_, ROWS> {
-        let (count, depth) = self.matrix.dim();
+    pub(crate) fn rows(&self, first: usize) -> Rows<'_, MR> {
+        let (count, kc) = self.matrix.dim();
         match self.packed {
-            Some(packed) => Rows::Packed(packed[first * depth..][..ROWS * depth].as_chunks().0),
-            None => Rows::Apart(array::from_fn(|row| {
+            Some(packed) => Rows::Packed(packed[first * kc..][..MR * kc].as_chunks().0),
+            None => Rows::InPlace(array::from_fn(|row| {
                 let row = self.matrix.row((first + row).min(count - 1));
-                row.to_slice().expect("its rows lie together")
+                row.to_slice().expect("its rows are contiguous")
             })),
         }
     }
