@@ -1,5 +1,7 @@
 //! Encoders with a classification head, over token ids.
 
+use crate::layers::weight::Weight;
+
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use burn::tensor::{Device, Tensor};
@@ -60,14 +62,15 @@ impl TokenClassifier {
         config.encoder.check_layers(source.shapes().len(), &path)?;
         let parameters = classifier_parameters(&config);
         let values = weights::load(&source, &parameters, false, folder)?;
-        let tensors =
-            parameters.iter().zip(values).map(|(parameter, values)| upload(values, parameter.shape, device));
-        let (tensors, sides) = (tensors.collect::<Vec<_>>(), BTreeMap::new());
-        let mut from = ParameterReader::new(&tensors, &sides);
-        let embedding = from.tensor();
-        let mut positions = from.tensor().narrow(0, config.first_position, config.positions());
+        let weights = parameters.iter().zip(values);
+        let weights: Vec<Weight> =
+            weights.map(|(parameter, values)| Weight::F32(upload(values, parameter.shape, device))).collect();
+        let no_adapter = BTreeMap::new();
+        let mut from = ParameterReader::new(&weights, &no_adapter);
+        let embedding = from.vector();
+        let mut positions = from.vector().narrow(0, config.first_position, config.positions());
         if config.token_types.is_some() {
-            positions = positions + from.tensor().narrow(0, 0, 1);
+            positions = positions + from.vector().narrow(0, 0, 1);
         }
         let encoder = &config.encoder;
         let embedding_norm = NormWeights::assemble(encoder, &mut from);

@@ -99,16 +99,16 @@ impl GradientAccumulator<'_> {
         }
     }
 
-    /// Adds to some rows of the gradient of a parameter that has the shape of `like`.
+    /// Adds to some rows of the gradient of a parameter of the given shape.
     pub(crate) fn add_rows(
         &mut self,
         parameter: usize,
         rows: Tensor<1, Int>,
         part: Tensor<2>,
-        like: &Tensor<2>,
+        shape: [usize; 2],
     ) {
         self.change(parameter, |sum| {
-            let old = sum.take().unwrap_or_else(|| like.zeros_like());
+            let old = sum.take().unwrap_or_else(|| Tensor::zeros(shape, &part.device()));
             *sum = Some(old.select_assign(0, rows, part, IndexingUpdateOp::Add));
         });
     }

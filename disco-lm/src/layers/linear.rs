@@ -1,26 +1,23 @@
-//! Products, and the low-rank products beside them.
+//! Linear layers: a matmul by a weight, a bias, and the low-rank update (LoRA) beside the weight.
 
 use burn::tensor::Tensor;
 
-use crate::{
-    kernels::matmul,
-    layers::{gradients::GradientAccumulator, low_rank::LowRank},
-};
+use crate::layers::{gradients::GradientAccumulator, low_rank::LowRank, weight::Weight};
 
 pub(crate) struct Linear {
-    /// The parameter of the weight; that of the bias is the next.
+    /// The index of the weight among the parameters; the bias is the next.
     pub(super) parameter: usize,
     /// `[out, in]`.
-    pub(super) weight: Tensor<2>,
+    pub(super) weight: Weight,
     pub(super) bias: Option<Tensor<2>>,
     pub(super) low_rank: Option<LowRank>,
 }
 
 impl Linear {
-    /// `[n, in]` to `[n, out]`.
+    /// `y = x W^T + b`: `[n, in]` to `[n, out]`.
     pub(crate) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         let low_rank = self.low_rank.as_ref().map(|low_rank| low_rank.forward(x.clone()));
-        let y = matmul(x, self.weight.clone().transpose());
+        let y = self.weight.matmul_transposed(x);
         let y = match low_rank {
             Some(low_rank) => y + low_rank,
             None => y,
@@ -31,8 +28,8 @@ impl Linear {
         }
     }
 
-    /// The gradient of `x`, `[n, in]`, from that of what [`forward`](Self::forward) makes of it, `[n, out]`; those of the
-    /// parameters are added to `gradients`.
+    /// The gradient of the input, `[n, in]`, from the gradient of the output, `[n, out]`; the gradients of the parameters are added to
+    /// `gradients`.
     pub(crate) fn backward(
         &self,
         x: Tensor<2>,
@@ -44,9 +41,9 @@ impl Linear {
         grad_x
     }
 
-    /// The gradient of `x` alone.
+    /// The gradient of the input alone.
     pub(crate) fn backward_input(&self, grad_y: Tensor<2>) -> Tensor<2> {
-        let grad_x = matmul(grad_y.clone(), self.weight.clone());
+        let grad_x = self.weight.matmul(grad_y.clone());
         match &self.low_rank {
             Some(low_rank) => grad_x + low_rank.backward_input(grad_y),
             None => grad_x,

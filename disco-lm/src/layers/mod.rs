@@ -12,3 +12,4 @@ pub(crate) mod rotary;
 pub(crate) mod saved;
 pub(crate) mod stack;
 pub(crate) mod transformer;
+pub(crate) mod weight;

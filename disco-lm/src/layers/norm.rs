@@ -18,9 +18,9 @@ pub(crate) struct NormWeights {
 
 impl NormWeights {
     pub(crate) fn assemble(config: &ModelConfig, from: &mut ParameterReader<'_>) -> Self {
-        let parameter = from.parameter();
-        let scale = from.tensor();
-        Self { parameter, scale, bias: (config.norm == Norm::Layer).then(|| from.tensor()) }
+        let parameter = from.index();
+        let scale = from.vector();
+        Self { parameter, scale, bias: (config.norm == Norm::Layer).then(|| from.vector()) }
     }
 
     /// - x, returns: `[rows, hidden_size]`

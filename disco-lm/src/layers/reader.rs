@@ -4,36 +4,51 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 
-use crate::layers::{linear::Linear, low_rank::LowRank};
+use crate::layers::{linear::Linear, low_rank::LowRank, weight::Weight};
 
-/// Tensors in the order of the parameters, each to be taken once.
+/// Weights in the order of [`parameters`](crate::architecture::parameters::parameters), each of which is taken once. Handles are
+/// copied, not elements.
 pub(crate) struct ParameterReader<'a> {
-    tensors: &'a [Tensor<2>],
+    weights: &'a [Weight],
     low_rank: &'a BTreeMap<usize, LowRank>,
     next: usize,
 }
 
 impl<'a> ParameterReader<'a> {
-    /// `low_rank` are by index of the parameter.
-    pub(crate) fn new(tensors: &'a [Tensor<2>], low_rank: &'a BTreeMap<usize, LowRank>) -> Self {
-        Self { tensors, low_rank, next: 0 }
+    /// `low_rank` holds updates by the index of the parameter that they stand beside.
+    pub(crate) fn new(weights: &'a [Weight], low_rank: &'a BTreeMap<usize, LowRank>) -> Self {
+        Self { weights, low_rank, next: 0 }
     }
 
-    /// The parameter of the tensor that is next.
-    pub(crate) fn parameter(&self) -> usize {
+    /// The index of the next parameter.
+    pub(crate) fn index(&self) -> usize {
         self.next
     }
 
+    /// The next parameter, as a matrix to multiply by or to take rows of.
+    ///
     /// # Panics
-    /// If there are fewer tensors than parameters.
-    pub(crate) fn tensor(&mut self) -> Tensor<2> {
+    /// If there are fewer weights than parameters.
+    pub(crate) fn weight(&mut self) -> Weight {
         self.next += 1;
-        self.tensors[self.next - 1].clone()
+        self.weights[self.next - 1].clone()
     }
 
+    /// The next parameter, a small one whose elements are used one by one: a norm's scale, a bias, a table.
+    ///
+    /// # Panics
+    /// As [`weight`](Self::weight).
+    pub(crate) fn vector(&mut self) -> Tensor<2> {
+        self.weight().to_f32()
+    }
+
+    /// A linear layer from the next parameter, and from the one after it if it has a bias.
+    ///
+    /// # Panics
+    /// As [`weight`](Self::weight).
     pub(crate) fn linear(&mut self, bias: bool) -> Linear {
-        let parameter = self.parameter();
+        let parameter = self.index();
         let low_rank = self.low_rank.get(&parameter).cloned();
-        Linear { parameter, weight: self.tensor(), bias: bias.then(|| self.tensor()), low_rank }
+        Linear { parameter, weight: self.weight(), bias: bias.then(|| self.vector()), low_rank }
     }
 }

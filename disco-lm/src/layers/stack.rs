@@ -42,7 +42,7 @@ impl Stack {
     ) -> Self {
         let both_ways = direction == Direction::Bidirectional;
         let relative = match config.positions {
-            Positions::Relative(buckets) => Some(RelativeBias { table: from.tensor(), buckets, both_ways }),
+            Positions::Relative(buckets) => Some(RelativeBias { table: from.vector(), buckets, both_ways }),
             Positions::Learned | Positions::Rotary(_) => None,
         };
         let cross = config.encoder.is_some() && !both_ways;

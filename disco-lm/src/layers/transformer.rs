@@ -16,6 +16,7 @@ use crate::{
         rotary::{Angles, Rotary},
         saved::SavedActivations,
         stack::{Direction, Stack},
+        weight::Weight,
     },
 };
 
@@ -28,8 +29,8 @@ const POSITIONS: usize = 1;
 /// A decoder whose parameters are in place, with the encoder that reads its context if it has one.
 pub(crate) struct Transformer {
     config: Arc<ModelConfig>,
-    embedding: Tensor<2>,
-    positions: Option<Tensor<2>>,
+    embedding: Weight,
+    positions: Option<Weight>,
     rotary: Option<Rotary>,
     encoder: Option<Stack>,
     stack: Stack,
@@ -45,12 +46,12 @@ impl Transformer {
     pub(crate) fn assemble(
         config: &Arc<ModelConfig>,
         rotary: Option<Rotary>,
-        tensors: &[Tensor<2>],
+        weights: &[Weight],
         low_rank: &BTreeMap<usize, LowRank>,
     ) -> Self {
-        let mut from = ParameterReader::new(tensors, low_rank);
-        let embedding = from.tensor();
-        let positions = (config.positions == Positions::Learned).then(|| from.tensor());
+        let mut from = ParameterReader::new(weights, low_rank);
+        let embedding = from.weight();
+        let positions = (config.positions == Positions::Learned).then(|| from.weight());
         let encoder = config.encoder;
         let encoder = encoder
             .map(|encoder| Stack::assemble(config, encoder.layers, Direction::Bidirectional, &mut from));
@@ -80,7 +81,7 @@ impl Transformer {
         let last = positions.iter().copied().max().unwrap_or(0);
         let positions = indices(positions.iter().copied(), &x.device());
         if let Some(table) = &self.positions {
-            x = x + table.clone().select(0, positions.clone());
+            x = x + table.rows(positions.clone());
         }
         (x, self.rotary.as_ref().map(|rotary| rotary.at(&positions, last)))
     }
@@ -135,10 +136,20 @@ impl Transformer {
     ) {
         let rows = |values: &mut dyn Iterator<Item = usize>| indices(values, &grad_x.device());
         if let Some(table) = &self.positions {
-            gradients.add_rows(POSITIONS, rows(&mut positions.iter().copied()), grad_x.clone(), table);
+            gradients.add_rows(
+                POSITIONS,
+                rows(&mut positions.iter().copied()),
+                grad_x.clone(),
+                table.shape(),
+            );
         }
         let ids = rows(&mut ids.iter().map(|id| *id as usize));
-        gradients.add_rows(EMBEDDING, ids, scaled(grad_x, self.config.embedding_scale), &self.embedding);
+        gradients.add_rows(
+            EMBEDDING,
+            ids,
+            scaled(grad_x, self.config.embedding_scale),
+            self.embedding.shape(),
+        );
     }
 
     /// What the encoder makes of contexts of the given lengths, padded on the right to `time` tokens; nothing
@@ -156,7 +167,7 @@ impl Transformer {
     fn embeddings(&self, ids: &[u32]) -> Tensor<2> {
         let device = self.embedding.device();
         let rows = indices(ids.iter().map(|id| *id as usize), &device);
-        scaled(self.embedding.clone().select(0, rows), self.config.embedding_scale)
+        scaled(self.embedding.rows(rows), self.config.embedding_scale)
     }
 }
 

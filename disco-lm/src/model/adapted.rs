@@ -13,7 +13,7 @@ use crate::{
         parameters::Parameter,
     },
     device::transfer::{download, upload},
-    layers::low_rank::LowRankLayout,
+    layers::{low_rank::LowRankLayout, weight::Weight},
     lora::{
         adapter::Adapter,
         peft::{AdapterFile, CONFIG, WEIGHTS, names, read_config},
@@ -62,11 +62,11 @@ impl TokenModel {
     /// `W + alpha / rank * B A`. Weights without a product are shared, the others copied.
     pub fn merged(&self) -> Self {
         let Some(adapter) = &self.adapter else { return self.clone() };
-        let mut tensors = self.tensors.clone();
+        let mut weights = self.weights.clone();
         for (parameter, low_rank) in adapter.layout.updates(&self.shared.parameters, &adapter.tensors) {
-            tensors[parameter] = tensors[parameter].clone() + low_rank.up.matmul(low_rank.down);
+            weights[parameter] = weights[parameter].merged(low_rank);
         }
-        Self { tensors, adapter: None, ..self.clone() }
+        Self { weights, adapter: None, ..self.clone() }
     }
 
     /// The layout of the adapter's tensors, if the model has an adapter.
@@ -74,19 +74,22 @@ impl TokenModel {
         self.adapter.as_ref().map(|adapter| &*adapter.layout)
     }
 
-    /// What tuning moves: the adapter if there is one, else every weight.
-    pub(crate) fn trained(&self) -> (&[Parameter], &[Tensor<2>]) {
+    /// The parameters that tuning moves, with their elements: of the adapter if there is one, else all.
+    pub(crate) fn trained(&self) -> (&[Parameter], Vec<Tensor<2>>) {
         match &self.adapter {
-            Some(adapter) => (&adapter.parameters, &adapter.tensors),
-            None => (&self.shared.parameters, &self.tensors),
+            Some(adapter) => (&adapter.parameters, adapter.tensors.clone()),
+            None => (&self.shared.parameters, self.weights.iter().map(Weight::to_f32).collect()),
         }
     }
 
-    /// The same, to be replaced.
-    pub(crate) fn trained_mut(&mut self) -> (Arc<Vec<Parameter>>, &mut Vec<Tensor<2>>) {
+    /// The parameters that tuning moves, with their elements to be replaced.
+    pub(crate) fn trained_mut(&mut self) -> (Arc<Vec<Parameter>>, Vec<&mut Tensor<2>>) {
         match &mut self.adapter {
-            Some(adapter) => (adapter.parameters.clone(), &mut adapter.tensors),
-            None => (self.shared.parameters.clone(), &mut self.tensors),
+            Some(adapter) => (adapter.parameters.clone(), adapter.tensors.iter_mut().collect()),
+            None => {
+                let elements = self.weights.iter_mut().map(Weight::trained_mut);
+                (self.shared.parameters.clone(), elements.collect())
+            }
         }
     }
 }

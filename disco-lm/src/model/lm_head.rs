@@ -9,8 +9,8 @@ use crate::{
     Decoding, Result, TokenModel,
     decoding::{History, NextToken},
     device::transfer::fetch,
-    kernels::{matmul, values_mut},
-    layers::gradients::GradientAccumulator,
+    kernels::values_mut,
+    layers::{gradients::GradientAccumulator, weight::Weight},
     model::forward::PredictionRow,
 };
 
@@ -24,7 +24,7 @@ const BACKWARD_CHUNK: usize = 32 << 20;
 /// The output layer: the matrix `[vocabulary, hidden_size]`, and what is made of its logits.
 pub(crate) struct LmHead<'a> {
     /// Plain, not of an automatic-differentiation graph: the gradient is formed by hand.
-    weight: Tensor<2>,
+    weight: Weight,
     /// Its parameter.
     parameter: usize,
     decoding: &'a Decoding,
@@ -34,7 +34,7 @@ pub(crate) struct LmHead<'a> {
 impl TokenModel {
     /// The parameter of the output matrix: the last, or the embedding it is tied to.
     pub(crate) fn head_parameter(&self) -> usize {
-        if self.shared.config.tied { 0 } else { self.tensors.len() - 1 }
+        if self.shared.config.tied { 0 } else { self.weights.len() - 1 }
     }
 
     /// The output layer with the model's decoding.
@@ -46,7 +46,7 @@ impl TokenModel {
     pub(crate) fn lm_head_with<'a>(&'a self, decoding: &'a Decoding) -> LmHead<'a> {
         let parameter = self.head_parameter();
         LmHead {
-            weight: self.tensors[parameter].clone(),
+            weight: self.weights[parameter].clone(),
             parameter,
             decoding,
             end_tokens: &self.shared.end_tokens,
@@ -56,7 +56,7 @@ impl TokenModel {
 
 impl LmHead<'_> {
     fn vocabulary(&self) -> usize {
-        self.weight.dims()[0]
+        self.weight.shape()[0]
     }
 
     fn chunks(&self, rows: usize, numbers: usize) -> impl Iterator<Item = Range<usize>> + use<> {
@@ -66,7 +66,7 @@ impl LmHead<'_> {
 
     /// The logits of some rows: `[rows, hidden_size]` to `[rows, vocabulary]`.
     pub(crate) fn logits(&self, hidden: Tensor<2>) -> Result<TensorData> {
-        fetch(matmul(hidden, self.weight.clone().transpose()))
+        fetch(self.weight.matmul_transposed(hidden))
     }
 
     /// Does something with the distribution of the next token behind each hidden state, given its history.
@@ -162,8 +162,8 @@ impl LmHead<'_> {
                     next.into_gradient(targets.map(|target| (target.token, weights[target.sequence])));
                 },
             )?;
-            let gradient: Tensor<2> = Tensor::from_data(logits, &self.weight.device());
-            grad_hidden.push(matmul(gradient.clone(), self.weight.clone()));
+            let gradient: Tensor<2> = Tensor::from_data(logits, &hidden.device());
+            grad_hidden.push(self.weight.matmul(gradient.clone()));
             gradients.add_matmul(self.parameter, gradient.transpose(), states);
         }
         Ok(Tensor::cat(grad_hidden, 0))

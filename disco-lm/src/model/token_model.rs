@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
 use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Streams};
 
 use crate::{
@@ -11,11 +11,8 @@ use crate::{
         model_config::ModelConfig,
         parameters::{Parameter, parameters},
     },
-    device::{
-        transfer::{download, upload},
-        workers::in_batches,
-    },
-    layers::{low_rank::LowRank, rotary::Rotary, transformer::Transformer},
+    device::{transfer::upload, workers::in_batches},
+    layers::{low_rank::LowRank, rotary::Rotary, transformer::Transformer, weight::Weight},
     lora::adapter::Adapter,
     model::model_files::ModelFiles,
     weights,
@@ -46,9 +43,9 @@ pub(crate) struct SharedState {
 #[derive(Clone, Debug)]
 pub struct TokenModel {
     pub(crate) shared: Arc<SharedState>,
-    // Invariant: one tensor per parameter, of the parameter's shape.
-    pub(crate) tensors: Vec<Tensor<2>>,
-    /// Computed beside the tensors, which it shares with the models it was made from.
+    // Invariant: one weight per parameter, of the parameter's shape.
+    pub(crate) weights: Vec<Weight>,
+    /// Computed beside the weights, which are shared with the models it was made from.
     pub(crate) adapter: Option<Adapter>,
     pub(crate) generation: Generation,
 }
@@ -83,8 +80,9 @@ impl TokenModel {
         end_tokens.sort_unstable();
         generation.check_for(config.vocabulary, &end_tokens)?;
         let parameters = parameters(&config);
-        let tensors = parameters.iter().zip(values);
-        let tensors = tensors.map(|(parameter, values)| upload(values, parameter.shape, device)).collect();
+        let weights = parameters.iter().zip(values);
+        let weights =
+            weights.map(|(parameter, values)| Weight::F32(upload(values, parameter.shape, device))).collect();
         let rotary = Rotary::new(&config, device);
         let shared = SharedState {
             config: Arc::new(config),
@@ -93,7 +91,7 @@ impl TokenModel {
             rotary,
             end_tokens,
         };
-        Ok(Self { shared: Arc::new(shared), tensors, adapter: None, generation })
+        Ok(Self { shared: Arc::new(shared), weights, adapter: None, generation })
     }
 
     /// The same model, drawing sequences in another way.
@@ -129,22 +127,22 @@ impl TokenModel {
         let low_rank = self.adapter.as_ref().map_or_else(BTreeMap::new, |adapter| {
             adapter.layout.updates(&self.shared.parameters, &adapter.tensors)
         });
-        self.transformer_with(&self.tensors, &low_rank)
+        self.transformer_with(&self.weights, &low_rank)
     }
 
     /// The decoder with other tensors in its parameters and beside them, such as those of an automatic-differentiation
     /// graph.
     pub(crate) fn transformer_with(
         &self,
-        tensors: &[Tensor<2>],
+        weights: &[Weight],
         low_rank: &BTreeMap<usize, LowRank>,
     ) -> Transformer {
-        Transformer::assemble(&self.shared.config, self.shared.rotary.clone(), tensors, low_rank)
+        Transformer::assemble(&self.shared.config, self.shared.rotary.clone(), weights, low_rank)
     }
 
     /// The parameters' values, an adapter merged into them, one vector per parameter.
     pub(crate) fn values(&self) -> Result<Vec<Vec<f32>>> {
-        self.merged().tensors.iter().map(|tensor| download(tensor.clone())).collect()
+        self.merged().weights.iter().map(Weight::download).collect()
     }
 
     /// Writes `model.safetensors` into `folder`, under the tensors' Hugging Face names; an adapter is merged.

@@ -8,6 +8,8 @@
 //! turn comes (gradient checkpointing: Chen et al. 2016). A model with an encoder is one graph of Burn's automatic
 //! differentiation ([`autodiff`]).
 
+use crate::layers::weight::Weight;
+
 use std::{collections::BTreeMap, mem::take};
 
 use burn::tensor::{IndexingUpdateOp, Tensor, TensorData};
@@ -186,8 +188,11 @@ impl TokenModel {
             self.trained().1.iter().map(|tensor| tensor.clone().autodiff().require_grad()).collect();
         let transformer = match &self.adapter {
             Some(adapter) => self
-                .transformer_with(&self.tensors, &adapter.layout.updates(&self.shared.parameters, &leaves)),
-            None => self.transformer_with(&leaves, &BTreeMap::new()),
+                .transformer_with(&self.weights, &adapter.layout.updates(&self.shared.parameters, &leaves)),
+            None => {
+                let weights: Vec<Weight> = leaves.iter().cloned().map(Weight::F32).collect();
+                self.transformer_with(&weights, &BTreeMap::new())
+            }
         };
         (transformer, leaves)
     }

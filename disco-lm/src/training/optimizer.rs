@@ -41,7 +41,7 @@ impl OptimizerState {
     pub(crate) fn step(
         &mut self,
         parameters: &[Parameter],
-        tensors: &mut [Tensor<2>],
+        tensors: Vec<&mut Tensor<2>>,
         mut gradient: Gradient,
         update: &Update,
     ) -> Result<Updated> {
@@ -50,7 +50,7 @@ impl OptimizerState {
             return Err(Error::NotFinite { what: "the norm of the gradient".into(), value: norm });
         }
         let scale = update.clip_scale(norm);
-        let zeros = || tensors.iter().map(Tensor::zeros_like).collect::<Vec<_>>();
+        let zeros = || tensors.iter().map(|tensor| tensor.zeros_like()).collect::<Vec<_>>();
         if self.first.is_empty() {
             self.first = zeros();
         }

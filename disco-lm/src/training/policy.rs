@@ -192,7 +192,9 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
             ));
         }
         self.optimizer = OptimizerState::load(folder, &parameters, &tensors)?;
-        *trained = tensors;
+        for (old, new) in trained.into_iter().zip(tensors) {
+            *old = new;
+        }
         self.clear();
         Ok(())
     }
