@@ -61,7 +61,7 @@ impl GgufFile {
         Ok(Self { path: path.into(), file, header })
     }
 
-    /// The configuration, as a Hugging Face `config.json` has it.
+    /// The configuration as a Hugging Face `config.json`.
     pub(crate) fn config(&self) -> Result<Value> {
         let factors = match self.header.tensors.get(ROPE_FACTORS) {
             None => None,
@@ -74,7 +74,7 @@ impl GgufFile {
         config::config(&self.metadata(), factors.as_deref())
     }
 
-    /// The tokenizer, as a Hugging Face `tokenizer.json` and `tokenizer_config.json`.
+    /// The tokenizer as a Hugging Face `tokenizer.json` and `tokenizer_config.json`.
     pub(crate) fn tokenizer(&self) -> Result<[Value; 2]> {
         let metadata = self.metadata();
         let vocabulary = Vocabulary::read(&metadata)?;
@@ -90,7 +90,8 @@ impl GgufFile {
             .map_err(|source| Error::io(&self.path, source))
     }
 
-    /// The heads whose rows llama.cpp has reordered: queries and keys of its build of Llama.
+    /// The number of heads of a tensor whose rows llama.cpp has reordered: the query and key projections of its architecture
+    /// `llama`. `None` for any other tensor.
     fn reordered_heads(&self, name: &str) -> Result<Option<usize>> {
         let metadata = self.metadata();
         if metadata.text("general.architecture")?.as_deref() != Some("llama") {
@@ -113,12 +114,12 @@ impl TensorSource for GgufFile {
         self.header.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
     }
 
-    /// Every product is stored as `[out, in]`, those of GPT-2 too.
+    /// Every linear layer is stored as `[out, in]`, GPT-2's too.
     fn stored(&self, part: &StoredTensor) -> StoredTensor {
         let mut stored = part.clone();
         stored.name = names::gguf_name(&part.name).unwrap_or(stored.name);
-        let is_product_of_gpt2 = part.shape.len() == 2 && part.name.contains(".c_");
-        if is_product_of_gpt2 && part.transposed {
+        let is_linear_of_gpt2 = part.shape.len() == 2 && part.name.contains(".c_");
+        if is_linear_of_gpt2 && part.transposed {
             stored.shape.reverse();
             stored.transposed = false;
         }
@@ -148,10 +149,10 @@ impl TensorSource for GgufFile {
     }
 }
 
-/// Undoes llama.cpp's order of the rows of queries and keys.
+/// Undoes llama.cpp's order of the rows of the query and key projections.
 ///
-/// Rotary embedding turns pairs of channels: `i` and `i + width/2` of a head in Hugging Face's order, neighbours in
-/// llama.cpp's. `rows` is a multiple of `heads`, an even number of times.
+/// Rotary embedding rotates pairs of channels: in Hugging Face's order `i` and `i + width/2` of a head, in llama.cpp's order
+/// neighbours. The width of a head, `rows / heads`, is a whole, even number.
 fn restore_order(reordered: &[f32], rows: usize, heads: usize, values: &mut [f32]) {
     let [columns, width] = [values.len() / rows, rows / heads];
     for (row, values) in values.chunks_exact_mut(columns).enumerate() {

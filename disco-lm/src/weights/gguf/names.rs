@@ -1,6 +1,6 @@
-//! What GGUF calls the tensors that Hugging Face calls otherwise.
+//! Tensor names: from Hugging Face's to GGUF's.
 
-/// Tensors of which a model has one.
+/// Tensors that a model has once: Hugging Face's name and GGUF's.
 const TOP: [(&str, &str); 6] = [
     ("model.embed_tokens", "token_embd"),
     ("model.norm", "output_norm"),
@@ -10,7 +10,7 @@ const TOP: [(&str, &str); 6] = [
     ("transformer.ln_f", "output_norm"),
 ];
 
-/// Tensors of which every layer has one.
+/// Tensors that every layer has: Hugging Face's name and GGUF's, without the prefix of the layer.
 const LAYER: [(&str, &str); 17] = [
     ("input_layernorm", "attn_norm"),
     ("self_attn.q_proj", "attn_q"),
@@ -31,7 +31,7 @@ const LAYER: [(&str, &str); 17] = [
     ("mlp.c_proj", "ffn_down"),
 ];
 
-/// GGUF's name for a tensor; none for one that no architecture read from GGUF has.
+/// GGUF's name of a tensor; `None` for a tensor that no architecture read from GGUF has.
 pub(crate) fn gguf_name(name: &str) -> Option<String> {
     let (stem, kind) = name.rsplit_once('.')?;
     let find = |table: &[(&'static str, &'static str)], stem: &str| {
