@@ -1,6 +1,6 @@
-//! Which backends are compiled in, and what they compute on here.
+//! Prints the backends that are compiled in, and their devices on this machine.
 //!
-//! With the name of a backend as its argument it fails unless there is a device for it.
+//! With the name of a backend as its argument, it fails unless there is a device for that backend.
 
 use std::process::ExitCode;
 

@@ -1,8 +1,8 @@
-//! What a tuning step costs: `cargo run -p disco-lm --example step_cost -- FOLDER [full|lora|merged] [SAMPLES] [TOKENS] [MICRO]`.
+//! Measures the cost of a tuning step: `cargo run -p disco-lm --example step_cost -- FOLDER [full|lora|merged] [SAMPLES] [TOKENS] [MICRO]`.
 //!
-//! Draws samples of a model in Hugging Face's format, accumulates the gradient of all of them, MICRO at a time, takes a step
-//! of Adam, and prints the seconds of each and the highest memory so far. `merged` tunes like `lora`, and draws and scores
-//! with the adapter added to the weights.
+//! Draws samples from a model in Hugging Face's format, accumulates the gradient of all of them in micro-batches of MICRO, takes
+//! a step of Adam, and prints the seconds of each and the peak memory so far. `merged` tunes like `lora`, but draws and
+//! scores with the adapter merged into the weights.
 
 use std::{error::Error, path::Path, time::Instant};
 
@@ -56,7 +56,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 struct Clock(Instant);
 
 impl Clock {
-    /// Prints what passed since the last lap, with the rate of `tokens` if there are any.
+    /// Prints the time since the last lap, and the rate of `tokens` unless there are none.
     fn lap(&mut self, what: &str, tokens: usize) {
         let seconds = self.0.elapsed().as_secs_f64();
         let rate =

@@ -1,4 +1,4 @@
-//! A classifier's opinion of a text, as a feature.
+//! Classifiers over texts, and a classifier's label probability as a feature.
 
 use std::{path::Path, sync::Arc};
 
@@ -7,18 +7,18 @@ use disco_core::{Feature, Score};
 
 use crate::{Error, Result, TokenClassifier, Tokenizer, classifier::token_classifier::check_temperature};
 
-/// What happens to a text that has more tokens than a classifier has positions.
+/// The treatment of a text that has more tokens than a classifier has positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Overlong {
-    /// It is an error.
+    /// The text is an error.
     #[default]
     Refuse,
-    /// The tokens at its end are left out; the special tokens stay.
+    /// Tokens at the end of the text are left out; the special tokens stay.
     Truncate,
 }
 
-/// BERT, DistilBERT or RoBERTa with a classification head and its tokenizer: the probability of each label,
-/// given a text.
+/// BERT, DistilBERT or RoBERTa with a classification head and its tokenizer: gives the probability of each label of a
+/// text.
 #[derive(Clone, Debug)]
 pub struct Classifier {
     tokens: TokenClassifier,
@@ -71,10 +71,11 @@ impl Classifier {
         Ok(rows.map(|row| self.tokens.log_probs_of(&row, temperature)).collect())
     }
 
-    /// What a label says of a text, as a feature of that name. The classifier is shared, not copied.
+    /// A feature called `name` whose value is the probability, log-probability or logit of `label`. The classifier is
+    /// shared, not copied.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a label that there is not, or a temperature that is not positive and finite.
+    /// [`Error::Invalid`] for a label that the classifier does not have, or a temperature that is not positive and finite.
     pub fn feature(
         &self,
         name: impl Into<String>,
@@ -92,26 +93,27 @@ impl Classifier {
     }
 }
 
-/// What a [`LabelFeature`] gives.
+/// The value of a [`LabelFeature`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum LabelValue {
     /// The label's probability, in [0, 1].
     #[default]
     Probability,
-    /// Its natural logarithm.
+    /// The natural logarithm of the label's probability (nats).
     LogProbability,
-    /// The logit over the temperature, as reward models give it.
+    /// The label's logit divided by the temperature: the reward of a reward model.
     Logit,
 }
 
-/// What a classifier says of a text, of which it sees nothing but the text: not the context.
+/// A classifier's value for a label as a feature of every sample that is a text. The classifier sees only the sample, not
+/// the context.
 ///
-/// It is a feature of every sample that is a text. No gradient is needed, so none is computed.
+/// A feature needs no gradient, so that the classifier computes none.
 #[derive(Clone, Debug)]
 pub struct LabelFeature {
     name: String,
     classifier: Classifier,
-    // Invariant: below the number of labels.
+    // Invariant: the index of a label.
     label: usize,
     value: LabelValue,
     // Invariant: positive and finite.
@@ -119,7 +121,7 @@ pub struct LabelFeature {
 }
 
 impl LabelFeature {
-    /// The feature's value of every text.
+    /// The value of the feature for every text.
     ///
     /// # Errors
     /// As [`Classifier::logits`]; [`Error::NotFinite`].
@@ -133,7 +135,7 @@ impl LabelFeature {
                 LabelValue::LogProbability => log_prob(),
                 LabelValue::Probability => log_prob().exp(),
             };
-            // A temperature near 0 can carry finite logits beyond all numbers.
+            // A temperature near 0 can turn finite logits into infinite values.
             if value.is_finite() {
                 Ok(value)
             } else {

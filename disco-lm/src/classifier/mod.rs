@@ -1,4 +1,4 @@
-//! Encoders with a classification head: the probability of a label as a feature.
+//! How does a classifier become a feature? Encoders with a classification head, and the probability of a label.
 
 pub(crate) mod label_feature;
 pub(crate) mod token_classifier;

@@ -1,4 +1,4 @@
-//! Encoders with a classification head, over token ids.
+//! Classifiers over token ids: an encoder with a classification head.
 
 use crate::layers::weight::Weight;
 
@@ -30,11 +30,11 @@ use crate::{
     weights::{self, TensorSource},
 };
 
-/// How many texts are worked on at once. It bounds the memory, and changes no result.
+/// The most texts in a batch. It bounds the memory, and changes no result.
 const BATCH: usize = 32;
 
-/// BERT, DistilBERT or RoBERTa with a classification head: the probability of each label, given the token
-/// ids of a text.
+/// BERT, DistilBERT or RoBERTa with a classification head: gives the probability of each label from the token ids of a
+/// text.
 #[derive(Clone)]
 pub struct TokenClassifier(Arc<Parts>);
 
@@ -42,7 +42,7 @@ struct Parts {
     config: ClassifierConfig,
     device: Device,
     embedding: Tensor<2>,
-    /// Those of the tokens of a text in their order, with the embedding of their kind added.
+    /// The position embeddings of the tokens of a text, with the embedding of the first token type added.
     positions: Tensor<2>,
     embedding_norm: NormWeights,
     stack: Stack,
@@ -90,14 +90,14 @@ impl TokenClassifier {
         self.0.config.encoder.vocabulary
     }
 
-    /// The most tokens that a text can have, special ones included.
+    /// The most tokens that a text can have, special tokens included.
     pub fn positions(&self) -> usize {
         self.0.config.positions()
     }
 
-    /// The logit of every label of every text, which is given by its ids, special ones included.
+    /// The logit of every label of every text. A text is given by its token ids, special tokens included.
     ///
-    /// Texts of like length are worked on together; a logit does not depend on that.
+    /// Texts of similar length share a batch; the logits do not depend on that.
     ///
     /// # Errors
     /// [`Error::TextTooLong`], [`Error::TokenId`], [`Error::EmptyContext`] for a text without a token, or
@@ -108,7 +108,7 @@ impl TokenClassifier {
     pub fn logits(&self, texts: &[&[u32]]) -> Result<Vec<Vec<f64>>> {
         texts.iter().try_for_each(|text| self.check(text))?;
         let mut order: Vec<usize> = (0..texts.len()).collect();
-        // Longest first: the largest batch comes first, and its memory serves the others.
+        // Longest first: the largest batch comes first, and later batches reuse its memory.
         order.sort_by_key(|&i| std::cmp::Reverse(texts[i].len()));
         let batches = in_batches(&self.0.device, &mut order, BATCH, usize::MAX, |batch| {
             self.batch(&batch.iter().map(|&i| texts[i]).collect::<Vec<_>>())
@@ -120,8 +120,8 @@ impl TokenClassifier {
         Ok(logits)
     }
 
-    /// The log-probability (nats) of every label of every text: `logits / temperature` through a softmax, or
-    /// each through a sigmoid if the configuration says that several labels can hold, or has only one.
+    /// The log-probability (nats) of every label of every text: the softmax of `logits / temperature`, or the sigmoid of each
+    /// if the configuration is of a multi-label problem or has a single label.
     ///
     /// # Errors
     /// As [`logits`](Self::logits); [`Error::Invalid`] for a temperature that is not positive and finite.
@@ -169,7 +169,7 @@ impl TokenClassifier {
         let x = self.0.embedding_norm.forward(&config.encoder, x);
         let mut attention = BidirectionalAttention::new(&config.encoder, &lengths, seq_len, device);
         let hidden = self.0.stack.forward(&config.encoder, x, None, &mut attention, &mut Mode::Plain);
-        // The first token stands for the text.
+        // The classification head sees the hidden state of the first token.
         let first = hidden.select(0, indices((0..texts.len()).map(|row| row * seq_len), device));
         let logits = download(self.0.head.forward(activate(config.activation, self.0.dense.forward(first))))?;
         if let Some(logit) = logits.iter().find(|logit| !logit.is_finite()) {

@@ -1,4 +1,4 @@
-//! Beam search: the most probable sequences, as far as a beam of bounded width finds them.
+//! Beam search: looks for the most probable sequences with a beam of bounded width.
 
 use burn::tensor::Tensor;
 use disco_core::Sampled;
@@ -12,14 +12,14 @@ use crate::{
     model::{forward::prefill, lm_head::LmHead},
 };
 
-/// The widest beam: memory is taken for all of it, whatever there is to be found.
+/// The widest beam: memory is allocated for its whole width, even if there are fewer sequences to find.
 const WIDEST: usize = 1024;
 
-/// How likely sequences are searched for: the beam search of Hugging Face transformers.
+/// Settings of the beam search, which is that of Hugging Face transformers.
 ///
-/// At every step the `width` most probable open sequences go on. Sequences that end among the `width` best
-/// candidates compete by their score, `log_prob / length^length_penalty`, for `width` places. Probabilities
-/// are those of the model with its [`Decoding`](crate::Decoding), the very ones that samples have.
+/// Every step continues the `width` most probable open sequences. Sequences that end among the `width` best
+/// candidates compete by their score, `log_prob / length^length_penalty`, to be among the `width` best ended ones.
+/// Probabilities are those of the model with its [`Decoding`](crate::Decoding), the same that samples have.
 ///
 /// | parameter | default | range |
 /// |---|---|---|
@@ -30,28 +30,28 @@ const WIDEST: usize = 1024;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct BeamSearch {
-    /// How many sequences are followed in each context.
+    /// How many open sequences each context has.
     pub width: usize,
     /// How many sequences are returned for each context, the best first.
     pub returned: usize,
-    /// The power of the length that log-probabilities are divided by: above 0 it favours long sequences, 0 is
-    /// the log-probability itself.
+    /// The power of the length by which log-probabilities are divided: values above 0 favour long sequences, at 0 the
+    /// score is the log-probability itself.
     pub length_penalty: f64,
-    /// When no better sequence is to be expected.
+    /// When the search stops before all sequences have ended.
     pub early_stopping: EarlyStopping,
 }
 
-/// When a beam search ends, once it has `width` sequences that have ended.
+/// When a beam search stops, once `width` sequences have ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EarlyStopping {
-    /// When the best open sequence, would it end where it is, is no better than the worst that has ended
+    /// When the best open sequence, scored at its current length, is no better than the worst ended one
     /// (`early_stopping=False` in transformers).
     #[default]
     Heuristic,
     /// At once (`early_stopping=True`).
     WhenFull,
-    /// When no open sequence can become better than the worst that has ended, whatever its length (`"never"`).
+    /// When no open sequence can become better than the worst ended one, whatever its final length (`"never"`).
     Never,
 }
 
@@ -84,14 +84,14 @@ impl BeamSearch {
     }
 }
 
-/// A sequence that a search found.
+/// A sequence that a beam search found.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Hypothesis<X> {
     /// The sequence.
     pub value: X,
     /// Its log-probability under the model (nats).
     pub log_prob: f64,
-    /// What it was ranked by: the log-probability, divided by a power of the length.
+    /// The score that ranks it: `log_prob / length^length_penalty`.
     pub score: f64,
 }
 
@@ -102,9 +102,9 @@ struct Open {
     log_prob: f64,
 }
 
-/// A sequence with one token more.
+/// An open sequence extended by one token.
 struct Candidate {
-    /// The place of the sequence among the open ones.
+    /// The index of the open sequence.
     parent: usize,
     token: u32,
     log_prob: f64,
@@ -114,12 +114,12 @@ struct Candidate {
 struct Beam {
     context: usize,
     open: Vec<Open>,
-    /// The best first.
+    /// In the order of their scores, the best first.
     ended: Vec<Hypothesis<Vec<u32>>>,
 }
 
 impl Beam {
-    /// Goes one token further; returns the parents of the new open sequences.
+    /// Advances by one token; returns the parents of the new open sequences.
     fn advance(
         &mut self,
         mut candidates: Vec<Candidate>,
@@ -134,7 +134,7 @@ impl Beam {
             let mut tokens = self.open[parent].tokens.clone();
             tokens.push(token);
             if model.is_complete(&tokens) {
-                // The candidates further down are only there for enough of them to be open.
+                // Candidates of lower rank only make sure that `width` sequences stay open.
                 if rank < search.width {
                     let score = search.score(log_prob, tokens.len());
                     self.ended.push(Hypothesis { value: tokens, log_prob, score });
@@ -168,16 +168,16 @@ impl Beam {
 impl TokenModel {
     /// Searches for the most probable sequences in each context; the best first.
     ///
-    /// There are fewer than `returned` only where fewer can be drawn. The result is deterministic, and does not
-    /// depend on what other contexts there are.
+    /// Returns fewer than `returned` sequences only where fewer can be drawn. The result is deterministic, and does not
+    /// depend on the other contexts.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a setting; of a context, or of a model that gives NaN, as
+    /// [`Error::Invalid`] for a setting; for a context, or a model that gives NaN, as
     /// [`greedy`](Self::greedy).
     ///
     /// # Cost
-    /// That of drawing `width` samples per context, and for every token a copy of the cache: on the host, only of what several
-    /// sequences go on from.
+    /// The cost of drawing `width` samples per context, and for every token a copy of the KV cache. On the CPU only the
+    /// rows that several sequences continue are copied.
     pub fn beam_search(
         &self,
         contexts: &[&[u32]],
@@ -188,9 +188,9 @@ impl TokenModel {
             self.check_context(context)?;
         }
         let transformer = self.transformer();
-        let at_once = (self.generation.batch / search.width).max(1);
+        let contexts_at_once = (self.generation.batch / search.width).max(1);
         let mut found = Vec::with_capacity(contexts.len());
-        for contexts in contexts.chunks(at_once) {
+        for contexts in contexts.chunks(contexts_at_once) {
             found.extend(match is_by_row(&self.shared.config, &self.shared.device) {
                 true => self.search_batch::<HostCache>(&transformer, contexts, search)?,
                 false => self.search_batch::<DeviceCache>(&transformer, contexts, search)?,
@@ -207,39 +207,39 @@ impl TokenModel {
     ) -> Result<Vec<Vec<Hypothesis<Vec<u32>>>>> {
         let shared = &self.shared;
         let head = self.lm_head();
-        let read = prefill(transformer, &shared.config, contexts, &shared.device);
+        let prefilled = prefill(transformer, &shared.config, contexts, &shared.device);
         let beam = |context| Beam { context, open: vec![Open::default()], ended: Vec::new() };
         let mut beams: Vec<Beam> = (0..contexts.len()).map(beam).collect();
-        self.extend_beams(&head, read.last.clone(), &read.contexts, &mut beams, search)?;
+        self.extend_beams(&head, prefilled.last.clone(), &prefilled.contexts, &mut beams, search)?;
 
         let open = |beams: &[Beam]| beams.iter().map(|beam| beam.open.len()).sum::<usize>();
         let mut cache = G::new(&shared.config, self.generation.max_new_tokens - 1, &shared.device);
-        let begun = G::contexts(read.prefix);
-        let rows = beams.iter().flat_map(|beam| vec![begun[beam.context].clone(); beam.open.len()]);
+        let cache_contexts = G::contexts(prefilled.prefix);
+        let rows = beams.iter().flat_map(|beam| vec![cache_contexts[beam.context].clone(); beam.open.len()]);
         cache.reorder(&[], rows.collect());
         while open(&beams) > 0 {
             let rows =
                 beams.iter().flat_map(|beam| beam.open.iter().map(|open| (beam.context, &open.tokens)));
             let (ids, positions): (Vec<u32>, Vec<usize>) = rows
                 .map(|(context, tokens)| {
-                    (tokens[tokens.len() - 1], read.contexts[context].len() + tokens.len() - 1)
+                    (tokens[tokens.len() - 1], prefilled.contexts[context].len() + tokens.len() - 1)
                 })
                 .unzip();
             let hidden = transformer.hidden(&ids, &positions, &mut cache, &mut Mode::Plain);
-            let parents = self.extend_beams(&head, hidden, &read.contexts, &mut beams, search)?;
+            let parents = self.extend_beams(&head, hidden, &prefilled.contexts, &mut beams, search)?;
             cache.reorder(&parents, Vec::new());
         }
         let best = |beam: Beam| beam.ended.into_iter().take(search.returned).collect();
         Ok(beams.into_iter().map(best).collect())
     }
 
-    /// How many candidates are looked at: `width` are left even if the best all end.
+    /// How many candidates each step considers: at least `width` stay open even if the best ones all end.
     fn candidates(&self, search: &BeamSearch) -> usize {
         (1 + self.shared.end_tokens.len()).max(2) * search.width
     }
 
-    /// Advances every beam by a hidden state for each of its open sequences. Returns for each new open
-    /// sequence the row of the one that it continues.
+    /// Advances every beam by one token, given one hidden state per open sequence. Returns, for each new open sequence,
+    /// the row of the sequence that it continues.
     fn extend_beams(
         &self,
         head: &LmHead<'_>,
@@ -285,8 +285,7 @@ impl TokenModel {
 }
 
 impl LanguageModel {
-    /// The completion whose every token is the most probable one, in each context: see
-    /// [`TokenModel::greedy`].
+    /// Greedy decoding of each context: see [`TokenModel::greedy`].
     ///
     /// # Errors
     /// As [`TokenModel::greedy`] and [`encode`](Self::encode).
@@ -296,7 +295,7 @@ impl LanguageModel {
         found.into_iter().map(complete).collect()
     }
 
-    /// Searches for the most probable completions in each context; the best first: see
+    /// Searches for the most probable completions of each context, the best first: see
     /// [`TokenModel::beam_search`].
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! Drawing sequences, token by token.
+//! How are sequences produced? Sampling, greedy decoding and beam search: methods of [`TokenModel`] and
+//! [`LanguageModel`](crate::LanguageModel).
 
 use disco_core::{Sampled, StreamRng, Streams};
 
@@ -20,7 +21,7 @@ pub use beam_search::{BeamSearch, EarlyStopping, Hypothesis};
 impl TokenModel {
     /// Draws one sequence per stream in each context: `streams[k]` belong to `contexts[k]`.
     ///
-    /// Each context is read once and shared by its sequences. Each sequence uses one number of its stream per
+    /// Each context is prefilled once and shared by its sequences. Each sequence uses one number of its stream per
     /// token, so that neither the batch nor the number of threads changes it.
     pub(crate) fn draw(
         &self,
@@ -31,24 +32,24 @@ impl TokenModel {
         self.complete(contexts, rngs.collect())
     }
 
-    /// The sequence whose every token is the most probable one after those before it, in each context, with
-    /// its log-probability (nats). Of tokens that are equally probable it takes the one with the smallest id.
+    /// Greedy decoding of each context: the sequence whose every token is the most probable one after the tokens before
+    /// it, with its log-probability (nats). Of equally probable tokens it takes the one with the smallest id.
     ///
     /// It is not always the most probable sequence: see [`beam_search`](Self::beam_search).
     ///
     /// # Errors
-    /// Of a context ([`Error::EmptyContext`](crate::Error::EmptyContext),
-    /// [`Error::TooLong`](crate::Error::TooLong), [`Error::TokenId`](crate::Error::TokenId)), or
+    /// For a context: [`Error::EmptyContext`](crate::Error::EmptyContext),
+    /// [`Error::TooLong`](crate::Error::TooLong) or [`Error::TokenId`](crate::Error::TokenId).
     /// [`Error::NotFinite`](crate::Error::NotFinite) for a model that gives NaN.
     ///
     /// # Cost
-    /// That of drawing one sample per context.
+    /// The cost of drawing one sample per context.
     pub fn greedy(&self, contexts: &[&[u32]]) -> Result<Vec<Sampled<Vec<u32>>>> {
         let completed = self.complete(contexts, contexts.iter().map(|_| vec![None]).collect())?;
         Ok(completed.into_iter().flatten().collect())
     }
 
-    /// Completes each context as often as there are generators for it.
+    /// Completes each context once per generator in `rngs`; `None` stands for greedy decoding.
     fn complete(
         &self,
         contexts: &[&[u32]],
@@ -73,7 +74,7 @@ impl TokenModel {
         Ok(counts.into_iter().map(|count| drawn.by_ref().take(count).map(sampled).collect()).collect())
     }
 
-    /// Whether a sequence has ended, or is as long as one may be.
+    /// Whether a sequence ends with an end token, or has the maximal length.
     pub(crate) fn is_complete(&self, tokens: &[u32]) -> bool {
         tokens.len() == self.generation.max_new_tokens
             || tokens.last().is_some_and(|token| self.is_end(*token))

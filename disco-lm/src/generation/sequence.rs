@@ -1,15 +1,15 @@
-//! A sequence while it is drawn, and the choice of its next token.
+//! A sequence while it is being sampled, and the choice of its next token.
 
 use disco_core::StreamRng;
 use rand::RngExt;
 
 use crate::decoding::{History, NextToken};
 
-/// A sequence on its way.
+/// A sequence while it is being sampled.
 pub(crate) struct Sequence {
-    /// The place of its context among all, and its own among those of its context.
+    /// The index of its context, and its own index among the sequences of that context.
     pub(crate) index: [usize; 2],
-    /// None for a sequence whose every token is the most probable one.
+    /// `None` for greedy decoding: every token is the most probable one.
     rng: Option<StreamRng>,
     pub(crate) tokens: Vec<u32>,
     pub(crate) log_prob: f64,
@@ -20,7 +20,7 @@ impl Sequence {
         Self { index, rng, tokens: Vec::new(), log_prob: 0.0 }
     }
 
-    /// The number that decides the next token.
+    /// The uniform number in [0, 1) that decides the next token; `None` for greedy decoding.
     pub(crate) fn uniform(&mut self) -> Option<f64> {
         self.rng.as_mut().map(RngExt::random)
     }
@@ -35,7 +35,7 @@ impl Sequence {
     }
 }
 
-/// The token that a number in [0, 1) decides on, or the most probable one, with its log-probability.
+/// The token that a uniform number in [0, 1) selects, or the most probable one for `None`, with its log-probability (nats).
 pub(crate) fn choose(next: &NextToken<'_>, uniform: Option<f64>) -> (u32, f64) {
     let token = uniform.map_or_else(|| next.mode(), |uniform| next.at(uniform));
     (token, next.log_prob(token))

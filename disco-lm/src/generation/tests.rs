@@ -1,4 +1,4 @@
-//! PredictionRows that come and go, on the host and on other devices.
+//! Continuous batching and beam search on the CPU and on other devices: batch slots and workers change no sequence.
 
 use burn::tensor::Tensor;
 use disco_core::{Sampled, Streams};
@@ -10,7 +10,7 @@ use crate::{
     testing::{config, elsewhere, random},
 };
 
-/// In the log-probability of a sequence of at most 12 tokens, in f32.
+/// Allowed difference in the log-probability of a sequence of at most 12 tokens, in f32.
 const TOLERANCE: f64 = 1e-4;
 
 fn llama() -> Value {
@@ -54,7 +54,7 @@ fn draw(model: &TokenModel, lengths: &[usize]) -> Vec<Sampled<Vec<u32>>> {
     model.draw(&slices, &streams).expect("samples").into_iter().flatten().collect()
 }
 
-/// 1 to 8 tokens each, so that they are read in three groups, padded.
+/// Context lengths of 1 to 8 tokens, so that the contexts are prefilled in three groups, padded.
 fn short() -> Vec<usize> {
     (0..150).map(|i| 1 + 5 * i % 8).collect()
 }
@@ -68,16 +68,16 @@ fn assert_alike(one: &[Sampled<Vec<u32>>], other: &[Sampled<Vec<u32>>]) {
     }
 }
 
-/// Contexts of several lengths that are read in several groups, and places for a few sequences only or for all: the host and
-/// other devices draw the same.
+/// Contexts of several lengths are prefilled in several groups, with batch slots for a few sequences only or for all: the CPU
+/// and other devices draw the same sequences.
 #[test]
-fn sequences_do_not_depend_on_who_had_their_place_before() {
+fn sequences_do_not_depend_on_the_earlier_sequences_of_their_slot() {
     // Groups of a single context beside others of many.
     let long = || [vec![300, 1, 280], vec![5; 90], vec![270]].concat();
     let cases = [(llama(), short()), (windowed(), short()), (t5(), short()), (t5(), long())];
     for (config, lengths) in cases {
         let whole = draw(&model(&config, 1000, 12), &lengths);
-        assert!(whole.iter().any(|sample| sample.value.len() == 12), "some go on to the end");
+        assert!(whole.iter().any(|sample| sample.value.len() == 12), "some reach the maximal length");
         assert!(whole.iter().any(|sample| sample.value.len() < 6), "some end early");
         for batch in [1, 5, 64] {
             let model = model(&config, batch, 12);
@@ -87,10 +87,10 @@ fn sequences_do_not_depend_on_who_had_their_place_before() {
     }
 }
 
-/// On the host every row of a decoder is computed by itself: which worker comes first, and whose place a sequence gets, changes
-/// no bit.
+/// On the CPU every row of a decoder is computed by itself: neither the order of the workers nor the batch slot of a sequence
+/// changes a bit.
 #[test]
-fn rows_of_the_host_are_the_same_to_the_bit() {
+fn rows_on_the_cpu_are_the_same_to_the_bit() {
     for config in [llama(), windowed(), gpt2(), gemma()] {
         let whole = model(&config, 1000, 12);
         if !is_host(&whole.shared.device) {
@@ -118,7 +118,7 @@ fn sequences_of_one_token_take_no_step() {
 }
 
 #[test]
-fn contexts_without_sequences_are_not_read() {
+fn contexts_without_sequences_are_not_prefilled() {
     let model = model(&llama(), 8, 12);
     let contexts: [&[u32]; 3] = [&[5], &[6, 7], &[8]];
     let counts = [0, 3, 0];
@@ -128,9 +128,9 @@ fn contexts_without_sequences_are_not_read() {
     assert!(model.draw(&[], &[]).expect("nothing").is_empty());
 }
 
-/// In the workers, with the second token: the embedding of some first token is broken.
+/// The error occurs in the workers, at the second token: the embedding of one possible first token is NaN.
 #[test]
-fn a_model_that_gives_nan_is_an_error_and_nobody_goes_on() {
+fn a_model_that_gives_nan_is_an_error_that_stops_all_workers() {
     let sound = model(&llama(), 64, 12);
     let mut tensors = sound.tensors.clone();
     let row = Tensor::from_data([[f32::NAN; 16]], &sound.shared.device);

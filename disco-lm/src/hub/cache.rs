@@ -1,11 +1,11 @@
-//! The cache of a model, in the layout of Python's huggingface_hub (its guide "Understand caching"):
+//! The cache of downloaded files, in the layout of Python's huggingface_hub (its guide "Understand caching"):
 //!
 //! ```text
-//! models--ORG--NAME/refs/main                  the commit that `main` is
+//! models--ORG--NAME/refs/main                  the commit of the revision `main`
 //! models--ORG--NAME/blobs/ETAG                 a file's content
 //! models--ORG--NAME/snapshots/COMMIT/FILE      a link to it
 //! models--ORG--NAME/.no_exist/COMMIT/FILE      says that this commit has no such file
-//! .locks/models--ORG--NAME/ETAG.lock           held by who is fetching it
+//! .locks/models--ORG--NAME/ETAG.lock           locked by the process that downloads the content
 //! ```
 
 use std::{
@@ -19,7 +19,7 @@ use crate::{
     hub::model::{HubModel, is_name},
 };
 
-/// The part of the cache that is one model's.
+/// The cache of one model.
 pub(crate) struct Cache {
     folder: PathBuf,
     locks: PathBuf,
@@ -31,23 +31,23 @@ impl Cache {
         Self { locks: root.join(".locks").join(&name), folder: root.join(name) }
     }
 
-    /// The commit that a revision is known to be.
+    /// The commit of a revision, if the cache has it.
     pub(crate) fn commit(&self, revision: &str) -> Result<Option<String>> {
-        // Whoever asks for a commit needs no reference to it.
+        // A revision that is a commit needs no reference.
         if self.snapshot(revision).is_dir() {
             return Ok(Some(revision.into()));
         }
         let path = self.reference(revision);
         match fs::read_to_string(&path) {
             Ok(commit) if is_name(commit.trim()) => Ok(Some(commit.trim().into())),
-            // Cut short: it can be asked for again.
+            // The file is truncated: the hub can be asked again.
             Ok(_) => Ok(None),
             Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
             Err(source) => Err(Error::io(&path, source)),
         }
     }
 
-    /// Notes which commit a revision is.
+    /// Stores the commit of a revision.
     pub(crate) fn refer(&self, revision: &str, commit: &str) -> Result<()> {
         if revision == commit {
             return Ok(());
@@ -71,24 +71,24 @@ impl Cache {
         self.folder.join("snapshots").join(commit)
     }
 
-    /// Where a content is.
+    /// The path of a content.
     pub(crate) fn blob(&self, etag: &str) -> PathBuf {
         self.folder.join("blobs").join(etag)
     }
 
-    /// Where a content grows. The name is our own: other programs may leave gaps in theirs.
+    /// The path of a content while it is downloaded. Other programs use other names, since they may leave gaps in theirs.
     pub(crate) fn partial(&self, etag: &str) -> Result<PathBuf> {
         let folder = self.folder.join("blobs");
         fs::create_dir_all(&folder).map_err(|source| Error::io(&folder, source))?;
         Ok(folder.join(format!("{etag}.disco-partial")))
     }
 
-    /// Whether it is known that a commit has this file, or that it has not.
+    /// Whether the cache knows that a commit has this file, or that it does not have it.
     pub(crate) fn is_settled(&self, commit: &str, name: &str) -> bool {
         self.snapshot(commit).join(name).exists() || self.absence(commit, name).exists()
     }
 
-    /// Notes that a commit has no such file.
+    /// Stores that a commit has no such file.
     pub(crate) fn settle_absent(&self, commit: &str, name: &str) -> Result<()> {
         let path = self.absence(commit, name);
         let made =
@@ -100,32 +100,32 @@ impl Cache {
         self.folder.join(".no_exist").join(commit).join(name)
     }
 
-    /// Waits for the right to write a content, and holds it as long as the file is open.
+    /// Waits for the lock of a content, and holds it as long as the returned file is open.
     pub(crate) fn lock(&self, etag: &str) -> Result<File> {
         let path = self.locks.join(format!("{etag}.lock"));
         let opened = fs::create_dir_all(&self.locks)
             .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
         let locked = opened.and_then(|file| match file.lock() {
-            // Some network file systems have no locks; a content is then fetched twice at worst.
+            // Some network file systems have no locks; at worst a content is then downloaded twice.
             Err(error) if error.kind() != ErrorKind::Unsupported => Err(error),
             _ => Ok(file),
         });
         locked.map_err(|source| Error::io(&path, source))
     }
 
-    /// Makes a content a file of a commit.
+    /// Links a content into the snapshot of a commit, under the name of a file.
     pub(crate) fn link(&self, commit: &str, name: &str, etag: &str) -> Result<()> {
         let folder = self.snapshot(commit);
         let path = folder.join(name);
         fs::create_dir_all(&folder).map_err(|source| Error::io(&folder, source))?;
-        // A link to a content that somebody has removed is in the way.
+        // A link whose content has been removed would be in the way.
         if path.is_symlink() && !path.exists() {
             fs::remove_file(&path).map_err(|source| Error::io(&path, source))?;
         }
         match link(&PathBuf::from_iter(["..", "..", "blobs", etag]), &path) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Ok(()) => Ok(()),
-            // Windows allows links to some users only, some file systems to nobody: then the content is copied.
+            // Windows allows links only to some users, and some file systems have none: then the content is copied.
             Err(_) => self.copy(etag, &folder, &path),
         }
     }

@@ -1,4 +1,4 @@
-//! What is asked of a hub, and what it answers.
+//! The HTTP client of a hub: requests, and the problems that its responses stand for.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -14,25 +14,25 @@ use crate::{
     hub::model::{HubModel, is_name},
 };
 
-/// How long a connection may take to come about, and a server to answer or to send anything more.
+/// Timeout for making a connection, for the response, and for each read of its body.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a file may be found somewhere else.
+/// The most redirections that are followed for one file.
 const REDIRECTS: usize = 5;
 
-/// A result whose error is why the hub did not give what was asked for.
+/// A result whose error is the reason why the hub did not fulfil a request.
 pub(crate) type Answer<T> = std::result::Result<T, HubProblem>;
 
 /// A connection to a hub.
 #[derive(Clone)]
 pub(crate) struct Client {
-    /// Without a slash at its end.
+    /// The URL, without a slash at its end.
     pub(crate) endpoint: String,
     pub(crate) token: Option<String>,
     agent: Agent,
 }
 
-/// What a repository holds.
+/// The files of a repository at one commit.
 pub(crate) struct Listing {
     pub(crate) commit: String,
     pub(crate) files: BTreeSet<String>,
@@ -42,7 +42,7 @@ pub(crate) struct Listing {
 pub(crate) struct RemoteFile {
     pub(crate) name: String,
     pub(crate) url: String,
-    /// Of its content: its SHA-256 in hexadecimal digits for large files.
+    /// Identifies the content: the SHA-256 in hexadecimal digits for large files.
     pub(crate) etag: String,
     pub(crate) size: u64,
 }
@@ -69,12 +69,12 @@ impl Client {
         Ok(Self { endpoint: endpoint.into(), token: None, agent: agent.into() })
     }
 
-    /// Whether this library can speak with it: `https` takes TLS.
+    /// Whether this build can connect to the hub: `https` needs TLS.
     pub(crate) fn is_compiled(&self) -> bool {
         cfg!(feature = "hub") || self.endpoint.starts_with("http://")
     }
 
-    /// The commit that a model's revision is, and its files. `commit` takes the place of the revision.
+    /// The commit of a model's revision and its files. `commit`, if given, replaces the revision.
     pub(crate) fn listing(&self, model: &HubModel, commit: Option<&str>) -> Answer<Listing> {
         let revision = commit.unwrap_or(model.revision());
         let url = format!(
@@ -99,10 +99,10 @@ impl Client {
         }
     }
 
-    /// What is known of a file before it is fetched.
+    /// URL, ETag and size of a file, before it is downloaded.
     ///
-    /// Redirections within the hub are followed, one to where contents are stored is not: the hub knows the content,
-    /// the store only its own copy.
+    /// Redirections within the hub are followed, but not a redirection to the server that stores contents: the hub gives
+    /// the hash of the content, the storage server only that of its own copy.
     pub(crate) fn file(&self, model: &HubModel, commit: &str, name: &str) -> Answer<RemoteFile> {
         let url = format!("{}/{}/resolve/{commit}/{name}", self.endpoint, model.repository());
         let mut asked = url.clone();
@@ -134,7 +134,7 @@ impl Client {
         Err(HubProblem::Answer { url, reason: format!("with more than {REDIRECTS} redirections") })
     }
 
-    /// Asks for what is at `url`, or for what comes from byte `from` on.
+    /// Requests `url`, from byte `from` on if it is given.
     pub(crate) fn get(&self, url: &str, from: Option<u64>) -> Answer<Response<ureq::Body>> {
         let mut request = self.agent.get(url).header("Accept-Encoding", "identity");
         if let Some(token) = &self.token {
@@ -146,7 +146,7 @@ impl Client {
         request.call().map_err(unreachable)
     }
 
-    /// What an answer that is none means; `file` is what was asked for of the model.
+    /// The problem that an unsuccessful response stands for; `file` is the requested file of the model.
     fn check(
         &self,
         response: &Response<ureq::Body>,
@@ -155,7 +155,8 @@ impl Client {
         file: Option<&str>,
     ) -> Answer<()> {
         let with_token = self.token.is_some();
-        // The hub says more by this header than by its status: what one must not know of is not there.
+        // The header tells more than the status, which may be the same for a repository that does not exist and for one that
+        // the user may not see.
         let code = header(response.headers(), "x-error-code");
         Err(match (response.status().as_u16(), code, file) {
             (status, _, _) if (200..300).contains(&status) => return Ok(()),
@@ -190,7 +191,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn endpoints_that_are_no_urls_are_refused() {
+    fn endpoints_that_are_not_urls_are_refused() {
         for endpoint in ["", "huggingface.co", "http://", "ftp://host"] {
             let error = Client::new(endpoint).err().expect(endpoint).to_string();
             assert!(error.contains("HF_ENDPOINT"), "{error}");
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_asked_of_the_host_alone() {
+    fn the_origin_of_a_url_has_no_path() {
         assert_eq!(origin("http://host:1/mirror/x"), "http://host:1");
         assert_eq!(origin("https://host"), "https://host");
     }

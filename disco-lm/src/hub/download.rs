@@ -1,4 +1,4 @@
-//! A file's content, received in as many pieces as it takes.
+//! Downloading one file, resumed with further requests after the connection breaks off.
 
 use std::{
     fs::File,
@@ -15,23 +15,25 @@ use crate::{
     hub::client::{Answer, Client, RemoteFile, header},
 };
 
-/// How often a connection may break off, unless much has been received since.
+/// The number of attempts before a download is given up. An attempt that receives [`MUCH`] starts the count again.
 const ATTEMPTS: u32 = 5;
 
+/// In bytes.
 const MUCH: u64 = 1 << 20;
 
-/// The time before the second attempt; it doubles with each.
+/// The pause before the second attempt; it doubles with each further attempt.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// The size of the buffer between connection and disk, in bytes.
 const BUFFER: usize = 1 << 16;
 
-/// Why a piece ended before its time.
+/// Why a request ended before the whole file was received.
 enum End {
-    /// The rest may come with another request.
+    /// The connection broke off: another request may give the rest.
     Broken(String),
-    /// It will not.
+    /// The hub refuses: another request would not help.
     Refused(HubProblem),
-    /// The disk, not the hub.
+    /// The disk failed, not the hub.
     Disk(std::io::Error),
 }
 
@@ -45,7 +47,7 @@ impl From<HubProblem> for End {
 }
 
 impl Client {
-    /// Receives a file into `path`, going on from what is there, and checks it against what was announced.
+    /// Downloads a file to `path`, resuming from the bytes that are there, and checks it against the announced size and hash.
     pub(crate) fn download(
         &self,
         file: &RemoteFile,
@@ -58,10 +60,10 @@ impl Client {
         let mut attempts = 0;
         loop {
             let before = partial.metadata().map_err(disk)?.len();
-            // As many bytes with another content could have been left; from none on, it is known what they are.
+            // A partial file of the full size may have been left with another content, so it is begun again.
             let before = if before < file.size { before } else { 0 };
             partial.set_len(before).and_then(|()| partial.seek(SeekFrom::Start(before))).map_err(disk)?;
-            let end = self.piece(file, before, &mut partial, progress);
+            let end = self.request(file, before, &mut partial, progress);
             let received = partial.metadata().map_err(disk)?.len();
             let reason = match end {
                 Ok(()) if received == file.size => break,
@@ -85,8 +87,8 @@ impl Client {
         Ok(Ok(()))
     }
 
-    /// Receives what one request gives, behind the `before` bytes that are there.
-    fn piece(
+    /// Appends the response to one request to the `before` bytes that are there.
+    fn request(
         &self,
         file: &RemoteFile,
         before: u64,
@@ -105,7 +107,7 @@ impl Client {
                     return Err(refused(format!("with the range `{found}` in the place of `{range}`")));
                 }
             }
-            // Those who do not give a part give the whole.
+            // A server that does not support ranges gives the whole file.
             200 => {
                 received = 0;
                 partial.set_len(0).and_then(|()| partial.rewind()).map_err(End::Disk)?;
@@ -133,7 +135,7 @@ impl Client {
     }
 }
 
-/// What is wrong with a content whose name is its SHA-256; others say nothing of it.
+/// Why a content does not have the SHA-256 that is its ETag; `None` if it has, or if the ETag is not a SHA-256.
 fn differs(content: &mut File, etag: &str) -> std::io::Result<Option<String>> {
     if etag.len() != 64 || !etag.chars().all(|digit| digit.is_ascii_hexdigit()) {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! Which files a model consists of.
+//! The files of a model: which of them are required, and which are optional.
 
 use std::{collections::BTreeSet, path::Path};
 
@@ -9,30 +9,30 @@ use crate::{
     weights,
 };
 
-/// How many files of a repository a message lists.
+/// The most files of a repository that a message lists.
 const LISTED: usize = 12;
 
-/// What a kind of model consists of.
+/// The files of one kind of model.
 pub(crate) struct Kind<'a> {
-    /// What must be there beside the weights.
+    /// Required files, apart from the weights.
     required: &'a [&'a str],
-    /// What is taken if it is there.
+    /// Files that are downloaded if the repository has them.
     pub(crate) optional: &'a [&'a str],
-    /// The one file that all weights are in.
+    /// The file that holds all weights.
     single: &'a str,
-    /// The file that names several, in its place.
+    /// The index that names several files with the weights, instead of the single one.
     index: Option<&'a str>,
-    /// Whether a GGUF file can be in the place of all of it.
+    /// Whether a GGUF file can replace all of these files.
     or_gguf: bool,
 }
 
-/// What a language model needs of them, and what it takes if it is there.
-const BESIDE: (&[&str], &[&str]) = SIDECAR_FILES.split_at(2);
+/// The sidecar files of a language model, required and optional: only the first two are required.
+const SIDECARS: (&[&str], &[&str]) = SIDECAR_FILES.split_at(2);
 
 /// A language model and its tokenizer.
 pub(crate) const LANGUAGE_MODEL: Kind<'static> = Kind {
-    required: BESIDE.0,
-    optional: BESIDE.1,
+    required: SIDECARS.0,
+    optional: SIDECARS.1,
     single: weights::SINGLE,
     index: Some(weights::INDEX),
     or_gguf: true,
@@ -41,7 +41,7 @@ pub(crate) const LANGUAGE_MODEL: Kind<'static> = Kind {
 /// A classifier and its tokenizer.
 pub(crate) const CLASSIFIER: Kind<'static> = Kind { optional: &[], or_gguf: false, ..LANGUAGE_MODEL };
 
-/// An adapter.
+/// An adapter in the layout of PEFT.
 pub(crate) const ADAPTER: Kind<'static> =
     Kind { required: &[crate::lora::peft::CONFIG], single: crate::lora::peft::WEIGHTS, ..Kind::of_file("") };
 
@@ -51,12 +51,12 @@ impl<'a> Kind<'a> {
         Self { required: &[], optional: &[], single: name, index: None, or_gguf: false }
     }
 
-    /// What is needed of a model of which nothing is known.
+    /// The files that a model needs at least, if nothing of it is in the cache.
     pub(crate) fn at_least(&self) -> Vec<String> {
         self.required.iter().copied().chain([self.single]).map(String::from).collect()
     }
 
-    /// What a folder lacks to be such a model.
+    /// The files that a folder lacks to be such a model.
     pub(crate) fn lacking(&self, folder: &Path) -> Result<Vec<String>> {
         let is_lacking = |name: &&str| !folder.join(name).exists();
         let mut lacking: Vec<String> =
@@ -72,7 +72,7 @@ impl<'a> Kind<'a> {
         Ok(lacking)
     }
 
-    /// What is to be had of a repository that has these files, but for the shards that an index names.
+    /// The files to download from a repository that has `files`, without the shards that an index names.
     pub(crate) fn present(&self, files: &BTreeSet<String>) -> std::result::Result<Vec<&'a str>, HubProblem> {
         let is_there = |name: &&str| files.contains(*name);
         let lacking = |wanted: String| {
@@ -97,11 +97,11 @@ impl<'a> Kind<'a> {
             return Err(lacking(names.join(" or ")));
         };
         let optional = self.optional.iter().copied().filter(is_there);
-        // The weights last: what is wrong with a model is more often seen in its other files.
+        // The weights come last: problems of a model show more often in its other files.
         Ok(self.required.iter().copied().chain(optional).chain([weights]).collect())
     }
 
-    /// The shards that the index in a folder names; none where there is a single file, or no index.
+    /// The shards that the index in a folder names; empty if there is a single file, or no index.
     pub(crate) fn shards(&self, folder: &Path) -> Result<Vec<String>> {
         match self.index.map(|index| folder.join(index)) {
             Some(index) if index.exists() && !folder.join(self.single).exists() => {

@@ -1,4 +1,5 @@
-//! Models of the Hugging Face Hub, fetched into the cache that Python's huggingface_hub and hf-hub use too.
+//! How does a model get from a hub onto this machine? Downloads from the Hugging Face Hub, into the cache that Python's
+//! huggingface_hub and hf-hub share.
 
 use std::{
     ffi::OsString,
@@ -24,30 +25,26 @@ mod files;
 
 mod model;
 
-/// What is asked where `HF_ENDPOINT` names nothing else.
+/// The endpoint if `HF_ENDPOINT` is not set.
 const ENDPOINT: &str = "https://huggingface.co";
 
-/// The hub of models at huggingface.co, or one that speaks its language, with the cache on this machine.
+/// The Hugging Face Hub, or a server with the same protocol, and the cache on this machine.
 ///
-/// A model becomes a folder, which [`LanguageModel::load`](crate::LanguageModel::load) and others read:
+/// A model is downloaded to a folder, which [`LanguageModel::load`](crate::LanguageModel::load) and others read:
 ///
 /// ```no_run
 /// use disco_lm::{Backend, Generation, Hub, LanguageModel};
-
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let folder = Hub::from_env()?.language_model(&"HuggingFaceTB/SmolLM2-135M@main".parse()?)?;
-
 /// let model = LanguageModel::load(&folder, &Backend::Flex.device()?, Generation::default())?;
-
 /// # Ok(())
 /// # }
-
 /// ```
 ///
-/// What is in the cache is used as it is, without asking whether the hub has something newer. A file appears in the
-/// cache when all of it was received: until then it has another name, from which an interrupted download goes on. Its
-/// size is checked, and its SHA-256 where the hub gives one (it does for weights).
+/// Files in the cache are used as they are, without asking whether the hub has something newer. A file appears in the
+/// cache when all of it has been received: until then it has another name, under which an interrupted download is
+/// resumed. Its size is checked, and its SHA-256 if the hub gives one (it does for weights).
 #[derive(Clone)]
 pub struct Hub {
     client: Client,
@@ -56,31 +53,31 @@ pub struct Hub {
     progress: Arc<dyn Fn(&HubProgress<'_>) + Send + Sync>,
 }
 
-/// How far the download of a file has come.
+/// The progress of the download of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct HubProgress<'a> {
     /// The file's name.
     pub file: &'a str,
-    /// How many bytes are here.
+    /// Number of bytes received so far.
     pub received: u64,
-    /// How many there are.
+    /// Number of bytes of the whole file.
     pub size: u64,
 }
 
 impl Hub {
     /// The hub, cache and token that the environment names, by the variables of Python's huggingface_hub:
     ///
-    /// | variable | what | default |
+    /// | variable | meaning | default |
     /// |---|---|---|
-    /// | `HF_ENDPOINT` | the hub | `https://huggingface.co` |
-    /// | `HF_HUB_CACHE` | the cache | `hub` in `HF_HOME` |
-    /// | `HF_HOME` | the folder of cache and token | `huggingface` in `XDG_CACHE_HOME` or `~/.cache` |
-    /// | `HF_TOKEN` | a token of who may read a private or gated model | what `HF_TOKEN_PATH` or the file `token` in `HF_HOME` holds |
-    /// | `HF_HUB_OFFLINE` | whether only the cache is looked at | 0 |
+    /// | `HF_ENDPOINT` | URL of the hub | `https://huggingface.co` |
+    /// | `HF_HUB_CACHE` | folder of the cache | `hub` in `HF_HOME` |
+    /// | `HF_HOME` | folder of cache and token | `huggingface` in `XDG_CACHE_HOME` or `~/.cache` |
+    /// | `HF_TOKEN` | token that gives access to private or gated models | content of the file `HF_TOKEN_PATH`, or of `token` in `HF_HOME` |
+    /// | `HF_HUB_OFFLINE` | whether only the cache is used | 0 |
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the variable; [`Error::Io`] for a file of the token that cannot be read.
+    /// [`Error::Invalid`] naming the variable; [`Error::Io`] for a token file that cannot be read.
     pub fn from_env() -> Result<Self> {
         Self::from_variables(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
     }
@@ -117,19 +114,19 @@ impl Hub {
         Ok(Self::new(&endpoint, &cache)?.with_token(token.as_deref())?.offline(offline))
     }
 
-    /// A hub and the folder of its cache.
+    /// A hub, given its URL and the folder of the cache.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for an endpoint that is no URL.
+    /// [`Error::Invalid`] for an endpoint that is not a URL; [`Error::Io`] for a cache without an absolute path.
     pub fn new(endpoint: &str, cache: &Path) -> Result<Self> {
         let cache = std::path::absolute(cache).map_err(|source| Error::io(cache, source))?;
         Ok(Self { client: Client::new(endpoint)?, cache, offline: false, progress: Arc::new(|_| {}) })
     }
 
-    /// The same, showing a token of who may read private or gated models.
+    /// Returns this hub with a token that gives access to private or gated models, or without one.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a token that cannot be sent; it is not repeated.
+    /// [`Error::Invalid`] for a token that cannot be sent in a header; the message does not repeat it.
     pub fn with_token(mut self, token: Option<&str>) -> Result<Self> {
         let token = token.map(str::trim).filter(|token| !token.is_empty());
         if token.is_some_and(|token| !token.chars().all(|c| c.is_ascii_graphic())) {
@@ -139,26 +136,26 @@ impl Hub {
         Ok(self)
     }
 
-    /// The same, looking at its cache only, or not.
+    /// Returns this hub, offline or not: an offline hub uses only its cache.
     pub fn offline(self, offline: bool) -> Self {
         Self { offline, ..self }
     }
 
-    /// The same, telling of a download each time that something has arrived.
+    /// Returns this hub with a callback that is called each time that a download has received some bytes.
     pub fn with_progress(self, progress: impl Fn(&HubProgress<'_>) + Send + Sync + 'static) -> Self {
         Self { progress: Arc::new(progress), ..self }
     }
 
-    /// The folder of a language model: configuration, tokenizer, and safetensors, single or sharded. What is not in
-    /// the cache is fetched; nothing else is.
+    /// The folder of a language model: configuration, tokenizer, and safetensors, single or sharded. Files that are not in
+    /// the cache are downloaded, and no others.
     ///
-    /// Or its GGUF file: the one that is named, or the only one of a repository that holds nothing else to read. Which that is
-    /// the hub is asked each time.
+    /// Or the path of its GGUF file: the file that `model` names, or the only GGUF file of a repository without
+    /// safetensors. In the second case the hub is asked each time which file that is.
     ///
     /// # Errors
-    /// [`Error::Hub`], saying what was asked of whom; [`Error::Feature`] for what is not in the cache of an `https` hub
-    /// without the feature `hub`; [`Error::Io`] for what cannot be written to the cache; [`Error::Format`] for an index
-    /// of shards that is none.
+    /// [`Error::Hub`], with the hub, the model and the problem; [`Error::Feature`] for a file that is not in the cache of
+    /// an `https` hub if the feature `hub` is not compiled in, or for a GGUF file without the feature `gguf`;
+    /// [`Error::Io`] for a file that cannot be written to the cache; [`Error::Format`] for an invalid index of shards.
     pub fn language_model(&self, model: &HubModel) -> Result<PathBuf> {
         if let Some(file) = model.file() {
             if !cfg!(feature = "gguf") {
@@ -175,7 +172,7 @@ impl Hub {
         }
     }
 
-    /// The folder of a classifier, likewise.
+    /// The folder of a classifier, downloaded as for [`language_model`](Self::language_model).
     ///
     /// # Errors
     /// As [`language_model`](Self::language_model); [`Error::Invalid`] for the name of a GGUF file.
@@ -183,7 +180,7 @@ impl Hub {
         self.whole_folder(model, &files::CLASSIFIER)
     }
 
-    /// The folder of an adapter in the layout of PEFT, likewise.
+    /// The folder of an adapter in the layout of PEFT, downloaded as for [`language_model`](Self::language_model).
     ///
     /// # Errors
     /// As [`classifier`](Self::classifier).
@@ -209,10 +206,10 @@ impl Hub {
             Some(commit) => kind.lacking(&cache.snapshot(commit))?,
             None => kind.at_least(),
         };
-        let whole = known.filter(|_| lacking.is_empty());
-        // Another program may have fetched only what it needed itself. What nobody has looked for may be there.
+        let complete = known.filter(|_| lacking.is_empty());
+        // Another program may have fetched only the files that it needs itself, so other optional files may still exist on the hub.
         let unsure = |commit: &String| kind.optional.iter().any(|name| !cache.is_settled(commit, name));
-        match &whole {
+        match &complete {
             Some(commit) if self.offline || !self.client.is_compiled() || !unsure(commit) => {
                 return Ok(cache.snapshot(commit));
             }
@@ -226,10 +223,10 @@ impl Hub {
             _ => {}
         }
         let failed = |problem| self.problem(model, problem);
-        // A snapshot that is whole is added to, not replaced by a newer one.
-        let listing = match (self.client.listing(model, whole.as_deref()), &whole) {
+        // A complete snapshot is completed by optional files of its own commit, not replaced by a newer one.
+        let listing = match (self.client.listing(model, complete.as_deref()), &complete) {
             (Ok(listing), _) => listing,
-            // It is a model without what could not be looked for.
+            // The snapshot is usable without optional files that could not be looked for.
             (Err(problem), Some(commit)) if problem.is_of_the_moment() => return Ok(cache.snapshot(commit)),
             (Err(problem), _) => return Err(failed(problem)),
         };
@@ -248,14 +245,14 @@ impl Hub {
         Ok(cache.snapshot(commit))
     }
 
-    /// Sees to it that a file is in the snapshot.
+    /// Downloads a file unless it is in the snapshot, and links it there.
     fn fetch(&self, cache: &Cache, model: &HubModel, commit: &str, name: &str) -> Result<()> {
         if cache.snapshot(commit).join(name).exists() {
             return Ok(());
         }
         let failed = |problem| self.problem(model, problem);
         let file = self.client.file(model, commit, name).map_err(failed)?;
-        // Who else fetches it meanwhile is waited for, and then nothing is left to do.
+        // Waits for another process that downloads the same file, after which nothing is left to do.
         let _lock = cache.lock(&file.etag)?;
         let blob = cache.blob(&file.etag);
         if blob.metadata().map_or(true, |blob| blob.len() != file.size) {
@@ -273,7 +270,7 @@ impl Hub {
 }
 
 impl fmt::Debug for Hub {
-    /// Without the token.
+    /// Leaves out the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut fields = f.debug_struct("Hub");
         fields.field("endpoint", &self.client.endpoint).field("cache", &self.cache);
@@ -312,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_environment_must_not_say_is_refused_and_a_token_is_not_repeated() {
+    fn invalid_variables_are_refused_and_a_token_is_not_repeated() {
         let error = hub(&[("HF_ENDPOINT", "huggingface.co")]).expect_err("no URL").to_string();
         assert!(error.contains("HF_ENDPOINT") && error.contains("https://HOST"), "{error}");
         let error = hub(&[("HF_ENDPOINT", "http://host"), ("HF_TOKEN", "se\ncret")]).expect_err("two lines");
@@ -321,7 +318,7 @@ mod tests {
 
     #[cfg(not(feature = "hub"))]
     #[test]
-    fn without_tls_there_is_the_cache_alone() {
+    fn without_tls_only_the_cache_is_used() {
         let cache = tempfile::tempdir().expect("a folder");
         let hub = Hub::new(ENDPOINT, cache.path()).expect("valid");
         let model: HubModel = "org/name".parse().expect("valid");

@@ -1,36 +1,31 @@
-//! The name of a model on a hub.
+//! The id of a model on a hub: repository, revision and file.
 
 use std::{fmt, str::FromStr};
 
 use crate::{Error, Result, model::model_files::is_gguf};
 
-/// What a revision is where none is named.
+/// The revision if none is named.
 const MAIN: &str = "main";
 
-/// A model on a hub: `organisation/name`, or `organisation/name@revision` with a branch, tag or commit. A GGUF file is named behind
-/// that: `organisation/name:FILE.gguf`.
+/// The id of a model on a hub: `organisation/name`, or `organisation/name@revision` with a branch, tag or commit. The name of a
+/// GGUF file may follow: `organisation/name:FILE.gguf`.
 ///
 /// ```
 /// # fn main() -> Result<(), disco_lm::Error> {
 /// let model: disco_lm::HubModel = "HuggingFaceTB/SmolLM2-135M@v1".parse()?;
-
 /// assert_eq!((model.repository(), model.revision()), ("HuggingFaceTB/SmolLM2-135M", "v1"));
-
 /// let model: disco_lm::HubModel = "org/name-GGUF:name.Q8_0.gguf".parse()?;
-
 /// assert_eq!(model.file(), Some("name.Q8_0.gguf"));
-
 /// # Ok(())
 /// # }
-
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HubModel {
-    // Invariant: one or two parts that can be the name of a folder, since the cache has them in one.
+    // Invariant: one or two parts, each of which can be the name of a folder, since the cache joins them to one.
     repository: String,
-    // Invariant: parts that can be the name of a folder.
+    // Invariant: parts that can each be the name of a folder.
     revision: String,
-    // Invariant: can be the name of a file.
+    // Invariant: a valid name of a file.
     file: Option<String>,
 }
 
@@ -50,7 +45,7 @@ impl HubModel {
         self.file.as_deref()
     }
 
-    /// The same repository and revision, and this file of them.
+    /// The id of a file of this repository and revision.
     pub(crate) fn with_file(&self, file: &str) -> Self {
         Self { file: Some(file.into()), ..self.clone() }
     }
@@ -60,7 +55,7 @@ impl FromStr for HubModel {
     type Err = Error;
 
     /// # Errors
-    /// [`Error::Invalid`].
+    /// [`Error::Invalid`] for a text that is not an id.
     fn from_str(text: &str) -> Result<Self> {
         let (model, file) = text.split_once(':').map_or((text, None), |(model, file)| (model, Some(file)));
         let (repository, revision) = model.split_once('@').unwrap_or((model, MAIN));
@@ -90,12 +85,12 @@ impl fmt::Display for HubModel {
     }
 }
 
-/// Whether each part is a name, and none leads out of the folder that it is to be in.
+/// Whether each part of a path is a name, so that the path cannot lead out of its folder.
 fn is_path(text: &str) -> bool {
     text.split('/').all(is_name)
 }
 
-/// Whether this can be the name of a file or folder in the cache.
+/// Whether `text` can be the name of a file or folder in the cache.
 pub(crate) fn is_name(text: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || ['.', '_', '-'].contains(&c);
     !text.is_empty() && text.len() <= 200 && !text.starts_with('.') && text.chars().all(known)
@@ -106,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_read_and_written() {
+    fn ids_are_parsed_and_displayed() {
         for text in [
             "gpt2",
             "org/name",
@@ -121,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_name_is_refused() {
+    fn invalid_ids_are_refused() {
         for text in [
             "",
             "/",

@@ -1,5 +1,7 @@
-//! One graph through the whole model: for windows of a corpus, since with dropout a layer cannot be run twice,
-//! and for models with an encoder, all of whose decoder's layers see the encoder's last.
+//! The gradient by automatic differentiation, with one graph through the whole model.
+//!
+//! Pretraining uses it, since a layer with dropout cannot be recomputed. So do models with an encoder, since all layers of
+//! their decoder attend to the encoder's output, and models with norms behind their residual sums.
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
@@ -17,19 +19,19 @@ use crate::{
     },
 };
 
-/// A forward pass that waits for the weights of its sequences.
+/// A finished forward pass, whose backward pass waits for the weights of the sequences.
 pub(crate) struct AutodiffPass<'a> {
     model: &'a TokenModel,
-    /// What is trained, one leaf per parameter of the model or of its adapter.
+    /// The trained parameters of the model or of its adapter, one leaf of the graph each.
     leaves: Vec<Tensor<2>>,
-    /// Of the graph.
+    /// The hidden states behind `rows`, tracked by the graph: `[rows, hidden_size]`.
     hidden: Tensor<2>,
     rows: Vec<PredictionRow<'a>>,
     /// One per sequence.
     pub(crate) log_probs: Vec<f64>,
 }
 
-/// Adds `sum_i w_i grad log pi(x_i | c_i)` to `gradient`, as [`TokenModel::accumulate`].
+/// Adds `sum_i w_i grad log pi(x_i | c_i)` to `gradient`: see [`TokenModel::accumulate`].
 pub(crate) fn accumulate(
     model: &TokenModel,
     sequences: &[SequenceInContext<'_>],
@@ -39,26 +41,27 @@ pub(crate) fn accumulate(
     let size = model.part(sequences.len());
     let passes: Vec<AutodiffPass<'_>> = sequences
         .par_chunks(size)
-        .map(|part| AutodiffPass::from_sequences(model, part))
+        .map(|micro_batch| AutodiffPass::from_sequences(model, micro_batch))
         .collect::<Result<_>>()?;
     let log_probs: Vec<f64> = passes.iter().flat_map(|pass| &pass.log_probs).copied().collect();
     let weights = weigh(&log_probs)?;
     disco_core::Error::check_length("weights of a batch", sequences.len(), weights.len())?;
-    let parts: Vec<Gradient> = passes
+    let micro_gradients: Vec<Gradient> = passes
         .into_par_iter()
         .zip(weights.par_chunks(size))
         .filter(|(_, weights)| weights.iter().any(|weight| *weight != 0.0))
         .map(|(pass, weights)| pass.backward(weights))
         .collect::<Result<_>>()?;
-    // In order, so that the sum does not depend on who was first.
-    for (sum, part) in parts.into_iter().flat_map(|part| part.into_iter().enumerate()) {
-        add(&mut gradient[sum], part);
+    // In order, so that the sum does not depend on which micro-batch came first.
+    let summands = micro_gradients.into_iter().flat_map(|gradient| gradient.into_iter().enumerate());
+    for (parameter, summand) in summands {
+        add(&mut gradient[parameter], summand);
     }
     Ok(())
 }
 
 impl<'a> AutodiffPass<'a> {
-    /// Sequences of `time` tokens each, all of `ids`; `rows` say what each token predicts.
+    /// Runs windows of `seq_len` tokens each, which `ids` holds one after the other; `rows` holds the targets of each token.
     pub(crate) fn from_windows(
         model: &'a TokenModel,
         ids: &[u32],
@@ -75,14 +78,14 @@ impl<'a> AutodiffPass<'a> {
         Self::new(model, leaves, PredictionRows { hidden, rows }, batch)
     }
 
-    /// Sequences after their contexts.
+    /// Runs sequences after their contexts.
     fn from_sequences(model: &'a TokenModel, sequences: &[SequenceInContext<'a>]) -> Result<Self> {
         let (contexts, which) = distinct(sequences);
         let tokens: Vec<&'a [u32]> = sequences.iter().map(|sequence| sequence.tokens).collect();
         let (transformer, leaves) = model.tracked();
         let (config, device) = (&model.shared.config, &model.shared.device);
-        let read = prefill(&transformer, config, &contexts, device);
-        let rows = forward_sequences(&transformer, config, &read, &which, &tokens, device);
+        let prefilled = prefill(&transformer, config, &contexts, device);
+        let rows = forward_sequences(&transformer, config, &prefilled, &which, &tokens, device);
         Self::new(model, leaves, rows, sequences.len())
     }
 
@@ -105,7 +108,7 @@ impl<'a> AutodiffPass<'a> {
             SharedGradient::new(self.model.adapter_layout(), vec![None; self.leaves.len()], 1);
         let grad_hidden =
             self.model.lm_head().gradient(&states, &self.rows, weights, None, &mut head_gradient.part(0))?;
-        // The sum of hidden * grad_hidden has grad_hidden as its gradient: the chain rule, begun by hand.
+        // The gradient of sum(hidden * grad_hidden) by hidden is grad_hidden: the chain rule continues from the hand-written head.
         let gradients = (self.hidden * Tensor::from_inner(grad_hidden)).sum().backward();
         let mut gradient: Gradient = self.leaves.iter().map(|leaf| leaf.grad(&gradients)).collect();
         gradient

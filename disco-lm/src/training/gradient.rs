@@ -1,12 +1,17 @@
-//! Weighted sums of score functions, `sum_i w_i grad log pi(x_i | c_i)`.
+//! Weighted sums of score functions, `sum_i w_i grad log pi(x_i | c_i)`: methods of [`TokenModel`].
 //!
-//! The way back is written by hand. The output layer's is known in closed form, so that no tensor over all tokens and the
-//! whole vocabulary exists; a layer's is in [`crate::layers::block`]. In the host's memory a batch goes forwards and back in parts
-//! ([`PART_TOKENS`]), of which as many are in work at a time, each in a worker of its own, as can be kept ([`SAVED_BYTES`]): threads that share each
-//! product wait for each other, and do alone what lies between. Of what cannot be kept whole, as many
-//! layers are kept, from the last, as there is room for; of the others only the input is, and the layer is run again when its
-//! turn comes (gradient checkpointing: Chen et al. 2016). A model with an encoder is one graph of Burn's automatic
-//! differentiation ([`autodiff`]).
+//! Forward and backward pass are written by hand. The gradient of the output layer is known in closed form, so that no tensor over
+//! all tokens and the whole vocabulary exists; the backward pass of a layer is in `layers/block_backward.rs`.
+//!
+//! On the CPU a batch is split into micro-batches of about [`MICRO_BATCH_TOKENS`] tokens. Each runs forward and backward on one
+//! worker, and there are as many workers as can save their activations in [`SAVED_BYTES`] together. Threads that shared each
+//! matmul would wait for each other instead, and one of them would do all work between the matmuls. The workers add to the
+//! shared gradient in the order of the micro-batches, so that the sum does not depend on the number of workers.
+//!
+//! If the activations of a micro-batch do not fit, only the last layers save theirs, as many layers as fit. The other layers save
+//! their input, from which the backward pass recomputes the rest (gradient checkpointing: Chen et al. 2016, arXiv:1604.06174).
+//!
+//! A model with an encoder, or with norms behind its residual sums, is differentiated by Burn ([`autodiff`]).
 
 use crate::layers::weight::Weight;
 
@@ -31,20 +36,19 @@ use crate::{
     training::{autodiff, ordered_workers::in_ordered_workers},
 };
 
-/// How many bytes of what has been computed may wait for the way back, in all parts that are in work, roughly. A token of
-/// SmolLM2-135M takes 0.7 MB, and its logits 0.2 MB.
+/// About how many bytes of activations and logits are saved for the backward pass, by all micro-batches in progress together.
 const SAVED_BYTES: usize = 192 << 20;
 
-/// A part of a batch has about so many tokens, for its products to have rows enough.
-const PART_TOKENS: usize = 84;
+/// About how many tokens a micro-batch has: enough rows for its matmuls to be efficient.
+const MICRO_BATCH_TOKENS: usize = 84;
 
-/// And so many times those of its longest context, which is read once in each part.
-const CONTEXT_TIMES: usize = 12;
+/// A micro-batch has at least this multiple of the tokens of its longest context: each micro-batch runs its contexts again.
+const CONTEXT_MULTIPLE: usize = 12;
 
-/// Into how many groups of like length the sequences of a pass are cut: each is padded to its own longest.
-const GROUPS: usize = 4;
+/// The number of groups of similar length into which the sequences of a pass are sorted: each group is padded to its own longest.
+const LENGTH_GROUPS: usize = 4;
 
-/// A forward pass that waits for the weights of its sequences.
+/// A finished forward pass of a micro-batch, whose backward pass waits for the weights of the sequences.
 struct ForwardPass<'a> {
     model: &'a TokenModel,
     transformer: Transformer,
@@ -52,21 +56,23 @@ struct ForwardPass<'a> {
     ids: Vec<u32>,
     positions: Vec<usize>,
     angles: Option<Angles>,
-    /// What each layer keeps: all it needs, or what entered it.
+    /// Per layer: all activations that its backward pass needs, or only its input.
     layers: Vec<SavedActivations>,
-    /// The tokens that predict something: one per row.
-    ends: Vec<usize>,
+    /// The index of the token that predicts each row.
+    row_tokens: Vec<usize>,
     rows: Vec<PredictionRow<'a>>,
-    /// What leaves the last layer, of those tokens.
+    /// The output of the last layer at those tokens, before the final norm: `[rows, hidden_size]`.
     states: Tensor<2>,
+    /// `[rows, vocabulary]`; `None` if the backward pass has to compute them again.
     logits: Option<TensorData>,
     /// One per sequence.
     log_probs: Vec<f64>,
 }
 
 impl TokenModel {
-    /// Adds `sum_i w_i grad log pi(x_i | c_i)` to `gradient`, one entry per trained parameter, where `weigh` gives the `w_i`
-    /// once it knows the log-probabilities. Every sequence must be an event of the model.
+    /// Adds `sum_i w_i grad log pi(x_i | c_i)` to `gradient`, one entry per trained parameter. `weigh` is given the
+    /// log-probabilities (nats) of some sequences and returns their weights `w_i`; it is called once or several times, in the
+    /// order of the sequences. Every sequence must be an event of the model.
     pub(crate) fn accumulate(
         &self,
         sequences: &[SequenceInContext<'_>],
@@ -76,11 +82,11 @@ impl TokenModel {
         if !self.shared.config.has_hand_written_backward() {
             return autodiff::accumulate(self, sequences, weigh, gradient);
         }
-        self.accumulate_within(SAVED_BYTES, sequences, weigh, gradient)
+        self.accumulate_by_hand(SAVED_BYTES, sequences, weigh, gradient)
     }
 
-    /// The same for a decoder, with about `saved_bytes` kept.
-    fn accumulate_within(
+    /// [`accumulate`](Self::accumulate) for models with a hand-written backward pass, which saves about `saved_bytes`.
+    fn accumulate_by_hand(
         &self,
         saved_bytes: usize,
         sequences: &[SequenceInContext<'_>],
@@ -89,88 +95,95 @@ impl TokenModel {
     ) -> Result<()> {
         let size = self.part(sequences.len());
         if size == sequences.len() {
-            // Other devices have memory of their own, and want larger products.
+            // Other devices have memory of their own, and are efficient with larger matmuls.
             let is_host = is_host(&self.shared.device);
-            let parts = cut(sequences, if is_host { PART_TOKENS } else { usize::MAX });
-            let workers = if is_host { self.gradient_workers(saved_bytes, &parts) } else { 1 };
-            return self.accumulate_cut(workers, saved_bytes / workers, &parts, weigh, gradient);
+            let most = if is_host { MICRO_BATCH_TOKENS } else { usize::MAX };
+            let micro_batches = split_into_micro_batches(sequences, most);
+            let workers = if is_host { self.gradient_workers(saved_bytes, &micro_batches) } else { 1 };
+            let worker_bytes = saved_bytes / workers;
+            return self.accumulate_micro_batches(workers, worker_bytes, &micro_batches, weigh, gradient);
         }
+        // A narrow model: its batch is cut into a few chunks of sequences, which run at once on rayon's threads.
         let passes: Vec<ForwardPass<'_>> = sequences
             .par_chunks(size)
-            .map(|part| ForwardPass::forward(self, part, saved_bytes))
+            .map(|micro_batch| ForwardPass::forward(self, micro_batch, saved_bytes))
             .collect::<Result<_>>()?;
         let log_probs: Vec<f64> = passes.iter().flat_map(|pass| &pass.log_probs).copied().collect();
         let weights = weigh(&log_probs)?;
         disco_core::Error::check_length("weights of a batch", sequences.len(), weights.len())?;
         let passes = passes.into_par_iter().zip(weights.par_chunks(size));
         let passes = passes.filter(|(_, weights)| weights.iter().any(|weight| *weight != 0.0));
-        let parts: Vec<Gradient> = passes
+        let micro_gradients: Vec<Gradient> = passes
             .map(|(pass, weights)| {
                 let gradients =
                     SharedGradient::new(self.adapter_layout(), vec![None; self.trained().0.len()], 1);
-                let embedded = pass.backward(weights, gradients.part(0))?;
-                embedded.backward(&self.transformer(), &mut gradients.part(0));
+                let embedding_gradient = pass.backward(weights, gradients.part(0))?;
+                embedding_gradient.backward(&self.transformer(), &mut gradients.part(0));
                 Ok(gradients.into_gradient())
             })
             .collect::<Result<_>>()?;
-        // In order, so that the sum does not depend on who was first.
-        for (parameter, part) in parts.into_iter().flat_map(|part| part.into_iter().enumerate()) {
-            add(&mut gradient[parameter], part);
+        // In order, so that the sum does not depend on which micro-batch came first.
+        let summands = micro_gradients.into_iter().flat_map(|gradient| gradient.into_iter().enumerate());
+        for (parameter, summand) in summands {
+            add(&mut gradient[parameter], summand);
         }
         Ok(())
     }
 
-    /// The same of a batch in parts, with `saved_bytes` each. In the host's memory as many are in work as there are workers.
-    fn accumulate_cut(
+    /// Runs each micro-batch forward and backward; each saves about `saved_bytes`. On the CPU each of `workers` workers has one
+    /// micro-batch in progress at a time; on other devices one micro-batch follows the other.
+    fn accumulate_micro_batches(
         &self,
         workers: usize,
         saved_bytes: usize,
-        parts: &[&[SequenceInContext<'_>]],
+        micro_batches: &[&[SequenceInContext<'_>]],
         weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
         gradient: &mut Gradient,
     ) -> Result<()> {
-        let gradients = SharedGradient::new(self.adapter_layout(), take(gradient), parts.len());
+        let gradients = SharedGradient::new(self.adapter_layout(), take(gradient), micro_batches.len());
         let forward_and_backward = |index: usize, weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>| {
-            let part: &[SequenceInContext<'_>] = parts[index];
+            let micro_batch: &[SequenceInContext<'_>] = micro_batches[index];
             let gradients = gradients.part(index);
-            let pass = ForwardPass::forward(self, part, saved_bytes)?;
+            let pass = ForwardPass::forward(self, micro_batch, saved_bytes)?;
             let weights = weigh(&pass.log_probs)?;
-            disco_core::Error::check_length("weights of a batch", part.len(), weights.len())?;
+            disco_core::Error::check_length("weights of a batch", micro_batch.len(), weights.len())?;
             let is_wanted = weights.iter().any(|weight| *weight != 0.0);
             if is_wanted { pass.backward(&weights, gradients).map(Some) } else { Ok(None) }
         };
-        let embedded: Result<Vec<Option<EmbeddingGradient>>> = if is_host(&self.shared.device) {
-            in_ordered_workers(workers, parts.len(), weigh, forward_and_backward)
+        let embedding_gradients: Result<Vec<Option<EmbeddingGradient>>> = if is_host(&self.shared.device) {
+            in_ordered_workers(workers, micro_batches.len(), weigh, forward_and_backward)
         } else {
-            (0..parts.len()).map(|index| forward_and_backward(index, weigh)).collect()
+            (0..micro_batches.len()).map(|index| forward_and_backward(index, weigh)).collect()
         };
         *gradient = gradients.into_gradient();
-        let embedded = embedded?;
+        let embedding_gradients = embedding_gradients?;
         let gradients = SharedGradient::new(self.adapter_layout(), take(gradient), 1);
-        for embedded in embedded.into_iter().flatten() {
-            embedded.backward(&self.transformer(), &mut gradients.part(0));
+        for embedding_gradient in embedding_gradients.into_iter().flatten() {
+            embedding_gradient.backward(&self.transformer(), &mut gradients.part(0));
         }
         *gradient = gradients.into_gradient();
         Ok(())
     }
 
-    /// How many parts of a batch may be in work at a time.
-    fn gradient_workers(&self, saved_bytes: usize, parts: &[&[SequenceInContext<'_>]]) -> usize {
-        let tokens = |part: &&[SequenceInContext<'_>]| {
-            part.iter().map(|sequence| sequence.tokens.len()).sum::<usize>()
+    /// The number of workers, each with one micro-batch in progress: as many as save at most `saved_bytes` together, but no more
+    /// than there are threads or micro-batches.
+    fn gradient_workers(&self, saved_bytes: usize, micro_batches: &[&[SequenceInContext<'_>]]) -> usize {
+        let tokens = |micro_batch: &&[SequenceInContext<'_>]| {
+            micro_batch.iter().map(|sequence| sequence.tokens.len()).sum::<usize>()
         };
-        let most = parts.iter().map(tokens).max().unwrap_or(1).max(1);
-        let saved = saved_bytes / (most * self.bytes_per_token());
-        saved.min(rayon::current_num_threads()).min(parts.len()).max(1)
+        let most = micro_batches.iter().map(tokens).max().unwrap_or(1).max(1);
+        let fitting = saved_bytes / (most * self.bytes_per_token());
+        fitting.min(rayon::current_num_threads()).min(micro_batches.len()).max(1)
     }
 
-    /// What a token takes that is kept for the way back, in all layers and as logits.
+    /// The bytes that a token takes if the activations of all layers and its logits are saved for the backward pass.
     fn bytes_per_token(&self) -> usize {
         let config = &self.shared.config;
         (config.layers * SavedActivations::elements_per_token(config) + self.vocabulary()) * size_of::<f32>()
     }
 
-    /// The lowest layer with an adapter: nothing below it is trained. The first if everything is.
+    /// The lowest layer with a trained parameter, at which the backward pass ends: the lowest one with an adapter, or the first
+    /// if there is no adapter.
     fn lowest_layer(&self) -> usize {
         let Some(adapter) = &self.adapter else { return 0 };
         let layers = adapter
@@ -181,8 +194,8 @@ impl TokenModel {
         layers.min().unwrap_or(0)
     }
 
-    /// A decoder in which what is trained is tracked, each as a leaf of a new graph; and those leaves, by index of the
-    /// trained parameter, in order.
+    /// A transformer whose trained parameters are leaves of a new automatic-differentiation graph, and those leaves in the order
+    /// of the trained parameters.
     pub(crate) fn tracked(&self) -> (Transformer, Vec<Tensor<2>>) {
         let leaves: Vec<Tensor<2>> =
             self.trained().1.iter().map(|tensor| tensor.clone().autodiff().require_grad()).collect();
@@ -210,7 +223,7 @@ impl<'a> ForwardPass<'a> {
         let lengths: Vec<usize> = contexts.iter().map(|context| context.len()).collect();
         let longest = lengths.iter().copied().max().unwrap_or(0);
         let (mut ids, mut positions) = padded(&contexts, longest, |_| 0);
-        let mut ends: Vec<usize> =
+        let mut row_tokens: Vec<usize> =
             lengths.iter().enumerate().map(|(i, length)| i * longest + length - 1).collect();
         let mut rows: Vec<PredictionRow<'a>> = contexts.iter().copied().map(PredictionRow::behind).collect();
         for (sequence, &context) in which.iter().enumerate() {
@@ -220,25 +233,25 @@ impl<'a> ForwardPass<'a> {
         // The last token is predicted but predicts nothing.
         let mut order: Vec<usize> = (0..sequences.len()).filter(|&i| sequences[i].tokens.len() > 1).collect();
         order.sort_by_key(|&i| std::cmp::Reverse(sequences[i].tokens.len()));
-        for part in order.chunks(order.len().div_ceil(GROUPS).max(1)) {
+        for group in order.chunks(order.len().div_ceil(LENGTH_GROUPS).max(1)) {
             let inputs: Vec<&[u32]> =
-                part.iter().map(|&i| &sequences[i].tokens[..sequences[i].tokens.len() - 1]).collect();
+                group.iter().map(|&i| &sequences[i].tokens[..sequences[i].tokens.len() - 1]).collect();
             let seq_len = inputs[0].len();
-            for (at, (&sequence, input)) in part.iter().zip(&inputs).enumerate() {
+            for (at, (&sequence, input)) in group.iter().zip(&inputs).enumerate() {
                 let start = ids.len() + at * seq_len;
-                ends.extend(start..start + input.len());
+                row_tokens.extend(start..start + input.len());
                 rows.extend(PredictionRow::within(sequence, sequences[sequence]));
             }
-            let (more_ids, more_places) = padded(&inputs, seq_len, |i| lengths[which[part[i]]]);
+            let (more_ids, more_positions) = padded(&inputs, seq_len, |i| lengths[which[group[i]]]);
             ids.extend(more_ids);
-            positions.extend(more_places);
-            attention.follow(part.iter().map(|&i| which[i]).collect(), &lengths, seq_len, &shared.device);
+            positions.extend(more_positions);
+            attention.follow(group.iter().map(|&i| which[i]).collect(), &lengths, seq_len, &shared.device);
         }
 
         let (mut x, angles) = transformer.embed(&ids, &positions);
-        let logits = rows.len() * model.vocabulary() * size_of::<f32>();
+        let logit_bytes = rows.len() * model.vocabulary() * size_of::<f32>();
         let layer_bytes = ids.len() * SavedActivations::elements_per_token(config) * size_of::<f32>();
-        let first_saved = config.layers.saturating_sub(saved_bytes.saturating_sub(logits) / layer_bytes);
+        let first_saved = config.layers.saturating_sub(saved_bytes.saturating_sub(logit_bytes) / layer_bytes);
         let mut layers = Vec::with_capacity(config.layers);
         for layer in 0..config.layers {
             let mut mode = if layer < first_saved { Mode::Plain } else { Mode::Save(Box::default()) };
@@ -249,7 +262,7 @@ impl<'a> ForwardPass<'a> {
                 _ => SavedActivations::input_only(input),
             });
         }
-        let states = x.select(0, indices(ends.iter().copied(), &shared.device));
+        let states = x.select(0, indices(row_tokens.iter().copied(), &shared.device));
         let mut log_probs = vec![0.0; sequences.len()];
         let (row_log_probs, logits) =
             model.lm_head().log_probs_and_logits(&transformer.finish(states.clone()), &rows)?;
@@ -262,7 +275,7 @@ impl<'a> ForwardPass<'a> {
             positions,
             angles,
             layers,
-            ends,
+            row_tokens,
             rows,
             states,
             logits,
@@ -270,7 +283,8 @@ impl<'a> ForwardPass<'a> {
         })
     }
 
-    /// Adds the gradient of `sum_i weights[i] * log_probs[i]`, but for that of the embeddings, which is left to the caller.
+    /// Adds the gradient of `sum_i weights[i] * log_probs[i]` by all parameters but the embeddings, whose gradient is left to the
+    /// caller.
     fn backward(
         mut self,
         weights: &[f64],
@@ -283,16 +297,16 @@ impl<'a> ForwardPass<'a> {
         let grad_states = self.transformer.finish_backward(self.states, grad_hidden, &mut gradients);
         gradients.end_stage();
         let device = &model.shared.device;
-        let nothing = Tensor::zeros([self.ids.len(), grad_states.dims()[1]], device);
-        let ends = indices(self.ends.iter().copied(), device);
-        let mut grad_x = nothing.select_assign(0, ends, grad_states, IndexingUpdateOp::Add);
+        let zeros = Tensor::zeros([self.ids.len(), grad_states.dims()[1]], device);
+        let row_tokens = indices(self.row_tokens.iter().copied(), device);
+        let mut grad_x = zeros.select_assign(0, row_tokens, grad_states, IndexingUpdateOp::Add);
         for layer in (model.lowest_layer()..self.layers.len()).rev() {
-            let mut saved = self.layers.pop().expect("a layer per layer");
+            let mut saved = self.layers.pop().expect("an entry per layer");
             if let Some(input) = saved.input_to_recompute() {
                 let mut mode = Mode::Save(Box::default());
                 self.transformer.layer(layer, input, self.angles.as_ref(), &mut self.attention, &mut mode);
-                let Mode::Save(again) = mode else { unreachable!("the mode does not change") };
-                saved = *again;
+                let Mode::Save(recomputed) = mode else { unreachable!("the mode does not change") };
+                saved = *recomputed;
             }
             let angles = self.angles.as_ref();
             grad_x = self.transformer.layer_backward(
@@ -309,8 +323,8 @@ impl<'a> ForwardPass<'a> {
     }
 }
 
-/// The gradient of what entered the first layer, which is that of the embeddings too. It is kept until all parts of a batch are done: an
-/// output matrix may be the same sum.
+/// The gradient of the embedding output, which enters the first layer. It is applied after all micro-batches, because a tied
+/// output matrix accumulates into the same tensor.
 struct EmbeddingGradient {
     ids: Vec<u32>,
     positions: Vec<usize>,
@@ -325,25 +339,28 @@ impl EmbeddingGradient {
     }
 }
 
-/// Cuts sequences, in their order, into parts of about as many tokens each: of no more than about `most`, contexts included, unless
-/// a context is long.
-fn cut<'s, 'a>(sequences: &'s [SequenceInContext<'a>], most: usize) -> Vec<&'s [SequenceInContext<'a>]> {
+/// Splits sequences, in their order, into micro-batches of about equally many tokens: at most about `most`, contexts included,
+/// unless a context is long ([`CONTEXT_MULTIPLE`]).
+fn split_into_micro_batches<'s, 'a>(
+    sequences: &'s [SequenceInContext<'a>],
+    most: usize,
+) -> Vec<&'s [SequenceInContext<'a>]> {
     let longest = sequences.iter().map(|sequence| sequence.context.len()).max().unwrap_or(0);
-    let most = most.max(CONTEXT_TIMES * longest) - longest;
+    let most = most.max(CONTEXT_MULTIPLE * longest) - longest;
     let all: usize = sequences.iter().map(|sequence| sequence.tokens.len()).sum();
     let even = all.div_ceil(all.div_ceil(most).max(1)).max(1);
-    let mut parts = Vec::new();
+    let mut micro_batches = Vec::new();
     let (mut start, mut before) = (0, 0);
     for (at, sequence) in sequences.iter().enumerate() {
         let middle = before + sequence.tokens.len() / 2;
-        if middle / even > parts.len() && at > start {
-            parts.push(&sequences[start..at]);
+        if middle / even > micro_batches.len() && at > start {
+            micro_batches.push(&sequences[start..at]);
             start = at;
         }
         before += sequence.tokens.len();
     }
-    parts.push(&sequences[start..]);
-    parts
+    micro_batches.push(&sequences[start..]);
+    micro_batches
 }
 
 #[cfg(test)]

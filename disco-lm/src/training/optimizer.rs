@@ -1,4 +1,4 @@
-//! Adam, AdamW and gradient descent on tensors, as PyTorch computes them: the state, and what a step does with it.
+//! Adam, AdamW and gradient descent on tensors, as PyTorch computes them: the optimizer state and its step.
 
 use std::path::Path;
 
@@ -19,22 +19,22 @@ use crate::{
     weights::{self, Shard},
 };
 
-/// The file of an optimiser's state.
+/// The file of the optimizer state.
 const FILE: &str = "optimizer.safetensors";
 
-/// What an optimiser remembers, per parameter. Empty before the first step.
+/// The optimizer state: one tensor per parameter in each list. The lists are empty before the first step.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OptimizerState {
     steps: u64,
     /// Running mean of the gradient; the velocity of gradient descent.
     first: Vec<Tensor<2>>,
-    /// Running mean of its square; not used by gradient descent.
+    /// Running mean of the squared gradient; not used by gradient descent.
     second: Vec<Tensor<2>>,
 }
 
 impl OptimizerState {
-    /// Moves `tensors` by one step against `gradient`. Each is replaced as soon as it is computed, so that of
-    /// one parameter at a time both old and new exist.
+    /// Moves `tensors` by one step against `gradient`. Each tensor is replaced as soon as it is computed, so that old and
+    /// new values exist side by side only for the parameters that are being updated.
     ///
     /// # Errors
     /// [`Error::NotFinite`] if the gradient's norm is not finite; state and tensors are then untouched.
@@ -86,7 +86,7 @@ impl OptimizerState {
         Ok(Updated { gradient_norm: norm })
     }
 
-    /// Writes the state into `folder`.
+    /// Writes the state to a file of `folder`.
     pub(crate) fn save(&self, folder: &Path, parameters: &[Parameter]) -> Result<()> {
         // The step count as two exact f32: a safetensors file holds one kind of number here.
         let [high, low] = [(self.steps >> 20) as f32, (self.steps & 0xF_FFFF) as f32];
@@ -103,7 +103,7 @@ impl OptimizerState {
         weights::write(&folder.join(FILE), tensors, Precision::F32)
     }
 
-    /// Reads what [`save`](Self::save) wrote.
+    /// Reads a state that [`save`](Self::save) has written; `like` are the parameters' tensors, which tell the device.
     pub(crate) fn load(folder: &Path, parameters: &[Parameter], like: &[Tensor<2>]) -> Result<Self> {
         let path = folder.join(FILE);
         let file = Shard::open(path.clone())?;

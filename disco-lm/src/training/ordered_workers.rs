@@ -1,4 +1,4 @@
-//! Work on parts of a batch, each on threads of its own, that asks one thread for a decision on the way.
+//! Ordered workers: items run at once on several workers, and each asks the calling thread one question, in the items' order.
 
 use std::{
     panic::resume_unwind,
@@ -11,7 +11,7 @@ use rayon::ThreadPool;
 
 use crate::{Result, device::workers::pool};
 
-/// Where an item asks, and hears the answer.
+/// The channel through which an item asks its question and receives the answer.
 struct Channel {
     item: usize,
     ask: Sender<Vec<f64>>,
@@ -20,17 +20,21 @@ struct Channel {
 
 impl Channel {
     fn ask(&self, question: &[f64]) -> Result<Vec<f64>> {
-        let stopped = || CoreError::failed("a part of a batch", "another part has failed");
+        let stopped =
+            || CoreError::failed("a micro-batch", "another micro-batch of the same batch has failed");
         self.ask.send(question.to_vec()).map_err(|_| stopped())?;
         Ok(self.answer.recv().map_err(|_| stopped())?)
     }
 }
 
-/// Does `work` on each of `count` items: worker `s` of them on items `s`, `s + workers` and so on, in order. Each asks once, and is
-/// answered by `decide`, on this thread and in the order of the items.
+/// Does `work` on each of `count` items; worker `w` takes the items `w`, `w + workers` and so on, in order. Each item asks one
+/// question, which `decide` answers on the calling thread, in the order of the items. The results are in the order of the items.
 ///
-/// After an error nobody waits for what does not come: the ends of a channel are dropped with the worker that has stopped, and
-/// with this thread's loop.
+/// After an error no thread waits for a message that does not come: a worker that stops drops its ends of the channels, and
+/// so does the calling thread when it leaves its loop.
+///
+/// # Errors
+/// The error of `decide`, or else that of the first item that failed.
 pub(crate) fn in_ordered_workers<R: Send>(
     workers: usize,
     count: usize,
@@ -40,12 +44,12 @@ pub(crate) fn in_ordered_workers<R: Send>(
     let threads = (rayon::current_num_threads() / workers).max(1);
     let pools: Vec<ThreadPool> = (0..workers).map(|_| pool(threads)).collect::<Result<_>>()?;
     let mut worker_channels: Vec<Vec<Channel>> = (0..workers).map(|_| Vec::new()).collect();
-    let mut ends = Vec::with_capacity(count);
+    let mut questions = Vec::with_capacity(count);
     for item in 0..count {
         let (ask, asked) = mpsc::channel();
-        let (say, answer) = mpsc::channel();
+        let (reply, answer) = mpsc::channel();
         worker_channels[item % workers].push(Channel { item, ask, answer });
-        ends.push((asked, say));
+        questions.push((asked, reply));
     }
     let work = &work;
     let worker = |pool: &ThreadPool, channels: Vec<Channel>| {
@@ -68,12 +72,12 @@ pub(crate) fn in_ordered_workers<R: Send>(
             .map(|(pool, channels)| scope.spawn(move || worker(pool, channels)))
             .collect();
         let mut decided = Ok(());
-        for (asked, say) in ends {
-            // Who does not ask has failed. What comes after it might wait for it, and is stopped when it asks.
+        for (asked, reply) in questions {
+            // An item that does not ask has failed. Later items might wait for it; they are stopped when they ask.
             let Ok(question) = asked.recv() else { break };
             match decide(&question) {
-                // Whoever has asked waits for it.
-                Ok(decision) => drop(say.send(decision)),
+                // The item that has asked is waiting for the answer.
+                Ok(decision) => drop(reply.send(decision)),
                 Err(error) => {
                     decided = Err(error);
                     break;
@@ -84,7 +88,7 @@ pub(crate) fn in_ordered_workers<R: Send>(
             workers.into_iter().flat_map(|worker| worker.join().unwrap_or_else(|panic| resume_unwind(panic)));
         let mut done: Vec<(usize, Result<R>)> = done.collect();
         decided?;
-        // The first that failed is the one for which others were stopped.
+        // The first item that failed is the cause: later ones may have been stopped because of it.
         done.sort_by_key(|(item, _)| *item);
         done.into_iter().map(|(_, result)| result).collect()
     })
@@ -112,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_error_that_came_first_is_told_and_nobody_waits() {
+    fn the_first_error_is_returned_and_no_worker_waits() {
         for failing in [0, 3, 7] {
             let work = |item: usize, ask: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>| {
                 if item == failing {

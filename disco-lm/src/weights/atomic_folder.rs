@@ -1,4 +1,4 @@
-//! Folders that appear whole or not at all.
+//! Atomic folders: a folder that is saved appears complete or not at all.
 
 use std::path::{Path, PathBuf};
 
@@ -6,16 +6,19 @@ use tempfile::TempDir;
 
 use crate::{Error, Result};
 
-/// Checks that `folder` can be written: that there is nothing in its place but an empty folder, or one that holds `mark`, and so
-/// is of the kind that is to be written.
+/// Checks that `folder` can be written: that it does not exist, is empty, or holds the file `mark`, which tells that it is of the
+/// kind that is to be written.
+///
+/// # Errors
+/// [`Error::Invalid`] for another folder or a file; [`Error::Io`] if nothing can be written beside it.
 pub(crate) fn check_folder(folder: &Path, mark: &str) -> Result<()> {
     staging(folder, mark).map(drop)
 }
 
-/// Lets `write` fill a new folder, and puts it into the place of `folder` when that is done.
+/// Lets `write` fill a new folder, and then replaces `folder` with it.
 ///
 /// # Errors
-/// As [`check_folder`], before anything is written, and those of `write`.
+/// As [`check_folder`], before anything is written, and the errors of `write`.
 pub(crate) fn replace_folder(
     folder: &Path,
     mark: &str,
@@ -32,7 +35,7 @@ pub(crate) fn replace_folder(
     std::fs::rename(&new, folder).map_err(|source| Error::io(folder, source))
 }
 
-/// A temporary folder beside `folder`, which may be replaced.
+/// Creates a temporary folder beside `folder`, if `folder` may be replaced.
 fn staging(folder: &Path, mark: &str) -> Result<TempDir> {
     let is_free = match std::fs::read_dir(folder) {
         Ok(mut entries) => entries.next().is_none() || folder.join(mark).is_file(),

@@ -1,17 +1,17 @@
-//! How files lay numbers out, and reading them as f32.
+//! The encodings of tensor values in files, and reading them as f32.
 
 use std::{fs::File, io};
 
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
-/// A layout of numbers: blocks of `bytes` bytes that hold `values` values each.
+/// An encoding of values: blocks of `bytes` bytes that hold `values` values each.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Encoding {
-    /// What the format calls it.
+    /// Its name in the file format.
     pub(crate) name: &'static str,
     pub(crate) bytes: usize,
     pub(crate) values: usize,
-    /// Decodes whole blocks into as many values as they hold.
+    /// Decodes whole blocks into the values that they hold.
     pub(crate) decode: fn(&[u8], &mut [f32]),
 }
 
@@ -21,16 +21,16 @@ pub(crate) const F32: Encoding = Encoding { name: "F32", bytes: 4, values: 1, de
 /// IEEE 754 half precision.
 pub(crate) const F16: Encoding = Encoding { name: "F16", bytes: 2, values: 1, decode: decode_f16 };
 
-/// The upper half of a single.
+/// bfloat16: the upper 16 bits of IEEE 754 single precision.
 pub(crate) const BF16: Encoding = Encoding { name: "BF16", bytes: 2, values: 1, decode: decode_bf16 };
 
-/// Bytes that are read and decoded at once: they stay in the cache.
+/// The number of bytes that are read and decoded at once: few enough to stay in the CPU's cache.
 const CHUNK: usize = 1 << 17;
 
-/// Reads `values` from `offset` on: their number is a multiple of that of a block.
+/// Reads `values` from `offset` on; their number must be a multiple of the values of a block.
 ///
-/// Numbers go through a small buffer rather than a memory map: it costs the same, needs no unsafe code, and
-/// a file that is cut short meanwhile is an error instead of the end of the process.
+/// The bytes go through a small buffer rather than a memory map: it costs the same, needs no unsafe code, and a file that
+/// is truncated meanwhile gives an error instead of ending the process.
 pub(crate) fn read_values(
     file: &File,
     mut offset: u64,
@@ -48,13 +48,13 @@ pub(crate) fn read_values(
     Ok(())
 }
 
-/// Fills `bytes` from `offset` on, without moving the file's position: threads share the file.
+/// Fills `bytes` from `offset` on, without moving the file's position, since threads share the file.
 #[cfg(unix)]
 fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, bytes, offset)
 }
 
-/// Fills `bytes` from `offset` on; every read names its position: threads share the file.
+/// Fills `bytes` from `offset` on; every read gives its own position, since threads share the file.
 #[cfg(windows)]
 fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
     while !bytes.is_empty() {
@@ -77,7 +77,7 @@ fn decode_f32(bytes: &[u8], values: &mut [f32]) {
     }
 }
 
-/// Numbers converted at once: the conversion looks up only once per run what the processor offers.
+/// The number of values converted at once: the conversion checks the processor's features once per run.
 const RUN: usize = 256;
 
 fn decode_f16(bytes: &[u8], values: &mut [f32]) {

@@ -1,14 +1,14 @@
-//! Parameters as the tensors of a file, and back.
+//! The layout of parameters in files: splits a parameter into the tensors of a file, and joins them again.
 
 use rayon::prelude::*;
 
 use crate::architecture::parameters::{Parameter, StoredTensor};
 
-/// Rows of a transposed tensor that one thread fills at a time: as many as a cache line of the file's rows holds, so that every
-/// line is fetched once.
+/// The number of rows of a transposed tensor that one thread fills at a time: as many as a cache line of a row of the source has
+/// elements, so that every line is fetched once.
 const BLOCK: usize = 16;
 
-/// The values of a parameter, as the tensors of the file: under their Hugging Face names, in their layout.
+/// Splits the values of a parameter into the tensors of a file, with their Hugging Face names and in their layout.
 pub(crate) fn split(parameter: &Parameter, values: &[f32]) -> Vec<(StoredTensor, Vec<f32>)> {
     let mut rest = values;
     let parts = parameter.stored.iter().map(|part| {
@@ -23,7 +23,7 @@ pub(crate) fn split(parameter: &Parameter, values: &[f32]) -> Vec<(StoredTensor,
     parts.collect()
 }
 
-/// The inverse of [`split`]: `read` writes a tensor of the file to the place of its numbers.
+/// The inverse of [`split`]: `read` writes the elements of each tensor of the file to the slice that it is given.
 pub(crate) fn join<E>(
     parameter: &Parameter,
     mut read: impl FnMut(&StoredTensor, &mut [f32]) -> Result<(), E>,
@@ -42,7 +42,7 @@ pub(crate) fn join<E>(
     Ok(values)
 }
 
-/// Writes a matrix transposed: what is written has `rows` rows.
+/// Writes the transpose of `matrix` to `transposed`, which has `rows` rows.
 fn transpose(matrix: &[f32], rows: usize, transposed: &mut [f32]) {
     let columns = matrix.len() / rows;
     transposed.par_chunks_mut(BLOCK * columns).enumerate().for_each(|(block, values)| {

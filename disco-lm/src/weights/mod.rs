@@ -1,4 +1,4 @@
-//! Weights in files, in and out: the tensors of a file become the parameters of a model.
+//! How do tensors get from a file into memory, and back? Loading and saving the weights of a model.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -26,28 +26,28 @@ pub(crate) use safetensors::{SafetensorsFolder, Shard, json_object, read_json};
 pub use save::Precision;
 pub(crate) use save::{save, write};
 
-/// A source of named tensors: the seam for file formats.
+/// A file format's source of named tensors.
 pub(crate) trait TensorSource: Sync {
     /// The name and shape of every tensor, outermost dimension first.
     fn shapes(&self) -> BTreeMap<String, Vec<usize>>;
 
-    /// The tensor that holds `part`: its name, shape and layout in this source.
+    /// The tensor of this source that holds `part`, with its name, shape and layout in the source.
     fn stored(&self, part: &StoredTensor) -> StoredTensor;
 
-    /// Whether a tensor may be there without being a parameter of a model.
+    /// Whether a tensor may be in the source without being a parameter of the model.
     fn is_redundant(&self, name: &str, tied: bool) -> bool;
 
-    /// The file that a tensor is in, for messages.
+    /// The file that holds a tensor, for messages.
     fn file_of(&self, name: &str) -> &Path;
 
-    /// Writes a tensor's values in row-major order to `values`, which has their number.
+    /// Writes a tensor's values in row-major order to `values`, which has one element per value.
     fn read(&self, name: &str, values: &mut [f32]) -> Result<()>;
 }
 
-/// Reads all parameters, in the order of `parameters`, on all threads. All that does not fit is listed in one error.
+/// Reads all parameters, in the order of `parameters`, on all threads. One error lists all tensors that do not fit.
 ///
-/// Each tensor is read once, into its place in the parameter: nothing of the size of a tensor exists beside the
-/// result, unless the file has it transposed.
+/// Each tensor is read once, directly into its rows of the parameter: no buffer of the size of a tensor is allocated besides
+/// the result, unless the file stores the tensor transposed.
 pub(crate) fn load(
     source: &dyn TensorSource,
     parameters: &[Parameter],
@@ -58,7 +58,7 @@ pub(crate) fn load(
     parameters.par_iter().map(|parameter| fill(source, parameter)).collect()
 }
 
-/// Checks that the tensors are those that `parameters` ask for, before memory is taken for any of them.
+/// Checks that the tensors are exactly those of `parameters`, before memory is allocated for any of them.
 fn check(source: &dyn TensorSource, parameters: &[Parameter], tied: bool, path: &Path) -> Result<()> {
     let mut shapes = source.shapes();
     let mut missing = Vec::new();
@@ -80,7 +80,7 @@ fn check(source: &dyn TensorSource, parameters: &[Parameter], tied: bool, path: 
     }
 }
 
-/// One parameter, from the tensors that hold it.
+/// Reads one parameter from the tensors that hold it.
 fn fill(source: &dyn TensorSource, parameter: &Parameter) -> Result<Vec<f32>> {
     let stored = parameter.stored.iter().map(|part| source.stored(part)).collect();
     join(&Parameter { stored, ..parameter.clone() }, |part, values| {

@@ -22,17 +22,18 @@ use crate::{
     },
 };
 
-/// The file that holds all weights, or in its place the one that names several that do.
+/// The file that holds all weights.
 pub(crate) const SINGLE: &str = "model.safetensors";
 
+/// The file that names the shards, if the weights are in several files.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
-/// The safetensors files of a Hugging Face folder. Headers are read at once, each tensor when asked for.
+/// The open safetensors files of a Hugging Face folder. Headers are read on opening, each tensor on request.
 pub(crate) struct SafetensorsFolder {
     shards: Vec<Shard>,
     // Invariant: every index is below shards.len(), and that shard holds the tensor.
     location: BTreeMap<String, usize>,
-    /// Whether it is a GPT-2 checkpoint of the transformer alone, whose names lack their prefix.
+    /// Whether it is a GPT-2 checkpoint of the transformer alone, whose tensor names lack the prefix `transformer.`.
     bare: bool,
 }
 
@@ -40,14 +41,14 @@ pub(crate) struct SafetensorsFolder {
 pub(crate) struct Shard {
     pub(crate) path: PathBuf,
     file: File,
-    /// Where the tensors begin: after the length and the header.
+    /// The offset of the tensors' data: after the length and the header.
     data_start: u64,
     // Invariant: all offsets lie within the file, and span what shape and type imply.
     tensors: BTreeMap<String, TensorInfo>,
 }
 
 impl SafetensorsFolder {
-    /// Opens `model.safetensors`, or where there is none the shards that `model.safetensors.index.json` names.
+    /// Opens `model.safetensors`, or if there is none, the shards that `model.safetensors.index.json` names.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let index = folder.join(INDEX);
         let sharded = index.exists() && !folder.join(SINGLE).exists();
@@ -75,8 +76,8 @@ impl TensorSource for SafetensorsFolder {
         StoredTensor { name: bare.unwrap_or(&part.name).into(), ..part.clone() }
     }
 
-    /// Masks, places and rotary tables of older checkpoints, embeddings and a tied head stored twice, and the
-    /// pooler that RoBERTa's classifiers do not use.
+    /// Masks, position ids and rotary tables of older checkpoints, embeddings and a tied head that are stored twice, and
+    /// the pooler that RoBERTa's classifiers do not use.
     fn is_redundant(&self, name: &str, tied: bool) -> bool {
         name.ends_with(".attn.bias")
             || name.ends_with(".attn.masked_bias")
@@ -111,7 +112,7 @@ impl Shard {
         file.read_exact(&mut length).map_err(|source| Error::io(&path, source))?;
         let header_size = u64::from_le_bytes(length);
         let data_start = header_size.checked_add(8).filter(|start| *start <= size).ok_or_else(cut_short)?;
-        // At most the size of the file: a lying header cannot ask for more memory than that.
+        // At most the size of the file: a false header cannot ask for more memory than that.
         let mut header = vec![0; header_size as usize];
         file.read_exact(&mut header).map_err(|source| Error::io(&path, source))?;
         let header: Metadata =
@@ -149,7 +150,7 @@ impl Shard {
         Ok(values)
     }
 
-    /// A matrix's values.
+    /// The values of a matrix that must have this shape.
     pub(crate) fn read_shaped(&self, name: &str, shape: [usize; 2]) -> Result<Vec<f32>> {
         let found = &self.tensor(name)?.shape;
         if found[..] != shape {
@@ -163,7 +164,7 @@ impl Shard {
         self.tensors.get(name).ok_or_else(missing)
     }
 
-    /// Writes a tensor's values to `values`, which has their number.
+    /// Writes a tensor's values to `values`, which has one element per value.
     pub(crate) fn read_into(&self, name: &str, values: &mut [f32]) -> Result<()> {
         let info = self.tensor(name)?;
         let encoding: &Encoding = match info.dtype {
@@ -181,7 +182,7 @@ impl Shard {
     }
 }
 
-/// The shards that an index names: files of its own folder.
+/// The shards that an index names. They must be files of its own folder.
 pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
     let index_json = read_json(index)?;
     let map = index_json.get("weight_map").and_then(Value::as_object);
@@ -195,12 +196,12 @@ pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
     Ok(names.into_iter().map(String::from).collect())
 }
 
-/// Reads a JSON file that is to hold an object.
+/// Reads a JSON file that must hold an object.
 pub(crate) fn read_json(path: &Path) -> Result<Value> {
     json_object(&std::fs::read(path).map_err(|source| Error::io(path, source))?, path)
 }
 
-/// The JSON object that a file holds; anything else would be taken for one without any field.
+/// The JSON object in the content of a file. Any other value is an error: it would look like an object without fields.
 pub(crate) fn json_object(content: &[u8], path: &Path) -> Result<Value> {
     let found = match serde_json::from_slice::<Value>(content).map_err(|error| Error::format(path, error))? {
         object @ Value::Object(_) => return Ok(object),

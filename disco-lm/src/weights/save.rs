@@ -1,4 +1,4 @@
-//! Writing weights as safetensors that Hugging Face transformers loads.
+//! Saving weights as safetensors that Hugging Face transformers loads.
 
 use std::path::Path;
 
@@ -10,9 +10,9 @@ use crate::{Error, Result, architecture::parameters::Parameter, weights::layout:
 /// The number format of saved weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
-    /// Four bytes a weight, exact.
+    /// IEEE 754 single precision: four bytes per weight, exact.
     F32,
-    /// Two bytes a weight; 11 bits of precision.
+    /// IEEE 754 half precision: two bytes per weight, 11 bits of precision.
     F16,
 }
 
@@ -33,7 +33,7 @@ impl Precision {
     }
 }
 
-/// Writes parameters as `model.safetensors` of `folder`, under their Hugging Face names.
+/// Writes parameters to `model.safetensors` in `folder`, under their Hugging Face names.
 pub(crate) fn save(
     folder: &Path,
     parameters: &[Parameter],

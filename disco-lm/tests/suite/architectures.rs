@@ -1,4 +1,4 @@
-//! What only some architectures have.
+//! Features of single architectures: encoders, sliding windows, tied output matrices.
 
 use std::{
     io::Write,
@@ -19,7 +19,7 @@ fn load(folder: &std::path::Path) -> Result<TokenModel, Error> {
     TokenModel::load(folder, &device(), generation)
 }
 
-/// The gradient's entries are of the order of 1 to 100, computed in f32 by sums of another order.
+/// Elements of the gradient are of the order of 1 to 100, computed in f32 by sums of another order.
 const GRADIENT_TOLERANCE: f64 = 1e-3;
 
 /// An encoder's padding, and a window's, must not reach the gradient.
@@ -47,8 +47,7 @@ fn contexts_of_several_lengths_give_the_sum_of_their_gradients() {
     }
 }
 
-/// A window of three in one layer of attention after another: with two layers, a token depends on the four
-/// before it, and on no other.
+/// With a window of three in each of two layers, a token depends on the four tokens before it, and on no others.
 #[test]
 fn a_window_forgets_what_lies_behind_it() {
     let folder = TempDir::new().expect("a temporary folder");
@@ -65,7 +64,7 @@ fn a_window_forgets_what_lies_behind_it() {
     assert!(within.iter().zip(&whole).any(|(a, b)| (a - b).abs() > 1e-4), "the third token counts");
 }
 
-/// Configurations of T5 that say they are tied, although the weights are not, are believed by nobody.
+/// Some configurations of T5 say that the output matrix is tied although it is not: the file's weights decide.
 #[test]
 fn the_output_matrix_of_t5_is_tied_if_the_file_has_it_so() {
     let folder = TempDir::new().expect("a temporary folder");
@@ -87,7 +86,7 @@ fn the_output_matrix_of_t5_is_tied_if_the_file_has_it_so() {
     assert_eq!(untied.parameters(), without.parameters() + 4 * 16);
     assert_eq!(twice.parameters(), without.parameters());
 
-    // It is saved as it is, and read again.
+    // The untied model is saved as it is, and loaded again.
     untied.save_weights(folder.path(), Precision::F32).expect("saved");
     let again = load(folder.path()).expect("the model loads");
     let [old, new] = [untied, again].map(|model| model.next_logits(&[1, 2], &[3, 0]).expect("logits"));

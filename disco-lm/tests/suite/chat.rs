@@ -17,7 +17,7 @@ fn reference() -> Value {
     serde_json::from_str(include_str!("reference/chat.json")).expect("the reference is JSON")
 }
 
-/// A tiny model whose tokenizer knows a few words.
+/// A tiny model whose tokenizer has a few words.
 fn model(files: &[(&str, Value)]) -> Result<LanguageModel, Error> {
     let folder = TempDir::new().expect("a temporary folder");
     tiny::write(folder.path(), 0);
@@ -110,7 +110,7 @@ fn an_answering_model_reads_its_contexts_through_the_template() {
     assert!(matches!(model(&[]).expect("loads").answering(None), Err(Error::NoChatTemplate)));
 }
 
-/// Of the real tokenizer: special tokens inside of the text are special.
+/// The real tokenizer of SmolLM2 encodes special tokens inside the text as special tokens.
 #[test]
 fn smollm2_is_asked_with_the_ids_of_transformers() {
     let Some(folder) = std::env::var_os("DISCO_SMOLLM2") else {

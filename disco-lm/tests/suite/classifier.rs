@@ -1,5 +1,5 @@
-//! Classifiers as features, against Hugging Face transformers (`reference/tiny.py` made those models that
-//! the golden folder does not have).
+//! Classifiers as features agree with Hugging Face transformers (`reference/tiny.py` made the models that the golden
+//! folder does not have).
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const LOG_PROB_TOLERANCE: f64 = 1e-4;
-/// A score never depends on its batch mates.
+/// Allowed difference between batches: a score does not depend on the other texts of its batch.
 const BATCH_TOLERANCE: f64 = 1e-5;
 
 fn reference(name: &str) -> PathBuf {
@@ -84,7 +84,7 @@ fn a_long_text_is_an_error_unless_truncation_is_chosen() {
             Error::TextTooLong { tokens, positions: most } => assert!(tokens > most && most == positions),
             other => panic!("{other}"),
         }
-        // What is cut off does not matter, what is not does.
+        // Tokens that are cut off do not matter, the others do.
         let model = load(name, Overlong::Truncate);
         let other_end = format!("{long} ship");
         let logits = model.logits(&[&long, &other_end, "rain"]).expect("logits");
@@ -118,7 +118,7 @@ fn a_feature_gives_the_value_that_was_asked_for() {
             .collect();
         let logs: Vec<f64> = probabilities.iter().map(|probability| probability.ln()).collect();
         let scaled: Vec<f64> = logits.iter().map(|row| row[2] / temperature).collect();
-        // The logits are those of other batches.
+        // The expected values come from other batches.
         let check = |value, expected: &[f64]| {
             assert_close("value", &values(value, temperature), expected, BATCH_TOLERANCE);
         };
@@ -126,7 +126,7 @@ fn a_feature_gives_the_value_that_was_asked_for() {
         check(LabelValue::LogProbability, &logs);
         check(LabelValue::Logit, &scaled);
     }
-    // It is a feature like any other.
+    // It can be used where other features are.
     let features: [Box<dyn Feature<String, Completion>>; 2] = [
         Box::new(model.feature("good", "good", LabelValue::Probability, 1.0).expect("a feature")),
         Box::new(feature("length", |_: &String, sample: &Completion| sample.text.len() as f64)),

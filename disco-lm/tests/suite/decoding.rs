@@ -1,5 +1,5 @@
-//! Decoding as part of the distribution: against transformers' processors and searches (`reference/decoding.py`
-//! made the values), and exactly on a space that can be enumerated.
+//! Decoding as part of the distribution agrees with the logits processors and searches of transformers
+//! (`reference/decoding.py` made the values), and is exact on a space that can be enumerated.
 
 use disco_core::{Distribution, Streams};
 use disco_lm::{
@@ -16,7 +16,7 @@ use crate::{
 
 /// Reference and model both compute in f32.
 const LOG_PROB_TOLERANCE: f64 = 1e-4;
-/// Of a central difference in f32, as a share.
+/// Relative tolerance of a central difference in f32.
 const SLOPE_TOLERANCE: f64 = 5e-3;
 
 fn reference() -> Value {
@@ -80,7 +80,7 @@ fn rows_are_those_that_transformers_draws_from() {
         let expected = numbers(&case["token_log_probs"]);
         assert_close(&what, scored[0].as_ref().expect("a sequence"), &expected, LOG_PROB_TOLERANCE);
 
-        // A whole row is what every possible last token of the same sequence has.
+        // A row holds the log-probability of every possible last token of the same sequence.
         for (place, row) in case["rows"].as_object().expect("rows") {
             let place: usize = place.parse().expect("a number");
             let model = model(place + 1);
@@ -128,7 +128,7 @@ fn greedy_and_beam_search_find_what_transformers_finds() {
             };
             let found = model.beam_search(&[&context], &search).expect("sequences").remove(0);
             let scores: Vec<f64> = found.iter().map(|found| found.score).collect();
-            // A score may be a multiple of the log-probability, by the length.
+            // A score can be a multiple of the log-probability that depends on the length.
             let tolerance =
                 LOG_PROB_TOLERANCE * (max_new_tokens as f64).powf(-search.length_penalty).max(1.0);
             assert_close(&what, &scores, &numbers(&case["scores"]), tolerance);
@@ -207,8 +207,8 @@ fn check_contexts(model: &TokenModel) {
 }
 
 /// Along the gradient, `f(x + h g) - f(x - h g)` is `2 h |g|^2` up to third order, and f32 leaves three digits of the
-/// difference. Where a step changes which tokens are kept, `f` jumps, and a difference says nothing of the gradient:
-/// typical sampling did so for three samples of eight. A wrong gradient would fail for all of them.
+/// difference. If a step changes which tokens remain after truncation, `f` jumps, and the difference says nothing about the
+/// gradient: with typical sampling this happened for three samples of eight. A wrong gradient would fail for all samples.
 #[test]
 fn the_gradient_goes_through_every_choice() {
     for decoding in every_choice() {
@@ -222,7 +222,7 @@ fn the_gradient_goes_through_every_choice() {
     }
 }
 
-/// As a share of what it should be.
+/// The central difference along the gradient, relative to its expected value: 1 for a correct gradient.
 fn slope_along_the_gradient(policy: &TokenPolicy, seed: u64) -> f64 {
     let context = vec![58, 78, 34, 85, 36, 78];
     let weights = [0.7, -1.3];
@@ -277,7 +277,7 @@ fn choices_that_cannot_be_are_named() {
         let error = model.with_generation(generation).expect_err(message).to_string();
         assert!(error.starts_with(message), "{error}");
     }
-    // Only the end is left: that is a distribution.
+    // Only the end token is left, which still is a distribution.
     let decoding = Decoding { forbidden_tokens: vec![1, 2, 3], ..off };
     let model = model.with_generation(Generation { decoding, ..model.generation().clone() }).expect("valid");
     assert_eq!(model.log_probs(&vec![1], &[&vec![0]]).expect("a score"), [0.0]);

@@ -1,4 +1,4 @@
-//! The embedded model, against Hugging Face transformers (`reference/embedded.py` made the values).
+//! The embedded model agrees with Hugging Face transformers (`reference/embedded.py` made the values).
 
 use crate::common::{assert_close, device, ids, numbers};
 use disco_core::{Distribution, Streams};
@@ -64,7 +64,7 @@ fn a_tuned_policy_is_saved_and_read_back() {
     let drawn = policy.sample(&context, &Streams::new(1, 4)).expect("samples");
     let batch: Vec<_> =
         drawn.iter().map(|sample| Item { context: &context, sample: &sample.value }).collect();
-    // Follows the likelihood of what it drew, so that becomes likelier.
+    // A step along the likelihood of its own samples makes them more likely.
     policy.accumulate(&batch, &mut |log_probs| Ok(vec![-1.0; log_probs.len()])).expect("a gradient");
     let update = Update { optimizer: Optimizer::default(), learning_rate: 1e-3, max_gradient_norm: None };
     policy.step(&update).expect("a step");
@@ -77,7 +77,7 @@ fn a_tuned_policy_is_saved_and_read_back() {
     let parent = TempDir::new().expect("a temporary folder");
     let folder = parent.path().join("tuned");
     for _ in 0..2 {
-        // The second time replaces the first.
+        // Saving a second time replaces the folder.
         policy.model().save(&folder, Precision::F32).expect("saved");
     }
     let names: Vec<_> = std::fs::read_dir(parent.path()).expect("readable").collect();

@@ -1,4 +1,4 @@
-//! A sequence's score is one number, however it is computed.
+//! The score of a sequence is the same number, however it is computed.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use disco_core::{Distribution, Streams};
 use disco_lm::{Decoding, Generation, TokenModel};
 use tempfile::TempDir;
 
-/// Of whole sequences, between two ways to compute the same f32 products.
+/// Allowed difference in the log-probability of a sequence, between two ways to compute the same f32 matmuls.
 const SEQUENCE_TOLERANCE: f64 = 1e-4;
 
 pub(crate) fn tiny_model(seed: u64, generation: Generation) -> TokenModel {
@@ -53,7 +53,7 @@ fn the_whole_sequence_space_has_probability_one() {
         let log_probs = model.log_probs(&vec![1, 2, 3], &refs).expect("scores");
         let total: f64 = log_probs.iter().map(|log_prob| log_prob.exp()).sum();
         assert_close(&format!("{kind} {decoding:?}"), &[total], &[1.0], 1e-5);
-        // Sequences: 3^n open ones of each length n < 4 that then end, and 3^3 * 4 of length 4.
+        // For n < 3, 3^n sequences of n tokens and the end token; and 3^3 * 4 sequences of length 4.
         let possible = log_probs.iter().filter(|log_prob| **log_prob > f64::NEG_INFINITY).count();
         if !decoding.truncates() {
             assert_eq!(possible, 1 + 3 + 9 + 27 * 4);
@@ -97,7 +97,7 @@ fn the_batch_and_the_threads_change_no_token() {
     }
 }
 
-/// Of sequences enough that two threads work in strands of their own, even if many end with their first token.
+/// Draws enough sequences for two threads to be two workers, even if many sequences end with their first token.
 fn check_batches_and_threads(kind: &str, write: fn(&Path, u64), decoding: &Decoding) {
     let draw = |batch, threads| {
         let model = tiny_of(write, 7, Generation { batch, decoding: decoding.clone(), ..short(10) });
@@ -134,7 +134,7 @@ fn check_contexts(kind: &str, model: &TokenModel) {
     }
 }
 
-/// Chi-squared over the 121 sequences of the tiny model, n = 20,000, alpha = 0.001, seed 42; cells of fewer
+/// Chi-squared test over the 121 sequences of the tiny model, n = 20,000, alpha = 0.001, seed 42; cells with fewer
 /// than 5 expected samples are joined.
 #[test]
 fn sequences_are_drawn_as_often_as_their_probability_says() {

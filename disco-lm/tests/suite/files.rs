@@ -1,4 +1,4 @@
-//! Folders in and out, and what is wrong with the others.
+//! Folders of models are loaded and saved, and errors name the problems of invalid ones.
 
 use std::path::Path;
 
@@ -61,7 +61,7 @@ fn shards_give_the_same_model_as_one_file() {
     let missing = "model-00002-of-00002.safetensors";
     std::fs::remove_file(split.path().join(missing)).expect("removed");
     check_refused(split.path(), missing);
-    // As in transformers, one file with everything wins over an index.
+    // As in transformers, a single file takes precedence over an index.
     std::fs::write(split.path().join("model.safetensors"), bytes).expect("written");
     assert_eq!(load(split.path()).expect("loads").logits(&[1, 2, 3]).expect("logits"), logits);
 }
@@ -76,7 +76,7 @@ fn a_backend_that_is_not_compiled_says_which_feature_to_add() {
     assert!(error.contains("flex, tch, wgpu, vulkan, cuda"), "{error}");
 }
 
-/// In a process of its own, in which no driver is to be found, whatever this machine has.
+/// Runs in a process of its own that finds no driver, even if this machine has one.
 #[cfg(feature = "wgpu")]
 #[test]
 fn without_a_driver_a_backend_says_what_it_needs() {
@@ -89,7 +89,7 @@ fn without_a_driver_a_backend_says_what_it_needs() {
     }
     let mut child = std::process::Command::new(std::env::current_exe().expect("this program"));
     child.args(["--exact", "files::without_a_driver_a_backend_says_what_it_needs"]).env(CHILD, "yes");
-    // What the loaders of Vulkan, before and since its version 1.3.207, and of EGL look for drivers in.
+    // The variables by which the loaders of Vulkan, before and since its version 1.3.207, and of EGL find drivers.
     for variable in ["VK_ICD_FILENAMES", "VK_DRIVER_FILES", "__EGL_VENDOR_LIBRARY_FILENAMES"] {
         child.env(variable, "/no/such/driver.json");
     }
@@ -157,7 +157,7 @@ fn unsupported_configurations_are_named() {
         ("num_key_value_heads", 3.into(), "num_key_value_heads"),
         ("hidden_act", "gelu".into(), "hidden_act"),
         ("vocab_size", (1u64 << 40).into(), "vocab_size"),
-        // None of these is worth a list or table of its length.
+        // These sizes are refused before a list or table of their length is allocated.
         ("num_hidden_layers", 4000.into(), "at most the number of tensors"),
         ("num_hidden_layers", (1u64 << 24).into(), "num_hidden_layers"),
         ("head_dim", (1u64 << 24).into(), "head_dim"),
@@ -219,7 +219,7 @@ fn a_file_that_is_no_object_and_ids_that_are_none_are_named() {
         check_refused(folder.path(), message);
         check_refused(folder.path(), &path.display().to_string());
     }
-    // It is the one that counts where it says something.
+    // generation_config.json takes precedence over config.json.
     std::fs::write(&path, r#"{"eos_token_id": 3}"#).expect("writable");
     configure(folder.path(), "eos_token_id", (-1).into());
     assert!(load(folder.path()).expect("loads").is_end(3));
@@ -287,8 +287,8 @@ fn golden_folders_survive_saving_in_the_file_layout() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
-    /// Whatever stands in the header or instead of it: an error or a model, no panic, and no allocation that
-    /// a lying header asks for.
+    /// Any bytes in the header or instead of it give an error or a model, without a panic, and without an allocation of a
+    /// size that only the header claims.
     #[test]
     fn a_lying_header_is_an_error(position in 0usize..2000, byte: u8, length: u64) {
         let folder = tiny_folder();

@@ -1,4 +1,5 @@
-//! GGUF files: models, tokenizers, and what is wrong with the others. `reference/gguf_files.py` made the files.
+//! GGUF files: models and tokenizers are loaded, and errors name the problems of invalid files. `reference/gguf_files.py` made
+//! the files.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::common::{ADDED, DECODERS, assert_close, device, ids};
 
-/// Of logits, as for the golden folders.
+/// Allowed difference in a logit, as for the golden folders.
 const LOGITS_TOLERANCE: f64 = 2e-4;
 
 fn file(name: &str) -> PathBuf {
@@ -20,7 +21,7 @@ fn load(path: &Path) -> Result<TokenModel, Error> {
     TokenModel::load(path, &device(), Generation { max_new_tokens: 4, ..Generation::default() })
 }
 
-/// The bytes of a file with those of `from` replaced by `to`, of the same length, wherever they are.
+/// A copy of a file in which every occurrence of the bytes `from` is replaced by `to`, which has the same length.
 fn patched(name: &str, from: &[u8], to: &[u8]) -> TempDir {
     let mut bytes = std::fs::read(file(name)).expect("readable");
     let places: Vec<usize> =
@@ -115,7 +116,7 @@ fn all_tensors_that_do_not_fit_are_listed() {
     let said = refusal(&renamed).to_string();
     let listed = "configuration; missing: blk.0.attn_q.weight; unexpected: blk.0.attn_x.weight";
     assert!(said.ends_with(listed), "{said}");
-    // The width of the feed-forward block, which only its matrices contradict: key, type, value.
+    // Key, type and value of the width of the feed-forward block, which only its matrices contradict.
     let key = b"llama.feed_forward_length\x04\0\0\0";
     let [from, to] = [64u32, 63].map(|width| [&key[..], &width.to_le_bytes()].concat());
     match refusal(&patched("llama-gqa-tied.gguf", &from, &to)) {
@@ -143,7 +144,7 @@ fn what_is_wrong_is_named() {
     assert!(gone.contains("no/such/place/model.gguf"), "{gone}");
 }
 
-/// The bytes of a file whose entry `key` is called `name` and is `value`, of `kind`.
+/// A copy of a file in which the metadata entry `key` is replaced by an entry `name` with a `value` of type `kind`.
 fn with_entry(file_name: &str, key: &str, name: &str, kind: u32, value: [u8; 4]) -> TempDir {
     let mut bytes = std::fs::read(file(file_name)).expect("readable");
     let at = (0..bytes.len()).find(|at| bytes[*at..].starts_with(key.as_bytes())).expect(key);
@@ -165,7 +166,7 @@ fn an_end_token_that_the_vocabulary_does_not_have_is_named() {
 
 #[test]
 fn an_alignment_that_is_none_is_shown_as_it_is() {
-    // In the place of a key of the same length.
+    // Replaces an entry whose key has the same length.
     let with = |kind: u32, value: [u8; 4]| {
         let folder = with_entry("llama-gqa-tied.gguf", "llama.block_count", "general.alignment", kind, value);
         refusal(&folder).to_string()
@@ -183,7 +184,7 @@ fn an_alignment_that_is_none_is_shown_as_it_is() {
 fn a_shape_that_cannot_be_is_named_with_its_tensor() {
     let bytes = std::fs::read(file("llama-gqa-tied.gguf")).expect("readable");
     let name = b"blk.0.attn_q.weight";
-    // Behind the name: the number of dimensions, the width, the rows.
+    // After the name come the number of dimensions, the width and the rows.
     let at = (0..bytes.len()).find(|at| bytes[*at..].starts_with(name)).expect("there") + name.len() + 4;
     let width = u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
     for rows in [1 << 62, u64::MAX] {
@@ -196,14 +197,14 @@ fn a_shape_that_cannot_be_is_named_with_its_tensor() {
     }
 }
 
-/// A tensor each, tensors could share the bytes of one, and take any multiple of the file's size in memory.
+/// Tensors that share the same bytes could take any multiple of the file's size in memory.
 #[test]
 fn tensors_have_bytes_of_their_own_where_they_may_begin() {
     let bytes = std::fs::read(file("llama-gqa-tied.gguf")).expect("readable");
     let behind = |text: &str| {
         (0..bytes.len()).find(|at| bytes[*at..].starts_with(text.as_bytes())).expect(text) + text.len()
     };
-    // Behind its name: the number of dimensions, two of them, the type, the offset.
+    // After the name come the number of dimensions, two dimensions, the type and the offset.
     let place = |name: &str| behind(name) + 4 + 2 * 8 + 4;
     let number = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("8 bytes"));
     let with = |at: usize, value: &[u8]| {
@@ -221,7 +222,7 @@ fn tensors_have_bytes_of_their_own_where_they_may_begin() {
     assert!(error.contains("layer_norm_rms_epsilon") && error.contains("a finite number"), "{error}");
 }
 
-/// A list of what so many layers consist of would take more than 24 GB, tables for so many positions 1 GB.
+/// A list of the parameters of so many layers would take more than 24 GB, tables for so many positions 1 GB.
 #[test]
 fn a_size_that_no_tensor_has_takes_no_memory() {
     let bytes = std::fs::read(file("llama-gqa-tied.gguf")).expect("readable");
@@ -243,7 +244,7 @@ fn a_size_that_no_tensor_has_takes_no_memory() {
 fn a_weight_that_is_no_number_is_named() {
     let mut bytes = std::fs::read(file("qwen2.gguf")).expect("readable");
     let end = bytes.len();
-    // Tensors are padded to a multiple of 32 bytes; the last is a vector or matrix of whole multiples.
+    // Tensors are padded to a multiple of 32 bytes; the last one needs no padding.
     bytes[end - 4..].copy_from_slice(&f32::NAN.to_le_bytes());
     let error = refusal(&written(&bytes)).to_string();
     assert!(error.contains("model.gguf: a weight of `") && error.contains("is NaN"), "{error}");
@@ -255,7 +256,7 @@ fn a_tokenizer_with_more_tokens_than_the_embedding_has_rows_is_refused() {
     let name = b"token_embd.weight";
     let at = (0..bytes.len()).find(|at| bytes[*at..].starts_with(name)).expect("the embedding") + name.len();
     let mut fewer = bytes.clone();
-    // After the name: two dimensions, the width, the rows.
+    // After the name come the number of dimensions, which is two, the width and the rows.
     let rows = u64::from_le_bytes(bytes[at + 12..at + 20].try_into().expect("eight bytes"));
     fewer[at + 12..at + 20].copy_from_slice(&(rows - 1).to_le_bytes());
     let folder = written(&fewer);
@@ -279,7 +280,8 @@ fn a_truncated_file_is_an_error_wherever_it_is_cut() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
-    /// Whatever stands in the header: an error or a model, no panic, and no memory that a lying length asks for.
+    /// Any bytes in the header give an error or a model, without a panic, and without an allocation of a size that only the
+    /// header claims.
     #[test]
     fn a_lying_header_is_an_error(position in 0usize..4000, byte: u8, word: u64) {
         let mut bytes = std::fs::read(file("llama-gqa-tied.gguf")).expect("readable");
@@ -291,7 +293,7 @@ proptest! {
         let _ = load(&written(&bytes).path().join("model.gguf"));
     }
 
-    /// The same for a file with a tokenizer.
+    /// Any bytes in a file with a tokenizer give an error or a model, without a panic.
     #[test]
     fn a_lying_tokenizer_is_an_error(position in 0usize..12_000, word: u64) {
         let mut bytes = std::fs::read(file("sentencepiece.gguf")).expect("readable");

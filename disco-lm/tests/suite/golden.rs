@@ -1,4 +1,4 @@
-//! Tiny random models of every architecture, against Hugging Face transformers.
+//! Tiny random models of every architecture agree with Hugging Face transformers.
 
 use crate::common::{ENCODER_DECODERS, assert_close, device, folder, golden, ids, language_models, numbers};
 use disco_lm::{Decoding, Generation, TokenModel, TokenPolicy};

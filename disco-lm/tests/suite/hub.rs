@@ -1,4 +1,4 @@
-//! Models by their id, from a hub on the loopback interface.
+//! Models are downloaded by their id, from a hub on the loopback interface.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use crate::hub_server::{BRANCH, COMMIT, Faults, HubServer, sha256};
 
 const NAME: &str = "org/tiny";
 
-/// What stands for the weights: long enough to be in the store.
+/// Bytes that stand for the weights, enough of them to be in the storage server.
 fn weights() -> Vec<u8> {
     (0..20_000u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
@@ -22,7 +22,7 @@ fn json() -> Vec<u8> {
     b"{}".to_vec()
 }
 
-/// A hub with a language model, and with files that it is not made of.
+/// A hub with a language model, and with files that do not belong to it.
 fn server() -> HubServer {
     let files = [
         ("config.json", json()),
@@ -45,7 +45,7 @@ fn hub(server: &HubServer, cache: &TempDir) -> Hub {
     Hub::new(&server.endpoint, cache.path()).expect("valid")
 }
 
-/// The problem of a call that must not work.
+/// The problem of a call that must fail.
 #[track_caller]
 fn problem(fetched: Result<PathBuf, Error>) -> HubProblem {
     let error = fetched.expect_err("refused");
@@ -68,7 +68,7 @@ fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
     names.map(String::from).into()
 }
 
-/// The folder of contents.
+/// The cache's folder of contents.
 fn blobs(cache: &TempDir) -> PathBuf {
     cache.path().join("models--org--tiny").join("blobs")
 }
@@ -92,7 +92,7 @@ fn what_a_model_needs_is_fetched_once_and_found_without_a_hub() {
         requests.iter().all(|request| !request.contains("bin") && !request.contains("index")),
         "{requests:?}"
     );
-    // Fetched, looked for, or another way to it: nothing is asked again.
+    // Files are in the cache, or known to be absent, under every name of the revision: the hub is not asked again.
     for (name, revision) in [(NAME, "main"), ("org/tiny@main", "main"), (&format!("{NAME}@{COMMIT}"), COMMIT)]
     {
         assert_eq!(hub.language_model(&model(name)).expect("found"), folder, "{revision}");
@@ -111,7 +111,7 @@ fn the_cache_is_the_one_of_hf_hub() {
     for name in names(&folder) {
         assert_eq!(theirs.model(NAME.into()).get(&name), Some(folder.join(name)));
     }
-    // And what they lay out is found.
+    // A cache that hf-hub has written is found, too.
     let cache = TempDir::new().expect("a folder");
     let repository = hf_hub::Cache::new(cache.path().into()).model(NAME.into());
     repository.create_ref("fedcba").expect("written");
@@ -143,7 +143,7 @@ fn shards_come_with_their_index_and_nothing_else_does() {
         HubProblem::Offline { lacking, .. } => lacking,
         other => panic!("{other}"),
     };
-    // Not yet referred to: what a first attempt left is no model.
+    // No reference has been written yet, so that the files of the first attempt are not taken for a model.
     assert_eq!(lacking(&hub).len(), 3);
     server.misbehave(Faults::default());
     let folder = hub.language_model(&model(NAME)).expect("fetched");
@@ -204,7 +204,7 @@ fn a_gguf_file_is_fetched_by_its_name_or_as_the_only_one() {
     assert_eq!(names(file.parent().expect("a folder")), set(["tiny.Q8_0.gguf"]));
     let nobody = Hub::new("http://127.0.0.1:1", cache.path()).expect("valid").offline(true);
     assert_eq!(nobody.language_model(&named).expect("found"), file);
-    // One that is here says nothing of which was meant.
+    // The id without a file stays ambiguous, although one of the files is in the cache.
     assert!(matches!(problem(hub.language_model(&model(NAME))), HubProblem::GgufFiles { .. }));
     match problem(nobody.language_model(&model("org/tiny:tiny.Q4_0.gguf"))) {
         HubProblem::Offline { lacking, .. } => assert_eq!(lacking, ["tiny.Q4_0.gguf"]),
@@ -281,7 +281,7 @@ fn without_a_hub_only_a_whole_model_will_do() {
 fn what_another_program_did_not_look_for_is_looked_for_once() {
     let (server, cache) = (server(), TempDir::new().expect("a folder"));
     let hub = hub(&server, &cache);
-    // As a program leaves it that reads no generation_config.json.
+    // The cache as left by a program that does not read generation_config.json.
     let folder = hub.classifier(&model(NAME)).expect("fetched");
     assert!(!folder.join("generation_config.json").exists());
     hub.language_model(&model(NAME)).expect("fetched");
@@ -301,7 +301,7 @@ fn an_interrupted_download_goes_on_where_it_ended() {
     let at = |from: &str| format!("GET /store/model.safetensors{from}");
     assert_eq!(pieces, [at(""), at(" bytes=4000-"), at(" bytes=8000-")]);
 
-    // Broken off for good: what is there has another name, and the next call goes on.
+    // The download fails: the partial content has another name, and the next call resumes it.
     let cache = TempDir::new().expect("a folder");
     let hub = Hub::new(&server.endpoint, cache.path()).expect("valid");
     server.misbehave(Faults { truncated: Some(("model.safetensors", 100, 99)), ..Faults::default() });
@@ -346,7 +346,7 @@ fn what_is_not_what_was_announced_never_gets_a_name() {
 #[test]
 fn what_earlier_attempts_left_does_no_harm() {
     let content = sha256(&weights());
-    // Too much, as much with another content, some of another content.
+    // A partial file that is too long, one of the right length with another content, and the beginning of another content.
     for left in [vec![7; 30_000], vec![7; 20_000], vec![7; 300]] {
         for no_ranges in [false, true] {
             let (server, cache) = (server(), TempDir::new().expect("a folder"));
@@ -355,14 +355,14 @@ fn what_earlier_attempts_left_does_no_harm() {
             fs::create_dir_all(blobs(&cache)).expect("made");
             fs::write(blobs(&cache).join(format!("{content}.disco-partial")), &left).expect("written");
             let first = hub.language_model(&model(NAME));
-            // Only a beginning that was another content is found out at the end, and then removed.
+            // Only the beginning of another content is resumed; the hash finds it out at the end, and the file is removed.
             let mixed = left.len() == 300 && !no_ranges;
             assert_eq!(first.is_err(), mixed, "{} {no_ranges}", left.len());
             let folder = hub.language_model(&model(NAME)).expect("fetched");
             assert_eq!(fs::read(folder.join("model.safetensors")).expect("readable"), weights());
         }
     }
-    // Half a content under its final name, by a program that takes what comes.
+    // Half a content under its final name, left by a program that does not check the size.
     let (server, cache) = (server(), TempDir::new().expect("a folder"));
     fs::create_dir_all(blobs(&cache)).expect("made");
     fs::write(blobs(&cache).join(&content), &weights()[..9_000]).expect("written");

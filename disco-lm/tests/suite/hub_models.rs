@@ -1,4 +1,4 @@
-//! A model from a hub is the model in the folder that the hub was given.
+//! A model that is downloaded from a hub is the same as the model in the folder from which the hub serves it.
 
 use std::{
     path::{Path, PathBuf},
@@ -56,7 +56,7 @@ fn an_id_in_the_place_of_a_folder_says_how_to_fetch_it() {
     assert!(error.contains("/no/such/folder") && !error.contains("Hub"), "{error}");
 }
 
-/// Python's huggingface_hub finds what is fetched here, and the other way round.
+/// Python's huggingface_hub finds files that this crate has downloaded, and this crate finds its files.
 #[test]
 fn the_cache_is_the_one_of_huggingface_hub() {
     let Some(python) = std::env::var_os("DISCO_HF_PYTHON") else {

@@ -1,4 +1,4 @@
-//! A hub on the loopback interface, which misbehaves on request.
+//! A hub on the loopback interface for tests, which misbehaves on request.
 
 use std::{
     collections::BTreeMap,
@@ -11,29 +11,29 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-/// The commit that the one branch of every repository is.
+/// The commit of the only branch of every repository.
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
-/// The name of that branch beside `main`.
+/// The name of that branch besides `main`.
 pub(crate) const BRANCH: &str = "refs/pr/1";
 
-/// Contents at least as long are in a store of their own, as large files of a hub are.
+/// Contents of at least this many bytes are in a separate storage server, like the large files of the Hugging Face Hub.
 const LARGE: usize = 1000;
 
-/// What a server does wrong. Nothing by default.
+/// The faults of a server. By default it has none.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Faults {
-    /// Bodies of this file end after so many bytes, so many times.
+    /// File, bytes and times: that many responses for this file end after that many bytes.
     pub(crate) truncated: Option<(&'static str, usize, usize)>,
-    /// The store answers a request for a part with the whole.
+    /// The storage server answers a range request with the whole file.
     pub(crate) no_ranges: bool,
-    /// The store has so many bytes more than was announced.
+    /// The storage server sends this many bytes more than were announced.
     pub(crate) excess: usize,
-    /// A byte of what the store has is another one.
+    /// The storage server sends one wrong byte.
     pub(crate) corrupt: bool,
-    /// Files are given to who shows this token only.
+    /// Files are given only to requests with this token.
     pub(crate) gated: Option<&'static str>,
-    /// A file that is listed and not there.
+    /// A file that is listed but does not exist.
     pub(crate) lost: Option<&'static str>,
 }
 
@@ -44,7 +44,7 @@ struct State {
     requests: Mutex<Vec<String>>,
 }
 
-/// The server. It ends with the process of the tests.
+/// The server. It runs until the process of the tests ends.
 #[derive(Clone)]
 pub(crate) struct HubServer {
     pub(crate) endpoint: String,
@@ -52,7 +52,7 @@ pub(crate) struct HubServer {
 }
 
 impl HubServer {
-    /// A hub that has one repository with these files.
+    /// A hub with one repository of these files.
     pub(crate) fn new<const N: usize>(repository: &str, files: [(&str, Vec<u8>); N]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -68,7 +68,7 @@ impl HubServer {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let server = accepting.clone();
-                // Who hangs up before the answer is given is a client's right.
+                // Errors are ignored: a client may close the connection before the response is sent.
                 std::thread::spawn(move || server.answer(stream).unwrap_or_default());
             }
         });
@@ -84,7 +84,7 @@ impl HubServer {
         *self.state.faults.lock().expect("not poisoned") = faults;
     }
 
-    /// The requests since the last call: method, path, and `Range` and `Authorization` if there are.
+    /// The requests since the last call: method, path, and `Range` and `Authorization` if they are set.
     pub(crate) fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.state.requests.lock().expect("not poisoned"))
     }
@@ -117,7 +117,7 @@ impl HubServer {
         stream.flush()
     }
 
-    /// How much of a body is sent.
+    /// The number of bytes of a body that are sent.
     fn cut(&self, path: &str, length: usize) -> usize {
         match &mut self.state.faults.lock().expect("not poisoned").truncated {
             Some((file, after, times))
@@ -167,7 +167,7 @@ impl HubServer {
         let name = name.and_then(|path| path.strip_prefix('/'));
         match name.and_then(|name| Some((name, files.get(name)?))) {
             Some((name, content)) if faults.lost != Some(name) && content.len() >= LARGE => {
-                // A store with another host name.
+                // The storage server has another host name.
                 let store = self.endpoint.replace("127.0.0.1", "localhost");
                 let (etag, size) = (sha256(content), content.len());
                 let linked = format!("X-Linked-Etag: \"{etag}\"\r\nX-Linked-Size: {size}\r\n");

@@ -1,6 +1,6 @@
-//! Low-rank adapters: against PEFT, against finite differences, and against the same weights merged.
+//! LoRA adapters agree with PEFT, with finite differences, and with the merged weights.
 //!
-//! `reference/adapters.py` made the adapters of `reference/adapters`, and what PEFT says of them.
+//! `reference/adapters.py` made the adapters in `reference/adapters`, and PEFT's reference values.
 
 use std::{path::PathBuf, process::Command};
 
@@ -15,7 +15,7 @@ use crate::common::{assert_close, device, folder, ids, numbers};
 /// Reference and model both compute in f32.
 const SEQUENCE_TOLERANCE: f64 = 1e-4;
 const GRADIENT_NORM_TOLERANCE: f64 = 1e-3;
-/// Beside the weight or added to it: another order of the same sums in f32.
+/// Allowed difference between an adapter beside the weights and merged into them: another order of the same f32 sums.
 const MERGED_TOLERANCE: f64 = 2e-5;
 
 /// Golden models with an adapter made by PEFT: fused and single modules, `Conv1D`, rank-stabilised, on some layers.
@@ -49,7 +49,7 @@ impl Case {
         model.log_probs(&self.context, &self.samples.iter().collect::<Vec<_>>()).expect("scores")
     }
 
-    /// Accumulates `sum_i coef_i grad log pi(x_i)`; gives the log-probabilities of that pass.
+    /// Accumulates `sum_i coef_i grad log pi(x_i)`; returns the log-probabilities of that pass.
     fn accumulate(&self, policy: &mut TokenPolicy) -> Vec<f64> {
         let batch: Vec<_> =
             self.samples.iter().map(|sample| Item { context: &self.context, sample }).collect();
@@ -159,7 +159,7 @@ fn a_new_adapter_changes_nothing_and_is_tuned_alone() {
         assert!(objective(&after) < objective(&before), "{name}: a descent of the weighted sum");
         assert_close(name, &case.log_probs(&policy.model().merged()), &after, MERGED_TOLERANCE);
         assert_close(name, &case.log_probs(&case.base), &before, 0.0);
-        // Drawn and scored beside the frozen weights, by the same code.
+        // The same code draws and scores with the adapter beside the frozen weights.
         let drawn = policy.sample(&case.context, &Streams::new(1, 6)).expect("samples");
         let values: Vec<&Vec<u32>> = drawn.iter().map(|sample| &sample.value).collect();
         let returned: Vec<f64> = drawn.iter().map(|sample| sample.log_prob).collect();
@@ -168,7 +168,7 @@ fn a_new_adapter_changes_nothing_and_is_tuned_alone() {
     }
 }
 
-/// As for full tuning: `f(x + h g) - f(x - h g)` is `2 h |g|^2` up to third order.
+/// Along the gradient, as for full tuning, `f(x + h g) - f(x - h g)` is `2 h |g|^2` up to third order.
 #[test]
 fn the_gradient_of_an_adapter_is_that_of_finite_differences() {
     for name in ["llama-gqa-tied", "t5-gated-untied"] {
@@ -184,7 +184,7 @@ fn check_finite_differences(name: &str) {
     };
     let lora = Lora { rank: 4, seed: 1, ..Lora::default() };
     let mut ahead = TokenPolicy::lora(&case.base, &lora).expect("an adapter");
-    // Away from the start, where the gradient of every A is zero.
+    // One step away from the start, at which the gradient of every A is zero.
     case.accumulate(&mut ahead);
     ahead.step(&update(1e-3)).expect("a step");
     case.accumulate(&mut ahead);

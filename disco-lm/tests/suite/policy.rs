@@ -73,7 +73,7 @@ fn a_gradient_in_parts_is_the_gradient_of_the_whole() {
             .expect("a gradient");
     }
     let [whole, parts] = [whole, parts].map(|policy| flat(&policy.pending().expect("pending")));
-    // Entries are of the order of 1 to 10, computed in f32.
+    // Elements are of the order of 1 to 10, computed in f32.
     assert_close("gradient", &parts, &whole, 1e-4);
 }
 
@@ -92,7 +92,7 @@ fn contexts_in_one_batch_give_the_sum_of_their_gradients() {
     assert_close("gradient", &together, &apart, 1e-4);
 }
 
-/// The same steps by the tuner's own optimisers in f64, on the same gradients.
+/// The reference takes the same steps with the tuner's own optimisers in f64, on the same gradients.
 #[test]
 fn optimisers_agree_with_the_f64_reference() {
     let adam = Adam { weight_decay: 0.1, ..Adam::default() };
@@ -135,7 +135,7 @@ fn parameters(policy: &TokenPolicy) -> BTreeMap<String, (Vec<usize>, Vec<f64>)> 
     tensors.map(|(name, view)| (name.to_owned(), (view.shape().to_vec(), values(view.data())))).collect()
 }
 
-/// Without a gradient, decay alone moves parameters: matrices, and neither norms nor biases.
+/// Without a gradient, weight decay moves only the matrices: neither norms nor biases.
 #[test]
 fn weight_decay_is_of_matrices_alone() {
     for model in ["gpt2", "llama-gqa-tied"] {

@@ -1,4 +1,4 @@
-//! A language model's tuning run that dies and goes on ends with the bits of one that never stopped.
+//! A tuning run of a language model that is interrupted and resumed ends with the same bits as an uninterrupted one.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -28,14 +28,14 @@ fn online() -> TunerConfig {
     }
 }
 
-/// A proposal that is replaced whenever the policy is nearer at all; and samples used again, in two epochs. The steps are so
-/// small that each comes nearer, and the samples so many that it is seen, whatever the rounding of the backend.
+/// Offline sampling, whose proposal is replaced whenever the policy is nearer to the target, with replay and two epochs. The steps
+/// are small enough for each to come nearer, and the samples many enough to detect it, whatever the rounding of the backend.
 fn offline() -> TunerConfig {
     let sampling = Sampling::Offline { metric: "js".parse().expect("a divergence"), z: 0.0, every: 1 };
     TunerConfig { sampling, samples_per_step: 64, learning_rate: 0.001, replay: 1, epochs: 2, ..online() }
 }
 
-/// What a policy saves, byte by byte: parameters, moments, and the optimiser's count of steps.
+/// The files that a policy saves, byte by byte: parameters and optimizer state, with its count of steps.
 fn saved<C, X>(policy: &impl Policy<C, X>) -> BTreeMap<String, Vec<u8>> {
     let folder = TempDir::new().expect("a temporary folder");
     policy.save(folder.path()).expect("saved");
@@ -48,7 +48,7 @@ fn saved<C, X>(policy: &impl Policy<C, X>) -> BTreeMap<String, Vec<u8>> {
         .collect()
 }
 
-/// A run that is left without a word after `done` steps, of which a checkpoint is written every second.
+/// A run that is abandoned after `done` steps; every second step writes a checkpoint.
 fn left<C: Serialize, X: Serialize + DeserializeOwned>(
     tuner: &Tuner,
     problem: &Problem<'_, C, X>,
@@ -87,7 +87,7 @@ fn check<C: Serialize, X: Serialize + DeserializeOwned, P: Policy<C, X>>(
     assert_eq!(is_offline, replaced.iter().any(|step| *step < STEPS - 1), "{what}: replaced at {replaced:?}");
 
     for stop in stops {
-        // The run makes it.
+        // The run creates the folder.
         let parent = TempDir::new().expect("a temporary folder");
         let folder = parent.path().join("not").join("there");
         left(&tuner, problem, new(), &folder, stop);
@@ -105,7 +105,7 @@ fn tiny() -> TokenModel {
     TokenModel::load(&folder("llama-gqa-tied"), &device(), generation).expect("a golden model loads")
 }
 
-/// Multiples of three are wanted more often, a sequence that begins with 5 never.
+/// A target that prefers multiples of three, and excludes sequences that begin with 5.
 fn wanted() -> impl Scorer<Vec<u32>, Vec<u32>> {
     scorer(|_: &Vec<u32>, tokens: &Vec<u32>| match tokens.first() {
         Some(5) => f64::NEG_INFINITY,
@@ -128,7 +128,7 @@ fn a_token_model_goes_on_to_the_bit() {
     }
 }
 
-/// What a user tunes, with a tokenizer and completions.
+/// The policy of a user, with a tokenizer and completions.
 #[test]
 fn a_language_model_goes_on_to_the_bit() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/tiny-shakespeare");
@@ -143,7 +143,7 @@ fn a_language_model_goes_on_to_the_bit() {
     check("LoRA", offline(), &problem, || LmPolicy::lora(&base, &lora).expect("an adapter"), [3]);
 }
 
-/// The first epoch's update leaves no usable number: it is known in the second, and taken back.
+/// The first epoch's update makes the parameters infinite. The second epoch detects it, and the step is undone.
 #[test]
 fn a_step_that_fails_in_a_later_epoch_leaves_the_parameters_as_they_were() {
     let (base, contexts) = (tiny(), Contexts::new(vec![vec![5, 6, 7], vec![8]]).expect("contexts"));
@@ -166,7 +166,7 @@ fn a_step_that_fails_in_a_later_epoch_leaves_the_parameters_as_they_were() {
         let error = tuner.run(&mut policy, &problem, &mut ()).expect_err("no usable number");
         assert!(matches!(error, Error::Context { step: 0, .. } | Error::Step { step: 0, .. }), "{error}");
         assert_eq!(saved(&policy), saved(&new()));
-        // And it can still draw what it drew.
+        // The policy also draws the same samples as before.
         let drawn =
             |policy: &TokenPolicy| policy.sample(&vec![8], &disco_core::Streams::new(1, 5)).expect("samples");
         assert_eq!(drawn(&policy), drawn(&new()));

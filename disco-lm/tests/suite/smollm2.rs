@@ -1,4 +1,4 @@
-//! SmolLM2-135M, against Hugging Face transformers (`reference/smollm2.py` made model and values).
+//! SmolLM2-135M agrees with Hugging Face transformers (`reference/smollm2.py` made the model and the values).
 //!
 //! The model is too large for the repository: the tests run where `DISCO_SMOLLM2` names its folder.
 
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::common::{assert_close, device, ids};
 
-/// Of sequences of 40 tokens through 30 layers in f32, between two programs.
+/// Allowed difference between two programs in the log-probability of 40 tokens through 30 layers in f32.
 const SEQUENCE_TOLERANCE: f64 = 2e-3;
 
 fn load(max_new_tokens: usize) -> Option<LanguageModel> {
@@ -49,7 +49,7 @@ fn smollm2_samples_scores_and_follows_a_gradient() {
     assert!(tuned > returned.iter().sum(), "a step along the likelihood raises it");
 }
 
-/// The same model from the GGUF file that the folder was made of.
+/// The GGUF file from which the folder was made gives the same model.
 #[test]
 fn smollm2_from_gguf_scores_as_transformers_does() {
     let Some(file) = std::env::var_os("DISCO_SMOLLM2_GGUF") else {

@@ -1,4 +1,4 @@
-//! A context template is what the model reads, in sampling, scoring and tuning, and is not what it saves.
+//! A model reads contexts through its template in sampling, scoring and tuning, and does not save the template.
 
 use disco_core::{Distribution, Streams};
 use disco_lm::{ContextTemplate, Generation, LanguageModel, LmPolicy, Precision};
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::common::{assert_close, device};
 
-/// Between the same products in batches of different sizes.
+/// Allowed difference between the same matmuls in batches of different sizes.
 const SEQUENCE_TOLERANCE: f64 = 1e-4;
 
 fn load(folder: &std::path::Path) -> LanguageModel {
@@ -35,7 +35,7 @@ fn the_model_reads_what_the_template_renders() {
     let scored = templated.log_probs(&short, &values).expect("scores");
     assert_close("scores", &scored, &expected, SEQUENCE_TOLERANCE);
 
-    // A policy reads it too, and so does the model that comes out of it.
+    // A policy also reads contexts through the template, and so does its model.
     let mut policy = LmPolicy::new(templated);
     let batch: Vec<_> = drawn.iter().map(|sample| Item { context: &short, sample: &sample.value }).collect();
     policy
@@ -47,7 +47,7 @@ fn the_model_reads_what_the_template_renders() {
     let scored = policy.model().log_probs(&short, &values).expect("scores");
     assert_close("of the policy", &scored, &expected, SEQUENCE_TOLERANCE);
 
-    // A saved model has none.
+    // A saved model has no template.
     let parent = TempDir::new().expect("a temporary folder");
     let folder = parent.path().join("saved");
     policy.model().save(&folder, Precision::F32).expect("saved");
@@ -61,7 +61,7 @@ fn a_template_may_hold_its_special_tokens() {
     let prefix = ContextTemplate::prefix("<|endoftext|>");
     let [added, own] = [prefix.clone(), prefix.with_own_special_tokens()]
         .map(|template| plain.clone().with_template(template).encode("No").expect("ids"));
-    // The tokenizer of this model puts one such token before every text by itself.
+    // The tokenizer of this model adds one such token before every text.
     assert_eq!(own, plain.encode("No").expect("ids"));
     assert_eq!(added, [&own[..1], &own].concat());
 }

@@ -9,7 +9,7 @@ use serde_json::json;
 /// The number of token ids; 0 ends a sequence.
 pub(crate) const VOCABULARY: usize = 4;
 
-/// Writes a Llama whose whole sequence space can be enumerated. Two key heads, so queries are grouped.
+/// Writes a Llama whose whole sequence space can be enumerated. It has two key heads, so that queries are grouped.
 pub(crate) fn write(folder: &Path, seed: u64) {
     let [width, heads, kv_heads, inner] = [16, 4, 2, 24];
     let head = width / heads;
@@ -51,14 +51,14 @@ pub(crate) fn write_windowed(folder: &Path, seed: u64) {
     std::fs::write(path, config).expect("writable");
 }
 
-/// Writes a model's folder, by a seed.
+/// Writes the folder of a model with random weights from a seed.
 type Writer = fn(&Path, u64);
 
-/// Every kind of model, with what writes it.
+/// Every kind of model, and the function that writes it.
 pub(crate) const KINDS: [(&str, Writer); 3] =
     [("llama", write), ("mistral", write_windowed), ("t5", write_t5)];
 
-/// Writes a T5 of the same vocabulary, gated and untied.
+/// Writes a T5 of the same vocabulary, with a gated feed-forward block and an untied output matrix.
 pub(crate) fn write_t5(folder: &Path, seed: u64) {
     let [width, heads, head, inner] = [16, 2, 8, 24];
     let config = json!({

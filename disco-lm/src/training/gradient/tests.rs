@@ -1,5 +1,5 @@
-//! As the goldens hold the gradients of one graph to PyTorch's, this holds those written by hand to that of one graph: of
-//! small random models of every kind of layer.
+//! The hand-written gradient agrees with automatic differentiation, for small random models with every kind of layer. (The golden
+//! tests compare automatic differentiation with PyTorch.)
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use serde_json::{Value, json};
@@ -11,18 +11,18 @@ use crate::{
     testing::{config, elsewhere, random},
     training::{
         autodiff,
-        gradient::{SAVED_BYTES, SequenceInContext, cut},
+        gradient::{SAVED_BYTES, SequenceInContext, split_into_micro_batches},
     },
 };
 
-/// Of the largest entry of a tensor, in f32: a layer that is run again rounds as it did before.
+/// Tolerance relative to the largest element of a tensor, in f32: a recomputed layer rounds as it did before.
 const ROUNDING: f32 = 1e-6;
 
-/// The same, where the sums are in another order, of a well-conditioned model.
+/// Relative tolerance where sums are in another order, for a well-conditioned model.
 const ORDER: f32 = 2e-5;
 
-/// Of any model: so many times what it makes of weights that are moved by half a unit in their last place. (Of the Gemma below with an
-/// adapter that is 5.5e-5.)
+/// Relative tolerance for any model: this multiple of the change of its gradient if the weights move by half a unit in their last
+/// place. (That change is 5.5e-5 for the Gemma below with an adapter.)
 const NUDGES: f32 = 2.0;
 
 /// Contexts of different lengths, sequences of different lengths, one of them a single token.
@@ -34,7 +34,7 @@ const SEQUENCES: [SequenceInContext<'static>; 5] = [
     SequenceInContext { context: &[8], tokens: &[3, 4, 2] },
 ];
 
-/// Where tensors lie in the host's memory, and with the operations that other devices take.
+/// Checks the gradient on the CPU, and with the operations that other devices use.
 #[track_caller]
 fn check(config: &Value, decoding: Decoding) {
     check_here(config, decoding.clone());
@@ -48,24 +48,25 @@ fn check_here(config: &Value, decoding: Decoding) {
     for mut model in [full, adapted] {
         let mut rng = ChaCha8Rng::seed_from_u64(8);
         if let Some(adapter) = &mut model.adapter {
-            // A new adapter's second factor is zero, and so would be the gradient of its first.
+            // The second factor of a new adapter is zero, which would make the gradient of the first factor zero.
             for tensor in &mut adapter.tensors {
                 let shape = tensor.dims();
                 let values = (0..shape[0] * shape[1]).map(|_| rng.random_range(-0.4f32..0.4)).collect();
                 *tensor = upload(values, shape, &tensor.device());
             }
         }
-        let gradient_of = |model: &TokenModel, way: Way| {
+        let gradient_of = |model: &TokenModel, method: Method| {
             let mut gradient: Gradient = vec![None; model.trained().0.len()];
             let mut weights = [0.7, -1.3, 2.0, 0.0, 0.4].into_iter();
             let mut weigh = |log_probs: &[f64]| Ok(weights.by_ref().take(log_probs.len()).collect());
-            match way {
-                Way::OneGraph => autodiff::accumulate(model, &SEQUENCES, &mut weigh, &mut gradient),
-                Way::SavedActivations(bytes) => {
-                    model.accumulate_within(bytes, &SEQUENCES, &mut weigh, &mut gradient)
+            match method {
+                Method::Autodiff => autodiff::accumulate(model, &SEQUENCES, &mut weigh, &mut gradient),
+                Method::SavedBytes(bytes) => {
+                    model.accumulate_by_hand(bytes, &SEQUENCES, &mut weigh, &mut gradient)
                 }
-                Way::InTurn(tokens) => {
-                    model.accumulate_cut(2, SAVED_BYTES, &cut(&SEQUENCES, tokens), &mut weigh, &mut gradient)
+                Method::MicroBatches(tokens) => {
+                    let micro_batches = split_into_micro_batches(&SEQUENCES, tokens);
+                    model.accumulate_micro_batches(2, SAVED_BYTES, &micro_batches, &mut weigh, &mut gradient)
                 }
             }
             .expect("a gradient");
@@ -73,76 +74,85 @@ fn check_here(config: &Value, decoding: Decoding) {
             let tensors = gradient.into_iter().map(|tensor| download(tensor.expect("of every parameter")));
             tensors.collect::<crate::Result<Vec<_>>>().expect("readable")
         };
-        let ways = [
-            Way::OneGraph,
-            Way::SavedActivations(SAVED_BYTES),
-            Way::SavedActivations(0),
-            Way::InTurn(1),
-            Way::InTurn(1000),
+        let methods = [
+            Method::Autodiff,
+            Method::SavedBytes(SAVED_BYTES),
+            Method::SavedBytes(0),
+            Method::MicroBatches(1),
+            Method::MicroBatches(1000),
         ];
-        let [one, kept, again, in_turn, at_once] = ways.map(|way| gradient_of(&model, way));
-        assert!(one.iter().all(|tensor| tensor.iter().any(|value| *value != 0.0)));
+        let [by_autodiff, saved, recomputed, small, large] =
+            methods.map(|method| gradient_of(&model, method));
+        assert!(by_autodiff.iter().all(|tensor| tensor.iter().any(|value| *value != 0.0)));
         let names: Vec<&str> = model.trained().0.iter().map(|parameter| parameter.name.as_str()).collect();
-        assert_close(&names, &kept, &again, ROUNDING);
+        assert_close(&names, &saved, &recomputed, ROUNDING);
         let mut nudged = model.clone();
         for tensor in &mut nudged.tensors {
             let mut nudge = |value: f32| value * (1.0 + rng.random_range(-0.5..0.5) * f32::EPSILON);
             let values = download(tensor.clone()).expect("readable").into_iter().map(&mut nudge).collect();
             *tensor = upload(values, tensor.dims(), &tensor.device());
         }
-        let nudged = gradient_of(&nudged, Way::OneGraph);
-        let tensors = one.iter().zip(&nudged).map(|(one, nudged)| apart(one, nudged));
-        let tolerance = ORDER.max(NUDGES * tensors.fold(0.0, f32::max));
-        for other in [kept, in_turn, at_once] {
-            assert_close(&names, &one, &other, tolerance);
+        let nudged = gradient_of(&nudged, Method::Autodiff);
+        let changes = by_autodiff.iter().zip(&nudged).map(|(one, nudged)| apart(one, nudged));
+        let tolerance = ORDER.max(NUDGES * changes.fold(0.0, f32::max));
+        for other in [saved, small, large] {
+            assert_close(&names, &by_autodiff, &other, tolerance);
         }
     }
 }
 
 /// How a gradient is computed.
-enum Way {
-    OneGraph,
-    /// As always, with so many bytes kept.
-    SavedActivations(usize),
-    /// In parts of so many tokens.
-    InTurn(usize),
+enum Method {
+    /// By automatic differentiation, with one graph.
+    Autodiff,
+    /// By hand, with this many bytes of saved activations.
+    SavedBytes(usize),
+    /// By hand, in micro-batches of this many tokens.
+    MicroBatches(usize),
 }
 
 #[test]
-fn batches_are_cut_into_even_parts() {
+fn batches_are_split_into_even_micro_batches() {
     let lengths = |most: usize, tokens: &[usize], context: usize| {
         let (context, ids) = (vec![1; context], vec![1; 100]);
         let sequences: Vec<SequenceInContext<'_>> = tokens
             .iter()
             .map(|&count| SequenceInContext { context: &context, tokens: &ids[..count] })
             .collect();
-        cut(&sequences, most).iter().map(|part| part.len()).collect::<Vec<_>>()
+        let micro_batches = split_into_micro_batches(&sequences, most);
+        micro_batches.iter().map(|micro_batch| micro_batch.len()).collect::<Vec<_>>()
     };
     assert_eq!(lengths(41, &[10; 12], 1), [4, 4, 4]);
     assert_eq!(lengths(41, &[10; 10], 1), [3, 4, 3]);
     assert_eq!(lengths(20, &[40, 1, 1, 40], 1), [1, 1, 1, 1]);
     assert_eq!(lengths(50, &[40, 1, 1, 40], 1), [2, 2]);
-    // A context of 10 tokens is read with no fewer than 110 others.
+    // A context of 10 tokens comes with no fewer than 110 other tokens.
     assert_eq!(lengths(20, &[50; 6], 10), [2, 2, 2]);
     assert_eq!(lengths(1, &[1], 0), [1]);
 }
 
-/// The same bits, however many parts are in work at a time: sums are added to in the order of the parts.
+/// The gradient has the same bits for any number of workers: they add to it in the order of the micro-batches.
 #[test]
-fn the_gradient_does_not_depend_on_the_strands() {
+fn the_gradient_does_not_depend_on_the_number_of_workers() {
     let full = random(&config(json!({"model_type": "llama", "num_key_value_heads": 2})), Decoding::default());
     let adapted = full.with_lora(&Lora { rank: 2, ..Lora::default() }).expect("an adapter");
-    let parts: Vec<&[SequenceInContext<'_>]> = SEQUENCES.chunks(1).cycle().take(40).collect();
+    let micro_batches: Vec<&[SequenceInContext<'_>]> = SEQUENCES.chunks(1).cycle().take(40).collect();
     for model in [full, adapted] {
         let gradient = |workers: usize| -> Vec<Option<Vec<f32>>> {
             let mut gradient: Gradient = vec![None; model.trained().0.len()];
-            // Some parts have nothing to add.
+            // Some micro-batches have nothing to add.
             let mut weights =
-                (0..parts.len()).map(|part| if part % 7 < 2 { 0.0 } else { part as f64 - 11.5 });
+                (0..micro_batches.len()).map(|index| if index % 7 < 2 { 0.0 } else { index as f64 - 11.5 });
             let mut weigh = |log_probs: &[f64]| Ok(weights.by_ref().take(log_probs.len()).collect());
-            let done = model.accumulate_cut(workers, SAVED_BYTES, &parts, &mut weigh, &mut gradient);
+            let done = model.accumulate_micro_batches(
+                workers,
+                SAVED_BYTES,
+                &micro_batches,
+                &mut weigh,
+                &mut gradient,
+            );
             done.expect("a gradient");
-            gradient.into_iter().map(|sum| sum.map(|sum| download(sum).expect("numbers"))).collect()
+            gradient.into_iter().map(|sum| sum.map(|sum| download(sum).expect("elements"))).collect()
         };
         let one = gradient(1);
         for workers in [2, 3, 7] {
@@ -151,11 +161,12 @@ fn the_gradient_does_not_depend_on_the_strands() {
     }
 }
 
-/// Whoever has failed is heard, and nobody waits for it: neither where there are no weights, nor behind a part that has stopped.
+/// The first error is returned, and no worker waits for the micro-batch that has failed: neither if `weigh` fails, nor if a
+/// micro-batch gets no weights.
 #[test]
-fn a_part_without_its_weights_stops_the_others() {
+fn a_micro_batch_without_its_weights_stops_the_others() {
     let model = random(&config(json!({"model_type": "llama"})), Decoding::default());
-    let parts: Vec<&[SequenceInContext<'_>]> = SEQUENCES.chunks(1).cycle().take(20).collect();
+    let micro_batches: Vec<&[SequenceInContext<'_>]> = SEQUENCES.chunks(1).cycle().take(20).collect();
     let error_at_6 = |answer: fn() -> crate::Result<Vec<f64>>| {
         let mut asked = 0;
         let mut weigh = |_: &[f64]| {
@@ -163,7 +174,7 @@ fn a_part_without_its_weights_stops_the_others() {
             if asked == 6 { answer() } else { Ok(vec![1.0]) }
         };
         let mut gradient: Gradient = vec![None; model.trained().0.len()];
-        let done = model.accumulate_cut(3, SAVED_BYTES, &parts, &mut weigh, &mut gradient);
+        let done = model.accumulate_micro_batches(3, SAVED_BYTES, &micro_batches, &mut weigh, &mut gradient);
         assert_eq!(gradient.len(), model.trained().0.len());
         (done.expect_err("no weights").to_string(), asked)
     };
@@ -182,14 +193,14 @@ fn assert_close(names: &[&str], one: &[Vec<f32>], other: &[Vec<f32>], tolerance:
     }
 }
 
-/// The largest difference between two tensors, as a part of the largest entry of the first.
+/// The largest difference between the elements of two tensors, relative to the largest element of the first.
 fn apart(one: &[f32], other: &[f32]) -> f32 {
     let largest = one.iter().fold(0.0, |largest: f32, value| largest.max(value.abs()));
     one.iter().zip(other).map(|(one, other)| (one - other).abs()).fold(0.0, f32::max) / largest
 }
 
 #[test]
-fn the_gradient_of_a_llama_is_that_of_one_graph() {
+fn the_gradient_of_a_llama_is_that_of_autodiff() {
     let llama = config(json!({"model_type": "llama", "num_key_value_heads": 2, "tie_word_embeddings": true}));
     check(&llama, Decoding::default());
     let untied = config(json!({
@@ -198,15 +209,15 @@ fn the_gradient_of_a_llama_is_that_of_one_graph() {
     check(&untied, Decoding::default());
 }
 
-/// The logits are not kept where a decoding choice changes them.
+/// The logits are not saved if a decoding choice changes them.
 #[test]
-fn the_gradient_under_a_repetition_penalty_is_that_of_one_graph() {
+fn the_gradient_under_a_repetition_penalty_is_that_of_autodiff() {
     let llama = config(json!({"model_type": "llama", "tie_word_embeddings": true}));
     check(&llama, Decoding { repetition_penalty: 1.3, temperature: 0.8, ..Decoding::default() });
 }
 
 #[test]
-fn the_gradient_of_gpt2_is_that_of_one_graph() {
+fn the_gradient_of_gpt2_is_that_of_autodiff() {
     let gpt2 = json!({
         "model_type": "gpt2", "activation_function": "gelu_new", "n_ctx": 32, "n_embd": 16, "n_head": 4,
         "n_layer": 3, "n_positions": 32, "vocab_size": 24,
@@ -215,7 +226,7 @@ fn the_gradient_of_gpt2_is_that_of_one_graph() {
 }
 
 #[test]
-fn the_gradient_of_normalised_heads_is_that_of_one_graph() {
+fn the_gradient_of_normalised_heads_is_that_of_autodiff() {
     check(
         &config(json!({"model_type": "qwen3", "num_key_value_heads": 2, "head_dim": 8})),
         Decoding::default(),
@@ -223,16 +234,17 @@ fn the_gradient_of_normalised_heads_is_that_of_one_graph() {
 }
 
 #[test]
-fn the_gradient_of_sliding_windows_is_that_of_one_graph() {
+fn the_gradient_of_sliding_windows_is_that_of_autodiff() {
     check(
         &config(json!({"model_type": "mistral", "num_key_value_heads": 2, "sliding_window": 3})),
         Decoding::default(),
     );
 }
 
-/// Norms around both blocks, with scales from one, a tanh gate, and two kinds of rotation.
+/// Norms before and after both blocks, with scales stored as an offset from one, a gate with the tanh approximation of GELU, and
+/// two rotary embeddings, for local and for global attention.
 #[test]
-fn the_gradient_of_gemma_is_that_of_one_graph() {
+fn the_gradient_of_gemma_is_that_of_autodiff() {
     let gemma = config(json!({
         "model_type": "gemma3_text", "num_key_value_heads": 2, "head_dim": 8, "sliding_window": 3,
         "hidden_activation": "gelu_pytorch_tanh", "query_pre_attn_scalar": 8, "rope_local_base_freq": 10000.0,

@@ -1,4 +1,4 @@
-//! A text as training material: a part to learn from, a part held out, and a vocabulary made of the first.
+//! A tokenised text for pretraining: a training part, a held-out part, and a vocabulary learnt from the training part.
 
 use disco_core::Error as CoreError;
 use rand::{Rng, RngExt};
@@ -13,8 +13,8 @@ use crate::{Error, Result, Tokenizer, training::pretrain::END_OF_TEXT};
 
 /// A tokenised corpus.
 ///
-/// It is a stream of texts, each a passage up to and with a blank line, with [`END_OF_TEXT`] before the
-/// first and after each: so a model learns where a passage ends.
+/// It is a stream of passages, each up to and including a blank line, with [`END_OF_TEXT`] before the first and after
+/// each, so that a model learns where a passage ends.
 #[derive(Debug)]
 pub struct Corpus {
     tokenizer: Tokenizer,
@@ -26,11 +26,11 @@ pub struct Corpus {
 }
 
 impl Corpus {
-    /// Splits `text` by characters: the last `held_out` of it is held out. The vocabulary is made from the
-    /// first part alone.
+    /// Splits `text` by characters: its last fraction, `held_out`, is held out. The vocabulary of `vocabulary` entries is
+    /// learnt from the training part alone.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if a part is empty or `vocabulary` has no room for the bytes.
+    /// [`Error::Invalid`] if a part is empty or `vocabulary` is too small for the 256 bytes and [`END_OF_TEXT`].
     pub fn new(text: &str, held_out: f64, vocabulary: usize) -> Result<Self> {
         if !(held_out > 0.0 && held_out < 1.0) {
             return Err(Error::invalid("held_out", held_out, "between 0 and 1"));
@@ -39,7 +39,7 @@ impl Corpus {
         Self::from_parts(train, rest, bpe(train, vocabulary)?)
     }
 
-    /// Splits `text` in the same way, with a vocabulary that exists.
+    /// Splits `text` in the same way, and tokenises it with an existing vocabulary.
     ///
     /// # Errors
     /// [`Error::Invalid`] if a part is empty, or the vocabulary has no [`END_OF_TEXT`].
@@ -67,12 +67,12 @@ impl Corpus {
         &self.tokenizer
     }
 
-    /// The number of tokens to learn from.
+    /// The number of tokens of the training part.
     pub fn train_tokens(&self) -> usize {
         self.train.len()
     }
 
-    /// How many characters a token has, on average, in the part to learn from.
+    /// The mean number of characters per token of the training part.
     pub fn characters_per_token(&self) -> f64 {
         self.train_characters as f64 / self.train.len() as f64
     }
@@ -82,12 +82,12 @@ impl Corpus {
         self.end
     }
 
-    /// The held-out stream, and how many characters it stands for.
+    /// The held-out stream, and the number of characters of its text.
     pub(crate) fn held_out(&self) -> (&[u32], usize) {
         (&self.held_out, self.held_out_characters)
     }
 
-    /// A random run of `length` tokens to learn from.
+    /// A random window of `length` consecutive tokens of the training part.
     pub(crate) fn window(&self, length: usize, rng: &mut impl Rng) -> Result<&[u32]> {
         let last = self.train.len().checked_sub(length);
         let last = last.ok_or_else(|| {
@@ -100,8 +100,8 @@ impl Corpus {
 
 fn split(text: &str, held_out: f64) -> Result<(&str, &str)> {
     let characters = text.chars().count();
-    let kept = (characters as f64 * (1.0 - held_out)).floor() as usize;
-    let at = text.char_indices().nth(kept).map_or(text.len(), |(at, _)| at);
+    let train_characters = (characters as f64 * (1.0 - held_out)).floor() as usize;
+    let at = text.char_indices().nth(train_characters).map_or(text.len(), |(at, _)| at);
     let (train, rest) = text.split_at(at);
     if train.is_empty() || rest.is_empty() {
         return Err(Error::invalid("corpus", format!("{characters} characters"), "enough for two parts"));
@@ -112,14 +112,14 @@ fn split(text: &str, held_out: f64) -> Result<(&str, &str)> {
 fn stream(text: &str, tokenizer: &Tokenizer, end: u32) -> Result<Vec<u32>> {
     let mut ids = vec![end];
     for passage in text.split_inclusive("\n\n") {
-        // The tokenizer puts an end token before a text; here it stands behind the one before.
+        // The tokenizer puts an end token before each text; in the stream the end token of the passage before serves.
         ids.extend(tokenizer.encode(passage)?.into_iter().skip(1));
         ids.push(end);
     }
     Ok(ids)
 }
 
-/// Byte-level byte-pair encoding (Sennrich et al. 2016), learnt from passages of `text`.
+/// Learns a byte-level byte-pair encoding (Sennrich et al. 2016) from the passages of `text`.
 fn bpe(text: &str, vocabulary: usize) -> Result<Tokenizer> {
     let failed = |source| Error::Tokenizer { source };
     // END_OF_TEXT and the 256 bytes.

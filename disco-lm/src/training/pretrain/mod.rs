@@ -1,7 +1,7 @@
-//! Training a small model from nothing, on a text.
+//! Pretraining: trains a small model from random weights on a text.
 //!
-//! This is how the embedded model was made. It is next-token prediction with AdamW, dropout on the residual
-//! branches, a warm-up and a cosine decay: the same forward pass, output layer and optimiser as tuning.
+//! The embedded model was made with it. The objective is next-token prediction, with AdamW, dropout on the residual
+//! branches, a warm-up and a cosine decay; forward pass, output layer and optimiser are those of tuning.
 
 use std::collections::BTreeMap;
 
@@ -29,16 +29,16 @@ pub use corpus::Corpus;
 
 mod corpus;
 
-/// The token that begins and ends every text.
+/// The token before and after every text.
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
-/// A small Llama, and how it is trained.
+/// The architecture of a small Llama, and the settings of its training.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pretrain {
-    /// Entries of the byte-pair vocabulary, [`END_OF_TEXT`] and the 256 bytes included.
+    /// Number of entries of the byte-pair vocabulary, [`END_OF_TEXT`] and the 256 bytes included.
     pub vocabulary: usize,
-    /// Width of the residual stream.
+    /// Hidden size: the width of the residual stream.
     pub width: usize,
     /// Number of layers.
     pub layers: usize,
@@ -46,23 +46,23 @@ pub struct Pretrain {
     pub heads: usize,
     /// Number of key and value heads.
     pub kv_heads: usize,
-    /// Width of the feed-forward block.
+    /// Intermediate size: the width of the feed-forward block.
     pub feed_forward: usize,
-    /// Tokens a training example has; also the model's positions.
+    /// Number of tokens of a training example; also the number of the model's positions.
     pub window: usize,
-    /// Examples a step.
+    /// Number of examples per step.
     pub batch: usize,
     /// Number of steps.
     pub steps: usize,
-    /// Steps in which the learning rate grows from 0.
+    /// Number of steps in which the learning rate grows linearly from 0.
     pub warm_up: usize,
-    /// The largest learning rate; a cosine brings it down to a tenth.
+    /// The largest learning rate; a cosine then lowers it to a tenth.
     pub learning_rate: f64,
     /// Weight decay of the matrices.
     pub weight_decay: f64,
-    /// Share of a residual branch's channels that a step leaves out.
+    /// Dropout: the probability that a step sets a channel of a residual branch to zero.
     pub dropout: f64,
-    /// Of the initial weights, the examples and the dropout.
+    /// Seed of the initial weights, the choice of examples, and the dropout.
     pub seed: u64,
 }
 
@@ -87,10 +87,10 @@ impl Default for Pretrain {
     }
 }
 
-/// How far training has come.
+/// The progress of training after a step.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
-    /// Steps done.
+    /// Number of steps done.
     pub step: usize,
     /// The step's training loss, in nats per token.
     pub loss: f64,
@@ -165,9 +165,9 @@ impl Pretrain {
         self.learning_rate * (0.55 + 0.45 * (std::f64::consts::PI * done).cos())
     }
 
-    /// Trains a model on the first part of a corpus.
+    /// Trains a model on the training part of a corpus.
     ///
-    /// `observe` is called after every step, with the model as it then is; its error ends the training.
+    /// `observe` is called after every step, with the model at that step; its error ends the training.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a setting; [`Error::NotFinite`] if the loss diverges.
@@ -222,20 +222,20 @@ impl Pretrain {
         Ok(loss)
     }
 
-    /// Sets channels to zero at random, and scales the others so that the mean stays.
+    /// Dropout: sets elements to zero at random, and scales the others so that the mean stays the same.
     fn drop(&self, x: Tensor<2>, rng: &mut impl Rng) -> Tensor<2> {
         if self.dropout == 0.0 {
             return x;
         }
         let [rows, columns] = x.dims();
-        let kept = (1.0 / (1.0 - self.dropout)) as f32;
+        let scale = (1.0 / (1.0 - self.dropout)) as f32;
         let limit = (self.dropout * f64::from(u32::MAX)) as u32;
-        let mask = (0..rows * columns).map(|_| if rng.next_u32() < limit { 0.0 } else { kept }).collect();
+        let mask = (0..rows * columns).map(|_| if rng.next_u32() < limit { 0.0 } else { scale }).collect();
         let mask = upload(mask, [rows, columns], &x.device().inner());
         x * mask
     }
 
-    /// The model before its first step: normal weights, those that write to the residual stream smaller.
+    /// The model before its first step: normal weights; matrices that write to the residual stream have a smaller deviation.
     fn initial(&self, corpus: &Corpus, device: &Device, rng: &mut impl Rng) -> Result<LanguageModel> {
         let end = corpus.end();
         let json_config = self.config(end);
@@ -289,7 +289,7 @@ fn normal(rng: &mut impl Rng) -> f64 {
     radius * (std::f64::consts::TAU * rng.random::<f64>()).cos()
 }
 
-/// A row of a window of text, where no decoding choice looks at what came before.
+/// A row without a history: no decoding setting of pretraining depends on earlier tokens.
 fn plain_row(targets: Vec<Target>) -> PredictionRow<'static> {
     PredictionRow { targets, history: History::default() }
 }
@@ -297,9 +297,9 @@ fn plain_row(targets: Vec<Target>) -> PredictionRow<'static> {
 impl LanguageModel {
     /// The held-out loss of a corpus, in nats per character.
     ///
-    /// The negative log-probabilities of all its tokens are added, the end tokens that separate texts
-    /// included, and divided by the number of characters. Decoding choices do not enter. Each token is predicted once, from at least half a
-    /// window before it where the corpus has that much.
+    /// It is the sum of the negative log-probabilities of all its tokens, the end tokens that separate texts included,
+    /// divided by the number of characters. Decoding settings do not enter. Each token is predicted once, from at least
+    /// half a window of earlier tokens where the corpus has that many.
     ///
     /// # Errors
     /// As [`TokenModel::token_log_probs`].

@@ -1,4 +1,4 @@
-//! A model's configuration, from GGUF's metadata to what a Hugging Face `config.json` says.
+//! The configuration of a model: from GGUF's metadata to a Hugging Face `config.json`.
 
 use serde_json::{Map, Value, json};
 
@@ -8,7 +8,7 @@ use crate::{
     weights::gguf::metadata::Metadata,
 };
 
-/// Factors are stored in f32, and computed in f32 by some.
+/// Relative tolerance for rotary factors: they are stored in f32, and some programs compute them in f32.
 const FACTOR_TOLERANCE: f64 = 1e-4;
 
 /// The architecture that `general.architecture` names.
@@ -47,7 +47,7 @@ pub(crate) fn config(
     Ok(config.into())
 }
 
-/// The ids after which a text is over: the end of text, of a turn, and of a message.
+/// The ids that end a sequence: the end of a text, of a turn, and of a message.
 fn end_tokens(metadata: &Metadata<'_>, vocabulary: usize) -> Result<Value> {
     let mut ids = Vec::new();
     for kind in ["eos", "eot", "eom"] {
@@ -87,7 +87,7 @@ impl Reader<'_> {
         self.metadata.whole(&key)?.ok_or_else(|| self.metadata.missing(&key, "a whole number"))
     }
 
-    /// The embedding's rows: not every file says how many there are.
+    /// The number of token ids: the rows of the embedding, since not every file has it in its metadata.
     fn vocabulary(&self) -> Result<usize> {
         let embedding = self.metadata.header.tensors.get("token_embd.weight");
         let rows = embedding.and_then(|tensor| tensor.shape.first()).copied();
@@ -151,9 +151,9 @@ impl Reader<'_> {
         Ok(kind.filter(|kind| kind != "none").map(|kind| json!({"rope_type": kind, "factor": factor})))
     }
 
-    /// Llama 3's scaling, of which the file has only the factors that came of it. Its bounds are 1 and 4 in all
-    /// models, the largest factor is the scale itself, and the positions it began with are a power of two: the one
-    /// that gives these factors.
+    /// Llama 3's rotary scaling, recovered from the factors, since the file has only these. In all models its bounds are 1
+    /// and 4, the largest factor is the scale itself, and the original number of positions is a power of two: the one that
+    /// gives these factors.
     fn llama3(&self, theta: f64, head: u64, factors: &[f32]) -> Result<Value> {
         let [low, high] = [1.0, 4.0];
         let factor = f64::from(factors.iter().copied().fold(1.0, f32::max));
@@ -181,7 +181,7 @@ impl Reader<'_> {
     }
 }
 
-/// The fields of an object. Those that are null are left to their default.
+/// The fields of an object, without those that are null, for which the default applies.
 fn into_map(config: Value) -> Map<String, Value> {
     let Value::Object(fields) = config else { return Map::new() };
     fields.into_iter().filter(|(_, value)| !value.is_null()).collect()

@@ -1,7 +1,7 @@
-//! The header of a GGUF file: metadata and the places of the tensors.
+//! The header of a GGUF file: metadata, and shape, encoding and offset of every tensor.
 //!
-//! Every length is checked against what is left of the file before memory is taken for it, counts are bounded, and
-//! arrays stay the bytes they are in the file until they are asked for.
+//! Every length is checked against the rest of the file before memory is allocated for it, counts are bounded, and arrays
+//! are stored as the bytes of the file until they are asked for.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,10 @@ use crate::{
     weights::{encoding::Encoding, gguf::quants},
 };
 
-/// More metadata or tensors than any model has.
+/// The upper bound on metadata entries and on tensors: more than any model has.
 const MOST_ENTRIES: u64 = 1 << 16;
 
-/// Where tensors begin, unless `general.alignment` says otherwise.
+/// Tensors begin at multiples of this many bytes, unless `general.alignment` gives another number.
 const DEFAULT_ALIGNMENT: u64 = 32;
 
 /// A metadata value.
@@ -33,7 +33,7 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// The value, for messages; a list is only called one.
+    /// The value as text for messages; an array is only called a list.
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Unsigned(value) => value.to_string(),
@@ -46,7 +46,7 @@ impl Value {
     }
 }
 
-/// The elements of a metadata array, as the bytes of the file.
+/// A metadata array, whose elements are stored as the bytes of the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Array {
     kind: u32,
@@ -54,17 +54,17 @@ pub(crate) struct Array {
     bytes: Vec<u8>,
 }
 
-/// Where a tensor is.
+/// Shape, encoding and offset of a tensor.
 #[derive(Clone, Debug)]
 pub(crate) struct TensorInfo {
     /// Outermost dimension first.
     pub(crate) shape: Vec<usize>,
     pub(crate) encoding: &'static Encoding,
-    /// From the beginning of the file.
+    /// In bytes from the beginning of the file.
     pub(crate) offset: u64,
 }
 
-/// Everything before the tensors' data.
+/// The parsed header: everything before the tensors' data.
 #[derive(Debug)]
 pub(crate) struct Header {
     pub(crate) metadata: BTreeMap<String, Value>,
@@ -101,7 +101,7 @@ impl Header {
     }
 }
 
-/// A file, read from its beginning.
+/// Reads a file from its beginning.
 struct Reader<'a> {
     input: BufReader<&'a File>,
     position: u64,
@@ -205,7 +205,7 @@ impl Reader<'_> {
         Ok(Value::Array(Array { kind, bytes }))
     }
 
-    /// Bytes of a number.
+    /// The number of bytes of a number of this type.
     fn width(&self, kind: u32) -> Result<u64> {
         WIDTHS.iter().find(|(known, _)| *known == kind).map(|(_, width)| *width).ok_or_else(|| {
             self.refused(format!("a metadata value at byte {} is of unknown type {kind}", self.position))
@@ -249,7 +249,7 @@ impl Reader<'_> {
             }
             taken.push((tensor.offset, length, name));
         }
-        // Tensors that share bytes would take more memory than the file has.
+        // Tensors that share bytes could take far more memory than the size of the file.
         taken.sort_unstable();
         for pair in taken.windows(2) {
             let [(offset, length, name), (next, _, other)] = pair else { continue };
@@ -261,12 +261,12 @@ impl Reader<'_> {
     }
 }
 
-/// The bytes of a tensor, or why it has none: to be put behind its name and shape.
+/// The number of bytes of a tensor, or the reason why it is not valid, as the end of a message that names tensor and shape.
 fn tensor_bytes(TensorInfo { shape, encoding, .. }: &TensorInfo) -> std::result::Result<u64, String> {
     if !shape.last().is_some_and(|row| row.is_multiple_of(encoding.values)) {
         return Err(format!("is not whole blocks of {} {} values", encoding.values, encoding.name));
     }
-    // The size of the values as well: they are what memory is taken for.
+    // The decoded values, for which memory is allocated, must also have a size that can be counted.
     let values = shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
     let values = values.filter(|values| values.checked_mul(4).is_some());
     let bytes = values.and_then(|values| (values / encoding.values).checked_mul(encoding.bytes));
@@ -279,16 +279,16 @@ const TEXT: u32 = 8;
 
 const ARRAY: u32 = 9;
 
-/// The bytes of each kind of number: u8, i8, u16, i16, u32, i32, f32, bool, u64, i64, f64.
+/// The number of bytes of each type of number: u8, i8, u16, i16, u32, i32, f32, bool, u64, i64, f64.
 const WIDTHS: [(u32, u64); 11] =
     [(0, 1), (1, 1), (2, 2), (3, 2), (4, 4), (5, 4), (6, 4), (BOOL, 1), (10, 8), (11, 8), (12, 8)];
 
-/// A number from its bytes, as many as its kind has.
+/// Decodes a number of type `kind` from all of its bytes.
 fn scalar(kind: u32, bytes: &[u8]) -> Value {
     let mut wide = [0; 8];
     wide[..bytes.len()].copy_from_slice(bytes);
     let unsigned = u64::from_le_bytes(wide);
-    // Shifted up and down again, the sign fills the upper bytes.
+    // An arithmetic shift up and down again extends the sign to the upper bytes.
     let unused = 64 - 8 * bytes.len() as u32;
     match kind {
         1 | 3 | 5 | 11 => Value::Signed((unsigned << unused) as i64 >> unused),
@@ -300,7 +300,7 @@ fn scalar(kind: u32, bytes: &[u8]) -> Value {
 }
 
 impl Array {
-    /// The texts of an array of texts.
+    /// The elements of an array of texts; `None` for another array.
     pub(crate) fn texts(&self) -> Option<Vec<String>> {
         let mut texts = Vec::new();
         let mut rest = self.bytes.as_slice();
@@ -313,7 +313,7 @@ impl Array {
         (self.kind == TEXT).then_some(texts)
     }
 
-    /// The numbers of an array of numbers.
+    /// The elements of an array of numbers; `None` for another array.
     pub(crate) fn numbers(&self) -> Option<Vec<f64>> {
         let (_, width) = WIDTHS.iter().find(|(known, _)| *known == self.kind)?;
         let numbers = self.bytes.chunks_exact(*width as usize).map(|bytes| match scalar(self.kind, bytes) {

@@ -1,39 +1,39 @@
-//! The K-quants: blocks of 256 values, in groups of 16 or 32 that have scales of their own.
+//! The K-quants: blocks of 256 values, in groups of 16 or 32 that each have their own scale.
 
 use crate::weights::{
     encoding::Encoding,
     gguf::quants::{each_block, half},
 };
 
-/// Values of a block.
+/// The number of values of a block.
 const BLOCK: usize = 256;
 
-/// Two bits a value; scale and minimum of four bits per 16 values.
+/// Two bits per value; scale and minimum of four bits per 16 values.
 pub(crate) const Q2_K: Encoding = Encoding { name: "Q2_K", bytes: 84, values: BLOCK, decode: q2_k };
 
-/// Three bits a value; a scale of six bits per 16 values.
+/// Three bits per value; a scale of six bits per 16 values.
 pub(crate) const Q3_K: Encoding = Encoding { name: "Q3_K", bytes: 110, values: BLOCK, decode: q3_k };
 
-/// Four bits a value; scale and minimum of six bits per 32 values.
+/// Four bits per value; scale and minimum of six bits per 32 values.
 pub(crate) const Q4_K: Encoding = Encoding { name: "Q4_K", bytes: 144, values: BLOCK, decode: q4_k };
 
-/// Five bits a value; scale and minimum of six bits per 32 values.
+/// Five bits per value; scale and minimum of six bits per 32 values.
 pub(crate) const Q5_K: Encoding = Encoding { name: "Q5_K", bytes: 176, values: BLOCK, decode: q5_k };
 
-/// Six bits a value; a scale of eight bits per 16 values.
+/// Six bits per value; a scale of eight bits per 16 values.
 pub(crate) const Q6_K: Encoding = Encoding { name: "Q6_K", bytes: 210, values: BLOCK, decode: q6_k };
 
-/// Pairs of bits: each run of 32 bytes holds four runs of 32 numbers, the first in the lowest bits.
+/// Unpacks an integer of two bits: each run of 32 bytes holds four runs of 32 integers, the first in the lowest bits.
 fn pair(bytes: &[u8], index: usize) -> u8 {
     bytes[index / 128 * 32 + index % 32] >> (index % 128 / 32 * 2) & 3
 }
 
-/// Half bytes: each run of 32 bytes holds two runs of 32 numbers, the first in the lower bits.
+/// Unpacks an integer of four bits: each run of 32 bytes holds two runs of 32 integers, the first in the lower bits.
 fn nibble(bytes: &[u8], index: usize) -> u8 {
     bytes[index / 64 * 32 + index % 32] >> (index % 64 / 32 * 4) & 15
 }
 
-/// Single bits: byte `i` holds those of the numbers `i`, `32 + i`, and so on, from the lowest up.
+/// Unpacks a single bit: byte `i` holds the bits of the integers `i`, `32 + i`, and so on, from the lowest bit up.
 fn bit(bytes: &[u8], index: usize) -> u8 {
     bytes[index % 32] >> (index / 32) & 1
 }
@@ -59,21 +59,22 @@ fn q3_k(bytes: &[u8], values: &mut [f32]) {
         let (scales, scale) = rest.split_at(12);
         let scale = half(scale);
         for (group, values) in values.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-            // Four lower bits in half bytes, two upper bits in the last four bytes.
+            // A scale has four lower bits in a half byte, and two upper bits in one of the last four bytes.
             let low = scales[group % 8] >> (group / 8 * 4) & 15;
             let high = scales[8 + group % 4] >> (group / 4 * 2) & 3;
             let step = scale * (f32::from(low | high << 4) - 32.0);
             for (index, value) in values.iter_mut().enumerate() {
                 let index = 16 * group + index;
-                // The third bit, if it is not set, subtracts four.
+                // An upper bit that is not set subtracts four.
                 *value = step * (f32::from(pair(lower, index) | bit(upper, index) << 2) - 4.0);
             }
         }
     });
 }
 
-/// Scale and minimum of a group of 32: six bits each, eight of both in twelve bytes. The first four have their
-/// bytes; the last four have half bytes, and their upper bits above those of the first.
+/// Scale and minimum of a group of 32: six bits each, eight pairs in twelve bytes. The first four pairs are in the lower bits
+/// of the first eight bytes. The last four pairs have their lower four bits in the last four bytes, and their upper two bits
+/// in the upper bits of the first eight bytes.
 fn scale_and_minimum(scales: &[u8], group: usize) -> [f32; 2] {
     let [scale, minimum] = if group < 4 {
         [scales[group] & 63, scales[group + 4] & 63]
@@ -84,7 +85,7 @@ fn scale_and_minimum(scales: &[u8], group: usize) -> [f32; 2] {
     [f32::from(scale), f32::from(minimum)]
 }
 
-/// What Q4_K and Q5_K share: all but the numbers.
+/// Decodes a block of Q4_K or Q5_K: `scale * number - minimum`. The formats differ only in how `number` is unpacked.
 fn scaled_and_shifted(block: &[u8], values: &mut [f32; BLOCK], number: impl Fn(usize) -> u8) {
     let [scale, minimum] = [half(block), half(&block[2..])];
     for (group, values) in values.as_chunks_mut::<32>().0.iter_mut().enumerate() {
@@ -116,7 +117,7 @@ fn q6_k(bytes: &[u8], values: &mut [f32]) {
         let (scales, scale) = rest.split_at(16);
         let scale = half(scale);
         for (index, value) in values.iter_mut().enumerate() {
-            // Lower half bytes: each run of 64 bytes holds two runs of 64 numbers.
+            // The lower four bits: each run of 64 bytes holds two runs of 64 integers.
             let low = lower[index / 128 * 64 + index % 64] >> (index % 128 / 64 * 4) & 15;
             let number = f32::from(low | pair(upper, index) << 4) - 32.0;
             *value = scale * f32::from(scales[index / 16] as i8) * number;

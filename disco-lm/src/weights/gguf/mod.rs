@@ -87,7 +87,7 @@ impl GgufFile {
         &self.config
     }
 
-    /// The tokenizer, as a Hugging Face `tokenizer.json` and `tokenizer_config.json`.
+    /// The tokenizer as a Hugging Face `tokenizer.json` and `tokenizer_config.json`.
     pub(crate) fn tokenizer(&self) -> Result<[Value; 2]> {
         let metadata = self.metadata();
         let vocabulary = Vocabulary::read(&metadata)?;
@@ -158,8 +158,8 @@ fn read_tensor(file: &File, path: &Path, tensor: &TensorInfo) -> Result<Vec<f32>
 
 /// Undoes llama.cpp's order of the rows of queries and keys.
 ///
-/// Rotary embedding turns pairs of channels: `i` and `i + width/2` of a head in Hugging Face's order, neighbours in
-/// llama.cpp's. `rows` is a multiple of `heads`, an even number of times.
+/// Rotary embedding rotates pairs of channels: in Hugging Face's order `i` and `i + width/2` of a head, in llama.cpp's order
+/// neighbours. The width of a head, `rows / heads`, is a whole, even number.
 fn restore_order(reordered: &[f32], rows: usize, heads: usize, values: &mut [f32]) {
     let [columns, width] = [values.len() / rows, rows / heads];
     for (row, values) in values.chunks_exact_mut(columns).enumerate() {

@@ -1,24 +1,26 @@
-//! How byte-level tokenizers cut a text before they merge: what `tokenizer.ggml.pre` names.
+//! Pre-tokenizers: how byte-level tokenizers split a text before they merge. `tokenizer.ggml.pre` names one.
 
 use serde_json::{Value, json};
 
-/// A way to cut, with the settings that go with it.
+/// A pre-tokenizer, with the settings of the tokenizers that use it.
 pub(crate) struct PreTokenizer {
     names: &'static [&'static str],
-    cut: Cut,
-    /// Whether a piece that is a token stays whole, even if no merges make it.
+    split: Split,
+    /// Whether a piece that is a token stays whole, even if no sequence of merges makes it.
     pub(crate) ignore_merges: bool,
-    /// Whether a begin token comes first, if the file does not say.
+    /// Whether a text begins with the begin token, if the file does not say so.
     pub(crate) adds_begin: bool,
-    /// Whether the text is brought to Unicode's composed form.
+    /// Whether the text is normalised to Unicode's composed form, NFC.
     pub(crate) composes: bool,
 }
 
-enum Cut {
-    /// GPT-2's.
+/// How a text is split into pieces.
+enum Split {
+    /// GPT-2's pattern.
     Gpt2,
-    /// GPT-2's, with every digit on its own.
+    /// GPT-2's pattern, with every digit on its own.
     Digits,
+    /// A regular expression that matches the pieces.
     Pattern(&'static str),
 }
 
@@ -31,35 +33,35 @@ const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}
 const KNOWN: [PreTokenizer; 5] = [
     PreTokenizer {
         names: &["gpt-2"],
-        cut: Cut::Gpt2,
+        split: Split::Gpt2,
         ignore_merges: false,
         adds_begin: false,
         composes: false,
     },
     PreTokenizer {
         names: &["smollm"],
-        cut: Cut::Digits,
+        split: Split::Digits,
         ignore_merges: false,
         adds_begin: false,
         composes: false,
     },
     PreTokenizer {
         names: &["llama-bpe", "llama3", "llama-v3"],
-        cut: Cut::Pattern(LLAMA3),
+        split: Split::Pattern(LLAMA3),
         ignore_merges: true,
         adds_begin: true,
         composes: false,
     },
     PreTokenizer {
         names: &["qwen2", "deepseek-r1-qwen"],
-        cut: Cut::Pattern(QWEN2),
+        split: Split::Pattern(QWEN2),
         ignore_merges: false,
         adds_begin: false,
         composes: true,
     },
     PreTokenizer {
         names: &["tekken"],
-        cut: Cut::Pattern(TEKKEN),
+        split: Split::Pattern(TEKKEN),
         ignore_merges: true,
         adds_begin: true,
         composes: false,
@@ -67,7 +69,7 @@ const KNOWN: [PreTokenizer; 5] = [
 ];
 
 impl PreTokenizer {
-    /// The one of this name.
+    /// The pre-tokenizer of this name.
     pub(crate) fn named(name: &str) -> Option<Self> {
         KNOWN.into_iter().find(|known| known.names.contains(&name))
     }
@@ -86,10 +88,10 @@ impl PreTokenizer {
         };
         let then_bytes =
             |first: Value, use_regex| json!({"type": "Sequence", "pretokenizers": [first, bytes(use_regex)]});
-        match self.cut {
-            Cut::Gpt2 => bytes(true),
-            Cut::Digits => then_bytes(json!({"type": "Digits", "individual_digits": true}), true),
-            Cut::Pattern(pattern) => {
+        match self.split {
+            Split::Gpt2 => bytes(true),
+            Split::Digits => then_bytes(json!({"type": "Digits", "individual_digits": true}), true),
+            Split::Pattern(pattern) => {
                 let split = json!({
                     "type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false,
                 });

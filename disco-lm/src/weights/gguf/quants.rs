@@ -1,7 +1,7 @@
 //! The encodings of GGUF tensors.
 //!
-//! A quantised tensor is a sequence of blocks along its rows; a block holds small whole numbers and what they are
-//! scaled (and shifted) by. The simple ones are here, with blocks of 32 values; the K-quants are next door.
+//! A quantised tensor is a sequence of blocks along its rows; a block holds small integers, and the scale (and minimum) that
+//! turn them into values. The encodings with blocks of 32 values are here; the K-quants are in `k_quants.rs`.
 
 use half::f16;
 
@@ -10,7 +10,7 @@ use crate::weights::{
     gguf::k_quants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K},
 };
 
-/// The encodings there are, by their number in the format.
+/// The supported encodings, by their code in the format.
 static ENCODINGS: [(u32, Encoding); 13] = [
     (0, F32),
     (1, F16),
@@ -27,12 +27,12 @@ static ENCODINGS: [(u32, Encoding); 13] = [
     (30, BF16),
 ];
 
-/// The encoding of this number.
+/// The encoding with this code.
 pub(crate) fn by_code(code: u32) -> Option<&'static Encoding> {
     ENCODINGS.iter().find(|(known, _)| *known == code).map(|(_, encoding)| encoding)
 }
 
-/// The names of all encodings.
+/// The names and codes of all encodings, for messages.
 pub(crate) fn names() -> String {
     ENCODINGS
         .iter()
@@ -57,15 +57,16 @@ pub(crate) fn each_block<const BYTES: usize, const VALUES: usize>(
     }
 }
 
-/// Lower halves of 16 bytes are the first 16 numbers, upper halves the others; `number` makes them values.
-fn nibbles(bytes: &[u8], values: &mut [f32; 32], number: impl Fn(usize, u8) -> f32) {
+/// Decodes integers of four bits: the lower halves of 16 bytes hold the first 16, the upper halves the other 16. `decode` turns
+/// the index and the integer into a value.
+fn nibbles(bytes: &[u8], values: &mut [f32; 32], decode: impl Fn(usize, u8) -> f32) {
     for (index, byte) in bytes.iter().enumerate() {
-        values[index] = number(index, byte & 15);
-        values[index + 16] = number(index + 16, byte >> 4);
+        values[index] = decode(index, byte & 15);
+        values[index + 16] = decode(index + 16, byte >> 4);
     }
 }
 
-/// A scale; `scale * (q - 8)`.
+/// A block has a scale; `scale * (q - 8)`.
 fn q4_0(bytes: &[u8], values: &mut [f32]) {
     each_block(bytes, values, |block: &[u8; 18], values| {
         let scale = half(block);
@@ -73,7 +74,7 @@ fn q4_0(bytes: &[u8], values: &mut [f32]) {
     });
 }
 
-/// Scale and minimum; `scale * q + minimum`.
+/// A block has a scale and a minimum; `scale * q + minimum`.
 fn q4_1(bytes: &[u8], values: &mut [f32]) {
     each_block(bytes, values, |block: &[u8; 20], values| {
         let [scale, minimum] = [half(block), half(&block[2..])];
@@ -81,12 +82,12 @@ fn q4_1(bytes: &[u8], values: &mut [f32]) {
     });
 }
 
-/// The number of five bits: the upper ones of 32 numbers are in one word.
+/// The integer of five bits, as f32: the upper bits of 32 integers are in one word.
 fn fifth(word: &[u8], index: usize, low: u8) -> f32 {
     f32::from(low | (word[index / 8] >> (index % 8) & 1) << 4)
 }
 
-/// A scale and fifth bits; `scale * (q - 16)`.
+/// A block has a scale and a word of fifth bits; `scale * (q - 16)`.
 fn q5_0(bytes: &[u8], values: &mut [f32]) {
     each_block(bytes, values, |block: &[u8; 22], values| {
         let scale = half(block);
@@ -94,7 +95,7 @@ fn q5_0(bytes: &[u8], values: &mut [f32]) {
     });
 }
 
-/// Scale, minimum and fifth bits; `scale * q + minimum`.
+/// A block has a scale, a minimum and a word of fifth bits; `scale * q + minimum`.
 fn q5_1(bytes: &[u8], values: &mut [f32]) {
     each_block(bytes, values, |block: &[u8; 24], values| {
         let [scale, minimum] = [half(block), half(&block[2..])];
@@ -102,7 +103,7 @@ fn q5_1(bytes: &[u8], values: &mut [f32]) {
     });
 }
 
-/// A scale and signed bytes.
+/// A block has a scale and signed bytes; `scale * q`.
 fn q8_0(bytes: &[u8], values: &mut [f32]) {
     each_block(bytes, values, |block: &[u8; 34], values: &mut [f32; 32]| {
         let scale = half(block);

@@ -1,4 +1,4 @@
-//! Every kind of quantisation, against gguf-py (`tests/suite/reference/gguf_files.py` made file and values).
+//! Every encoding of GGUF agrees with gguf-py (`tests/suite/reference/gguf_files.py` made the file and the values).
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ fn every_kind_is_dequantised_as_gguf_py_does() {
 
 #[test]
 fn rows_that_were_reordered_are_put_back() {
-    // Two heads of four channels, one column: llama.cpp keeps channels 0 and 2, 1 and 3 side by side.
+    // Two heads of four channels, one column: llama.cpp stores channels 0 and 2, and 1 and 3, side by side.
     let mut restored = [0.0; 8];
     restore_order(&[0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0], 8, 2, &mut restored);
     assert_eq!(restored, [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]);

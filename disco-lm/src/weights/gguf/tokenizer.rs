@@ -1,4 +1,4 @@
-//! The tokenizer of a GGUF file, as a Hugging Face `tokenizer.json`.
+//! The tokenizer of a GGUF file: from its metadata to a Hugging Face `tokenizer.json`.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use crate::{
     weights::gguf::{metadata::Metadata, pre_tokenizer::PreTokenizer},
 };
 
-/// What kind of token it is, as `tokenizer.ggml.token_type` numbers them.
+/// The kinds of tokens, as `tokenizer.ggml.token_type` numbers them.
 const NORMAL: u32 = 1;
 
 const UNKNOWN: u32 = 2;
@@ -18,10 +18,10 @@ const CONTROL: u32 = 3;
 
 const USER_DEFINED: u32 = 4;
 
-/// SentencePiece's sign for a space.
+/// The character that SentencePiece writes for a space.
 const SPACE: &str = "\u{2581}";
 
-/// The tokens of a file, as they are in its metadata.
+/// The tokens of a file and their kinds, as in its metadata.
 pub(crate) struct Vocabulary<'a> {
     metadata: &'a Metadata<'a>,
     // Invariant: as many kinds as tokens.
@@ -44,7 +44,7 @@ impl<'a> Vocabulary<'a> {
         Ok(Self { metadata, tokens, kinds })
     }
 
-    /// The token that a key gives the id of.
+    /// The special token of this kind, such as `bos`, by the id that the metadata gives.
     pub(crate) fn special(&self, kind: &str) -> Result<Option<&str>> {
         let key = format!("tokenizer.ggml.{kind}_token_id");
         let Some(id) = self.metadata.whole(&key)? else { return Ok(None) };
@@ -70,14 +70,14 @@ impl<'a> Vocabulary<'a> {
         Ok(json.into())
     }
 
-    /// Byte-level BPE: tokens and merges, on pieces that a pattern cuts.
+    /// Byte-level BPE: tokens and merges, applied to the pieces of a pre-tokenizer.
     fn byte_level(&self) -> Result<Map<String, Value>> {
         let key = "tokenizer.ggml.pre";
         let named = self.metadata.text(key)?;
         let is_gpt2 = self.metadata.text("general.architecture")?.as_deref() == Some("gpt2");
         let name = match (named, is_gpt2) {
             (Some(name), _) => name,
-            // GPT-2's files are as old as GGUF itself, and have no other way to cut.
+            // Files of GPT-2 are as old as GGUF itself, and always use GPT-2's pre-tokenizer.
             (None, true) => "gpt-2".into(),
             (None, false) => return Err(self.metadata.missing(key, &PreTokenizer::names())),
         };
@@ -112,7 +112,7 @@ impl<'a> Vocabulary<'a> {
         ]))
     }
 
-    /// SentencePiece's BPE: the next merge is the one that gives the token with the highest score.
+    /// SentencePiece's BPE: the next merge is always the one whose token has the highest score.
     fn sentence_piece(&self) -> Result<Map<String, Value>> {
         let key = "tokenizer.ggml.scores";
         let scores =
@@ -146,16 +146,16 @@ impl<'a> Vocabulary<'a> {
         ]))
     }
 
-    /// Every way to make a token of two others, those of the highest score first.
+    /// Every merge of two tokens into a third, in the order of the third's score, the highest first.
     fn merges(&self, scores: &[f64]) -> Vec<(&str, &str)> {
         let ids: HashMap<&str, usize> =
             self.tokens.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect();
-        let is_normal = |part: &str| ids.get(part).is_some_and(|id| self.kinds[*id] == NORMAL);
+        let is_normal = |token: &str| ids.get(token).is_some_and(|id| self.kinds[*id] == NORMAL);
         let mut merges = Vec::new();
         for (id, token) in self.tokens.iter().enumerate().filter(|(id, _)| self.kinds[*id] == NORMAL) {
-            let cuts = token.char_indices().skip(1).map(|(at, _)| token.split_at(at));
-            let cuts = cuts.filter(|(left, right)| is_normal(left) && is_normal(right));
-            merges.extend(cuts.map(|(left, right)| (id, left, right)));
+            let pairs = token.char_indices().skip(1).map(|(at, _)| token.split_at(at));
+            let pairs = pairs.filter(|(left, right)| is_normal(left) && is_normal(right));
+            merges.extend(pairs.map(|(left, right)| (id, left, right)));
         }
         merges.sort_by(|(a, ..), (b, ..)| scores[*b].total_cmp(&scores[*a]));
         merges.into_iter().map(|(_, left, right)| (left, right)).collect()
@@ -165,7 +165,7 @@ impl<'a> Vocabulary<'a> {
         self.tokens.iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect()
     }
 
-    /// Tokens that are found in a text before anything else. Control tokens are not shown in texts.
+    /// Tokens that are matched in a text before it is split. Control tokens are left out of decoded texts.
     fn added_tokens(&self) -> Value {
         let added = self.tokens.iter().zip(&self.kinds).enumerate();
         let added = added.filter(|(_, (_, kind))| [UNKNOWN, CONTROL, USER_DEFINED].contains(*kind));
@@ -179,7 +179,7 @@ impl<'a> Vocabulary<'a> {
             .collect()
     }
 
-    /// What stands before and after every text.
+    /// The post-processor, which adds the begin and end tokens around every text.
     fn post_processor(&self, adds_begin: bool) -> Result<Value> {
         let mut around = Vec::new();
         for (flag, kind, default) in [("add_bos_token", "bos", adds_begin), ("add_eos_token", "eos", false)] {
