@@ -26,7 +26,7 @@ impl<F> Exponential<F> {
     }
 }
 
-impl<C, X, F: Feature<C, X>> Scorer<C, X> for Exponential<F> {
+impl<C: ?Sized, X: ?Sized, F: Feature<C, X>> Scorer<C, X> for Exponential<F> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let values = self.feature.values(context, samples)?;
         Ok(values.into_iter().map(|value| value.map(|value| self.coefficient * value)).collect())
@@ -42,7 +42,7 @@ pub struct Condition<F> {
     pub wanted: bool,
 }
 
-impl<C, X, F: Feature<C, X>> Scorer<C, X> for Condition<F> {
+impl<C: ?Sized, X: ?Sized, F: Feature<C, X>> Scorer<C, X> for Condition<F> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let values = self.feature.values(context, samples)?;
         let wanted = f64::from(u8::from(self.wanted));
@@ -75,7 +75,7 @@ impl<C, X, F: Feature<C, X>> Scorer<C, X> for Condition<F> {
 #[derive(Clone, Copy, Debug)]
 pub struct Product<A, B>(pub A, pub B);
 
-impl<C, X, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Product<A, B> {
+impl<C: ?Sized, X: ?Sized, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Product<A, B> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let mut scores = self.0.log_scores(context, samples)?;
         Error::check_length("log-scores of the first factor", samples.len(), scores.len())?;
@@ -111,7 +111,7 @@ pub struct Power<S> {
     exponent: f64,
 }
 
-impl<C, X, S: Scorer<C, X>> Scorer<C, X> for Power<S> {
+impl<C: ?Sized, X: ?Sized, S: Scorer<C, X>> Scorer<C, X> for Power<S> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let scores = self.base.log_scores(context, samples)?;
         Ok(scores.into_iter().map(|score| score.map(|score| self.exponent * score)).collect())
@@ -129,7 +129,7 @@ pub struct Given<S, C> {
     context: C,
 }
 
-impl<C: Send + Sync, X, S: Scorer<C, X>> Scorer<(), X> for Given<S, C> {
+impl<C: Send + Sync, X: ?Sized, S: Scorer<C, X>> Scorer<(), X> for Given<S, C> {
     fn log_scores(&self, _: &(), samples: &[&X]) -> Result<Vec<Score>> {
         self.scorer.log_scores(&self.context, samples)
     }
@@ -139,7 +139,7 @@ impl<C: Send + Sync, X, S: Scorer<C, X>> Scorer<(), X> for Given<S, C> {
     }
 }
 
-impl<C: Send + Sync, X, F: Feature<C, X>> Feature<(), X> for Given<F, C> {
+impl<C: Send + Sync, X: ?Sized, F: Feature<C, X>> Feature<(), X> for Given<F, C> {
     fn name(&self) -> &str {
         self.scorer.name()
     }

@@ -23,7 +23,7 @@ pub struct Sampled<X> {
 /// - Sample `i` draws its randomness from stream `i` only ([`Streams`]), so the samples depend neither
 ///   on the batch size nor on the number of threads.
 /// - Nothing is kept between calls.
-pub trait Distribution<C, X>: Scorer<C, X> {
+pub trait Distribution<C: ?Sized, X>: Scorer<C, X> {
     /// Draws one sample per stream, in order.
     fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>>;
 
@@ -75,7 +75,7 @@ pub(crate) fn draw_each<X>(
 
 macro_rules! forward_distribution {
     ($($pointer:ty),*) => {$(
-        impl<C, X, D: Distribution<C, X> + ?Sized> Distribution<C, X> for $pointer {
+        impl<C: ?Sized, X, D: Distribution<C, X> + ?Sized> Distribution<C, X> for $pointer {
             fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>> {
                 (**self).sample(context, streams)
             }

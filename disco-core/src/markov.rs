@@ -185,13 +185,13 @@ impl<S: Clone + Eq + Hash> MarkovChain<S> {
     }
 }
 
-impl<C, S: Clone + Eq + Hash + Send + Sync> Scorer<C, Vec<S>> for MarkovChain<S> {
+impl<C: ?Sized, S: Clone + Eq + Hash + Send + Sync> Scorer<C, Vec<S>> for MarkovChain<S> {
     fn log_scores(&self, _: &C, samples: &[&Vec<S>]) -> Result<Vec<Score>> {
         Ok(samples.iter().map(|sample| Ok(self.log_prob(sample))).collect())
     }
 }
 
-impl<C, S: Clone + Eq + Hash + Send + Sync> Distribution<C, Vec<S>> for MarkovChain<S> {
+impl<C: ?Sized, S: Clone + Eq + Hash + Send + Sync> Distribution<C, Vec<S>> for MarkovChain<S> {
     fn sample(&self, _: &C, streams: &Streams) -> Result<Vec<Sampled<Vec<S>>>> {
         Ok(streams.iter().map(|mut rng| self.draw(&mut rng)).collect())
     }

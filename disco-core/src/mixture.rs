@@ -63,7 +63,7 @@ impl<D> Mixture<D> {
     }
 }
 
-impl<C, X, S: Scorer<C, X>> Scorer<C, X> for Mixture<S> {
+impl<C: ?Sized, X: ?Sized, S: Scorer<C, X>> Scorer<C, X> for Mixture<S> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let mut terms: Vec<std::result::Result<Vec<f64>, Skipped>> = vec![Ok(Vec::new()); samples.len()];
         for (component, log_weight) in self.components.iter().zip(&self.log_weights) {
@@ -86,7 +86,7 @@ impl<C, X, S: Scorer<C, X>> Scorer<C, X> for Mixture<S> {
     }
 }
 
-impl<C, X, D: Distribution<C, X>> Distribution<C, X> for Mixture<D> {
+impl<C: ?Sized, X, D: Distribution<C, X>> Distribution<C, X> for Mixture<D> {
     fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>> {
         let chosen: Vec<usize> = streams.iter().map(|mut rng| self.alias.sample(&mut rng)).collect();
         let streams = streams.child(0);

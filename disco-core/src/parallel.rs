@@ -70,7 +70,7 @@ impl<T> Parallel<T> {
         Ok(joined)
     }
 
-    fn over_samples<X: Sync, V: Send>(
+    fn over_samples<X: Sync + ?Sized, V: Send>(
         &self,
         samples: &[&X],
         work: impl Fn(&[&X]) -> Result<Vec<V>> + Send + Sync,
@@ -80,7 +80,7 @@ impl<T> Parallel<T> {
     }
 }
 
-impl<C: Sync, X: Sync, S: Scorer<C, X>> Scorer<C, X> for Parallel<S> {
+impl<C: Sync + ?Sized, X: Sync + ?Sized, S: Scorer<C, X>> Scorer<C, X> for Parallel<S> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         self.over_samples(samples, |chunk| self.inner.log_scores(context, chunk))
     }
@@ -90,7 +90,7 @@ impl<C: Sync, X: Sync, S: Scorer<C, X>> Scorer<C, X> for Parallel<S> {
     }
 }
 
-impl<C: Sync, X: Sync, F: Feature<C, X>> Feature<C, X> for Parallel<F> {
+impl<C: Sync + ?Sized, X: Sync + ?Sized, F: Feature<C, X>> Feature<C, X> for Parallel<F> {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -100,7 +100,7 @@ impl<C: Sync, X: Sync, F: Feature<C, X>> Feature<C, X> for Parallel<F> {
     }
 }
 
-impl<C: Sync, X: Send + Sync, D: Distribution<C, X>> Distribution<C, X> for Parallel<D> {
+impl<C: Sync + ?Sized, X: Send + Sync, D: Distribution<C, X>> Distribution<C, X> for Parallel<D> {
     fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>> {
         let chunks: Vec<Streams> = streams.chunks(self.chunk).collect();
         let results = chunks.par_iter().map(|chunk| self.inner.sample(context, chunk)).collect();

@@ -48,7 +48,18 @@ impl fmt::Display for Skipped {
 impl std::error::Error for Skipped {}
 
 /// Gives samples an unnormalised log-score, in a context.
-pub trait Scorer<C, X>: Send + Sync {
+///
+/// Contexts and samples may be unsized: a scorer over `str` or `[u32]` takes what its caller has, without a copy.
+///
+/// ```
+/// use disco_core::{Scorer, scorer};
+/// let shares_a_word = scorer(|question: &str, answer: &str| {
+///     if answer.split(' ').any(|word| question.contains(word)) { 0.0 } else { -1.0 }
+/// });
+/// assert_eq!(shares_a_word.log_scores("Who is it?", &["it is me", "nobody"])?, [Ok(0.0), Ok(-1.0)]);
+/// # Ok::<(), disco_core::Error>(())
+/// ```
+pub trait Scorer<C: ?Sized, X: ?Sized>: Send + Sync {
     /// One log-score per sample (nats). `-inf` means impossible; NaN and `+inf` are refused by whoever
     /// uses the scores.
     ///
@@ -67,7 +78,7 @@ pub trait Scorer<C, X>: Send + Sync {
 
 macro_rules! forward_scorer {
     ($($pointer:ty),*) => {$(
-        impl<C, X, S: Scorer<C, X> + ?Sized> Scorer<C, X> for $pointer {
+        impl<C: ?Sized, X: ?Sized, S: Scorer<C, X> + ?Sized> Scorer<C, X> for $pointer {
             fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
                 (**self).log_scores(context, samples)
             }
@@ -93,11 +104,11 @@ pub struct FnScorer<F>(F);
 /// assert_eq!(scores, [Ok(-4.0)]);
 /// # Ok::<(), disco_core::Error>(())
 /// ```
-pub fn scorer<C, X, F: Fn(&C, &X) -> f64 + Send + Sync>(log_score: F) -> FnScorer<F> {
+pub fn scorer<C: ?Sized, X: ?Sized, F: Fn(&C, &X) -> f64 + Send + Sync>(log_score: F) -> FnScorer<F> {
     FnScorer(log_score)
 }
 
-impl<C, X, F: Fn(&C, &X) -> f64 + Send + Sync> Scorer<C, X> for FnScorer<F> {
+impl<C: ?Sized, X: ?Sized, F: Fn(&C, &X) -> f64 + Send + Sync> Scorer<C, X> for FnScorer<F> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         Ok(samples.iter().map(|sample| Ok((self.0)(context, sample))).collect())
     }
@@ -122,14 +133,14 @@ pub struct TryScorer<F> {
 /// assert_eq!(scores[1].as_ref().unwrap_err().by(), "number");
 /// # Ok::<(), disco_core::Error>(())
 /// ```
-pub fn try_scorer<C, X, F>(name: impl Into<String>, log_score: F) -> TryScorer<F>
+pub fn try_scorer<C: ?Sized, X: ?Sized, F>(name: impl Into<String>, log_score: F) -> TryScorer<F>
 where
     F: Fn(&C, &X) -> std::result::Result<f64, Failure> + Send + Sync,
 {
     TryScorer { name: name.into(), log_score }
 }
 
-impl<C, X, F> Scorer<C, X> for TryScorer<F>
+impl<C: ?Sized, X: ?Sized, F> Scorer<C, X> for TryScorer<F>
 where
     F: Fn(&C, &X) -> std::result::Result<f64, Failure> + Send + Sync,
 {

@@ -116,7 +116,7 @@ impl<X> Space<X> {
     /// # Errors
     /// The scorer's; a skipped outcome is one too, since the sum over the space would lack it;
     /// [`Error::NotANumber`] for NaN and `+inf`.
-    pub fn log_scores<C>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<Vec<f64>> {
+    pub fn log_scores<C: ?Sized>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<Vec<f64>> {
         let samples: Vec<&X> = self.outcomes().iter().collect();
         every_score("scorer", scorer.log_scores(context, &samples)?, samples.len())
     }
@@ -125,7 +125,7 @@ impl<X> Space<X> {
     ///
     /// # Errors
     /// The feature's; a skipped outcome is one too; [`Error::NotANumber`] for a value that is not finite.
-    pub fn values<C>(&self, feature: &impl Feature<C, X>, context: &C) -> Result<Vec<f64>> {
+    pub fn values<C: ?Sized>(&self, feature: &impl Feature<C, X>, context: &C) -> Result<Vec<f64>> {
         let samples: Vec<&X> = self.outcomes().iter().collect();
         let values = every_score(feature.name(), feature.values(context, &samples)?, samples.len())?;
         match values.iter().position(|value| !value.is_finite()) {
@@ -138,7 +138,7 @@ impl<X> Space<X> {
     ///
     /// # Errors
     /// As [`log_scores`](Self::log_scores).
-    pub fn log_z<C>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<f64> {
+    pub fn log_z<C: ?Sized>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<f64> {
         Ok(log_sum_exp(&self.log_scores(scorer, context)?))
     }
 
@@ -146,7 +146,7 @@ impl<X> Space<X> {
     ///
     /// # Errors
     /// As [`log_scores`](Self::log_scores), and [`Error::ZeroWeights`] where the scorer allows nothing.
-    pub fn normalise<C>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<Table<X>> {
+    pub fn normalise<C: ?Sized>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<Table<X>> {
         Table::from_log_scores(self.clone(), self.log_scores(scorer, context)?)
     }
 

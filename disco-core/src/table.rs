@@ -150,18 +150,18 @@ impl<X> Table<X> {
     ///
     /// # Errors
     /// Those of the features; a skipped outcome is one too.
-    pub fn moments<C, F: Feature<C, X>>(&self, features: &[F], context: &C) -> Result<Vec<f64>> {
+    pub fn moments<C: ?Sized, F: Feature<C, X>>(&self, features: &[F], context: &C) -> Result<Vec<f64>> {
         features.iter().map(|feature| self.expectation(&self.space.values(feature, context)?)).collect()
     }
 }
 
-impl<C, X: Eq + Hash + Send + Sync> Scorer<C, X> for Table<X> {
+impl<C: ?Sized, X: Eq + Hash + Send + Sync> Scorer<C, X> for Table<X> {
     fn log_scores(&self, _: &C, samples: &[&X]) -> Result<Vec<Score>> {
         Ok(samples.iter().map(|sample| Ok(self.log_prob(sample))).collect())
     }
 }
 
-impl<C, X: Clone + Eq + Hash + Send + Sync> Distribution<C, X> for Table<X> {
+impl<C: ?Sized, X: Clone + Eq + Hash + Send + Sync> Distribution<C, X> for Table<X> {
     fn sample(&self, _: &C, streams: &Streams) -> Result<Vec<Sampled<X>>> {
         let draw = |mut rng| {
             let position = self.alias.sample(&mut rng);

@@ -37,7 +37,7 @@ impl<D> Discrete<D> {
     }
 }
 
-impl<C, K, D> Scorer<C, K> for Discrete<D>
+impl<C: ?Sized, K, D> Scorer<C, K> for Discrete<D>
 where
     K: Copy + PartialOrd,
     D: statrs_traits::Discrete<K, f64> + Min<K> + Max<K> + Send + Sync,
@@ -47,7 +47,7 @@ where
     }
 }
 
-impl<C, K, D> Distribution<C, K> for Discrete<D>
+impl<C: ?Sized, K, D> Distribution<C, K> for Discrete<D>
 where
     K: Copy + PartialOrd,
     D: statrs_traits::Discrete<K, f64> + Min<K> + Max<K> + Draw<K> + Send + Sync,
@@ -74,13 +74,13 @@ impl<D: statrs_traits::Continuous<f64, f64>> Continuous<D> {
     }
 }
 
-impl<C, D: statrs_traits::Continuous<f64, f64> + Send + Sync> Scorer<C, f64> for Continuous<D> {
+impl<C: ?Sized, D: statrs_traits::Continuous<f64, f64> + Send + Sync> Scorer<C, f64> for Continuous<D> {
     fn log_scores(&self, _: &C, samples: &[&f64]) -> Result<Vec<Score>> {
         Ok(samples.iter().map(|sample| Ok(self.log_density(**sample))).collect())
     }
 }
 
-impl<C, D> Distribution<C, f64> for Continuous<D>
+impl<C: ?Sized, D> Distribution<C, f64> for Continuous<D>
 where
     D: statrs_traits::Continuous<f64, f64> + Draw<f64> + Send + Sync,
 {
@@ -115,7 +115,7 @@ pub struct FnDistribution<S, L> {
 /// assert!(below.sample(&3, &Streams::new(7, 100))?.iter().all(|sample| sample.value < 3));
 /// # Ok::<(), disco_core::Error>(())
 /// ```
-pub fn distribution<C, X, S, L>(sample: S, log_prob: L) -> FnDistribution<S, L>
+pub fn distribution<C: ?Sized, X, S, L>(sample: S, log_prob: L) -> FnDistribution<S, L>
 where
     S: Fn(&C, &mut StreamRng) -> X + Send + Sync,
     L: Fn(&C, &X) -> f64 + Send + Sync,
@@ -123,13 +123,15 @@ where
     FnDistribution { sample, log_prob }
 }
 
-impl<C, X, S: Send + Sync, L: Fn(&C, &X) -> f64 + Send + Sync> Scorer<C, X> for FnDistribution<S, L> {
+impl<C: ?Sized, X: ?Sized, S: Send + Sync, L: Fn(&C, &X) -> f64 + Send + Sync> Scorer<C, X>
+    for FnDistribution<S, L>
+{
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         Ok(samples.iter().map(|sample| Ok((self.log_prob)(context, sample))).collect())
     }
 }
 
-impl<C, X, S, L> Distribution<C, X> for FnDistribution<S, L>
+impl<C: ?Sized, X, S, L> Distribution<C, X> for FnDistribution<S, L>
 where
     S: Fn(&C, &mut StreamRng) -> X + Send + Sync,
     L: Fn(&C, &X) -> f64 + Send + Sync,

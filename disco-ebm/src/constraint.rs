@@ -38,13 +38,13 @@ pub enum ConstraintKind {
 /// assert!(constraints[0].clone().within(0.1).is_err());
 /// # Ok::<(), disco_ebm::Error>(())
 /// ```
-pub struct Constraint<C, X> {
+pub struct Constraint<C: ?Sized, X: ?Sized> {
     feature: Arc<dyn Feature<C, X>>,
     // Invariant: target and tolerance are finite, and the tolerance is not negative.
     kind: ConstraintKind,
 }
 
-impl<C, X> Constraint<C, X> {
+impl<C: ?Sized, X: ?Sized> Constraint<C, X> {
     /// The feature has the mean `target`.
     ///
     /// A target of 0 or 1 for a feature that turns out to be binary on the samples is a pointwise constraint.
@@ -122,19 +122,19 @@ impl<C, X> Constraint<C, X> {
     }
 }
 
-impl<C, X> Clone for Constraint<C, X> {
+impl<C: ?Sized, X: ?Sized> Clone for Constraint<C, X> {
     fn clone(&self) -> Self {
         Self { feature: Arc::clone(&self.feature), kind: self.kind }
     }
 }
 
-impl<C, X> fmt::Debug for Constraint<C, X> {
+impl<C: ?Sized, X: ?Sized> fmt::Debug for Constraint<C, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Constraint").field("feature", &self.name()).field("kind", &self.kind).finish()
     }
 }
 
 /// The features of constraints, in order: what [`Measured`](crate::Measured) wants.
-pub fn features<C, X>(constraints: &[Constraint<C, X>]) -> Vec<Arc<dyn Feature<C, X>>> {
+pub fn features<C: ?Sized, X: ?Sized>(constraints: &[Constraint<C, X>]) -> Vec<Arc<dyn Feature<C, X>>> {
     constraints.iter().map(|constraint| Arc::clone(&constraint.feature)).collect()
 }

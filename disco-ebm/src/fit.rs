@@ -1,5 +1,7 @@
 //! From constraints to coefficients.
 
+use std::fmt;
+
 use disco_core::{Error as CoreError, Estimate};
 
 use crate::{
@@ -9,13 +11,25 @@ use crate::{
 };
 
 /// Fitted constraints: the factor that makes the base into the target, and the report.
-#[derive(Clone, Debug)]
-pub struct Fit<C, X> {
+pub struct Fit<C: ?Sized, X: ?Sized> {
     tilt: Tilt<C, X>,
     report: FitReport,
 }
 
-impl<C, X> Fit<C, X> {
+// Written out, since a derive would ask for `Clone` and `Debug` of contexts and samples, which are not held.
+impl<C: ?Sized, X: ?Sized> Clone for Fit<C, X> {
+    fn clone(&self) -> Self {
+        Self { tilt: self.tilt.clone(), report: self.report.clone() }
+    }
+}
+
+impl<C: ?Sized, X: ?Sized> fmt::Debug for Fit<C, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fit").field("tilt", &self.tilt).field("report", &self.report).finish()
+    }
+}
+
+impl<C: ?Sized, X: ?Sized> Fit<C, X> {
     pub(crate) fn new(tilt: Tilt<C, X>, report: FitReport) -> Self {
         Self { tilt, report }
     }

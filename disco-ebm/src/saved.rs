@@ -57,7 +57,7 @@ struct SavedTerm {
     coefficient: Option<f64>,
 }
 
-impl<C, X> Fit<C, X> {
+impl<C: ?Sized, X: ?Sized> Fit<C, X> {
     /// The fit without its features.
     pub fn to_saved(&self) -> SavedTarget {
         let terms =
@@ -124,7 +124,7 @@ impl SavedTarget {
     /// # Errors
     /// [`Error::MissingFeature`], [`Error::UnknownFeature`], [`Error::DuplicateFeature`];
     /// [`disco_core::Error::Invalid`] for targets, tolerances or coefficients out of range.
-    pub fn bind<C, X>(
+    pub fn bind<C: ?Sized, X: ?Sized>(
         &self,
         features: impl IntoIterator<Item = Arc<dyn Feature<C, X>>>,
     ) -> Result<Fit<C, X>> {

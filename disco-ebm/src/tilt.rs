@@ -15,36 +15,36 @@ use crate::{Constraint, ConstraintKind, Error, Result};
 /// # Performance
 /// Pointwise features are evaluated first, one after the other, each on the samples that none has forbidden yet;
 /// the others only on samples that satisfy all of them, and not if their coefficient is 0.
-pub struct Tilt<C, X> {
+pub struct Tilt<C: ?Sized, X: ?Sized> {
     // Invariant: names are distinct; moments have finite coefficients, pointwise constraints have none.
     terms: Vec<Term<C, X>>,
 }
 
 /// One factor.
-pub(crate) struct Term<C, X> {
+pub(crate) struct Term<C: ?Sized, X: ?Sized> {
     pub(crate) constraint: Constraint<C, X>,
     pub(crate) coefficient: Option<f64>,
 }
 
-impl<C, X> Clone for Term<C, X> {
+impl<C: ?Sized, X: ?Sized> Clone for Term<C, X> {
     fn clone(&self) -> Self {
         Self { constraint: self.constraint.clone(), coefficient: self.coefficient }
     }
 }
 
-impl<C, X> Clone for Tilt<C, X> {
+impl<C: ?Sized, X: ?Sized> Clone for Tilt<C, X> {
     fn clone(&self) -> Self {
         Self { terms: self.terms.clone() }
     }
 }
 
-impl<C, X> fmt::Debug for Tilt<C, X> {
+impl<C: ?Sized, X: ?Sized> fmt::Debug for Tilt<C, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.terms.iter().map(|term| (&term.constraint, term.coefficient))).finish()
     }
 }
 
-impl<C, X> Tilt<C, X> {
+impl<C: ?Sized, X: ?Sized> Tilt<C, X> {
     /// The factor of these constraints, with a coefficient for each moment and none for pointwise ones.
     ///
     /// # Errors
@@ -115,7 +115,7 @@ impl<C, X> Tilt<C, X> {
     }
 }
 
-impl<C, X> Term<C, X> {
+impl<C: ?Sized, X: ?Sized> Term<C, X> {
     fn log_factor(&self, index: usize, value: f64) -> Result<f64> {
         if !value.is_finite() {
             return Err(CoreError::NotANumber { by: self.constraint.name().into(), index, value }.into());
@@ -135,7 +135,7 @@ impl<C, X> Term<C, X> {
     }
 }
 
-impl<C, X> Scorer<C, X> for Tilt<C, X> {
+impl<C: ?Sized, X: ?Sized> Scorer<C, X> for Tilt<C, X> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> disco_core::Result<Vec<Score>> {
         let mut scores: Vec<Score> = vec![Ok(0.0); samples.len()];
         let mut alive: Vec<usize> = (0..samples.len()).collect();
@@ -178,7 +178,7 @@ impl<C, X> Scorer<C, X> for Tilt<C, X> {
     }
 }
 
-disco_core::impl_product!([C, X] Tilt<C, X>);
+disco_core::impl_product!([C: ?Sized, X: ?Sized] Tilt<C, X>);
 
 /// Names are distinct.
 pub(crate) fn check_distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {

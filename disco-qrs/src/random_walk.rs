@@ -30,7 +30,7 @@ impl<X> LocalMove<X> {
 
 /// Suggests a sample near another one: an edit of a text, a neighbouring number. Closures
 /// `|context, from, rng| Ok(LocalMove { .. })` are local proposals.
-pub trait LocalProposal<C, X>: Send + Sync {
+pub trait LocalProposal<C: ?Sized, X>: Send + Sync {
     /// A move from `from`; all randomness is drawn from `rng`.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ pub trait LocalProposal<C, X>: Send + Sync {
     fn propose(&self, context: &C, from: &X, rng: &mut StreamRng) -> disco_core::Result<LocalMove<X>>;
 }
 
-impl<C, X, F> LocalProposal<C, X> for F
+impl<C: ?Sized, X, F> LocalProposal<C, X> for F
 where
     F: Fn(&C, &X, &mut StreamRng) -> disco_core::Result<LocalMove<X>> + Send + Sync,
 {
