@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Error, Result, Scorer, StreamRng, Streams, scorer::every_score};
+use crate::{Error, Result, Scorer, StreamRng, Streams, score::every_score};
 
 /// A sample with the log-probability it was drawn with.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Error, Result, Score, Skipped};
+use crate::{Error, Failure, Result, Score};
 
 /// A named, real-valued property of a sample in its context. No gradient is needed.
 ///
@@ -32,26 +32,6 @@ macro_rules! forward_feature {
     )*};
 }
 forward_feature!(&F, Box<F>, Arc<F>);
-
-/// How a computation that can fail says whether the run can go on.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Failure {
-    /// Leave this sample out, count it, and go on.
-    Skip(String),
-    /// Stop the run.
-    Stop(Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl Failure {
-    /// What it means for one sample of a batch; `by` is who failed.
-    pub(crate) fn named(self, by: &str) -> Result<Score> {
-        match self {
-            Self::Skip(reason) => Ok(Err(Skipped::new(by, reason))),
-            Self::Stop(source) => Err(Error::failed(by, source)),
-        }
-    }
-}
 
 /// A feature from a closure of one sample; made by [`feature`], [`predicate`] and [`try_feature`].
 #[derive(Clone, Debug)]

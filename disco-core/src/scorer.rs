@@ -1,51 +1,8 @@
-//! What gives a sample an unnormalised log-score.
+//! The trait of unnormalised log-scores, and scorers from closures.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use crate::{Error, Failure, Result, numerics::check_log_scores};
-
-/// What a batched scorer or feature says of one sample: a number, or that the sample is to be left out.
-pub type Score = std::result::Result<f64, Skipped>;
-
-/// A sample that could not be scored and is to be left out, and counted, while the run goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped(Box<(String, String)>);
-
-impl Skipped {
-    /// `by` could not score the sample because of `reason`.
-    pub fn new(by: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self(Box::new((by.into(), reason.into())))
-    }
-
-    /// The scorer or feature that gave up.
-    pub fn by(&self) -> &str {
-        &self.0.0
-    }
-
-    /// Why it gave up.
-    pub fn reason(&self) -> &str {
-        &self.0.1
-    }
-}
-
-/// All scores of a batch where none may be skipped: `by` must have given `expected` numbers.
-pub(crate) fn every_score(by: &str, scores: Vec<Score>, expected: usize) -> Result<Vec<f64>> {
-    Error::check_length("scores, one per sample", expected, scores.len())?;
-    let scores: Vec<f64> = scores
-        .into_iter()
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|skipped| Error::failed(by, skipped))?;
-    check_log_scores(by, &scores)?;
-    Ok(scores)
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} skipped the sample: {}", self.by(), self.reason())
-    }
-}
-
-impl std::error::Error for Skipped {}
+use crate::{Failure, Result, Score};
 
 /// Gives samples an unnormalised log-score, in a context.
 ///

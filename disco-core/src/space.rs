@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
-use crate::{Error, Feature, Result, Scorer, Table, numerics::log_sum_exp, scorer::every_score};
+use crate::{Error, Feature, Result, Scorer, numerics::log_sum_exp, score::every_score};
 
 /// An enumerated finite set of distinct outcomes, in a fixed order: the exact oracle.
 ///
 /// Sums over it are written out, so that every estimate made elsewhere from samples has an exact
-/// counterpart here: [`log_z`](Self::log_z), and by [`normalise`](Self::normalise) the whole target as a
-/// [`Table`]. A clone shares the outcomes. Cost of each sum: one score per outcome.
+/// counterpart here: [`log_z`](Self::log_z), and by [`normalise`](Self::normalise) (in `table.rs`) the whole
+/// target as a [`Table`](crate::Table). A clone shares the outcomes. Cost of each sum: one score per outcome.
 ///
 /// ```
 /// use disco_core::{Space, scorer};
@@ -140,18 +140,5 @@ impl<X> Space<X> {
     /// As [`log_scores`](Self::log_scores).
     pub fn log_z<C: ?Sized>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<f64> {
         Ok(log_sum_exp(&self.log_scores(scorer, context)?))
-    }
-
-    /// The normalised distribution `exp(log_score(x)) / Z` in a context.
-    ///
-    /// # Errors
-    /// As [`log_scores`](Self::log_scores), and [`Error::ZeroWeights`] where the scorer allows nothing.
-    pub fn normalise<C: ?Sized>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<Table<X>> {
-        Table::from_log_scores(self.clone(), self.log_scores(scorer, context)?)
-    }
-
-    /// The uniform distribution over the space.
-    pub fn uniform(&self) -> Table<X> {
-        Table::uniform(self.clone())
     }
 }

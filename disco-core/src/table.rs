@@ -155,6 +155,22 @@ impl<X> Table<X> {
     }
 }
 
+/// The distributions over a space. They are here and not in `space.rs`, which a table is built on.
+impl<X> Space<X> {
+    /// The normalised distribution `exp(log_score(x)) / Z` in a context.
+    ///
+    /// # Errors
+    /// As [`log_scores`](Self::log_scores), and [`Error::ZeroWeights`] where the scorer allows nothing.
+    pub fn normalise<C: ?Sized>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<Table<X>> {
+        Table::from_log_scores(self.clone(), self.log_scores(scorer, context)?)
+    }
+
+    /// The uniform distribution over the space.
+    pub fn uniform(&self) -> Table<X> {
+        Table::uniform(self.clone())
+    }
+}
+
 impl<C: ?Sized, X: Eq + Hash + Send + Sync> Scorer<C, X> for Table<X> {
     fn log_scores(&self, _: &C, samples: &[&X]) -> Result<Vec<Score>> {
         Ok(samples.iter().map(|sample| Ok(self.log_prob(sample))).collect())

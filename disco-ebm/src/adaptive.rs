@@ -7,7 +7,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Constraint, Error, Fit, FitConfig, Measured, Result, Tilt, features, part::Part, problem::Problem,
+    Constraint, Error, Fit, FitConfig, Measured, Result, Tilt, features, problem::Problem, split::Split,
 };
 
 /// Halvings of the interval in which the farthest reachable intermediate target lies.
@@ -21,7 +21,7 @@ const BISECTIONS: usize = 12;
 /// | `wanted_ess` | 500 | positive, finite |
 /// | `step_ess` | 50 | positive, finite |
 /// | `max_rounds` | 10 | 1 or more |
-/// | `keep` | `all` | `all`, `latest` |
+/// | `reuse` | `all` | `all`, `latest` |
 /// | `fit` | as [`FitConfig`] | |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -35,7 +35,7 @@ pub struct AdaptiveConfig {
     /// The most rounds, with the first, which samples the base.
     pub max_rounds: usize,
     /// Which samples a fit uses.
-    pub keep: Keep,
+    pub reuse: ReusePolicy,
     /// The settings of each fit.
     pub fit: FitConfig,
 }
@@ -47,7 +47,7 @@ impl Default for AdaptiveConfig {
             wanted_ess: 500.0,
             step_ess: 50.0,
             max_rounds: 10,
-            keep: Keep::default(),
+            reuse: ReusePolicy::default(),
             fit: FitConfig::default(),
         }
     }
@@ -74,7 +74,7 @@ impl AdaptiveConfig {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Keep {
+pub enum ReusePolicy {
     /// Those of all rounds, as samples of the mixture of all proposals (the balance heuristic, Veach and
     /// Guibas 1995): each proposal scores the samples of all rounds.
     #[default]
@@ -86,7 +86,7 @@ pub enum Keep {
 /// One round of [`fit_adaptively`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Round {
+pub struct AdaptiveRound {
     /// The samples the round's fit used, in all contexts.
     pub samples: usize,
     /// How far towards the targets the round came: the fraction of the way from the moments under the
@@ -105,7 +105,7 @@ pub struct AdaptiveFit<C, X> {
     /// The samples it was made from.
     pub measured: Measured<C, X>,
     /// What each round came to; the last one reached the targets.
-    pub rounds: Vec<Round>,
+    pub rounds: Vec<AdaptiveRound>,
 }
 
 /// Fits constraints that the base satisfies so rarely that its own samples would not do.
@@ -127,7 +127,7 @@ pub struct AdaptiveFit<C, X> {
 /// returned as it is.
 ///
 /// # Performance
-/// Features are evaluated once on each sample. With [`Keep::All`], round `k` also scores its samples with the
+/// Features are evaluated once on each sample. With [`ReusePolicy::All`], round `k` also scores its samples with the
 /// `k` earlier proposals, and theirs with its own.
 pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
     base: &impl Distribution<C, X>,
@@ -135,7 +135,7 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
     constraints: &[Constraint<C, X>],
     config: &AdaptiveConfig,
     rng: &mut R,
-    mut propose: impl FnMut(&Tilt<C, X>, &Round) -> disco_core::Result<Arc<dyn Distribution<C, X>>>,
+    mut propose: impl FnMut(&Tilt<C, X>, &AdaptiveRound) -> disco_core::Result<Arc<dyn Distribution<C, X>>>,
 ) -> Result<AdaptiveFit<C, X>> {
     config.validate()?;
     let features = features(constraints);
@@ -151,7 +151,7 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
         let (tilt, round) = match measured.fit(constraints, &config.fit) {
             Ok(fit) => {
                 let ess = fit.report().ess.expect("samples have an effective sample size");
-                let round = Round { samples: measured.samples(), progress: 1.0, ess };
+                let round = AdaptiveRound { samples: measured.samples(), progress: 1.0, ess };
                 if ess >= config.wanted_ess {
                     rounds.push(round);
                     return Ok(AdaptiveFit { fit, measured, rounds });
@@ -172,9 +172,9 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
         }
         let proposal = propose(&tilt, &round)?;
         let batch = Measured::draw_from(base, &proposal.as_ref(), items(), &features, config.samples, rng)?;
-        match config.keep {
-            Keep::Latest => measured = batch.with_shares_of(&measured),
-            Keep::All => pool.add(&mut measured, batch, proposal)?,
+        match config.reuse {
+            ReusePolicy::Latest => measured = batch.with_shares_of(&measured),
+            ReusePolicy::All => pool.add(&mut measured, batch, proposal)?,
         }
     }
 }
@@ -188,7 +188,7 @@ fn step<C, X>(
     constraints: &[Constraint<C, X>],
     config: &AdaptiveConfig,
     error: Option<Error>,
-) -> Result<(Tilt<C, X>, Round)> {
+) -> Result<(Tilt<C, X>, AdaptiveRound)> {
     match error {
         None
         | Some(Error::OutOfReach { .. } | Error::OutsideHull { .. } | Error::TooFewEffectiveSamples { .. }) =>
@@ -197,19 +197,19 @@ fn step<C, X>(
     }
     let problem = Problem::new(measured, constraints)?;
     let errors = config.fit.context_errors;
-    let start = problem.assess(&problem.tilt(&vec![0.0; problem.dimension()])?, Part::All, errors)?;
+    let start = problem.assess(&problem.tilt(&vec![0.0; problem.dimension()])?, Split::All, errors)?;
     let (mut best, mut low, mut high) = (None, 0.0, 1.0);
     for _ in 0..BISECTIONS {
         let progress = 0.5 * (low + high);
         let nearer = problem.towards(&start.moments, progress)?;
-        let fitted = nearer.fit(Part::All, &config.fit, None);
+        let fitted = nearer.fit(Split::All, &config.fit, None);
         let assessed = fitted.and_then(|fitted| {
-            let found = nearer.assess(&fitted.tilt, Part::All, errors)?;
+            let found = nearer.assess(&fitted.tilt, Split::All, errors)?;
             Ok((fitted.tilt, found.ess))
         });
         match assessed {
             Ok((tilt, ess)) if ess >= config.step_ess => {
-                let round = Round { samples: measured.samples(), progress, ess };
+                let round = AdaptiveRound { samples: measured.samples(), progress, ess };
                 best = Some((tilt, round));
                 low = progress;
             }

@@ -24,6 +24,18 @@ pub enum ConstraintKind {
     },
 }
 
+impl ConstraintKind {
+    /// The value (true for 1) that the constraint asks of a binary feature in every sample; `None` if it allows both.
+    pub(crate) fn always(self) -> Option<bool> {
+        match self {
+            Self::Pointwise { wanted } => Some(wanted),
+            Self::Moment { target: 1.0, tolerance: 0.0 } => Some(true),
+            Self::Moment { target: 0.0, tolerance: 0.0 } => Some(false),
+            Self::Moment { .. } => None,
+        }
+    }
+}
+
 /// A feature, and what should hold of it in the target.
 ///
 /// ```

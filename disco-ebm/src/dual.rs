@@ -3,7 +3,7 @@
 use disco_core::{Error as CoreError, numerics::log_sum_exp};
 use ndarray::{Array1, Array2};
 
-use crate::{Error, MomentTarget, Points, Result, points::context_shares};
+use crate::{Error, EvaluatedSamples, MomentTarget, Result, context_shares::context_shares};
 
 /// Feature values may be so large in size: their squares, and sums of them, are far from the end of `f64`.
 const LARGEST_VALUE: f64 = 1e150;
@@ -77,7 +77,7 @@ impl Dual {
     /// points together, feature values above 1e150 in size; [`Error::DuplicateFeature`]; [`Error::NoSupport`].
     pub fn new(
         targets: Vec<MomentTarget>,
-        points: Vec<Points>,
+        points: Vec<EvaluatedSamples>,
         context_weights: Option<&[f64]>,
         ridge: f64,
     ) -> Result<Self> {
@@ -281,7 +281,7 @@ impl Dual {
     }
 }
 
-fn validate(targets: &[MomentTarget], points: &[Points], ridge: f64) -> Result<()> {
+fn validate(targets: &[MomentTarget], points: &[EvaluatedSamples], ridge: f64) -> Result<()> {
     if targets.is_empty() {
         return Err(CoreError::Empty { what: "list of moment targets".into() }.into());
     }

@@ -5,22 +5,17 @@ use std::{collections::BTreeMap, sync::Arc};
 use disco_core::{Error as CoreError, Feature, Sampled, Score, Scorer, numerics::check_log_scores};
 use ndarray::{Array2, Axis};
 
-use crate::{
-    ContextSamples, Error, Measured, Result, context_samples::Evaluated, points::context_shares,
-    tilt::check_distinct,
-};
+use crate::{ContextSamples, Error, Result, context_samples::Evaluated};
 
 /// Evaluates each feature once on each sample.
-pub(crate) fn measured<C, X>(
+///
+/// Returns the samples of each context, and how many samples each feature skipped. With `exact`, a skipped sample is
+/// an error.
+pub(crate) fn evaluate_contexts<C, X>(
     stored: Vec<ContextSamples<C, X>>,
     features: &[Arc<dyn Feature<C, X>>],
     exact: bool,
-) -> Result<Measured<C, X>> {
-    if features.is_empty() {
-        return Err(CoreError::Empty { what: "list of features".into() }.into());
-    }
-    check_distinct(features.iter().map(|feature| feature.name()))?;
-    let shares = context_shares(None, stored.len())?;
+) -> Result<(Vec<Evaluated<C, X>>, BTreeMap<String, usize>)> {
     let mut skipped = BTreeMap::new();
     let mut contexts = Vec::with_capacity(stored.len());
     for (index, drawn) in stored.into_iter().enumerate() {
@@ -39,8 +34,7 @@ pub(crate) fn measured<C, X>(
         }
         contexts.push(evaluated);
     }
-    let names = features.iter().map(|feature| feature.name().to_owned()).collect();
-    Ok(Measured { names, contexts, shares, skipped, exact })
+    Ok((contexts, skipped))
 }
 
 /// Scores a context's samples with the base; those it skips are left out, and their number is returned.

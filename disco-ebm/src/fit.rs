@@ -5,9 +5,8 @@ use std::fmt;
 use disco_core::{Error as CoreError, Estimate};
 
 use crate::{
-    Assessment, Constraint, ConstraintKind, ConstraintReport, ContextErrors, Dual, Ebm, Error, FitConfig,
-    FitReport, HeldOut, Measured, Result, Solution, Termination, Tilt, inference::Inference, part::Part,
-    problem::Problem,
+    Assessment, Constraint, ConstraintReport, ContextErrors, Dual, Ebm, Error, FitConfig, FitReport, HeldOut,
+    Measured, Result, Solution, Termination, Tilt, inference::Inference, problem::Problem, split::Split,
 };
 
 /// Fitted constraints: the factor that makes the base into the target, and the report.
@@ -68,8 +67,8 @@ impl<C, X> Measured<C, X> {
             return Err(CoreError::invalid("context_errors", value, "fixed, or two contexts or more").into());
         }
         let problem = Problem::new(self, constraints)?;
-        let fitted = problem.fit(Part::All, config, None)?;
-        let weighed = problem.weigh(&fitted.tilt, Part::All, config.context_errors)?;
+        let fitted = problem.fit(Split::All, config, None)?;
+        let weighed = problem.weigh(&fitted.tilt, Split::All, config.context_errors)?;
         let assessment = problem.assess_weighed(&weighed);
         if !(assessment.ess >= config.min_ess) {
             return Err(Error::TooFewEffectiveSamples { ess: assessment.ess, needed: config.min_ess });
@@ -140,7 +139,7 @@ impl<C, X> Measured<C, X> {
     /// [`Error::NotMeasured`], [`Error::NotBinary`], [`Error::NoSupport`].
     pub fn assess(&self, tilt: &Tilt<C, X>, errors: ContextErrors) -> Result<Assessment> {
         let constraints: Vec<Constraint<C, X>> = tilt.constraints().cloned().collect();
-        Problem::as_given(self, &constraints)?.assess(tilt, Part::AllContexts, errors)
+        Problem::as_given(self, &constraints)?.assess(tilt, Split::AllContexts, errors)
     }
 }
 
@@ -154,12 +153,17 @@ pub(crate) struct Fitted<C, X> {
 
 impl<C, X> Problem<'_, C, X> {
     /// Fits the coefficients to a part of the samples, from `start` if there is one.
-    pub(crate) fn fit(&self, part: Part, config: &FitConfig, start: Option<&[f64]>) -> Result<Fitted<C, X>> {
-        let part = match config.contexts_without_support {
-            crate::ContextsWithoutSupport::Refuse if part == Part::All => Part::AllContexts,
-            _ => part,
+    pub(crate) fn fit(
+        &self,
+        split: Split,
+        config: &FitConfig,
+        start: Option<&[f64]>,
+    ) -> Result<Fitted<C, X>> {
+        let split = match config.contexts_without_support {
+            crate::ContextsWithoutSupport::Refuse if split == Split::All => Split::AllContexts,
+            _ => split,
         };
-        let dual = self.dual(part, config.ridge)?;
+        let dual = self.dual(split, config.ridge)?;
         let solution = match &dual {
             Some(dual) => dual.solve_from(&config.solver, start)?,
             None => Solution {
@@ -185,8 +189,8 @@ fn check_held_out<C, X>(
     }
     let check = || {
         let start = Some(solution.coefficients.as_slice());
-        let fitted = problem.fit(Part::Kept(share), config, start)?;
-        problem.assess(&fitted.tilt, Part::HeldOut(share), config.context_errors)
+        let fitted = problem.fit(Split::Train(share), config, start)?;
+        problem.assess(&fitted.tilt, Split::HeldOut(share), config.context_errors)
     };
     match check() {
         Ok(found) => {
@@ -194,15 +198,5 @@ fn check_held_out<C, X>(
             (held_out, Some(found.moments))
         }
         Err(error) => (HeldOut::Unavailable { reason: error.to_string() }, None),
-    }
-}
-
-/// Whether a constraint is, for a binary feature, one that always holds.
-pub(crate) fn always(kind: ConstraintKind) -> Option<bool> {
-    match kind {
-        ConstraintKind::Pointwise { wanted } => Some(wanted),
-        ConstraintKind::Moment { target: 1.0, tolerance: 0.0 } => Some(true),
-        ConstraintKind::Moment { target: 0.0, tolerance: 0.0 } => Some(false),
-        ConstraintKind::Moment { .. } => None,
     }
 }

@@ -192,13 +192,14 @@ impl<'a> Inference<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MomentTarget, Points};
+    use crate::{EvaluatedSamples, MomentTarget};
 
     fn dual(targets: &[f64], contexts: usize, tolerance: f64) -> Dual {
         let points = |context: usize| {
             let phi = |(x, j): (usize, usize)| ((x + 7 * context) as f64 * (0.9 + j as f64)).sin();
             let log_weights = (0..30).map(|x| (x as f64 * 0.37).cos()).collect();
-            Points::sampled(log_weights, Array2::from_shape_fn((30, targets.len()), phi)).expect("points")
+            EvaluatedSamples::sampled(log_weights, Array2::from_shape_fn((30, targets.len()), phi))
+                .expect("points")
         };
         let target =
             |(i, target): (usize, &f64)| MomentTarget { name: i.to_string(), target: *target, tolerance };
@@ -229,7 +230,7 @@ mod tests {
     fn the_bias_is_that_of_leaving_points_out() {
         let (n, k) = (1000, 200);
         let values = Array2::from_shape_fn((n, 1), |(x, _)| f64::from(u8::from(x < k)));
-        let points = Points::sampled(vec![0.0; n], values).expect("points");
+        let points = EvaluatedSamples::sampled(vec![0.0; n], values).expect("points");
         let targets = vec![MomentTarget { name: "one".into(), target: 0.5, tolerance: 0.0 }];
         let dual = Dual::new(targets, vec![points], None, 0.0).expect("a dual");
         let (ones, zeros) = (k as f64, (n - k) as f64);

@@ -11,9 +11,10 @@ use rand::Rng;
 use crate::{
     ContextErrors, ContextSamples, Error, Result,
     context_samples::{Evaluated, sample_each},
-    evaluate::{self, score_base},
-    points::context_shares,
+    context_shares::context_shares,
+    evaluate::{evaluate_contexts, score_base},
     strata::{Mean, Strata},
+    tilt::check_distinct,
 };
 
 /// How far from 1 the probabilities of all outcomes of a space may sum for sums over it to be called exact.
@@ -130,7 +131,7 @@ impl<C, X> Measured<C, X> {
         stored: Vec<ContextSamples<C, X>>,
         features: &[Arc<dyn Feature<C, X>>],
     ) -> Result<Self> {
-        evaluate::measured(stored, features, false)
+        Self::evaluated(stored, features, false)
     }
 
     /// Evaluates features on all samples that another engine drew from the base, each once.
@@ -176,7 +177,22 @@ impl<C, X> Measured<C, X> {
             let log_proposal = vec![0.0; samples.len()];
             stored.push(ContextSamples { context, samples, log_base, log_proposal });
         }
-        evaluate::measured(stored, features, true)
+        Self::evaluated(stored, features, true)
+    }
+
+    fn evaluated(
+        stored: Vec<ContextSamples<C, X>>,
+        features: &[Arc<dyn Feature<C, X>>],
+        exact: bool,
+    ) -> Result<Self> {
+        if features.is_empty() {
+            return Err(CoreError::Empty { what: "list of features".into() }.into());
+        }
+        check_distinct(features.iter().map(|feature| feature.name()))?;
+        let shares = context_shares(None, stored.len())?;
+        let (contexts, skipped) = evaluate_contexts(stored, features, exact)?;
+        let names = features.iter().map(|feature| feature.name().to_owned()).collect();
+        Ok(Self { names, contexts, shares, skipped, exact })
     }
 
     /// Weights the contexts; without this they count the same, which is right for contexts drawn from their

@@ -4,7 +4,7 @@ use disco_core::{Error as CoreError, numerics::log_sum_exp};
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dual, Result, dual::At, linalg::Cholesky, proximal, reach};
+use crate::{Dual, Result, dual::At, feasibility, linalg::Cholesky, proximal};
 
 /// The share of the predicted decrease that a step must achieve (Armijo's condition).
 const SUFFICIENT_DECREASE: f64 = 1e-4;
@@ -112,7 +112,7 @@ impl Dual {
     /// finite.
     pub fn solve_from(&self, solver: &Solver, start: Option<&[f64]>) -> Result<Solution> {
         solver.validate()?;
-        reach::check_features(self)?;
+        feasibility::check_features(self)?;
         if let Some(coefficient) = self.closed_form() {
             let termination = Termination::ClosedForm;
             return Ok(Solution {
@@ -123,7 +123,7 @@ impl Dual {
             });
         }
         let zero = self.at(Array1::zeros(self.dimension()));
-        reach::check_identified(self, &zero)?;
+        feasibility::check_identified(self, &zero)?;
         let at = match start {
             None => zero,
             Some(start) => {
@@ -136,7 +136,7 @@ impl Dual {
         };
         let (at, iterations, termination) = self.newton(solver, at)?;
         if !termination.is_converged() {
-            reach::check_hull(self)?;
+            feasibility::check_hull(self)?;
         }
         let residual = self.residual(&at);
         if !residual.is_finite() {
@@ -150,8 +150,8 @@ impl Dual {
         for iteration in 0..solver.max_iterations {
             let step = self.direction(&at);
             let linear = self.linear(&step);
-            reach::check_direction(self, &at.lambda, &at.linear)?;
-            reach::check_direction(self, &step, &linear)?;
+            feasibility::check_direction(self, &at.lambda, &at.linear)?;
+            feasibility::check_direction(self, &step, &linear)?;
             if self.residual(&at) <= solver.tolerance {
                 // The step is there already, and the error behind it is about the square of this one: where the dual
                 // is flat, a residual of 1e-10 alone left ln Z off by up to 9e-9.

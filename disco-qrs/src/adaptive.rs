@@ -8,7 +8,7 @@ use crate::{
     Draw, Result, RunConfig, Statistics,
     beta::check_log_beta,
     proposals::Proposals,
-    qrs::{limit, log_score},
+    qrs::{acceptance_threshold, log_score},
 };
 
 /// Quasi-rejection sampling that raises beta to each ratio that exceeds it, and then restarts cleanly
@@ -27,8 +27,8 @@ use crate::{
 pub struct AdaptiveQrs<'a, C, X, D, S> {
     proposals: Proposals<'a, C, X, D, S>,
     log_beta: f64,
-    /// The limits of the samples that survive so far.
-    limits: Vec<f64>,
+    /// The thresholds of the samples that survive so far.
+    thresholds: Vec<f64>,
     /// A sample that its own ratio raised beta for: told after the raise.
     pending: Option<(Draw<X>, f64)>,
 }
@@ -41,13 +41,13 @@ pub enum Event<X> {
         /// The sample; its log-score is that at the current beta.
         draw: Draw<X>,
         /// It is accepted at every `ln beta` below this.
-        limit: f64,
+        threshold: f64,
     },
     /// Beta was raised.
     Raised {
         /// The new `ln beta`.
         log_beta: f64,
-        /// How many samples are accepted no more: those whose limit is not above `log_beta`.
+        /// How many samples are accepted no more: those whose threshold is not above `log_beta`.
         dropped: usize,
     },
 }
@@ -73,7 +73,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> AdaptiveQrs<'a, C, X, D, 
     pub fn new(proposal: D, target: S, context: C, log_beta: f64, config: RunConfig) -> Result<Self> {
         check_log_beta(log_beta)?;
         let proposals = Proposals::new(proposal, target, vec![context], config)?;
-        Ok(Self { proposals, log_beta, limits: Vec::new(), pending: None })
+        Ok(Self { proposals, log_beta, thresholds: Vec::new(), pending: None })
     }
 
     /// As [`Qrs::on_batch`](crate::Qrs::on_batch).
@@ -82,18 +82,18 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> AdaptiveQrs<'a, C, X, D, 
         self
     }
 
-    fn accept(&mut self, draw: Draw<X>, limit: f64) -> Event<X> {
-        self.limits.push(limit);
+    fn accept(&mut self, draw: Draw<X>, threshold: f64) -> Event<X> {
+        self.thresholds.push(threshold);
         self.proposals.accept(0);
         self.proposals.draw(0);
-        Event::Accepted { draw, limit }
+        Event::Accepted { draw, threshold }
     }
 
     fn raise(&mut self, log_beta: f64) -> Event<X> {
-        let before = self.limits.len();
+        let before = self.thresholds.len();
         self.log_beta = log_beta;
-        self.limits.retain(|limit| log_beta < *limit);
-        let dropped = before - self.limits.len();
+        self.thresholds.retain(|threshold| log_beta < *threshold);
+        let dropped = before - self.thresholds.len();
         self.proposals.take_back(0, dropped as u64);
         Event::Raised { log_beta, dropped }
     }
@@ -116,10 +116,10 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> AdaptiveQrs<'a, C, X, D, 
         let (mut accepted, mut raises) = (Vec::new(), 0);
         for event in self.by_ref() {
             match event? {
-                Event::Accepted { draw, limit } => accepted.push((draw, limit)),
+                Event::Accepted { draw, threshold } => accepted.push((draw, threshold)),
                 Event::Raised { log_beta, .. } => {
                     raises += 1;
-                    accepted.retain(|(_, limit)| log_beta < *limit);
+                    accepted.retain(|(_, threshold)| log_beta < *threshold);
                 }
             }
         }
@@ -138,26 +138,26 @@ impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Iterator for AdaptiveQrs<'_, 
     type Item = Result<Event<X>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some((draw, limit)) = self.pending.take() {
-            return Some(Ok(self.accept(draw, limit)));
+        if let Some((draw, threshold)) = self.pending.take() {
+            return Some(Ok(self.accept(draw, threshold)));
         }
         loop {
             let scored = match self.proposals.next()? {
                 Ok(scored) => scored,
                 Err(error) => return Some(Err(error)),
             };
-            let (log_ratio, limit) = (scored.log_ratio(), limit(&scored));
+            let (log_ratio, threshold) = (scored.log_ratio(), acceptance_threshold(&scored));
             let log_beta = self.log_beta.max(log_ratio);
-            let accepted = (log_beta < limit).then(|| {
+            let accepted = (log_beta < threshold).then(|| {
                 let log_score = log_score(scored.log_target, scored.log_proposal, log_beta);
-                (scored.into_draw(log_score), limit)
+                (scored.into_draw(log_score), threshold)
             });
             if log_beta > self.log_beta {
                 self.pending = accepted;
                 return Some(Ok(self.raise(log_beta)));
             }
-            if let Some((draw, limit)) = accepted {
-                return Some(Ok(self.accept(draw, limit)));
+            if let Some((draw, threshold)) = accepted {
+                return Some(Ok(self.accept(draw, threshold)));
             }
         }
     }

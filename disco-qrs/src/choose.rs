@@ -4,22 +4,8 @@ use disco_core::Error;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error as QrsError, Point, Ratios, Result,
-    chosen::{Interval, interval},
+    Error as QrsError, Goal, Interval, Point, Ratios, Result, bisection::bisect, interval::interval,
 };
-
-/// What beta is chosen for.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Goal {
-    /// The largest beta that accepts this share of the proposals, in (0, 1].
-    AcceptanceRate(f64),
-    /// The smallest beta whose total variation from the target is at most this, in [0, 1].
-    TotalVariation(f64),
-    /// The largest ratio that was seen: as far as these proposals show, `p_beta` is the target.
-    LargestRatio,
-}
 
 /// A beta chosen from proposals, with what is to be expected of it and how uncertain the choice is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -39,9 +25,6 @@ pub struct Choice {
     /// The diagnostics at this beta, from the same proposals; over several contexts their mean.
     pub point: Point,
 }
-
-/// Bisection halves the interval of `ln beta` until rounding stops it: far fewer steps than this.
-const STEPS: usize = 200;
 
 /// Chooses one beta for several contexts: acceptance rate and total variation are means over them.
 ///
@@ -126,22 +109,4 @@ impl Ratios {
         let high = self.largest_log_ratio().max(self.log_z_value() - log_wanted);
         bisect(self.smallest_log_ratio(), high, |log_beta| self.log_acceptance(log_beta).0 >= log_wanted).0
     }
-}
-
-/// The two neighbours between which `holds` turns false: it holds at the first, and not at the second unless
-/// that is `high`.
-pub(crate) fn bisect(low: f64, high: f64, holds: impl Fn(f64) -> bool) -> (f64, f64) {
-    let (mut low, mut high) = (low, high);
-    for _ in 0..STEPS {
-        let middle = low + 0.5 * (high - low);
-        if middle <= low || middle >= high {
-            break;
-        }
-        if holds(middle) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    (low, high)
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Point, Ratios, Result, Warning,
     divergences::Setting,
-    nodes::{Node, compress},
     point::mean_of,
+    quadrature::{QuadratureNode, compress},
     run::share_at_most,
     sums::not_negative,
 };
@@ -171,7 +171,7 @@ impl Ratios {
         warnings
     }
 
-    fn point_without_features(&self, log_beta: f64, nodes: &[Node]) -> Result<Point> {
+    fn point_without_features(&self, log_beta: f64, nodes: &[QuadratureNode]) -> Result<Point> {
         let (log_acceptance, log_square) = self.log_acceptance(log_beta);
         let acceptance_rate = self.acceptance_rate(log_beta)?;
         let (k, log_z) = (self.position(log_beta), self.log_z_value());

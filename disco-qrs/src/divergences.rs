@@ -3,7 +3,7 @@
 use disco_core::{Error, Estimate};
 use disco_divergence::{Divergence, FDivergence};
 
-use crate::{Ratios, Result, nodes::Node, sums::not_negative};
+use crate::{Ratios, Result, quadrature::QuadratureNode, sums::not_negative};
 
 /// What does not depend on the divergence at one beta. Densities are relative to q: `u = p/q`, `v = p_beta/q`.
 pub(crate) struct Setting<'a> {
@@ -20,7 +20,7 @@ pub(crate) struct Setting<'a> {
     pub(crate) sampler_below: f64,
     /// `sum u^2 / (sum u)^2` up to beta.
     pub(crate) concentration: f64,
-    pub(crate) above: &'a [Node],
+    pub(crate) above: &'a [QuadratureNode],
 }
 
 impl Setting<'_> {
@@ -38,7 +38,7 @@ impl Setting<'_> {
         } else {
             term(self.log_target_below, self.log_target_below + self.log_gain)
         };
-        let log_u = |node: &Node| node.log_ratio - self.log_z + node.log_unit;
+        let log_u = |node: &QuadratureNode| node.log_ratio - self.log_z + node.log_unit;
         let terms: Vec<(f64, f64)> =
             self.above.iter().map(|node| term(log_u(node), self.log_v + node.log_unit)).collect();
         let (mut value, mut b) = (below, slope_below);

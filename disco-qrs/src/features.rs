@@ -2,15 +2,7 @@
 
 use disco_core::{Error, Estimate};
 
-use crate::{Ratios, Result, sums::Scaled};
-
-/// The values of one feature, in the order of the sorted ratios, less `centre`.
-#[derive(Clone, Debug)]
-pub(crate) struct FeatureColumn {
-    pub(crate) name: String,
-    pub(crate) centre: f64,
-    pub(crate) deviations: Vec<f64>,
-}
+use crate::{Ratios, Result, ratios::FeatureColumn, sums::Scaled};
 
 impl Ratios {
     /// Adds a feature, one finite value per proposal in the order in which they were given: its mean under

@@ -8,7 +8,7 @@ use crate::{
     Draw, Ratios, Result, RunConfig, Statistics,
     beta::check_log_beta,
     proposals::Proposals,
-    qrs::{limit, log_score},
+    qrs::{acceptance_threshold, log_score},
 };
 
 /// Scored proposals of one context, kept: look at the curve, choose beta, and accept from the same proposals.
@@ -34,7 +34,7 @@ pub struct ProposalPool<X> {
     // Invariant: as many of each as values; skipped samples have -inf.
     log_target: Vec<f64>,
     log_proposal: Vec<f64>,
-    limits: Vec<f64>,
+    thresholds: Vec<f64>,
     statistics: Statistics,
 }
 
@@ -76,7 +76,7 @@ impl<X> ProposalPool<X> {
             values: vec![],
             log_target: vec![],
             log_proposal: vec![],
-            limits: vec![],
+            thresholds: vec![],
             statistics: Statistics::default(),
         };
         let mut pools: Vec<Self> = contexts.iter().map(|_| empty()).collect();
@@ -87,7 +87,7 @@ impl<X> ProposalPool<X> {
             let pool = &mut pools[scored.context];
             pool.log_target.push(scored.log_target);
             pool.log_proposal.push(scored.log_proposal);
-            pool.limits.push(limit(&scored));
+            pool.thresholds.push(acceptance_threshold(&scored));
             pool.values.push(scored.value);
         }
         for (context, pool) in pools.iter_mut().enumerate() {
@@ -141,7 +141,7 @@ impl<X> ProposalPool<X> {
     /// [`Error::Invalid`] for a `ln beta` that is not finite.
     pub fn accept(&self, log_beta: f64) -> Result<Vec<Draw<&X>>> {
         check_log_beta(log_beta)?;
-        let accepted = (0..self.len()).filter(|&i| log_beta < self.limits[i]);
+        let accepted = (0..self.len()).filter(|&i| log_beta < self.thresholds[i]);
         let draws = accepted.map(|i| Draw {
             value: &self.values[i],
             context: 0,

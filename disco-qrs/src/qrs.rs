@@ -95,7 +95,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Qrs<'a, C, X, D, S> {
 
 /// The largest `ln beta` at which a proposal is accepted, with its own uniform number `u`: `u < w / beta`.
 /// `-inf` for P = 0.
-pub(crate) fn limit<X>(scored: &Scored<X>) -> f64 {
+pub(crate) fn acceptance_threshold<X>(scored: &Scored<X>) -> f64 {
     if scored.log_target == f64::NEG_INFINITY {
         f64::NEG_INFINITY
     } else {
@@ -118,7 +118,7 @@ impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Iterator for Qrs<'_, C, X, D,
                 Err(error) => return Some(Err(error)),
             };
             let log_beta = self.log_betas[scored.context];
-            if log_beta < limit(&scored) {
+            if log_beta < acceptance_threshold(&scored) {
                 self.proposals.accept(scored.context);
                 self.proposals.draw(scored.context);
                 let log_score = log_score(scored.log_target, scored.log_proposal, log_beta);
@@ -181,7 +181,7 @@ impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Iterator for Rejection<'_, C,
                 self.proposals.close();
                 return Some(Err(QrsError::BoundExceeded { proposal: scored.number, log_ratio, log_bound }));
             }
-            if log_bound < limit(&scored) {
+            if log_bound < acceptance_threshold(&scored) {
                 self.proposals.accept(0);
                 self.proposals.draw(0);
                 let log_score = scored.log_target;

@@ -8,8 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     Result,
-    features::FeatureColumn,
-    masses::Masses,
+    proposal_masses::ProposalMasses,
     sums::{log_running_sums, log_sums_from, not_negative},
 };
 
@@ -40,7 +39,7 @@ pub struct Ratios {
     // Invariant: order[k] is the place of sorted[k] among the proposals as given.
     pub(crate) order: Vec<u32>,
     // 1 / count for samples, q(x) for outcomes.
-    pub(crate) masses: Masses,
+    pub(crate) masses: ProposalMasses,
     count: usize,
     // log_below[k] = ln sum_{i <= k} g_i exp(r_i), and the same of squares: g_i exp(2 r_i).
     log_below: Vec<f64>,
@@ -48,6 +47,14 @@ pub struct Ratios {
     // log_above[k] = ln sum_{i >= k} g_i exp(r_i); one entry more, -inf, at the end.
     pub(crate) log_above: Vec<f64>,
     pub(crate) features: Vec<FeatureColumn>,
+}
+
+/// The values of one feature, in the order of the sorted ratios, less `centre`.
+#[derive(Clone, Debug)]
+pub(crate) struct FeatureColumn {
+    pub(crate) name: String,
+    pub(crate) centre: f64,
+    pub(crate) deviations: Vec<f64>,
 }
 
 impl Ratios {
@@ -102,9 +109,9 @@ impl Ratios {
         pairs.par_sort_unstable_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
         let (sorted, order): (Vec<f64>, Vec<u32>) = pairs.into_iter().unzip();
         let masses = if exact {
-            Masses::own(order.iter().map(|&index| log_proposal[index as usize]).collect())
+            ProposalMasses::own(order.iter().map(|&index| log_proposal[index as usize]).collect())
         } else {
-            Masses::equal(sorted.len(), count)
+            ProposalMasses::equal(sorted.len(), count)
         };
         let (sorted_ref, masses_ref) = (&sorted, &masses);
         let terms =
@@ -124,7 +131,7 @@ impl Ratios {
 
     /// Whether these are all outcomes of a space, so that diagnostics have no error.
     pub fn is_exact(&self) -> bool {
-        matches!(self.masses, Masses::Own { .. })
+        matches!(self.masses, ProposalMasses::Own { .. })
     }
 
     /// The largest `ln(P/q)`.

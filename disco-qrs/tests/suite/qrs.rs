@@ -163,13 +163,13 @@ fn adaptive_beta_leaves_what_the_final_beta_accepts() {
     let mut adaptive = AdaptiveQrs::new(proposal(), target(), (), -2.0, config).unwrap();
     while let Some(event) = adaptive.next() {
         match event.unwrap() {
-            Event::Accepted { draw, limit } => {
-                assert!(limit > adaptive.log_beta());
-                kept.push((draw.value, limit));
+            Event::Accepted { draw, threshold } => {
+                assert!(threshold > adaptive.log_beta());
+                kept.push((draw.value, threshold));
             }
             Event::Raised { log_beta, dropped } => {
                 let before = kept.len();
-                kept.retain(|(_, limit)| *limit > log_beta);
+                kept.retain(|(_, threshold)| *threshold > log_beta);
                 assert_eq!(before - kept.len(), dropped);
             }
         }

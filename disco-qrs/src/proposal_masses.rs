@@ -6,14 +6,14 @@ use crate::sums::log_sums_from;
 
 /// The masses of the sorted ratios under the proposal.
 #[derive(Clone, Debug)]
-pub(crate) enum Masses {
+pub(crate) enum ProposalMasses {
     /// Samples: the logarithm of `1 / count`, for each of this many ratios.
     Equal { log_mass: f64, ratios: usize },
     /// Outcomes: `ln q(x)` of each, and `ln` of the sums of `q` from each on, with `-inf` at the end.
     Own { log_masses: Vec<f64>, log_from: Vec<f64> },
 }
 
-impl Masses {
+impl ProposalMasses {
     /// Of this many among `count` samples.
     pub(crate) fn equal(ratios: usize, count: usize) -> Self {
         Self::Equal { log_mass: -(count as f64).ln(), ratios }

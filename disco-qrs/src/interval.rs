@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Goal, Ratios, choose::bisect};
+use crate::{Goal, Ratios, bisection::bisect};
 
 /// A 95% interval of `ln beta`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
