@@ -34,12 +34,38 @@ impl<C: ?Sized, X: ?Sized, F: Feature<C, X>> Scorer<C, X> for Exponential<F> {
 }
 
 /// A binary feature as a hard constraint: log-score 0 where it has the wanted value, `-inf` elsewhere.
+///
+/// ```
+/// use disco_core::{Condition, Scorer, predicate};
+/// let rain = predicate("rain", |_: &(), text: &str| text.contains("rain"));
+/// let scores = Condition::never(rain).log_scores(&(), &["rainbow", "sun"])?;
+/// assert_eq!(scores, [Ok(f64::NEG_INFINITY), Ok(0.0)]);
+/// # Ok::<(), disco_core::Error>(())
+/// ```
+///
+/// # Errors
+/// Scoring is an [`Error::Invalid`] where the feature is neither 0 nor 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Condition<F> {
-    /// A feature whose values are 0 and 1.
-    pub feature: F,
-    /// Whether 1 is what is wanted.
-    pub wanted: bool,
+    feature: F,
+    wanted: bool,
+}
+
+impl<F> Condition<F> {
+    /// Allows the samples for which the feature is 1.
+    pub fn always(feature: F) -> Self {
+        Self { feature, wanted: true }
+    }
+
+    /// Allows the samples for which the feature is 0.
+    pub fn never(feature: F) -> Self {
+        Self { feature, wanted: false }
+    }
+
+    /// The feature.
+    pub fn feature(&self) -> &F {
+        &self.feature
+    }
 }
 
 impl<C: ?Sized, X: ?Sized, F: Feature<C, X>> Scorer<C, X> for Condition<F> {

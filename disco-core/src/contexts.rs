@@ -14,6 +14,7 @@ use crate::{
 /// Whether something once drawn can be drawn again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Replacement {
     /// Every draw is from all of them.
     With,
@@ -44,8 +45,8 @@ pub struct Contexts<C> {
 }
 
 impl<C> Contexts<C> {
-    /// The one context there is.
-    pub fn one(context: C) -> Self {
+    /// A single context.
+    pub fn single(context: C) -> Self {
         Self { items: vec![context], probabilities: vec![1.0], alias: Alias::new([1.0]) }
     }
 

@@ -160,6 +160,7 @@ impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
 
     /// Hands out samples with replacement: as many as are asked for, which no longer are independent
     /// samples of what the records were drawn from.
+    #[must_use]
     pub fn with_replacement(self) -> Self {
         Self { replacement: Replacement::With, ..self }
     }

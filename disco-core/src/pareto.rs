@@ -29,7 +29,7 @@ pub struct ParetoTail {
 
 impl ParetoTail {
     /// Whether `k` is below the threshold.
-    pub fn reliable(&self) -> bool {
+    pub fn is_reliable(&self) -> bool {
         self.k < self.threshold
     }
 }

@@ -1,11 +1,62 @@
 //! One independent random stream per sample.
 
-use std::{ops::Range, sync::Arc};
+use std::{convert::Infallible, ops::Range, sync::Arc};
 
-use rand::{Rng, SeedableRng, rngs::ChaCha8Rng};
+use rand::{Rng, SeedableRng, TryRng, rngs::ChaCha8Rng};
 
-/// The generator of one stream.
-pub type StreamRng = ChaCha8Rng;
+/// The random generator of one stream: ChaCha with 8 rounds.
+///
+/// It implements [`Rng`] and [`SeedableRng`]. Its numbers are part of the crate's promise: they do not change with the
+/// version of rand.
+///
+/// ```
+/// use disco_core::{StreamRng, Streams};
+/// use rand::{Rng, SeedableRng};
+/// assert_eq!(StreamRng::of_stream(7, 3), Streams::new(7, 4).rng(3));
+/// assert_eq!(StreamRng::seed_from_u64(7).next_u64(), StreamRng::of_stream(7, 0).next_u64());
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+pub struct StreamRng(ChaCha8Rng);
+
+impl StreamRng {
+    /// The generator of stream `number` under `key`, at its beginning.
+    pub fn of_stream(key: u64, number: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(key);
+        rng.set_stream(number);
+        Self(rng)
+    }
+}
+
+impl TryRng for StreamRng {
+    type Error = Infallible;
+
+    #[inline]
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.0.try_next_u32()
+    }
+
+    #[inline]
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0.try_next_u64()
+    }
+
+    #[inline]
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.0.try_fill_bytes(bytes)
+    }
+}
+
+impl SeedableRng for StreamRng {
+    type Seed = <ChaCha8Rng as SeedableRng>::Seed;
+
+    fn from_seed(seed: Self::Seed) -> Self {
+        Self(ChaCha8Rng::from_seed(seed))
+    }
+
+    fn seed_from_u64(key: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(key))
+    }
+}
 
 /// Numbered, independent random streams: sample `i` of a request draws from stream `i` only.
 ///
@@ -65,7 +116,7 @@ impl Streams {
     }
 
     /// `count` streams under a key drawn from `rng` (one draw).
-    pub fn draw<R: Rng + ?Sized>(rng: &mut R, count: usize) -> Self {
+    pub fn from_rng<R: Rng + ?Sized>(rng: &mut R, count: usize) -> Self {
         Self::new(rng.next_u64(), count)
     }
 
@@ -101,10 +152,7 @@ impl Streams {
     /// # Panics
     /// If `index` is not below [`len`](Self::len): a programming error, as with a slice.
     pub fn rng(&self, index: usize) -> StreamRng {
-        let number = self.number(index);
-        let mut rng = ChaCha8Rng::seed_from_u64(self.key);
-        rng.set_stream(number);
-        rng
+        StreamRng::of_stream(self.key, self.number(index))
     }
 
     /// The generators of all streams, in order.
@@ -148,8 +196,7 @@ impl Streams {
     /// and hands its parts a child, so that no randomness is used twice. The derived key is the first
     /// word of the stream numbered `u64::MAX - purpose`, which no request reaches.
     pub fn child(&self, purpose: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.key);
-        rng.set_stream(u64::MAX - purpose);
+        let mut rng = StreamRng::of_stream(self.key, u64::MAX - purpose);
         Self { key: rng.next_u64(), numbers: self.numbers.clone() }
     }
 

@@ -34,7 +34,7 @@ use crate::{
 /// let mean = weights.mean(&values.iter().map(|x| **x as f64).collect::<Vec<_>>())?;
 /// assert!((mean.value - 11.0).abs() < 5.0 * mean.std_error);
 /// assert!(weights.log_z().value.abs() < 5.0 * weights.log_z().std_error);
-/// assert!(weights.pareto_tail().is_some_and(|tail| tail.reliable()));
+/// assert!(weights.pareto_tail().is_some_and(|tail| tail.is_reliable()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]

@@ -1,12 +1,28 @@
 //! The alpha divergences, for every real order.
 
 use disco_core::Error;
+use serde::{Deserialize, Serialize};
 
 use crate::terms::{LARGE, near_one, relative_exp_m1, weighted_exp_m1};
 
 /// The order of an alpha divergence: any finite number.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
 pub struct Order(f64);
+
+impl TryFrom<f64> for Order {
+    type Error = Error;
+
+    fn try_from(order: f64) -> Result<Self, Error> {
+        Self::new(order)
+    }
+}
+
+impl From<Order> for f64 {
+    fn from(order: Order) -> Self {
+        order.0
+    }
+}
 
 impl Order {
     /// An order.

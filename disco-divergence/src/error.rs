@@ -13,12 +13,12 @@ pub enum Error {
     #[error(transparent)]
     Core(#[from] disco_core::Error),
     /// No divergence has this name.
-    #[error("no divergence is called `{given}`; allowed: {allowed}")]
+    #[error("no divergence is called `{given}`; allowed: {}", allowed.join(", "))]
     UnknownName {
-        /// What was asked for.
+        /// The name that was asked for.
         given: String,
         /// The names there are.
-        allowed: &'static str,
+        allowed: &'static [&'static str],
     },
     /// A [`Divergence`](crate::Divergence) breaks what an f-divergence promises.
     #[error(

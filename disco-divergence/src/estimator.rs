@@ -78,7 +78,7 @@ impl<'a> Estimator<'a> {
     /// # Errors
     /// [`Error::Invalid`] for a value that is not finite.
     pub fn target_log_z(mut self, log_z: LogZ) -> crate::Result<Self> {
-        self.target_log_z = log_z.check("ln Z of the target")?;
+        self.target_log_z = log_z.validated("ln Z of the target")?;
         Ok(self)
     }
 
@@ -87,7 +87,7 @@ impl<'a> Estimator<'a> {
     /// # Errors
     /// [`Error::Invalid`] for a value that is not finite.
     pub fn policy_log_z(mut self, log_z: LogZ) -> crate::Result<Self> {
-        self.policy_log_z = log_z.check("ln Z of the policy")?;
+        self.policy_log_z = log_z.validated("ln Z of the policy")?;
         Ok(self)
     }
 

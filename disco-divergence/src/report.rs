@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// How a normalising constant `ln Z` (nats) is known.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LogZ {
     /// It has this value; 0 for log-probabilities.
     Known(f64),
@@ -15,7 +16,7 @@ pub enum LogZ {
 
 impl LogZ {
     /// Refuses a known value that is not finite.
-    pub(crate) fn check(self, field: &'static str) -> Result<Self, Error> {
+    pub(crate) fn validated(self, field: &'static str) -> Result<Self, Error> {
         match self {
             Self::Known(value) if !value.is_finite() => Err(Error::invalid(field, value, "finite")),
             _ => Ok(self),
@@ -25,6 +26,7 @@ impl LogZ {
 
 /// One divergence, estimated from samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DivergenceEstimate {
     /// The divergence's name.
     pub name: String,
@@ -42,6 +44,7 @@ pub struct DivergenceEstimate {
 
 /// Divergences of a policy from a target, estimated in one pass over the same samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Comparison {
     /// The divergences, in the order they were asked for.
     pub divergences: Vec<DivergenceEstimate>,

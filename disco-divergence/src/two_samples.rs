@@ -42,6 +42,7 @@ pub struct TwoSamples {
 
 /// What [`TwoSamples::estimate`] finds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TwoSampleComparison {
     /// The divergences `D_f(pi||p)`, in the order they were asked for.
     pub divergences: Vec<DivergenceEstimate>,
@@ -87,7 +88,7 @@ impl TwoSamples {
     /// # Errors
     /// [`Error::Invalid`] for a value that is not finite.
     pub fn log_ratio_z(mut self, log_ratio_z: LogZ) -> Result<Self> {
-        self.log_ratio_z = log_ratio_z.check("difference of the two ln Z")?;
+        self.log_ratio_z = log_ratio_z.validated("difference of the two ln Z")?;
         Ok(self)
     }
 

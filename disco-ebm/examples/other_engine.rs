@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A saved target finds its features by name, and scores what the base can score.
     let saved = folder.path().join("target.json");
     fit.save(&saved)?;
-    let target = SavedTarget::read(&saved)?.bind(features(&constraints()?))?.target(&base);
+    let target = SavedTarget::load(&saved)?.bind(features(&constraints()?))?.target(&base);
     for context in base.contexts() {
         let samples = base.samples(context)?;
         let values: Vec<&String> = samples.iter().map(|sample| &sample.value).collect();

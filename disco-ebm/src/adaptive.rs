@@ -54,7 +54,11 @@ impl Default for AdaptiveConfig {
 }
 
 impl AdaptiveConfig {
-    fn validate(&self) -> Result<()> {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`disco_core::Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<()> {
         self.fit.validate()?;
         for (field, value) in [("samples", self.samples), ("max_rounds", self.max_rounds)] {
             if value == 0 {
@@ -246,7 +250,7 @@ impl<C, X> Pool<C, X> {
         proposal: Arc<dyn Distribution<C, X>>,
     ) -> Result<()> {
         for (index, (old, new)) in measured.contexts.iter().zip(&batch.contexts).enumerate() {
-            let in_context = |source| Error::InContext { context: index, source };
+            let in_context = |cause| Error::InContext { context: index, cause };
             let rows = &mut self.log_probs[index];
             let (context, samples) = (&old.drawn.context, old.drawn.samples.iter().collect::<Vec<_>>());
             let log_probs = proposal.log_probs(context, &samples).map_err(in_context)?;

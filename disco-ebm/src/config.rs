@@ -74,9 +74,11 @@ pub enum ContextsWithoutSupport {
 }
 
 impl FitConfig {
+    /// Checks the settings.
+    ///
     /// # Errors
-    /// [`disco_core::Error::Invalid`] for the first field out of range.
-    pub(crate) fn validate(&self) -> Result<()> {
+    /// [`disco_core::Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<()> {
         self.solver.validate()?;
         if !(self.ridge >= 0.0 && self.ridge.is_finite()) {
             return Err(Error::invalid("ridge", self.ridge, "0 or more, and finite").into());

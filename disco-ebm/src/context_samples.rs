@@ -53,7 +53,7 @@ pub(crate) fn sample_each<C, X, R: Rng + ?Sized>(
     if count == 0 {
         return Err(CoreError::invalid("samples per context", count, "1 or more").into());
     }
-    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::draw(rng, count)).collect();
+    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::from_rng(rng, count)).collect();
     let contexts: Vec<&C> = contexts.iter().collect();
     let samples = distribution.sample_each(&contexts, &streams)?;
     CoreError::check_length("lists of samples, one per context", contexts.len(), samples.len())?;

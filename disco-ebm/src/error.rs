@@ -6,6 +6,9 @@ use std::path::PathBuf;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why constraints could not be fitted, or a saved target not be read.
+///
+/// The message of an error is complete: it contains the messages of the errors behind it (`cause`), which
+/// [`source`](std::error::Error::source) therefore does not return.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -13,12 +16,12 @@ pub enum Error {
     #[error(transparent)]
     Core(#[from] disco_core::Error),
     /// Sampling or scoring failed in one of several contexts.
-    #[error("context {context}: {source}")]
+    #[error("context {context}: {cause}")]
     InContext {
         /// The position of the context in the list.
         context: usize,
-        /// What happened there.
-        source: disco_core::Error,
+        /// The error there.
+        cause: disco_core::Error,
     },
     /// Two features or constraints have the same name.
     #[error("two features are named `{feature}`; a name stands for one feature")]
@@ -147,20 +150,20 @@ pub enum Error {
         wanted: f64,
     },
     /// A file could not be read or written.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {cause}", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: std::io::Error,
+        /// The error of the operating system.
+        cause: std::io::Error,
     },
     /// A saved target is not what this version reads.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {cause}", .path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// Why, with line and column.
-        source: serde_json::Error,
+        /// The reason, with line and column.
+        cause: serde_json::Error,
     },
     /// A saved target has another version of the format.
     #[error("{}: format version {found}; this program reads version {expected}", .path.display())]

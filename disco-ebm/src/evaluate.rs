@@ -7,15 +7,21 @@ use ndarray::{Array2, Axis};
 
 use crate::{ContextSamples, Error, Result, context_samples::Evaluated};
 
+/// The samples of all contexts with the values of the features.
+pub(crate) struct EvaluatedContexts<C, X> {
+    pub(crate) contexts: Vec<Evaluated<C, X>>,
+    /// How many samples each feature skipped.
+    pub(crate) skipped: BTreeMap<String, usize>,
+}
+
 /// Evaluates each feature once on each sample.
 ///
-/// Returns the samples of each context, and how many samples each feature skipped. With `exact`, a skipped sample is
-/// an error.
+/// With `exact`, a skipped sample is an error.
 pub(crate) fn evaluate_contexts<C, X>(
     stored: Vec<ContextSamples<C, X>>,
     features: &[Arc<dyn Feature<C, X>>],
     exact: bool,
-) -> Result<(Vec<Evaluated<C, X>>, BTreeMap<String, usize>)> {
+) -> Result<EvaluatedContexts<C, X>> {
     let mut skipped = BTreeMap::new();
     let mut contexts = Vec::with_capacity(stored.len());
     for (index, drawn) in stored.into_iter().enumerate() {
@@ -28,13 +34,12 @@ pub(crate) fn evaluate_contexts<C, X>(
         }
         if exact && skipped.values().sum::<usize>() > before {
             let by = skipped.into_keys().collect::<Vec<_>>().join(", ");
-            let source =
-                CoreError::invalid("outcomes of a space", format!("skipped by {by}"), "none skipped");
-            return Err(Error::InContext { context: index, source });
+            let cause = CoreError::invalid("outcomes of a space", format!("skipped by {by}"), "none skipped");
+            return Err(Error::InContext { context: index, cause });
         }
         contexts.push(evaluated);
     }
-    Ok((contexts, skipped))
+    Ok(EvaluatedContexts { contexts, skipped })
 }
 
 /// Scores a context's samples with the base; those it skips are left out, and their number is returned.
@@ -45,7 +50,7 @@ pub(crate) fn score_base<C, X>(
     samples: Vec<Sampled<X>>,
     skipped: &mut BTreeMap<String, usize>,
 ) -> Result<(ContextSamples<C, X>, usize)> {
-    let in_context = |source| Error::InContext { context: index, source };
+    let in_context = |cause| Error::InContext { context: index, cause };
     let references: Vec<&X> = samples.iter().map(|sample| &sample.value).collect();
     let scores = base.log_scores(&context, &references).map_err(in_context)?;
     CoreError::check_length("log-scores of the base", samples.len(), scores.len()).map_err(in_context)?;
@@ -92,7 +97,7 @@ fn check_stored<C, X>(drawn: &ContextSamples<C, X>, context: usize) -> Result<()
             )),
         }
     };
-    check().map_err(|source| Error::InContext { context, source })
+    check().map_err(|cause| Error::InContext { context, cause })
 }
 
 fn evaluate<C, X>(
@@ -107,7 +112,7 @@ fn evaluate<C, X>(
     let references: Vec<&X> = drawn.samples.iter().collect();
     for (column, feature) in features.iter().enumerate() {
         let found = feature_values(feature.as_ref(), &drawn.context, &references)
-            .map_err(|source| Error::InContext { context, source })?;
+            .map_err(|cause| Error::InContext { context, cause })?;
         for (row, value) in found.into_iter().enumerate() {
             match value {
                 Ok(value) => values[[row, column]] = value,

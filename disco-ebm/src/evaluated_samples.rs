@@ -60,6 +60,7 @@ impl EvaluatedSamples {
 
     /// The same points of a sample that had `count` more, which could not be evaluated: they count for `Z`, with
     /// weight zero.
+    #[must_use]
     pub fn with_left_out(self, count: usize) -> Self {
         Self { left_out: count, ..self }
     }

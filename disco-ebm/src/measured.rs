@@ -12,7 +12,7 @@ use crate::{
     ContextErrors, ContextSamples, Error, Result,
     context_samples::{Evaluated, sample_each},
     context_shares::context_shares,
-    evaluate::{evaluate_contexts, score_base},
+    evaluate::{EvaluatedContexts, evaluate_contexts, score_base},
     strata::{Mean, Strata},
     tilt::check_distinct,
 };
@@ -166,7 +166,7 @@ impl<C, X> Measured<C, X> {
     {
         let mut stored = Vec::with_capacity(contexts.len());
         for (index, context) in contexts.into_iter().enumerate() {
-            let in_context = |source| Error::InContext { context: index, source };
+            let in_context = |cause| Error::InContext { context: index, cause };
             let log_base = space.log_scores(base, &context).map_err(in_context)?;
             let mass = disco_core::numerics::log_sum_exp(&log_base).exp();
             if !((mass - 1.0).abs() <= MASS_TOLERANCE) {
@@ -190,7 +190,7 @@ impl<C, X> Measured<C, X> {
         }
         check_distinct(features.iter().map(|feature| feature.name()))?;
         let shares = context_shares(None, stored.len())?;
-        let (contexts, skipped) = evaluate_contexts(stored, features, exact)?;
+        let EvaluatedContexts { contexts, skipped } = evaluate_contexts(stored, features, exact)?;
         let names = features.iter().map(|feature| feature.name().to_owned()).collect();
         Ok(Self { names, contexts, shares, skipped, exact })
     }
@@ -215,9 +215,9 @@ impl<C, X> Measured<C, X> {
     pub(crate) fn append(&mut self, other: Self) -> Result<()> {
         for (index, (mine, mut theirs)) in self.contexts.iter_mut().zip(other.contexts).enumerate() {
             let append = mine.values.append(Axis(0), theirs.values.view());
-            append.map_err(|source| Error::InContext {
+            append.map_err(|cause| Error::InContext {
                 context: index,
-                source: CoreError::failed("feature values", source),
+                cause: CoreError::failed("feature values", cause),
             })?;
             mine.left_out += theirs.left_out;
             mine.drawn.samples.append(&mut theirs.drawn.samples);
@@ -277,7 +277,7 @@ impl<C, X> Measured<C, X> {
         let mut weights = Vec::with_capacity(self.contexts.len());
         for (context, evaluated) in self.contexts.iter().enumerate() {
             let found = ImportanceWeights::from_log(evaluated.log_weights());
-            weights.push(found.map_err(|source| Error::InContext { context, source })?);
+            weights.push(found.map_err(|cause| Error::InContext { context, cause })?);
         }
         let left_out = self.contexts.iter().map(|context| context.left_out).collect();
         let strata = Strata::new(self.shares.clone(), weights, left_out, self.exact, errors);

@@ -32,7 +32,11 @@ impl Default for Solver {
 }
 
 impl Solver {
-    pub(crate) fn validate(&self) -> Result<()> {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`disco_core::Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<()> {
         if !(self.tolerance > 0.0 && self.tolerance.is_finite()) {
             return Err(CoreError::invalid("solver.tolerance", self.tolerance, "positive and finite").into());
         }

@@ -33,7 +33,7 @@ const VERSION: u32 = 1;
 /// let measured = Measured::exact(&space.uniform(), &space, vec![()], &features(&constraints))?;
 /// measured.fit(&constraints, &FitConfig::default())?.save(&path)?;
 ///
-/// let saved = SavedTarget::read(&path)?;
+/// let saved = SavedTarget::load(&path)?;
 /// assert_eq!(saved.feature_names().collect::<Vec<_>>(), ["even"]);
 /// let feature: Arc<dyn Feature<(), u32>> = Arc::new(even());
 /// let target = saved.bind([feature])?.target(space.uniform());
@@ -72,7 +72,7 @@ impl<C: ?Sized, X: ?Sized> Fit<C, X> {
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.to_saved().write(path)
+        self.to_saved().save(path)
     }
 }
 
@@ -81,14 +81,14 @@ impl SavedTarget {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Json`] with line and column, [`Error::Version`].
-    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         #[derive(Deserialize)]
         struct OnlyVersion {
             version: u32,
         }
         let path = path.as_ref();
-        let json = |source| Error::Json { path: path.into(), source };
-        let text = fs::read_to_string(path).map_err(|source| Error::Io { path: path.into(), source })?;
+        let json = |cause| Error::Json { path: path.into(), cause };
+        let text = fs::read_to_string(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
         // The version first, so that a later format is not called malformed.
         let found = serde_json::from_str::<OnlyVersion>(&text).map_err(json)?.version;
         if found != VERSION {
@@ -101,12 +101,12 @@ impl SavedTarget {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let mut text =
-            serde_json::to_vec_pretty(self).map_err(|source| Error::Json { path: path.into(), source })?;
+            serde_json::to_vec_pretty(self).map_err(|cause| Error::Json { path: path.into(), cause })?;
         text.push(b'\n');
-        write_whole(path, &text).map_err(|source| Error::Io { path: path.into(), source })
+        write_whole(path, &text).map_err(|cause| Error::Io { path: path.into(), cause })
     }
 
     /// The names of the features it needs, in order.

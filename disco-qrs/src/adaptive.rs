@@ -1,6 +1,6 @@
 //! Quasi-rejection sampling whose beta follows the largest ratio.
 
-use std::ops::ControlFlow;
+use std::{fmt, ops::ControlFlow};
 
 use disco_core::{Distribution, Scorer};
 
@@ -33,8 +33,18 @@ pub struct AdaptiveQrs<'a, C, X, D, S> {
     pending: Option<(Draw<X>, f64)>,
 }
 
+impl<C, X, D, S> fmt::Debug for AdaptiveQrs<'_, C, X, D, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AdaptiveQrs")
+            .field("proposals", &self.proposals)
+            .field("log_beta", &self.log_beta)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What an [`AdaptiveQrs`] tells.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Event<X> {
     /// A sample was accepted at the current beta.
     Accepted {
@@ -54,6 +64,7 @@ pub enum Event<X> {
 
 /// What [`AdaptiveQrs::run`] returns.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Adapted<X> {
     /// The samples that the final beta accepts, with their log-scores at it.
     pub draws: Vec<Draw<X>>,
@@ -77,6 +88,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> AdaptiveQrs<'a, C, X, D, 
     }
 
     /// As [`Qrs::on_batch`](crate::Qrs::on_batch).
+    #[must_use]
     pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
         self.proposals.on_batch(Box::new(progress));
         self

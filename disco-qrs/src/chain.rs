@@ -32,7 +32,11 @@ impl Default for ChainConfig {
 }
 
 impl ChainConfig {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
         if self.thin == 0 { Err(Error::invalid("thin", 0, "at least 1")) } else { Ok(()) }
     }
 

@@ -9,6 +9,7 @@ use crate::{
 
 /// A beta chosen from proposals, with what is to be expected of it and how uncertain the choice is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Choice {
     /// `ln beta`.
     pub log_beta: f64,

@@ -16,6 +16,7 @@ use crate::{
 
 /// Fidelity against efficiency: the diagnostics of quasi-rejection sampling for a grid of beta.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Curve {
     /// One point per beta, in the order they were asked for.
     pub points: Vec<Point>,

@@ -1,6 +1,6 @@
 //! Metropolis-Hastings with independent proposals.
 
-use std::ops::ControlFlow;
+use std::{fmt, ops::ControlFlow};
 
 use disco_core::{Distribution, Scorer};
 
@@ -24,6 +24,15 @@ pub struct IndependentMh<'a, C, X, D, S> {
     chain: Option<Chain<Scored<X>>>,
 }
 
+impl<C, X, D, S> fmt::Debug for IndependentMh<'_, C, X, D, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IndependentMh")
+            .field("proposals", &self.proposals)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> IndependentMh<'a, C, X, D, S> {
     /// A chain in one context.
     ///
@@ -31,12 +40,13 @@ impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> IndependentMh<'a, 
     /// [`Error::Invalid`](disco_core::Error::Invalid) for `thin` of zero, and for a batch or budget outside its
     /// range.
     pub fn new(proposal: D, target: S, context: C, chain: ChainConfig, config: RunConfig) -> Result<Self> {
-        chain.check()?;
+        chain.validate()?;
         let proposals = Proposals::new(proposal, target, vec![context], config)?;
         Ok(Self { proposals, config: chain, chain: None })
     }
 
     /// As [`Qrs::on_batch`](crate::Qrs::on_batch).
+    #[must_use]
     pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
         self.proposals.on_batch(Box::new(progress));
         self

@@ -11,6 +11,7 @@ use crate::Result;
 ///
 /// Each estimate has its standard error; [`Estimate::interval`] makes an interval of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Point {
     /// `ln beta`; the mean of them where contexts have their own.
     pub log_beta: f64,

@@ -1,6 +1,6 @@
 //! The proposals that samplers choose from: drawn and scored in batches, handed out one by one.
 
-use std::{collections::VecDeque, ops::ControlFlow, time::Instant};
+use std::{collections::VecDeque, fmt, ops::ControlFlow, time::Instant};
 
 use disco_core::{Distribution, Error, Scorer, Streams};
 use rand::{Rng, RngExt};
@@ -66,9 +66,20 @@ struct ContextState<X> {
     open: bool,
 }
 
+// Written out, since a derive would ask for `Debug` of distributions, scorers and samples.
+impl<C, X, D, S> fmt::Debug for Proposals<'_, C, X, D, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proposals")
+            .field("contexts", &self.contexts.len())
+            .field("config", &self.config)
+            .field("stopped", &self.stopped)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S> {
     pub(crate) fn new(proposal: D, target: S, contexts: Vec<C>, config: RunConfig) -> Result<Self> {
-        config.check()?;
+        config.validate()?;
         if contexts.is_empty() {
             return Err(Error::Empty { what: "list of contexts".into() }.into());
         }

@@ -1,6 +1,6 @@
 //! Quasi-rejection sampling, and rejection sampling.
 
-use std::ops::ControlFlow;
+use std::{fmt, ops::ControlFlow};
 
 use disco_core::{Distribution, Error, Scorer};
 
@@ -53,6 +53,15 @@ pub struct Qrs<'a, C, X, D, S> {
     log_betas: Vec<f64>,
 }
 
+impl<C, X, D, S> fmt::Debug for Qrs<'_, C, X, D, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Qrs")
+            .field("proposals", &self.proposals)
+            .field("log_betas", &self.log_betas)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Qrs<'a, C, X, D, S> {
     /// Samples in one context, with `ln beta`.
     ///
@@ -82,6 +91,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Qrs<'a, C, X, D, S> {
 
     /// Calls `progress` each time a batch is used up, with the state so far; `Break` ends the run, and what
     /// was returned until then is as good as any.
+    #[must_use]
     pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
         self.proposals.on_batch(Box::new(progress));
         self
@@ -150,6 +160,15 @@ pub struct Rejection<'a, C, X, D, S> {
     log_bound: f64,
 }
 
+impl<C, X, D, S> fmt::Debug for Rejection<'_, C, X, D, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection")
+            .field("proposals", &self.proposals)
+            .field("log_bound", &self.log_bound)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Rejection<'a, C, X, D, S> {
     /// Samples in one context, where `ln(P/q) <= log_bound` everywhere.
     ///
@@ -161,6 +180,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Rejection<'a, C, X, D, S>
     }
 
     /// As [`Qrs::on_batch`].
+    #[must_use]
     pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
         self.proposals.on_batch(Box::new(progress));
         self

@@ -1,6 +1,6 @@
 //! Metropolis-Hastings with a user's local proposal.
 
-use std::{collections::VecDeque, ops::ControlFlow, time::Instant};
+use std::{collections::VecDeque, fmt, ops::ControlFlow, time::Instant};
 
 use disco_core::{Distribution, Error, Scorer, StreamRng, Streams};
 use rand::{Rng, RngExt};
@@ -74,6 +74,17 @@ pub struct RandomWalk<'a, C, X, D, K, S> {
     progress: Option<Progress<'a>>,
 }
 
+impl<C, X, D, K, S> fmt::Debug for RandomWalk<'_, C, X, D, K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RandomWalk")
+            .field("chain_config", &self.chain_config)
+            .field("config", &self.config)
+            .field("chains", &self.chains.len())
+            .field("statistics", &self.statistics)
+            .finish_non_exhaustive()
+    }
+}
+
 /// So many chains may run: as many as a batch may have proposals.
 const MOST_CHAINS: usize = MOST_IN_BATCH;
 
@@ -104,8 +115,8 @@ where
         chain: ChainConfig,
         config: RunConfig,
     ) -> Result<Self> {
-        chain.check()?;
-        config.check()?;
+        chain.validate()?;
+        config.validate()?;
         if !(1..=MOST_CHAINS).contains(&chains) {
             let allowed = format!("1 to {MOST_CHAINS}");
             return Err(Error::invalid("number of chains", chains, allowed).into());
@@ -132,6 +143,7 @@ where
     }
 
     /// As [`Qrs::on_batch`](crate::Qrs::on_batch), after each sweep.
+    #[must_use]
     pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
         self.progress = Some(Box::new(progress));
         self

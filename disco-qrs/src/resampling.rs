@@ -1,6 +1,6 @@
 //! Sampling-importance-resampling.
 
-use std::{collections::VecDeque, ops::ControlFlow};
+use std::{collections::VecDeque, fmt, ops::ControlFlow};
 
 use disco_core::{Distribution, Error, ImportanceWeights, Scorer, Streams};
 use rand::RngExt;
@@ -25,6 +25,16 @@ pub struct ImportanceResampling<'a, C, X, D, S> {
     /// One stream per pool.
     choices: Streams,
     pools: usize,
+}
+
+impl<C, X, D, S> fmt::Debug for ImportanceResampling<'_, C, X, D, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportanceResampling")
+            .field("proposals", &self.proposals)
+            .field("pool_size", &self.pool_size)
+            .field("draws_per_pool", &self.draws_per_pool)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> ImportanceResampling<'a, C, X, D, S> {
@@ -64,6 +74,7 @@ impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> ImportanceResampli
     }
 
     /// As [`Qrs::on_batch`](crate::Qrs::on_batch).
+    #[must_use]
     pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
         self.proposals.on_batch(Box::new(progress));
         self

@@ -37,7 +37,11 @@ impl Budget {
         Self { draws: Some(draws), ..Self::default() }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
         if self.proposals.is_none() && self.draws.is_none() && self.seconds.is_none() {
             return Err(Error::invalid("budget", "without limit", "proposals, draws or seconds"));
         }
@@ -91,17 +95,22 @@ impl RunConfig {
         Self { seed, budget, ..Self::default() }
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
         if !(1..=MOST_IN_BATCH).contains(&self.batch) {
             let allowed = format!("1 to {MOST_IN_BATCH}");
             return Err(Error::invalid("batch of proposals", self.batch, allowed));
         }
-        self.budget.check()
+        self.budget.validate()
     }
 }
 
 /// What a sampler has done so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Statistics {
     /// Proposals that were used: drawn, scored, and accepted or not. What a batch holds beyond the last sample
     /// that was asked for does not count.

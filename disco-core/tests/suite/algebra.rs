@@ -15,9 +15,7 @@ fn an_operator_for_every_type_of_scorer() {
     let even = predicate("even", |_: &(), x: &i32| x % 2 == 0);
     let size = feature("size", |_: &(), x: &i32| f64::from(*x));
     let base = Space::new(0..10).unwrap().uniform();
-    let target = base.clone()
-        * Condition { feature: even, wanted: true }
-        * Exponential { feature: size, coefficient: 0.5 };
+    let target = base.clone() * Condition::always(even) * Exponential { feature: size, coefficient: 0.5 };
     let exact: f64 = (0..10).step_by(2).map(|x| 0.1 * (0.5 * f64::from(x)).exp()).sum();
     assert!((base.space().log_z(&target, &()).unwrap() - exact.ln()).abs() < 1e-14);
     let tempered = target.power(2.0).unwrap() * scorer(|_: &(), _: &i32| 1.0);
@@ -33,7 +31,7 @@ fn what_is_already_impossible_is_not_scored_again() {
         asked.fetch_add(1, Ordering::Relaxed);
         -1.0
     });
-    let even = Condition { feature: predicate("even", |_: &(), x: &i32| x % 2 == 0), wanted: true };
+    let even = Condition::always(predicate("even", |_: &(), x: &i32| x % 2 == 0));
     let target = Product(even, expensive);
     let scores = target.log_scores(&(), &[&0, &1, &2, &3, &5]).unwrap();
     let impossible = Ok(f64::NEG_INFINITY);
@@ -87,7 +85,7 @@ fn bad_factors_are_refused() {
         assert!(matches!(flat().rewarded(reward, beta), Err(Error::Invalid { .. })), "{beta}");
     }
     let length = feature("length", |_: &(), x: &i32| f64::from(*x));
-    let condition = Condition { feature: length, wanted: true };
+    let condition = Condition::always(length);
     assert!(matches!(condition.log_scores(&(), &[&1, &2]), Err(Error::Invalid { .. })));
 }
 
@@ -165,7 +163,7 @@ fn what_is_no_score_does_not_hide_behind_a_skip() {
 #[test]
 fn hard_constraints_are_known_through_every_combination() {
     let even = predicate("even", |_: &(), x: &i32| x % 2 == 0);
-    let (hard, soft) = (Condition { feature: even, wanted: true }, scorer(|_: &(), x: &i32| f64::from(*x)));
+    let (hard, soft) = (Condition::always(even), scorer(|_: &(), x: &i32| f64::from(*x)));
     let known = |scorer: &dyn Scorer<(), i32>| scorer.has_hard_constraints();
     assert!(known(&hard) && !known(&soft));
     assert!(known(&Product(&soft, &hard)) && known(&Product(&hard, &soft)) && !known(&Product(&soft, &soft)));

@@ -29,8 +29,7 @@ impl Distribution<str, String> for Answers {
 #[test]
 fn scorers_and_their_algebra_take_str_and_slices() -> Result<()> {
     let shorter = scorer(|_: &str, text: &str| -(text.len() as f64));
-    let no_spaces =
-        Condition { feature: predicate("spaces", |_: &str, text: &str| text.contains(' ')), wanted: false };
+    let no_spaces = Condition::never(predicate("spaces", |_: &str, text: &str| text.contains(' ')));
     let long =
         Exponential { feature: feature("length", |_: &str, text: &str| text.len() as f64), coefficient: 2.0 };
     let target = Parallel::new(Product(no_spaces, shorter * long).power(0.5)?);

@@ -40,10 +40,11 @@ fn a_mean_that_no_sample_of_the_base_reaches() {
     assert!(matches!(error, Error::OutOfReach { .. }), "{error}");
     for reuse in [ReusePolicy::All, ReusePolicy::Latest] {
         let config = AdaptiveConfig { reuse, max_rounds: 12, ..AdaptiveConfig::default() };
-        let found = fit_adaptively(&base, &Contexts::one(()), &constraints, &config, &mut rng, |tilt, _| {
-            tilted(&base, tilt)
-        })
-        .expect("reaches the target");
+        let found =
+            fit_adaptively(&base, &Contexts::single(()), &constraints, &config, &mut rng, |tilt, _| {
+                tilted(&base, tilt)
+            })
+            .expect("reaches the target");
         let report = found.fit.report();
         // Poisson(10) tilted to mean 35 is Poisson(35).
         within_errors("coefficient", report.constraints[0].coefficient.expect("a moment"), 3.5f64.ln());
@@ -71,7 +72,7 @@ fn a_rare_feature_with_few_effective_samples() {
     let mut rng = StreamRng::seed_from_u64(3);
     let config =
         AdaptiveConfig { samples: 3000, wanted_ess: 3000.0, step_ess: 20.0, ..AdaptiveConfig::default() };
-    let found = fit_adaptively(&base, &Contexts::one(()), &constraints, &config, &mut rng, |tilt, _| {
+    let found = fit_adaptively(&base, &Contexts::single(()), &constraints, &config, &mut rng, |tilt, _| {
         tilted(&base, tilt)
     })
     .expect("reaches the target");
@@ -159,18 +160,19 @@ fn the_loop_says_why_it_gives_up() {
     let config = AdaptiveConfig { max_rounds: 3, ..AdaptiveConfig::default() };
     // A proposal that does not move.
     let stuck = |_: &Tilt<(), u32>, _: &disco_ebm::AdaptiveRound| -> Proposed { Ok(Arc::new(poisson(10.0))) };
-    let error = fit_adaptively(&base, &Contexts::one(()), &far, &config, &mut rng, stuck)
+    let error = fit_adaptively(&base, &Contexts::single(()), &far, &config, &mut rng, stuck)
         .expect_err("never reaches it");
     assert!(matches!(error, Error::NotReached { rounds: 3, .. }), "{error}");
     // A feature that never occurs gives no direction to go in.
     let never = [Constraint::moment(predicate("never", |_: &(), k: &u32| *k > 500), 0.5).expect("finite")];
-    let error =
-        fit_adaptively(&base, &Contexts::one(()), &never, &config, &mut rng, stuck).expect_err("impossible");
+    let error = fit_adaptively(&base, &Contexts::single(()), &never, &config, &mut rng, stuck)
+        .expect_err("impossible");
     assert!(matches!(error, Error::OutOfReach { low: 0.0, high: 0.0, .. }), "{error}");
     // What the proposal fails with is passed on.
     let fails = |_: &Tilt<(), u32>, _: &disco_ebm::AdaptiveRound| -> Proposed {
         Err(CoreError::failed("tuning", "no GPU"))
     };
-    let error = fit_adaptively(&base, &Contexts::one(()), &far, &config, &mut rng, fails).expect_err("fails");
+    let error =
+        fit_adaptively(&base, &Contexts::single(()), &far, &config, &mut rng, fails).expect_err("fails");
     assert!(matches!(error, Error::Core(CoreError::Failed { .. })), "{error}");
 }

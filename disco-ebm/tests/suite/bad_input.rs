@@ -67,7 +67,7 @@ fn adaptive_settings_out_of_range() {
     let with = |change: fn(&mut disco_ebm::AdaptiveConfig)| {
         let mut config = disco_ebm::AdaptiveConfig::default();
         change(&mut config);
-        fit_adaptively(&uniform(), &Contexts::one(()), &[moment(3, 0.5)], &config, &mut rng(), |_, _| {
+        fit_adaptively(&uniform(), &Contexts::single(()), &[moment(3, 0.5)], &config, &mut rng(), |_, _| {
             panic!("nothing is proposed with bad settings")
         })
     };
@@ -89,7 +89,7 @@ fn nothing_to_fit() {
     assert!(is_empty(EvaluatedSamples::sampled(vec![], ndarray::Array2::zeros((0, 1))).err()));
     let no_samples = Measured::from_base(vec![()], vec![vec![]], &features(&[moment(3, 0.5)]));
     match no_samples.err() {
-        Some(Error::InContext { context: 0, source: CoreError::Empty { .. } }) => {}
+        Some(Error::InContext { context: 0, cause: CoreError::Empty { .. } }) => {}
         other => panic!("{other:?}"),
     }
 }
@@ -125,7 +125,7 @@ fn numbers_that_are_none() {
     };
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         match bad(value) {
-            Some(Error::InContext { context: 0, source: CoreError::NotANumber { by, index: 7, .. } }) => {
+            Some(Error::InContext { context: 0, cause: CoreError::NotANumber { by, index: 7, .. } }) => {
                 assert_eq!(by, "sometimes");
             }
             other => panic!("{other:?}"),
@@ -157,7 +157,7 @@ fn numbers_that_are_none() {
 fn lengths_that_differ() {
     let is_length = |error: Option<Error>| match error {
         Some(
-            Error::Core(CoreError::Length { .. }) | Error::InContext { source: CoreError::Length { .. }, .. },
+            Error::Core(CoreError::Length { .. }) | Error::InContext { cause: CoreError::Length { .. }, .. },
         ) => {}
         other => panic!("{other:?}"),
     };
