@@ -7,12 +7,12 @@ use crate::{Error, Feature, FnScorer, Result, Score, Scorer, TryScorer};
 pub struct Exponential<F> {
     /// The exponent, before scaling.
     pub feature: F,
-    /// What the feature is multiplied with.
+    /// The factor of the feature in the exponent.
     pub coefficient: f64,
 }
 
 impl<F> Exponential<F> {
-    /// `exp(reward / beta)`: what turns a base into the target of reinforcement learning with a KL penalty
+    /// `exp(reward / beta)`: times a base, it is the target of reinforcement learning with a KL penalty
     /// of strength `beta` (Korbak et al. 2022, equation 3, <https://arxiv.org/abs/2206.00761>).
     ///
     /// # Errors
@@ -92,12 +92,13 @@ impl<C: ?Sized, X: ?Sized, F: Feature<C, X>> Scorer<C, X> for Condition<F> {
 
 /// The product of two scorers: the sum of their log-scores.
 ///
-/// What one factor forbids (`-inf`) is forbidden, also where the other skips the sample; otherwise a sample that
-/// one factor skips is skipped, by the first that does. So the scores do not depend on the order of the factors,
-/// except for who is named where both skip.
+/// A sample that one factor forbids (`-inf`) is forbidden, also where the other factor skips it. Any other sample that
+/// a factor skips is skipped. So the scores do not depend on the order of the factors; only the scorer that a
+/// [`Skipped`](crate::Skipped) names does, where both skip.
 ///
-/// The second is not asked about what the first forbids, so put what is cheap and what forbids first. Hence the
-/// order does decide what is *asked*: a failure, NaN or `+inf` of the second is not seen there.
+/// # Performance
+/// The second factor scores only the samples that the first does not forbid: put a cheap factor, and one that forbids,
+/// first. A failure, NaN or `+inf` of the second factor on a forbidden sample therefore goes unseen.
 #[derive(Clone, Copy, Debug)]
 pub struct Product<A, B>(pub A, pub B);
 
@@ -117,7 +118,7 @@ impl<C: ?Sized, X: ?Sized, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Pr
         for (&i, other) in open.iter().zip(others) {
             scores[i] = match (std::mem::replace(&mut scores[i], Ok(0.0)), other) {
                 (Ok(first), Ok(second)) => Ok(first + second),
-                // -inf decides whatever the other would be; what is not a log-score must not go unseen.
+                // -inf decides, whatever the other score is. NaN and +inf are passed on, so that the caller sees them.
                 (Err(_), Ok(score)) | (Ok(score), Err(_)) if !score.is_finite() => Ok(score),
                 (Err(skipped), _) | (_, Err(skipped)) => Err(skipped),
             };

@@ -1,4 +1,4 @@
-//! What can go wrong when distributions are sampled, scored and averaged.
+//! Errors of sampling, scoring and averaging.
 
 use std::{
     borrow::Cow,
@@ -28,17 +28,17 @@ pub enum Error {
     /// Two things that must have equal lengths have not.
     #[error("{what}: expected {expected} values, got {actual}")]
     Length {
-        /// What was counted.
+        /// The values that were counted.
         what: Cow<'static, str>,
         /// How many there should be.
         expected: usize,
-        /// How many there are.
+        /// The number found.
         actual: usize,
     },
     /// There is nothing to compute from.
     #[error("{what} is empty")]
     Empty {
-        /// What is empty.
+        /// The name of the empty input.
         what: Cow<'static, str>,
     },
     /// A source gave NaN, or +inf where a log-score or log-probability is wanted.
@@ -48,7 +48,7 @@ pub enum Error {
         by: String,
         /// The position of the sample in the batch.
         index: usize,
-        /// What it gave: NaN or +inf.
+        /// The value: NaN or +inf.
         value: f64,
     },
     /// Every importance weight is zero: the samples say nothing of the target.
@@ -65,7 +65,7 @@ pub enum Error {
         /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// A line of a file is not what it should be.
+    /// A line of a file cannot be read as a record.
     #[error("{}, line {line}: {}", path.display(), with_sources(cause.as_ref()))]
     Malformed {
         /// The file.
@@ -109,7 +109,7 @@ impl Error {
         Self::Malformed { path: path.to_path_buf(), line, cause: cause.into() }
     }
 
-    /// Checks that there are `expected` values of `what`.
+    /// Checks that the number of values is `expected`; `what` names them in the error.
     pub fn check_length(what: &'static str, expected: usize, actual: usize) -> Result<()> {
         if expected == actual { Ok(()) } else { Err(Self::Length { what: what.into(), expected, actual }) }
     }

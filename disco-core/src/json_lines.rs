@@ -43,7 +43,7 @@ pub(crate) fn read_json_lines<T: DeserializeOwned>(
     }))
 }
 
-/// What is wrong with a line, with its column but without the line number, which is always 1 for serde.
+/// The reason why a line cannot be read, with its column but without the line number, which is always 1 for serde.
 fn in_line(line: &str, source: &serde_json::Error) -> String {
     if line.trim().is_empty() {
         return "the line is blank; allowed: one JSON value".into();

@@ -80,7 +80,7 @@ impl<C: ?Sized, X: ?Sized, S: Scorer<C, X>> Scorer<C, X> for Mixture<S> {
         Ok(terms.into_iter().map(|terms| terms.map(|terms| log_sum_exp(&terms))).collect())
     }
 
-    // What one component forbids, another may allow.
+    // A sample that one component forbids may be allowed by another.
     fn has_hard_constraints(&self) -> bool {
         self.components.iter().all(Scorer::has_hard_constraints)
     }
@@ -123,7 +123,7 @@ impl<C: ?Sized, X, D: Distribution<C, X>> Distribution<C, X> for Mixture<D> {
             .collect())
     }
 
-    /// The least of the components': which of the streams go to which is not known before.
+    /// The smallest supply of a component: it is not known beforehand which streams go to which component.
     fn supply(&self, context: &C) -> Result<Option<u64>> {
         let supplies: Vec<Option<u64>> =
             self.components.iter().map(|component| component.supply(context)).collect::<Result<_>>()?;

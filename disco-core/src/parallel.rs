@@ -1,4 +1,4 @@
-//! Work spread over threads, with results that do not show it.
+//! Work spread over threads, with the same results.
 
 use rayon::prelude::*;
 
@@ -6,11 +6,11 @@ use crate::{Distribution, Error, Feature, Result, Sampled, Score, Scorer, Stream
 
 /// A distribution, scorer or feature whose batches are cut into chunks and worked on by all threads.
 ///
-/// Every sample has its own random stream and is scored by itself, so that what comes out is the same for
-/// any number of threads and any chunk size, to the bit, as long as what is wrapped keeps to the contract
-/// of [`Distribution`]. Also the error that is reported is always the first in order.
+/// Every sample has its own random stream and is scored by itself, so that results are the same to the bit for any
+/// number of threads and any chunk size, as long as the wrapped value keeps to the contract of [`Distribution`].
+/// The error that is reported is always the first in order, too.
 ///
-/// The threads are those of rayon's current pool: `pool.install(|| ...)` around a call chooses another.
+/// The threads belong to rayon's current pool: `pool.install(|| ...)` around a call chooses another.
 /// Chunks should take some tens of microseconds or more; a model that batches on its own device gains
 /// nothing here.
 ///
@@ -45,7 +45,7 @@ impl<T> Parallel<T> {
         Ok(Self { inner, chunk })
     }
 
-    /// What the work is done with.
+    /// The wrapped distribution, scorer or feature.
     pub fn inner(&self) -> &T {
         &self.inner
     }

@@ -42,7 +42,7 @@ impl<C: Eq + Hash, D> PerContext<C, D> {
         Ok(Self { parts: by_context })
     }
 
-    /// What belongs to a context.
+    /// The distribution or scorer of a context.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a context that has no part.

@@ -58,7 +58,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// The score of one sample of a batch, or the error that stops the run; `by` names the scorer or feature that failed.
+    /// The score of one sample of a batch, or the error that stops the run; `by` names the scorer or feature that
+    /// failed.
     pub(crate) fn named(self, by: &str) -> Result<Score> {
         match self {
             Self::Skip(reason) => Ok(Err(Skipped::new(by, reason))),

@@ -17,17 +17,17 @@ use crate::{Failure, Result, Score};
 /// # Ok::<(), disco_core::Error>(())
 /// ```
 pub trait Scorer<C: ?Sized, X: ?Sized>: Send + Sync {
-    /// One log-score per sample (nats). `-inf` means impossible; NaN and `+inf` are refused by whoever
-    /// uses the scores.
+    /// One log-score per sample (nats). `-inf` means impossible. A caller refuses NaN and `+inf`.
     ///
     /// # Errors
     /// An error stops the run. A sample that alone cannot be scored is [`Skipped`].
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>>;
 
-    /// Whether it is made to forbid: a [`Condition`](crate::Condition), or what has one as a factor. Who cannot have that
-    /// in a target refuses it before anything is sampled; so a scorer of your own that gives `-inf` does well to say so.
+    /// Whether this scorer returns `-inf` by design, as a [`Condition`](crate::Condition) and every product with one
+    /// does.
     ///
-    /// False, as by default, promises nothing: the scores decide.
+    /// Divergences that do not allow hard constraints check it before anything is sampled; override it if your scorer
+    /// returns `-inf` by design. The default, `false`, promises nothing.
     fn has_hard_constraints(&self) -> bool {
         false
     }
@@ -78,7 +78,7 @@ pub struct TryScorer<F> {
     log_score: F,
 }
 
-/// Lifts a computation that can fail, sample by sample or for good, to a scorer; `name` is who failed.
+/// Lifts a computation that can fail, sample by sample or for good, to a scorer; `name` is named in errors.
 ///
 /// ```
 /// use disco_core::{Failure, Scorer, try_scorer};

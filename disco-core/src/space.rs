@@ -71,7 +71,7 @@ impl<S: Clone + Eq + Hash> Space<Vec<S>> {
     /// `symbols.len().pow(length)` of them.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`Error::Invalid`] if there are more than `2^32` sequences.
+    /// As [`new`](Self::new); [`Error::Invalid`] for more than `2^32` sequences.
     pub fn sequences(symbols: &[S], length: usize) -> Result<Self> {
         let count = u32::try_from(length).ok().and_then(|length| symbols.len().checked_pow(length));
         if count.is_none_or(|count| count as u64 > 1 << 32) {
@@ -97,7 +97,7 @@ impl<X> Space<X> {
         &self.0.outcomes
     }
 
-    /// How many outcomes there are: at least one.
+    /// The number of outcomes: at least one.
     #[allow(clippy::len_without_is_empty)] // It is never empty.
     pub fn len(&self) -> usize {
         self.0.outcomes.len()
@@ -114,7 +114,7 @@ impl<X> Space<X> {
     /// The log-score of every outcome (nats), in order.
     ///
     /// # Errors
-    /// The scorer's; a skipped outcome is one too, since the sum over the space would lack it;
+    /// The scorer's; a skipped outcome is an error too, since the sum over the space would lack it;
     /// [`Error::NotANumber`] for NaN and `+inf`.
     pub fn log_scores<C: ?Sized>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<Vec<f64>> {
         let samples: Vec<&X> = self.outcomes().iter().collect();
@@ -124,7 +124,7 @@ impl<X> Space<X> {
     /// The value of a feature for every outcome, in order.
     ///
     /// # Errors
-    /// The feature's; a skipped outcome is one too; [`Error::NotANumber`] for a value that is not finite.
+    /// The feature's; a skipped outcome is an error too; [`Error::NotANumber`] for a value that is not finite.
     pub fn values<C: ?Sized>(&self, feature: &impl Feature<C, X>, context: &C) -> Result<Vec<f64>> {
         let samples: Vec<&X> = self.outcomes().iter().collect();
         let values = every_score(feature.name(), feature.values(context, &samples)?, samples.len())?;

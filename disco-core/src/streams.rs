@@ -84,7 +84,7 @@ pub struct Streams {
 #[derive(Clone, Debug)]
 enum Numbers {
     Run(Range<u64>),
-    /// The part `1` of a list: what a mixture hands to one of its components.
+    /// The range `1` of a list: a mixture hands these streams to one of its components.
     List(Arc<[u64]>, Range<usize>),
 }
 
@@ -120,7 +120,7 @@ impl Streams {
         Self::new(rng.next_u64(), count)
     }
 
-    /// How many streams there are: the number of samples requested.
+    /// The number of streams: the number of samples requested.
     pub fn len(&self) -> usize {
         match &self.numbers {
             Numbers::Run(run) => (run.end - run.start) as usize,
@@ -179,8 +179,8 @@ impl Streams {
         (0..len).step_by(size).map(move |start| self.part(start, len.min(start.saturating_add(size))))
     }
 
-    /// The streams at these positions, in this order: what a composed distribution passes on to a part
-    /// that draws some of the samples.
+    /// The streams at these positions, in this order. A composed distribution passes them to a part that draws some of
+    /// the samples.
     ///
     /// # Panics
     /// If a position is not below [`len`](Self::len).
@@ -190,7 +190,7 @@ impl Streams {
         Self { key: self.key, numbers: Numbers::List(list, part) }
     }
 
-    /// Streams with the same numbers under another key, derived from this one and `purpose`.
+    /// Streams with these numbers under another key, derived from this key and `purpose`.
     ///
     /// A composed distribution that makes a choice of its own per sample draws it from these streams,
     /// and hands its parts a child, so that no randomness is used twice. The derived key is the first

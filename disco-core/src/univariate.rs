@@ -63,7 +63,7 @@ where
 /// A continuous distribution of [statrs] over `f64`, as a distribution in any context.
 ///
 /// Its "log-probabilities" are log-densities, and can be above 0: `Normal`, `Gamma`, `Beta`, `StudentsT`
-/// and the others that statrs can sample. The density at NaN is NaN, which whoever uses it refuses.
+/// and the others that statrs can sample. The density at NaN is NaN, which the caller refuses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Continuous<D>(pub D);
 
@@ -101,7 +101,7 @@ pub struct FnDistribution<S, L> {
 
 /// A distribution from a closure that draws one sample and one that gives its log-probability (nats).
 ///
-/// That the two belong together is the caller's promise; a log-probability that is NaN or `+inf` is an
+/// The caller promises that the two belong together; a log-probability that is NaN or `+inf` is an
 /// [`Error::NotANumber`](crate::Error::NotANumber).
 ///
 /// ```

@@ -65,8 +65,8 @@ impl Order {
         if l > LARGE || self.0 * l > LARGE { self.log_large(l) } else { self.generator(l).ln() }
     }
 
-    /// The logarithm of the generator where `l` or `a l` exceeds [`LARGE`]: what is left out is below
-    /// `exp(-LARGE / 2)` of it.
+    /// The logarithm of the generator where `l` or `a l` exceeds [`LARGE`]: the terms left out are below
+    /// `exp(-LARGE / 2)` of the value.
     fn log_large(self, l: f64) -> f64 {
         let a = self.0;
         if a < 0.5 {

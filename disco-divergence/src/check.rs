@@ -4,9 +4,9 @@ use crate::{Divergence, Error, Property, Result};
 
 /// Rounding that a derivative or a product may carry, relative to its size.
 const ROUNDING: f64 = 1e-9;
-/// Rounding of a value of `f`, relative to `1 + t`: what a generator written without care has at `t = 1`.
+/// Rounding of a value of `f`, relative to `1 + t`: the error of a simple formula for a generator at `t = 1`.
 const GENERATOR_ROUNDING: f64 = 1e-14;
-/// The chords are this long in `l`: `f'` is pinned to what it moves over this length.
+/// The length of the chords in `l`: `f'` is tested up to its change over this length.
 const STEP: f64 = 1e-2;
 /// Chords are laid where `exp(l)` leaves enough of `f64` for a slope.
 const CHORDS: f64 = 12.0;

@@ -1,4 +1,4 @@
-//! Fits that sample again, from better proposals, until they can be trusted.
+//! Fits that sample again, from better proposals, until the effective sample size is large enough.
 
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub struct AdaptiveConfig {
     pub step_ess: f64,
     /// The most rounds, with the first, which samples the base.
     pub max_rounds: usize,
-    /// Which samples a fit uses.
+    /// The samples that a fit uses.
     pub reuse: ReusePolicy,
     /// The settings of each fit.
     pub fit: FitConfig,
@@ -74,33 +74,34 @@ impl AdaptiveConfig {
     }
 }
 
-/// Which samples a fit uses after several rounds.
+/// The samples that a fit uses after several rounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReusePolicy {
-    /// Those of all rounds, as samples of the mixture of all proposals (the balance heuristic, Veach and
+    /// The samples of all rounds, as samples of the mixture of all proposals (the balance heuristic, Veach and
     /// Guibas 1995): each proposal scores the samples of all rounds.
     #[default]
     All,
-    /// Those of the last round: nothing is scored again.
+    /// The samples of the last round: nothing is scored again.
     Latest,
 }
 
-/// One round of [`fit_adaptively`].
+/// One iteration of [`fit_adaptively`]: samples are drawn from a proposal, and the targets, or targets on the way to
+/// them, are fitted. (The word "iterations" is taken by Newton's method.)
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AdaptiveRound {
     /// The samples the round's fit used, in all contexts.
     pub samples: usize,
-    /// How far towards the targets the round came: the fraction of the way from the moments under the
-    /// pointwise constraints alone, 1 for the targets themselves.
+    /// The fraction of the way from the moments under the pointwise constraints alone (0) to the targets (1) that the
+    /// round reached.
     pub progress: f64,
     /// The effective sample size there.
     pub ess: f64,
 }
 
-/// What [`fit_adaptively`] found.
+/// The result of [`fit_adaptively`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AdaptiveFit<C, X> {
@@ -108,26 +109,26 @@ pub struct AdaptiveFit<C, X> {
     pub fit: Fit<C, X>,
     /// The samples it was made from.
     pub measured: Measured<C, X>,
-    /// What each round came to; the last one reached the targets.
+    /// One entry per round; the last one reached the targets.
     pub rounds: Vec<AdaptiveRound>,
 }
 
-/// Fits constraints that the base satisfies so rarely that its own samples would not do.
+/// Fits constraints that the base satisfies so rarely that its own samples are not enough.
 ///
 /// The first round samples the base. As long as the effective sample size at the targets is below
-/// `wanted_ess`, `propose` is asked for a distribution near to what could be fitted so far (a policy tuned
-/// towards it, or a mixture of that and the base), which is sampled next. What could be fitted is the target
-/// itself if its effective sample size is at least `step_ess`; otherwise the farthest point with that size on
+/// `wanted_ess`, `propose` is asked for a distribution near to the best intermediate target so far (a policy tuned
+/// towards it, or a mixture of such a policy and the base), which is sampled next. The intermediate target is the
+/// target itself if its effective sample size is at least `step_ess`; otherwise the farthest point with that size on
 /// the straight line from the moments under the pointwise constraints alone to the targets.
 ///
 /// `propose` is given the factor to multiply the base with, and the round. It may return any normalised
 /// distribution: weights correct for the difference.
 ///
-/// Contexts of weight zero are left out: positions in what is returned count the others only.
+/// Contexts of weight zero are left out: positions in the result count the others only.
 ///
 /// # Errors
 /// As [`Measured::draw`], [`Measured::with_context_weights`] and [`Measured::fit`]; [`Error::NotReached`]
-/// after `max_rounds`; what `propose` returns. An error of a fit that no intermediate target avoids is
+/// after `max_rounds`; the errors of `propose`. An error of a fit that no intermediate target avoids is
 /// returned as it is.
 ///
 /// # Performance
@@ -185,8 +186,7 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
 
 /// The farthest intermediate target with enough effective samples.
 ///
-/// `error` is what the fit to the targets themselves failed with, if it did; it is returned if no step can be
-/// made.
+/// `error` is the error of the fit to the targets themselves, if it failed; it is returned if no step can be made.
 fn step<C, X>(
     measured: &Measured<C, X>,
     constraints: &[Constraint<C, X>],
@@ -225,9 +225,9 @@ fn step<C, X>(
     })
 }
 
-/// The proposals so far, and what each of them says of every sample.
+/// The proposals so far, and the log-probability of every sample under each of them.
 struct Pool<C, X> {
-    /// All but the first, which is the base.
+    /// All proposals but the first, which is the base.
     proposals: Vec<Arc<dyn Distribution<C, X>>>,
     /// `[contexts][samples][proposals]`, the base first.
     log_probs: Vec<Vec<Vec<f64>>>,
@@ -240,9 +240,9 @@ impl<C, X> Pool<C, X> {
         Self { proposals: Vec::new(), log_probs }
     }
 
-    /// Adds a batch, and makes all samples those of the mixture of all proposals.
+    /// Adds a batch, and treats all samples as samples of the mixture of all proposals.
     ///
-    /// All proposals were asked for as many samples, so that they have equal shares in the mixture.
+    /// All proposals drew equally many samples, so that they have equal shares in the mixture.
     fn add(
         &mut self,
         measured: &mut Measured<C, X>,

@@ -1,25 +1,25 @@
-//! What should hold of the target distribution.
+//! Constraints on the target distribution.
 
 use std::{fmt, sync::Arc};
 
 use disco_core::{Error, Feature};
 use serde::{Deserialize, Serialize};
 
-/// What is asked of a feature.
+/// The kind of a constraint: what it asks of its feature.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum ConstraintKind {
     /// A binary feature has the wanted value always: the factor `b(x, c)` in {0, 1}.
     Pointwise {
-        /// Whether 1 is what is wanted.
+        /// `true` if the feature must be 1, `false` if it must be 0.
         wanted: bool,
     },
     /// The mean of the feature, over contexts and samples: the factor `exp(lambda phi(x, c))`.
     Moment {
-        /// The mean that is asked for.
+        /// The target mean.
         target: f64,
-        /// The mean may lie in `target -+ tolerance`; 0 asks for the target itself.
+        /// The mean may lie in `target -+ tolerance`; with 0 it must be the target itself.
         tolerance: f64,
     },
 }
@@ -36,7 +36,7 @@ impl ConstraintKind {
     }
 }
 
-/// A feature, and what should hold of it in the target.
+/// A feature, and the condition on it in the target.
 ///
 /// ```
 /// use disco_core::{feature, predicate};
@@ -115,7 +115,7 @@ impl<C: ?Sized, X: ?Sized> Constraint<C, X> {
         self.feature.name()
     }
 
-    /// What is asked of it.
+    /// The kind of the constraint.
     pub fn kind(&self) -> ConstraintKind {
         self.kind
     }
@@ -146,7 +146,7 @@ impl<C: ?Sized, X: ?Sized> fmt::Debug for Constraint<C, X> {
     }
 }
 
-/// The features of constraints, in order: what [`Measured`](crate::Measured) wants.
+/// The features of constraints, in order, as [`Measured`](crate::Measured) takes them.
 pub fn features<C: ?Sized, X: ?Sized>(constraints: &[Constraint<C, X>]) -> Vec<Arc<dyn Feature<C, X>>> {
     constraints.iter().map(|constraint| Arc::clone(&constraint.feature)).collect()
 }

@@ -4,7 +4,7 @@ use disco_core::Error;
 
 use crate::Result;
 
-/// Context weights that sum to 1: equal if none are given.
+/// Context weights that sum to 1: equal if `weights` is `None`.
 ///
 /// # Errors
 /// [`Error::Empty`], [`Error::Length`]; [`Error::Invalid`] for a weight that is not positive and finite.

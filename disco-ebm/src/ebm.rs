@@ -8,10 +8,10 @@ use ndarray::ArrayView2;
 use crate::{Result, Tilt};
 
 /// The energy-based model `P(x|c) = a(x|c) prod_j b_j(x, c) exp(sum_i lambda_i phi_i(x, c))`: an unnormalised
-/// target that keeps to the constraints and is otherwise as near to the base as can be.
+/// target that satisfies the constraints and is otherwise as near to the base as possible.
 ///
-/// Its log-scores are in nats; `-inf` for what the base or a pointwise constraint excludes. The base is asked
-/// only about samples that satisfy the pointwise constraints.
+/// Its log-scores are in nats; `-inf` for samples that the base or a pointwise constraint excludes. The base scores
+/// only samples that satisfy the pointwise constraints.
 pub struct Ebm<B, C: ?Sized, X: ?Sized> {
     base: B,
     tilt: Tilt<C, X>,
@@ -41,7 +41,7 @@ impl<B, C: ?Sized, X: ?Sized> Ebm<B, C, X> {
         &self.base
     }
 
-    /// What it is multiplied with.
+    /// The factor that the base is multiplied with.
     pub fn tilt(&self) -> &Tilt<C, X> {
         &self.tilt
     }

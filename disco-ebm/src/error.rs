@@ -1,4 +1,4 @@
-//! What can go wrong between constraints and a fitted target.
+//! Errors of fitting constraints and of saved targets.
 
 use std::path::PathBuf;
 
@@ -68,7 +68,7 @@ pub enum Error {
         /// alone.
         never: Vec<String>,
     },
-    /// The target of one feature is outside of what its sampled values can reach.
+    /// The target of one feature is outside the range of its sampled values.
     #[error(
         "feature `{feature}`: target {target} with tolerance {tolerance} is out of reach: the samples that \
          satisfy the pointwise constraints reach from {low} to {high}, ends excluded"
@@ -78,7 +78,7 @@ pub enum Error {
         feature: String,
         /// Its target moment.
         target: f64,
-        /// The half-width of what is accepted around the target.
+        /// The half-width of the accepted interval around the target.
         tolerance: f64,
         /// The mean over contexts of the smallest value on the support.
         low: f64,
@@ -116,11 +116,11 @@ pub enum Error {
         combination(.direction), short(*.target), short(*.reachable), moments(.nearest)
     )]
     OutsideHull {
-        /// The combination of features, of largest factor 1 in absolute value, that is asked too much of.
+        /// The combination of features, of largest factor 1 in absolute value, whose target is too high.
         direction: Vec<(String, f64)>,
-        /// What the targets ask of it (the least, within tolerances).
+        /// The value that the targets ask of it (the least, within tolerances).
         target: f64,
-        /// The most that the samples reach (not attained by any finite coefficients).
+        /// The largest value that the samples reach (not attained by any finite coefficients).
         reachable: f64,
         /// The moments on the hull nearest to the targets, in units of each feature's spread.
         nearest: Vec<(String, f64)>,
@@ -144,9 +144,9 @@ pub enum Error {
     NotReached {
         /// How many rounds were done.
         rounds: usize,
-        /// The largest effective sample size of a fit to all of the targets; 0 if none succeeded.
+        /// The largest effective sample size of a fit to all of the targets; 0 if no such fit succeeded.
         ess: f64,
-        /// What was wanted.
+        /// The effective sample size that was wanted.
         wanted: f64,
     },
     /// A file could not be read or written.
@@ -157,7 +157,7 @@ pub enum Error {
         /// The error of the operating system.
         cause: std::io::Error,
     },
-    /// A saved target is not what this version reads.
+    /// The file is not a saved target in the format of this version.
     #[error("{}: {cause}", .path.display())]
     Json {
         /// The file.

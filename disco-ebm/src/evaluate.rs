@@ -1,4 +1,4 @@
-//! Features evaluated on samples, with the samples that could not be left out and counted.
+//! Evaluation of features on samples. Samples that cannot be evaluated are left out and counted.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,11 +1,11 @@
-//! What the dual is computed from, as numbers.
+//! Importance weights and feature values, from which the dual is computed.
 
 use disco_core::{Error, numerics::check_log_scores};
 use ndarray::Array2;
 
 use crate::Result;
 
-/// The points of one context: importance weights `ln a(x|c)/q(x|c)` and feature values, evaluated once.
+/// The evaluated samples (points) of one context: importance weights `ln a(x|c)/q(x|c)` and feature values.
 ///
 /// A point that a pointwise constraint forbids has log-weight `-inf`; it counts for `Z`, and its feature
 /// values do not matter.
@@ -58,14 +58,13 @@ impl EvaluatedSamples {
         Ok(Self { log_weights, values, exact, left_out: 0 })
     }
 
-    /// The same points of a sample that had `count` more, which could not be evaluated: they count for `Z`, with
-    /// weight zero.
+    /// Adds `count` samples that could not be evaluated: they count for `Z`, with weight zero.
     #[must_use]
     pub fn with_left_out(self, count: usize) -> Self {
         Self { left_out: count, ..self }
     }
 
-    /// How many points there are.
+    /// The number of points.
     #[allow(clippy::len_without_is_empty)] // It is never empty.
     pub fn len(&self) -> usize {
         self.log_weights.len()

@@ -1,4 +1,4 @@
-//! From constraints to coefficients.
+//! The fit: from constraints to coefficients.
 
 use std::fmt;
 
@@ -33,12 +33,12 @@ impl<C: ?Sized, X: ?Sized> Fit<C, X> {
         Self { tilt, report }
     }
 
-    /// What the base is multiplied with.
+    /// The factor that the base is multiplied with.
     pub fn tilt(&self) -> &Tilt<C, X> {
         &self.tilt
     }
 
-    /// How the fit went.
+    /// The report of the fit.
     pub fn report(&self) -> &FitReport {
         &self.report
     }
@@ -54,7 +54,7 @@ impl<C, X> Measured<C, X> {
     /// and is nearest to the base, by minimising the [`Dual`].
     ///
     /// # Errors
-    /// Those of [`Dual::solve`]; [`Error::DuplicateFeature`], [`Error::NotMeasured`], [`Error::NotBinary`];
+    /// As [`Dual::solve`]; [`Error::DuplicateFeature`], [`Error::NotMeasured`], [`Error::NotBinary`];
     /// [`Error::NoSupport`], unless such contexts are left out; [`Error::TooFewEffectiveSamples`]; settings
     /// out of range.
     ///
@@ -80,7 +80,7 @@ impl<C, X> Measured<C, X> {
         let covariance = inference.as_ref().map(Inference::covariance).unwrap_or_default();
         let (log_z_error, kl_error) = problem.limit_errors(inference.as_ref(), &weighed)?;
         let base = self.base_means(config.context_errors)?;
-        // Rounding can leave a variance of zero below it; one that is NaN says nothing of the error.
+        // Rounding can leave a variance of zero slightly negative; if it is NaN the error is unknown.
         let error = |variance: &f64| {
             if variance.is_nan() { f64::INFINITY } else { variance.max(0.0).sqrt() }
         };
@@ -129,11 +129,11 @@ impl<C, X> Measured<C, X> {
         Ok(Fit::new(fitted.tilt, report))
     }
 
-    /// What these samples say of a target that was fitted to others: its moments, `ln Z`, and how well they
-    /// cover it.
+    /// Estimates a target from these samples: its moments, `ln Z`, and how well the samples cover it.
     ///
-    /// Of a target that was fitted to these very samples they say too much good: the moments that were asked for,
-    /// a `ln Z` that is too small and a KL that is too large, in the order of (number of coefficients / ESS).
+    /// Use other samples than those the target was fitted to. On its own samples a fit looks too good: they show the
+    /// moments that were asked for, a `ln Z` that is too small and a KL that is too large, by about (number of
+    /// coefficients / ESS).
     ///
     /// # Errors
     /// [`Error::NotMeasured`], [`Error::NotBinary`], [`Error::NoSupport`].
@@ -143,16 +143,16 @@ impl<C, X> Measured<C, X> {
     }
 }
 
-/// A fit to a part of the samples.
+/// A fit to a split of the samples.
 pub(crate) struct Fitted<C, X> {
     pub(crate) tilt: Tilt<C, X>,
     pub(crate) solution: Solution,
-    /// None if there are no moments.
+    /// `None` if there are no moments.
     pub(crate) dual: Option<Dual>,
 }
 
 impl<C, X> Problem<'_, C, X> {
-    /// Fits the coefficients to a part of the samples, from `start` if there is one.
+    /// Fits the coefficients to a split of the samples, from `start` if it is given.
     pub(crate) fn fit(
         &self,
         split: Split,
@@ -177,7 +177,7 @@ impl<C, X> Problem<'_, C, X> {
     }
 }
 
-/// Fits to a part of the samples, and measures the moments on the rest.
+/// Fits to a share of the samples, and measures the moments on the rest.
 fn check_held_out<C, X>(
     problem: &Problem<'_, C, X>,
     config: &FitConfig,

@@ -1,4 +1,4 @@
-//! Samples with everything a fit needs to know of them, evaluated once.
+//! Samples with their log-probabilities and feature values, evaluated once.
 
 use std::{collections::BTreeMap, hash::Hash, sync::Arc};
 
@@ -17,7 +17,7 @@ use crate::{
     tilt::check_distinct,
 };
 
-/// How far from 1 the probabilities of all outcomes of a space may sum for sums over it to be called exact.
+/// The distance from 1 that the sum of the probabilities of a space may have, for sums over it to be called exact.
 const MASS_TOLERANCE: f64 = 1e-7;
 
 /// Samples in one or more contexts, on which features were evaluated, each once.
@@ -25,10 +25,27 @@ const MASS_TOLERANCE: f64 = 1e-7;
 /// Any number of fits, with any constraints on these features, can be made from it without evaluating or
 /// scoring anything again: [`fit`](Self::fit).
 ///
-/// A sample that a feature or the base skipped is left out, and counted in [`skipped`](Self::skipped). It is one
-/// of the samples that were drawn all the same, with weight zero: the target has no mass where it cannot be scored,
-/// so that `Z`, and with it KL(p||base), take the skipped share for forbidden, as disco-qrs does. Moments,
-/// also those of the base, are over the samples that could be evaluated.
+/// A sample that a feature or the base skipped is left out, and counted in [`skipped`](Self::skipped). It
+/// still counts as a drawn sample of weight zero: the target has no mass where it cannot be scored, so that `Z`, and
+/// with it KL(p||base), treat the skipped share as forbidden, as disco-qrs does. Moments, those of the base included,
+/// are over the samples that could be evaluated.
+///
+/// ```
+/// use disco_core::{Space, StreamRng, predicate};
+/// use disco_ebm::{Constraint, ContextErrors, FitConfig, Measured, features};
+/// use rand::SeedableRng;
+/// let die = Space::new(1..=6u32)?.uniform();
+/// let constraints = [Constraint::moment(predicate("six", |_: &(), x: &u32| *x == 6), 0.5)?];
+/// let mut rng = StreamRng::seed_from_u64(1);
+/// let measured = Measured::draw(&die, vec![()], &features(&constraints), 1_000, &mut rng)?;
+/// assert_eq!((measured.contexts(), measured.samples()), (1, 1_000));
+/// let base = measured.base_moments(ContextErrors::Fixed)?[0];
+/// assert!((base.value - 1.0 / 6.0).abs() < 4.0 * base.std_error);
+/// // Any number of fits, without drawing or evaluating again.
+/// let fit = measured.fit(&constraints, &FitConfig::default())?;
+/// assert!(fit.report().ess.is_some_and(|ess| ess > 100.0));
+/// # Ok::<(), disco_ebm::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Measured<C, X> {
     // Invariant: distinct, one per column of values.
@@ -77,7 +94,7 @@ impl<C, X> Measured<C, X> {
         Self::from_proposal(base, contexts, samples, features)
     }
 
-    /// Evaluates features on samples that were drawn from the base, those of each context together.
+    /// Evaluates features on samples that were drawn from the base: one list of samples per context.
     ///
     /// # Errors
     /// As [`draw`](Self::draw), and for log-probabilities that are not finite.
@@ -123,7 +140,7 @@ impl<C, X> Measured<C, X> {
         Ok(measured)
     }
 
-    /// Evaluates features on samples with known log-probabilities, such as those of another engine.
+    /// Evaluates features on samples with known log-probabilities, as another engine may have stored them.
     ///
     /// # Errors
     /// As [`from_base`](Self::from_base), and [`disco_core::Error::Length`].
@@ -205,7 +222,7 @@ impl<C, X> Measured<C, X> {
         Ok(self)
     }
 
-    /// The same samples, with the context weights of others.
+    /// These samples, with the context weights of `other`.
     pub(crate) fn with_shares_of(mut self, other: &Self) -> Self {
         self.shares.clone_from(&other.shares);
         self
@@ -235,12 +252,12 @@ impl<C, X> Measured<C, X> {
         &self.names
     }
 
-    /// How many contexts there are.
+    /// The number of contexts.
     pub fn contexts(&self) -> usize {
         self.contexts.len()
     }
 
-    /// How many samples were evaluated, in all contexts.
+    /// The number of samples that were evaluated, in all contexts.
     pub fn samples(&self) -> usize {
         self.contexts.iter().map(|context| context.values.nrows()).sum()
     }
@@ -255,7 +272,7 @@ impl<C, X> Measured<C, X> {
         self.contexts.get(context).map(|evaluated| evaluated.values.view())
     }
 
-    /// How many samples each feature or scorer could not evaluate.
+    /// The number of samples that each feature or scorer could not evaluate.
     pub fn skipped(&self) -> &BTreeMap<String, usize> {
         &self.skipped
     }

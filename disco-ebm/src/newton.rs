@@ -8,12 +8,12 @@ use crate::{Dual, Result, dual::At, feasibility, linalg::Cholesky, proximal};
 
 /// The share of the predicted decrease that a step must achieve (Armijo's condition).
 const SUFFICIENT_DECREASE: f64 = 1e-4;
-/// The dual, relative to `1 + |g|`, is not known better than this: the rounding error of a sum of 1e6 terms.
+/// The precision to which the dual is known, relative to `1 + |g|`: the rounding error of a sum of 1e6 terms.
 const VALUE_NOISE: f64 = 1e-12;
 /// Halvings of a step before it is given up: `2^-80` of a Newton step is below rounding of any `lambda`.
 const MAX_HALVINGS: usize = 80;
 
-/// When Newton's method stops.
+/// The settings of Newton's method: when it stops.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Solver {
@@ -52,7 +52,7 @@ impl Solver {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Termination {
-    /// The coefficients were computed directly: there is at most one, of a feature with two values in a
+    /// The coefficients were computed directly: there is at most one coefficient, of a feature with two values in a
     /// single context.
     ClosedForm,
     /// Every moment is within the solver's tolerance.
@@ -186,7 +186,7 @@ impl Dual {
         Cholesky::shifted(&hessian).map_or_else(|| -&at.gradient, |factor| -factor.solve(&at.gradient))
     }
 
-    /// The point that backtracking finds along `step`, or none if nothing improves.
+    /// The point that backtracking finds along `step`; `None` if no step improves.
     fn advance(&self, at: &At, step: &Array1<f64>, linear: &Array1<f64>) -> Option<At> {
         let penalty = self.box_penalty(&at.lambda);
         let value = at.value + penalty;
@@ -206,7 +206,7 @@ impl Dual {
                 return Some(self.at(lambda));
             }
             if halvings == 0 && slope >= -self.value_doubt(value) {
-                // What the values say of so small a decrease may be rounding. Shorter steps, down to those that it
+                // A decrease this small in the values may be rounding. Shorter steps, down to those that it
                 // lets pass, led nowhere in all the iterations there were.
                 let next = self.at(lambda);
                 if self.residual(&next) < 0.5 * self.residual(at) {

@@ -1,4 +1,4 @@
-//! Constraints on measured features, as numbers.
+//! Constraints resolved against measured features: weights, moments and the dual of a split of the samples.
 
 use std::sync::Arc;
 
@@ -10,12 +10,12 @@ use crate::{
     MomentTarget, Result, Tilt, inference::Inference, split::Split, strata::Strata, tilt::check_distinct,
 };
 
-/// The weights of a part of the samples under a factor.
+/// The weights of a split of the samples under a factor.
 pub(crate) struct Weighed {
     strata: Strata,
     /// The log-factor of each sample, by context.
     log_factors: Vec<Vec<f64>>,
-    /// The contexts that have support, and their samples in the part.
+    /// The contexts that have support, and their samples in the split.
     rows: Vec<(usize, Vec<usize>)>,
     in_support: usize,
 }
@@ -74,12 +74,12 @@ impl<'a, C, X> Problem<'a, C, X> {
         self.columns[constraint]
     }
 
-    /// How many moments there are.
+    /// The number of moments.
     pub(crate) fn dimension(&self) -> usize {
         self.moments().len()
     }
 
-    /// The same problem with targets only a fraction of the way from `start` (one per constraint) to these.
+    /// This problem with targets that lie a fraction of the way from `start` (one per constraint) to its own.
     pub(crate) fn towards(&self, start: &[Estimate], fraction: f64) -> Result<Self> {
         let nearer = |(constraint, start): (&Constraint<C, X>, &Estimate)| match constraint.kind() {
             ConstraintKind::Moment { target, tolerance } => {
@@ -108,7 +108,7 @@ impl<'a, C, X> Problem<'a, C, X> {
         }))
     }
 
-    /// The dual of the moments on a part of the samples; none if there are no moments.
+    /// The dual of the moments on a split of the samples; `None` if there are no moments.
     pub(crate) fn dual(&self, split: Split, ridge: f64) -> Result<Option<Dual>> {
         let targets = self.moments();
         let names: Vec<usize> = targets.iter().map(|(column, _)| *column).collect();
@@ -163,7 +163,7 @@ impl<'a, C, X> Problem<'a, C, X> {
         self.constraints.iter().zip(&self.columns).filter_map(moment).collect()
     }
 
-    /// The importance weights of a part of the samples under a factor.
+    /// The importance weights of a split of the samples under a factor.
     pub(crate) fn weigh(&self, tilt: &Tilt<C, X>, split: Split, errors: ContextErrors) -> Result<Weighed> {
         let mut shares = Vec::new();
         let mut weights = Vec::new();
@@ -199,7 +199,7 @@ impl<'a, C, X> Problem<'a, C, X> {
         Ok(Weighed { strata, log_factors, rows: rows_kept, in_support })
     }
 
-    /// What a part of the samples says of a factor.
+    /// The assessment of a factor on a split of the samples.
     pub(crate) fn assess(
         &self,
         tilt: &Tilt<C, X>,
@@ -231,8 +231,8 @@ impl<'a, C, X> Problem<'a, C, X> {
         }
     }
 
-    /// The errors of `ln Z` and of the KL of a fit, as estimates of what infinitely many samples would give:
-    /// those at fixed coefficients, and those that come with the coefficients' errors.
+    /// The errors of `ln Z` and of the KL of a fit, as estimates of the values for infinitely many samples. They
+    /// include the error at fixed coefficients and the error of the coefficients.
     pub(crate) fn limit_errors(
         &self,
         inference: Option<&Inference<'_>>,

@@ -18,7 +18,7 @@ use crate::{Constraint, ConstraintKind, Error, Fit, FitReport, Result, Tilt, til
 /// The version of the format that is written, and the only one that is read.
 const VERSION: u32 = 1;
 
-/// A fitted target as it is in a file: features by name. [`bind`](Self::bind) gives it its features again.
+/// A fitted target as it is stored in a file: features by name. [`bind`](Self::bind) gives it its features again.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -67,7 +67,7 @@ impl<C: ?Sized, X: ?Sized> Fit<C, X> {
         SavedTarget { version: VERSION, terms: terms.collect(), report: self.report().clone() }
     }
 
-    /// Writes the fit to a JSON file: as a whole or not at all.
+    /// Saves the fit to a JSON file: as a whole or not at all.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -77,7 +77,7 @@ impl<C: ?Sized, X: ?Sized> Fit<C, X> {
 }
 
 impl SavedTarget {
-    /// Reads a file that [`Fit::save`] wrote.
+    /// Loads a file that [`Fit::save`] or [`SavedTarget::save`] wrote.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Json`] with line and column, [`Error::Version`].
@@ -89,7 +89,7 @@ impl SavedTarget {
         let path = path.as_ref();
         let json = |cause| Error::Json { path: path.into(), cause };
         let text = fs::read_to_string(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
-        // The version first, so that a later format is not called malformed.
+        // The version is read first, so that a later format is not called malformed.
         let found = serde_json::from_str::<OnlyVersion>(&text).map_err(json)?.version;
         if found != VERSION {
             return Err(Error::Version { path: path.into(), found, expected: VERSION });
@@ -97,7 +97,8 @@ impl SavedTarget {
         serde_json::from_str(&text).map_err(json)
     }
 
-    /// Writes it to a JSON file: to a temporary name in the same folder, which is then renamed.
+    /// Saves the target to a JSON file: as a whole or not at all. It is written under a temporary name in the same
+    /// folder, which is then renamed.
     ///
     /// # Errors
     /// [`Error::Io`].
@@ -109,12 +110,12 @@ impl SavedTarget {
         write_whole(path, &text).map_err(|cause| Error::Io { path: path.into(), cause })
     }
 
-    /// The names of the features it needs, in order.
+    /// The names of the features that the target needs, in order.
     pub fn feature_names(&self) -> impl Iterator<Item = &str> {
         self.terms.iter().map(|term| term.feature.as_str())
     }
 
-    /// How the fit went.
+    /// The report of the fit.
     pub fn report(&self) -> &FitReport {
         &self.report
     }
@@ -166,7 +167,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         fs::rename(&temporary, path)
     };
     write().inspect_err(|_| {
-        // Whatever happened, what is left of it is of no use.
+        // The unfinished file is of no use.
         let _ = fs::remove_file(&temporary);
     })
 }

@@ -1,4 +1,4 @@
-//! What a fit multiplies the base with.
+//! The factor that a fit multiplies the base with.
 
 use std::fmt;
 
@@ -13,10 +13,10 @@ use crate::{Constraint, ConstraintKind, Error, Result};
 /// forbids the sample. [`Ebm`](crate::Ebm) is its product with the base.
 ///
 /// # Performance
-/// Pointwise features are evaluated first, one after the other, each on the samples that none has forbidden yet;
+/// Pointwise features are evaluated first, one after the other, each on the samples that no earlier one has forbidden;
 /// the others only on samples that satisfy all of them, and not if their coefficient is 0.
 pub struct Tilt<C: ?Sized, X: ?Sized> {
-    // Invariant: names are distinct; moments have finite coefficients, pointwise constraints have none.
+    // Invariant: names are distinct; moments have finite coefficients, pointwise constraints have `None`.
     terms: Vec<Term<C, X>>,
 }
 
@@ -45,7 +45,7 @@ impl<C: ?Sized, X: ?Sized> fmt::Debug for Tilt<C, X> {
 }
 
 impl<C: ?Sized, X: ?Sized> Tilt<C, X> {
-    /// The factor of these constraints, with a coefficient for each moment and none for pointwise ones.
+    /// The factor of these constraints, with a coefficient for each moment and `None` for pointwise ones.
     ///
     /// # Errors
     /// [`Error::DuplicateFeature`]; [`disco_core::Error::Invalid`] for a coefficient that is missing, not
@@ -78,7 +78,7 @@ impl<C: ?Sized, X: ?Sized> Tilt<C, X> {
         self.terms.iter().map(|term| &term.constraint)
     }
 
-    /// The coefficient `lambda` of each constraint, none for pointwise ones.
+    /// The coefficient `lambda` of each constraint; `None` for pointwise ones.
     pub fn coefficients(&self) -> impl Iterator<Item = Option<f64>> {
         self.terms.iter().map(|term| term.coefficient)
     }
@@ -143,7 +143,8 @@ impl<C: ?Sized, X: ?Sized> Scorer<C, X> for Tilt<C, X> {
             self.terms.iter().filter(|term| term.matters()).partition(|term| term.coefficient.is_none());
         let count = hard.len();
         for (position, term) in hard.into_iter().chain(soft).enumerate() {
-            // As in a product of scorers, what one constraint forbids is forbidden, also if another was skipped.
+            // As in a product of scorers, a sample that one constraint forbids is forbidden, also if another one
+            // skips it.
             let pointwise = position < count;
             alive.retain(|&index| match scores[index] {
                 Ok(score) => score > f64::NEG_INFINITY,

@@ -14,22 +14,22 @@ use crate::{
 /// Quasi-rejection sampling that raises beta to each ratio that exceeds it, and then restarts cleanly
 /// (Caffo, Booth and Davis 2002, the empirical supremum).
 ///
-/// Every proposal keeps its own uniform number `u`, and is accepted at beta if `u < P / (beta q)`. What was
-/// accepted at a smaller beta is tested again with the same `u` at the larger one; what was rejected stays
+/// Every proposal keeps its own uniform number `u`, and is accepted at beta if `u < P / (beta q)`. A
+/// proposal accepted at a smaller beta is tested again with its `u` at the larger one; a rejected one stays
 /// rejected. So after every raise the surviving samples are those that a run with the new beta would have given
 /// from the same proposals: nothing is drawn again, and no sample of another beta is left.
 ///
-/// As an iterator it tells of both ([`Event`]); [`run`](Self::run) returns the samples that survive. The draws of
-/// the budget are surviving ones.
+/// As an iterator it reports acceptances and raises ([`Event`]); [`run`](Self::run) returns the samples that
+/// survive. The draws of the budget are surviving ones.
 ///
-/// Beta is chosen by the same proposals that it is applied to: exact as it stops growing, with a bias that
-/// vanishes with the number of proposals.
+/// Beta is chosen from the same proposals that it is applied to: samples are exact once beta stops growing, and the
+/// bias until then vanishes with the number of proposals.
 pub struct AdaptiveQrs<'a, C, X, D, S> {
     proposals: Proposals<'a, C, X, D, S>,
     log_beta: f64,
-    /// The thresholds of the samples that survive so far.
+    /// The acceptance thresholds of the samples that survive so far.
     thresholds: Vec<f64>,
-    /// A sample that its own ratio raised beta for: told after the raise.
+    /// A sample whose own ratio raised beta: reported after the raise.
     pending: Option<(Draw<X>, f64)>,
 }
 
@@ -42,7 +42,7 @@ impl<C, X, D, S> fmt::Debug for AdaptiveQrs<'_, C, X, D, S> {
     }
 }
 
-/// What an [`AdaptiveQrs`] tells.
+/// An event of an [`AdaptiveQrs`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event<X> {
@@ -50,7 +50,7 @@ pub enum Event<X> {
     Accepted {
         /// The sample; its log-score is that at the current beta.
         draw: Draw<X>,
-        /// It is accepted at every `ln beta` below this.
+        /// The acceptance threshold: the sample is accepted at every `ln beta` below it.
         threshold: f64,
     },
     /// Beta was raised.
@@ -62,7 +62,7 @@ pub enum Event<X> {
     },
 }
 
-/// What [`AdaptiveQrs::run`] returns.
+/// The result of [`AdaptiveQrs::run`].
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Adapted<X> {
@@ -72,7 +72,7 @@ pub struct Adapted<X> {
     pub log_beta: f64,
     /// How often beta was raised.
     pub raises: usize,
-    /// What was done; `accepted` and `draws` count the samples that survive.
+    /// Counts of the run; `accepted` and `draws` count the samples that survive.
     pub statistics: Statistics,
 }
 
@@ -115,7 +115,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> AdaptiveQrs<'a, C, X, D, 
         self.log_beta
     }
 
-    /// What was done so far; `accepted` and `draws` count the samples that survive.
+    /// Counts of the run so far; `accepted` and `draws` count the samples that survive.
     pub fn statistics(&self) -> Statistics {
         self.proposals.statistics()
     }

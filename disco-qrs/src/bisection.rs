@@ -1,6 +1,6 @@
 //! Bisection down to neighbouring numbers.
 
-/// Bisection halves the interval of `ln beta` until rounding stops it: far fewer steps than this.
+/// The most halvings: rounding stops the bisection of an interval of `ln beta` far earlier.
 const STEPS: usize = 200;
 
 /// The two neighbours between which `holds` turns false: it holds at the first, and not at the second unless

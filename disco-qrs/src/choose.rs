@@ -1,4 +1,4 @@
-//! Choosing beta for what is wanted.
+//! The choice of beta for a goal.
 
 use disco_core::Error;
 use serde::{Deserialize, Serialize};
@@ -7,21 +7,21 @@ use crate::{
     Error as QrsError, Goal, Interval, Point, Ratios, Result, bisection::bisect, interval::interval,
 };
 
-/// A beta chosen from proposals, with what is to be expected of it and how uncertain the choice is.
+/// A beta chosen from proposals, with the diagnostics expected at it and the uncertainty of the choice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Choice {
     /// `ln beta`.
     pub log_beta: f64,
-    /// The standard error of `ln beta` as an estimate of the beta that reaches the goal exactly: that of the
+    /// The standard error of `ln beta` as an estimate of the beta that reaches the goal exactly: the error of the
     /// wanted quantity, divided by its slope in `ln beta`. This is of first order: where the slope changes within
     /// the error (a small total variation, which falls ever more slowly), [`interval`](Self::interval) is right.
-    /// None where the slope is zero, and for [`Goal::LargestRatio`], where no sample tells how much larger ratios
+    /// `None` where the slope is zero, and for [`Goal::LargestRatio`], where no sample tells how much larger ratios
     /// can be: [`Point::above_at_most`] bounds how often they come.
     #[serde(with = "disco_core::infinite::option")]
     pub std_error: Option<f64>,
     /// The betas that would reach the goal as well, as far as these proposals can tell: those whose acceptance rate
-    /// or total variation has the wanted value in its own 95% interval. None for [`Goal::LargestRatio`].
+    /// or total variation has the wanted value in its own 95% interval. `None` for [`Goal::LargestRatio`].
     pub interval: Option<Interval>,
     /// The diagnostics at this beta, from the same proposals; over several contexts their mean.
     pub point: Point,

@@ -10,7 +10,7 @@ impl Ratios {
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite where P > 0; [`Error::Invalid`]
-    /// for a name that is there already, or values whose squares overflow.
+    /// for a name that is taken, or values whose squares overflow.
     pub fn with_feature(mut self, name: impl Into<String>, values: &[f64]) -> Result<Self> {
         let name = name.into();
         Error::check_length("values of a feature", self.len(), values.len())?;

@@ -11,6 +11,6 @@ pub enum Goal {
     AcceptanceRate(f64),
     /// The smallest beta whose total variation from the target is at most this, in [0, 1].
     TotalVariation(f64),
-    /// The largest ratio that was seen: as far as these proposals show, `p_beta` is the target.
+    /// The largest ratio among the proposals: as far as they show, `p_beta` is the target.
     LargestRatio,
 }

@@ -14,7 +14,7 @@ use crate::{
 /// probability `min(1, w(y) / w(x))`, `w = P/q`.
 ///
 /// Its states near the target with time: as `(1 - Z / sup w)^steps` where the ratios are bounded (Mengersen and
-/// Tweedie 1996), which it does not tell. They are dependent, and repeat where the chain stays; see
+/// Tweedie 1996), but it gives no estimate of it. They are dependent, and repeat where the chain stays; see
 /// [`ChainConfig`] for independent ones.
 ///
 /// Proposals are drawn and scored in batches although the chain is sequential: they do not depend on its state.

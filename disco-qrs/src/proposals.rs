@@ -49,7 +49,7 @@ pub(crate) struct Proposals<'a, C, X, D, S> {
     states: Vec<ContextState<X>>,
     turn: usize,
     started: Option<Instant>,
-    /// No further batch is drawn.
+    /// Whether no further batch is drawn.
     stopped: bool,
     progress: Option<Progress<'a>>,
 }
@@ -59,7 +59,8 @@ struct ContextState<X> {
     sample_key: u64,
     decide_key: u64,
     drawn: u64,
-    /// No more than so many are drawn: the budget, and what the proposal can give. Known from the first batch on.
+    /// The most proposals that are drawn: the budget, or the supply of the proposal distribution. Known from the first
+    /// batch on.
     limit: Option<u64>,
     queue: VecDeque<Scored<X>>,
     statistics: Statistics,
@@ -111,7 +112,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
         self.progress = Some(progress);
     }
 
-    /// The next proposal; none when every context's budget is spent. After an error there is none.
+    /// The next proposal; `None` when every context's budget is spent, and after an error.
     pub(crate) fn next(&mut self) -> Option<Result<Scored<X>>> {
         loop {
             let count = self.states.len();
@@ -129,7 +130,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
         }
     }
 
-    /// Draws a batch for each open context that has none left, and closes those whose budget is spent.
+    /// Draws a batch for each open context that has no proposal left, and closes those whose budget is spent.
     fn refill(&mut self) -> Result<()> {
         let started = *self.started.get_or_insert_with(Instant::now);
         if self.states.iter().any(|state| state.drawn > 0) {
@@ -206,7 +207,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
         self.states[context].statistics.accepted += 1;
     }
 
-    /// Counts a returned sample, and ends the context if it was the last that is wanted. Says whether more are.
+    /// Counts a returned sample, and ends the context if it was the last one wanted. Returns whether more are wanted.
     pub(crate) fn draw(&mut self, context: usize) -> bool {
         let state = &mut self.states[context];
         state.statistics.draws += 1;
@@ -221,12 +222,12 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
         self.states[context].statistics.draws -= count;
     }
 
-    /// Ends everything.
+    /// Ends the run of all contexts.
     pub(crate) fn close(&mut self) {
         self.states.iter_mut().for_each(|state| state.open = false);
     }
 
-    /// What was done over all contexts.
+    /// The counts over all contexts.
     pub(crate) fn statistics(&self) -> Statistics {
         let mut total = Statistics::default();
         self.states.iter().for_each(|state| total.add(&state.statistics));
@@ -234,7 +235,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
         total
     }
 
-    /// What was done in one context.
+    /// The counts of one context.
     pub(crate) fn statistics_of(&self, context: usize) -> Option<Statistics> {
         let seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
         self.states.get(context).map(|state| Statistics { seconds, ..state.statistics })

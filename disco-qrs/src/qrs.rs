@@ -14,11 +14,11 @@ use crate::{
 /// `min(1, P(x) / (beta q(x)))`.
 ///
 /// The samples are independent draws of `p_beta = min(P, beta q) / Z_beta`, which is the target `p` where no ratio
-/// P/q exceeds beta, and nears the proposal (restricted to the target's support) as beta goes to 0. How near
-/// it is to the target, and how many proposals an accepted sample costs, is estimated by
-/// [`Ratios::curve`](crate::Ratios::curve) for any beta.
+/// P/q exceeds beta, and nears the proposal (restricted to the target's support) as beta goes to 0. For any beta,
+/// its distance from the target and the number of proposals per accepted sample are estimated by
+/// [`Ratios::curve`](crate::Ratios::curve).
 ///
-/// It is an iterator, of all contexts in turn: proposal 0 of each, proposal 1 of each, and so on. After an error
+/// It is an iterator over all contexts in turn: proposal 0 of each, proposal 1 of each, and so on. After an error
 /// it ends.
 ///
 /// ```
@@ -89,15 +89,15 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Qrs<'a, C, X, D, S> {
         Ok(Self { proposals: Proposals::new(proposal, target, contexts, config)?, log_betas })
     }
 
-    /// Calls `progress` each time a batch is used up, with the state so far; `Break` ends the run, and what
-    /// was returned until then is as good as any.
+    /// Calls `progress` each time a batch is used up, with the state so far; `Break` ends the run; the samples
+    /// returned until then are valid.
     #[must_use]
     pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
         self.proposals.on_batch(Box::new(progress));
         self
     }
 
-    /// What was done so far in one context.
+    /// The counts of one context so far.
     pub fn statistics_of(&self, context: usize) -> Option<Statistics> {
         self.proposals.statistics_of(context)
     }
@@ -148,13 +148,13 @@ impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Sampler<X> for Qrs<'_, C, X, 
     }
 }
 
-/// A ratio may exceed the bound of [`Rejection`] by this much (nats, relative to 1 + |bound|): rounding.
+/// The rounding error by which a ratio may exceed the bound of [`Rejection`] (nats, relative to 1 + |bound|).
 const ROUNDING: f64 = 1e-9;
 
 /// Rejection sampling (von Neumann 1951): exact samples of the target, where a bound on P/q is known.
 ///
 /// It accepts as [`Qrs`] does with `beta` at the bound, but a ratio above the bound is an error: the
-/// samples until then are not those of the target.
+/// samples returned until then do not follow the target.
 pub struct Rejection<'a, C, X, D, S> {
     proposals: Proposals<'a, C, X, D, S>,
     log_bound: f64,

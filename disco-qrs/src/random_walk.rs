@@ -14,10 +14,10 @@ use crate::{
 /// A move that a local proposal suggests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalMove<X> {
-    /// Where to.
+    /// The suggested sample.
     pub value: X,
     /// `ln k(from | to) - ln k(to | from)` for a proposal that makes the move with probability `k(to | from)`: 0 for a
-    /// symmetric one, `-inf` for a move without return.
+    /// symmetric proposal, `-inf` for a move without return.
     pub log_ratio: f64,
 }
 
@@ -50,7 +50,8 @@ where
 /// Random-walk Metropolis-Hastings (Metropolis et al. 1953; Hastings 1970): a chain moves from `x` to a local
 /// proposal `y` with probability `min(1, P(y) k(x|y) / (P(x) k(y|x)))`.
 ///
-/// Its states near the target with time if local moves can reach all of its support, which it does not tell.
+/// Its states near the target with time if local moves can reach all of its support; it gives no estimate of how near
+/// they are.
 /// Several chains run side by side, so that each sweep scores one batch; they start from samples of a
 /// distribution. [`RunConfig::batch`] is not used: a sweep over all chains is one batch. Samples come sweep by
 /// sweep, chain by chain.
@@ -61,7 +62,7 @@ pub struct RandomWalk<'a, C, X, D, K, S> {
     context: C,
     chain_config: ChainConfig,
     config: RunConfig,
-    // Invariant: at least one; none where the chain has not started.
+    // Invariant: at least one chain; `None` where it has not started.
     chains: Vec<Option<Chain<State<X>>>>,
     start_key: u64,
     step_key: u64,
@@ -85,7 +86,7 @@ impl<C, X, D, K, S> fmt::Debug for RandomWalk<'_, C, X, D, K, S> {
     }
 }
 
-/// So many chains may run: as many as a batch may have proposals.
+/// The most chains that may run: as many as a batch may have proposals.
 const MOST_CHAINS: usize = MOST_IN_BATCH;
 
 #[derive(Clone, Debug)]
@@ -149,7 +150,7 @@ where
         self
     }
 
-    /// One step of each chain. Says whether there was budget for it.
+    /// One step of each chain. Returns whether there was budget for it.
     fn sweep(&mut self) -> Result<bool> {
         let started = *self.started.get_or_insert_with(Instant::now);
         if self.sweeps > 0 {
@@ -199,7 +200,7 @@ where
         Ok(true)
     }
 
-    /// Where each of the first `moving` chains might go: a sample to start from, or a local move.
+    /// The candidates of the first `moving` chains: a sample to start from, or a local move.
     fn candidates(&self, moving: usize) -> Result<Vec<LocalMove<X>>> {
         let first = self.sweeps * self.chains.len() as u64;
         let numbers = first..first + moving as u64;
@@ -230,7 +231,7 @@ where
         Ok(candidates)
     }
 
-    /// Moves chain `index`, or not, and returns its state if it is due. Says whether that was the last draw.
+    /// Moves chain `index`, or not, and returns its state if it is due. Returns whether that was the last draw.
     fn step(&mut self, index: usize, candidate: State<X>, log_ratio: f64, log_uniform: f64) -> bool {
         let possible = candidate.log_target > f64::NEG_INFINITY;
         let Some(chain) = &mut self.chains[index] else {

@@ -41,7 +41,7 @@ pub struct Ratios {
     // 1 / count for samples, q(x) for outcomes.
     pub(crate) masses: ProposalMasses,
     count: usize,
-    // log_below[k] = ln sum_{i <= k} g_i exp(r_i), and the same of squares: g_i exp(2 r_i).
+    // log_below[k] = ln sum_{i <= k} g_i exp(r_i); for squares, of g_i exp(2 r_i).
     log_below: Vec<f64>,
     pub(crate) log_below_squares: Vec<f64>,
     // log_above[k] = ln sum_{i >= k} g_i exp(r_i); one entry more, -inf, at the end.
@@ -123,7 +123,7 @@ impl Ratios {
         Ok(Self { sorted, order, masses, count, log_below, log_below_squares, log_above, features: vec![] })
     }
 
-    /// How many proposals there are, those with P = 0 included.
+    /// The number of proposals, those with P = 0 included.
     #[allow(clippy::len_without_is_empty)] // It is never empty.
     pub fn len(&self) -> usize {
         self.count
@@ -165,8 +165,8 @@ impl Ratios {
 
     /// The acceptance rate `Z_beta / beta = E_q[min(1, w / beta)]` at `ln beta`.
     ///
-    /// Its error is 0 where no ratio lies below beta, and says nothing there: [`Point::below_at_most`](crate::Point)
-    /// bounds what the rate lacks to 1.
+    /// Its error shows as 0, and is unknown, where no ratio lies below beta: [`Point::below_at_most`](crate::Point)
+    /// bounds the distance of the rate from 1.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a `ln beta` that is not finite, or more than 700 above the largest `ln(P/q)`: the
@@ -245,7 +245,7 @@ impl Ratios {
         } else if self.count == 1 {
             f64::INFINITY
         } else {
-            // Rounding can leave a variance of zero below it. One that has overflowed says nothing of the error.
+            // Rounding can leave a variance of zero slightly negative. If it has overflowed, the error is unknown.
             let variance = if variance.is_nan() { f64::INFINITY } else { variance.max(0.0) };
             (variance / (self.count - 1) as f64).sqrt()
         }

@@ -13,9 +13,9 @@ use crate::{
 /// Sampling-importance-resampling (Rubin 1987): of each pool of proposals, some are drawn again, with replacement
 /// and with probabilities in proportion to their weights P/q.
 ///
-/// The samples near the target as the pools grow, with a bias of O(1 / pool), which they do not tell. One draw per
-/// pool gives independent samples; several share their pool, and repeat. A pool without any sample in
-/// the target's support gives none.
+/// The samples near the target as the pools grow, with a bias of O(1 / pool), of which there is no estimate. One draw
+/// per pool gives independent samples; several draws share their pool, and repeat. A pool without any sample in
+/// the target's support gives no sample.
 pub struct ImportanceResampling<'a, C, X, D, S> {
     proposals: Proposals<'a, C, X, D, S>,
     pool_size: usize,
@@ -43,7 +43,8 @@ impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> ImportanceResampli
     /// An incomplete pool at the end of the budget is left.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for sizes of zero, for more draws than the pool has proposals, and for a batch or budget outside its range.
+    /// [`Error::Invalid`] for sizes of zero, for more draws than the pool has proposals, and for a batch or budget
+    /// outside its range.
     pub fn new(
         proposal: D,
         target: S,
