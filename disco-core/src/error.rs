@@ -25,7 +25,7 @@ pub enum Error {
         /// The values it may have.
         allowed: Cow<'static, str>,
     },
-    /// Two things that must have equal lengths have not.
+    /// Two lengths that must be equal differ.
     #[error("{what}: expected {expected} values, got {actual}")]
     Length {
         /// The values that were counted.

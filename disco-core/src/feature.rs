@@ -14,7 +14,7 @@ pub trait Feature<C: ?Sized, X: ?Sized>: Send + Sync {
     /// One finite value per sample.
     ///
     /// # Errors
-    /// An error stops the run. A sample that alone cannot be evaluated is [`Skipped`].
+    /// An error stops the run. A sample that alone cannot be evaluated is [`Skipped`](crate::Skipped).
     fn values(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>>;
 }
 

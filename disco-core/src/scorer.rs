@@ -20,7 +20,7 @@ pub trait Scorer<C: ?Sized, X: ?Sized>: Send + Sync {
     /// One log-score per sample (nats). `-inf` means impossible. A caller refuses NaN and `+inf`.
     ///
     /// # Errors
-    /// An error stops the run. A sample that alone cannot be scored is [`Skipped`].
+    /// An error stops the run. A sample that alone cannot be scored is [`Skipped`](crate::Skipped).
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>>;
 
     /// Whether this scorer returns `-inf` by design, as a [`Condition`](crate::Condition) and every product with one

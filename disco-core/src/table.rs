@@ -150,7 +150,7 @@ impl<X> Table<X> {
     /// The exact moments `E[phi_i]` of features in a context.
     ///
     /// # Errors
-    /// Those of the features; a skipped outcome is an error too.
+    /// The errors of the features; a skipped outcome is an error too.
     pub fn moments<C: ?Sized, F: Feature<C, X>>(&self, features: &[F], context: &C) -> Result<Vec<f64>> {
         features.iter().map(|feature| self.expectation(&self.space.values(feature, context)?)).collect()
     }

@@ -22,7 +22,7 @@ use crate::{Comparison, Divergence, DivergenceEstimate, LogZ, contribution::Inte
 /// is estimated).
 ///
 /// # Cost
-/// Time O(n k) for k divergences, about 60 ns each; memory O(n).
+/// Time O(n k) for k divergences; memory O(n).
 ///
 /// ```
 /// use disco_divergence::{Estimator, FDivergence, LogZ};

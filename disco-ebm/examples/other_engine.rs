@@ -9,7 +9,7 @@ use disco_core::{Distribution, Empirical, ImportanceWeights, PerContext, Scorer,
 use disco_core::{feature, predicate};
 use disco_ebm::{Constraint, FitConfig, Measured, SavedTarget, features};
 
-/// What should hold: never "hail", "rain" in 60% of the answers, and a mean length of 4.2 letters.
+/// The constraints: never "hail", "rain" in 60% of the answers, and a mean length of 4.2 letters.
 fn constraints() -> disco_ebm::Result<Vec<Constraint<String, String>>> {
     let word = |name: &'static str| predicate(name, move |_: &String, text: &String| text == name);
     Ok(vec![
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Stands for the other engine: writes 5,000 answers to each of two questions.
+/// Plays the other engine: writes 5,000 answers to each of two questions.
 fn engine(path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
     let words = ["rain", "sunshine", "hail", "fog", "wind"].map(str::to_owned);
     let table = |weights: [f64; 5]| -> disco_core::Result<Table<String>> {

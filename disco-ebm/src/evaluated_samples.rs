@@ -24,7 +24,7 @@ pub struct EvaluatedSamples {
 }
 
 impl EvaluatedSamples {
-    /// EvaluatedSamples drawn from a proposal: `Z = mean(a/q exp(lambda . phi))`.
+    /// Samples drawn from a proposal: `Z = mean(a/q exp(lambda . phi))`.
     ///
     /// # Errors
     /// [`Error::Empty`], [`Error::Length`], and [`Error::NotANumber`] for a log-weight that is NaN or `+inf`

@@ -10,6 +10,21 @@ use crate::{
 };
 
 /// Fitted constraints: the factor that makes the base into the target, and the report.
+///
+/// ```
+/// use disco_core::{Space, feature};
+/// use disco_ebm::{Constraint, FitConfig, Measured, features};
+/// let die = Space::new(1..=6u32)?.uniform();
+/// let constraints = [Constraint::moment(feature("eyes", |_: &(), x: &u32| f64::from(*x)), 4.5)?];
+/// let measured = Measured::exact(&die, die.space(), vec![()], &features(&constraints))?;
+/// let fit = measured.fit(&constraints, &FitConfig::default())?;
+/// // Jaynes's die: p(x) in proportion to exp(lambda x), with lambda = 0.371.
+/// let lambda = fit.report().constraints[0].coefficient.expect("a moment has one").value;
+/// assert!((lambda - 0.371).abs() < 1e-3);
+/// let target = die.space().normalise(&fit.target(&die), &())?;
+/// assert!((target.log_prob(&2) - target.log_prob(&1) - lambda).abs() < 1e-12);
+/// # Ok::<(), disco_ebm::Error>(())
+/// ```
 pub struct Fit<C: ?Sized, X: ?Sized> {
     tilt: Tilt<C, X>,
     report: FitReport,

@@ -22,6 +22,18 @@ use crate::{
 /// As an iterator it reports acceptances and raises ([`Event`]); [`run`](Self::run) returns the samples that
 /// survive. The draws of the budget are surviving ones.
 ///
+/// ```
+/// use disco_core::{Space, scorer};
+/// use disco_qrs::{AdaptiveQrs, Budget, RunConfig};
+/// let proposal = Space::new(0..10)?.uniform();
+/// let target = scorer(|_: &(), x: &i32| if *x == 8 { 5f64.ln() } else { 0.0 });
+/// let config = RunConfig::new(7, Budget::proposals(1_000));
+/// let adapted = AdaptiveQrs::new(&proposal, &target, (), 0.0, config)?.run()?;
+/// // The largest ratio P/q is 5 / 0.1.
+/// assert!((adapted.log_beta - 50f64.ln()).abs() < 1e-12);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// Beta is chosen from the same proposals that it is applied to: samples are exact once beta stops growing, and the
 /// bias until then vanishes with the number of proposals.
 pub struct AdaptiveQrs<'a, C, X, D, S> {

@@ -29,6 +29,24 @@ pub struct Choice {
 
 /// Chooses one beta for several contexts: acceptance rate and total variation are means over them.
 ///
+/// ```
+/// use disco_core::{Space, scorer};
+/// use disco_qrs::{Goal, Ratios, choose_beta};
+/// // Two contexts in which even numbers are wanted, and 0 is wanted more or less.
+/// let space = Space::new(0..10)?;
+/// let ratios = |weight: f64| {
+///     let target = scorer(move |_: &(), x: &i32| match x {
+///         0 => weight.ln(),
+///         x if x % 2 == 0 => 0.0,
+///         _ => f64::NEG_INFINITY,
+///     });
+///     Ratios::exact(&space.log_scores(&target, &())?, space.uniform().as_log_probs())
+/// };
+/// let choice = choose_beta(&[ratios(2.0)?, ratios(4.0)?], Goal::AcceptanceRate(0.4))?;
+/// assert!((choice.point.acceptance_rate.value - 0.4).abs() < 1e-12);
+/// # Ok::<(), disco_qrs::Error>(())
+/// ```
+///
 /// # Cost
 /// About 60 binary searches per context for beta, twice as many for its interval, and one [`Ratios::point`] each.
 ///

@@ -172,10 +172,31 @@ fn hard_constraints_are_known_through_every_combination() {
     assert!(known(&Parallel::new(&hard)) && !known(&Parallel::new(&soft)));
     let hard: Box<dyn Scorer<(), i32>> = Box::new(hard);
     let soft: Box<dyn Scorer<(), i32>> = Box::new(soft);
-    // What one component forbids, the other may allow.
+    // A sample that one component forbids may be allowed by the other.
     assert!(!known(&Mixture::new([(0.5, &hard), (0.5, &soft)]).unwrap()));
     assert!(known(&Mixture::new([(0.5, &hard), (0.5, &hard)]).unwrap()));
     assert!(
         known(&PerContext::new([((), &hard)]).unwrap()) && !known(&PerContext::new([((), &soft)]).unwrap())
     );
+}
+
+#[test]
+fn causes_are_in_the_message_and_printed_once() {
+    #[derive(Debug)]
+    struct Outer(std::io::Error);
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no reward")
+        }
+    }
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let error = Error::failed("reward model", Outer(std::io::Error::other("out of memory")));
+    assert_eq!(error.to_string(), "reward model failed: no reward: out of memory");
+    let nested = Error::failed("target", error);
+    assert_eq!(nested.to_string(), "target failed: reward model failed: no reward: out of memory");
+    assert!(std::error::Error::source(&nested).is_none());
 }

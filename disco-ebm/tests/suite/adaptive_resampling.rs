@@ -168,7 +168,7 @@ fn the_loop_says_why_it_gives_up() {
     let error = fit_adaptively(&base, &Contexts::single(()), &never, &config, &mut rng, stuck)
         .expect_err("impossible");
     assert!(matches!(error, Error::OutOfReach { low: 0.0, high: 0.0, .. }), "{error}");
-    // What the proposal fails with is passed on.
+    // The error of the proposal is passed on.
     let fails = |_: &Tilt<(), u32>, _: &disco_ebm::AdaptiveRound| -> Proposed {
         Err(CoreError::failed("tuning", "no GPU"))
     };

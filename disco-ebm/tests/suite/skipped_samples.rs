@@ -22,7 +22,7 @@ fn z_and_kl_take_the_skipped_share_for_forbidden() {
     let constraints = [Constraint::pointwise(picky(4))];
     let config = FitConfig { held_out: 0.0, ..FitConfig::default() };
     let from_base = draw(&constraints, SAMPLES);
-    // The same if it is the base that cannot score them.
+    // Likewise if it is the base that cannot score them.
     let base = try_scorer("base", |_: &(), x: &u32| match *x {
         8 | 9 => Err(Failure::Skip("too large".into())),
         _ => Ok(0.1f64.ln()),

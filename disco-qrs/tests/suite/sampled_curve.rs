@@ -131,7 +131,7 @@ fn an_acceptance_rate_without_error_says_so() {
     }
     assert_eq!(point(0.01).warnings, [Warning::FewBelow { below: 3 }]);
     assert_eq!(point(0.5).warnings, []);
-    // What is impossible is below any beta.
+    // An impossible sample is below any beta.
     let impossible = ratios([[f64::NEG_INFINITY, f64::NEG_INFINITY], [0.0, 1.0]].concat().repeat(100));
     assert!(impossible.point(-5.0).unwrap().warnings.is_empty());
     // A rate that only what was not seen could exclude: every smaller beta would do.
