@@ -34,8 +34,8 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Beta is chosen from the same proposals that it is applied to: samples are exact once beta stops growing, and the
-/// bias until then vanishes with the number of proposals.
+/// Beta is chosen from the same proposals that it is applied to: the samples become exact as beta stops growing, and
+/// their bias vanishes with the number of proposals.
 pub struct AdaptiveQrs<'a, C, X, D, S> {
     proposals: Proposals<'a, C, X, D, S>,
     log_beta: f64,

@@ -165,7 +165,7 @@ fn a_ridge_misses_the_moments_by_ridge_times_lambda() {
     for (found, expected) in solution.coefficients.iter().zip(lambda) {
         assert!((found - expected).abs() < 1e-8, "{found}, expected {expected}");
     }
-    // The same targets without ridge ask for moments of mu = E[phi] + ridge lambda.
+    // Without ridge, these targets ask for moments of mu = E[phi] + ridge lambda.
     let plain = Dual::new(named(vec![0.0; 6], 0.0), points, None, 0.0).expect("a dual");
     let moments = plain.gradient(&lambda).expect("a gradient");
     let gradient = dual.gradient(&[0.0; 6]).expect("a gradient");
