@@ -2,7 +2,7 @@
 //!
 //! `cargo bench -p disco-core`. The last lines printed are the two figures that the crate promises: samples
 //! of a table per second and thread, and estimates relative to a plain pass over the same memory, timed
-//! alternately in one process so that what else the machine does falls on both: for pairs that fit into a
+//! alternately in one process so that other load on the machine falls on both: for pairs that fit into a
 //! processor's last cache, which gives them faster than baseline x86-64 multiplies, and for ten times as many as do.
 
 use std::{
@@ -17,7 +17,7 @@ use disco_core::{
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
 const SAMPLES: usize = 1_000_000;
-/// Weights and values of so many samples have 640 MB.
+/// The weights and values of this many samples take 640 MB.
 const MANY: usize = 40_000_000;
 
 fn table() -> Table<u32> {

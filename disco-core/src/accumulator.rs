@@ -11,7 +11,7 @@ use crate::{
 /// Accumulates importance-weighted samples: `ln Z` and the means of any number of quantities, with their
 /// errors, from sums alone.
 ///
-/// The estimates are those of [`ImportanceWeights`](crate::ImportanceWeights), but for rounding; two
+/// The estimates agree with those of [`ImportanceWeights`](crate::ImportanceWeights) up to rounding; two
 /// accumulators [`merge`](Self::merge), also when their samples came from different proposals (each
 /// weighed by its own).
 ///
@@ -35,7 +35,7 @@ use crate::{
 #[serde(try_from = "Stored")]
 pub struct ImportanceAccumulator {
     count: usize,
-    // Invariant: the largest log-weight, finite, or none while all weights are zero: then all sums are 0.
+    // Invariant: the largest log-weight, finite; `None` while all weights are zero: then all sums are 0.
     scale: Option<f64>,
     /// `sum w / e^scale`
     sum: f64,
@@ -44,7 +44,7 @@ pub struct ImportanceAccumulator {
     quantities: Vec<Quantity>,
 }
 
-/// What is read, before it is checked.
+/// The stored form, before it is checked.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
@@ -65,7 +65,7 @@ impl TryFrom<Stored> for ImportanceAccumulator {
             value >= low * (1.0 - ROUNDING) && value <= high * (1.0 + ROUNDING)
         };
         if let Some(scale) = scale.filter(|scale| !scale.is_finite()) {
-            return Err(Error::invalid("scale of an accumulator", scale, "finite, or none"));
+            return Err(Error::invalid("scale of an accumulator", scale, "finite, or `null`"));
         }
         if !within(sum, least, most) {
             let allowed = format!("{least} to {most}, in units of the largest of {count} weights");
@@ -216,7 +216,7 @@ impl ImportanceAccumulator {
     /// The self-normalised mean of a quantity.
     ///
     /// # Errors
-    /// [`Error::Empty`], [`Error::ZeroWeights`]; [`Error::Invalid`] for a quantity that there is not, and
+    /// [`Error::Empty`], [`Error::ZeroWeights`]; [`Error::Invalid`] for an unknown quantity, and
     /// where the sum of the values is beyond the range of `f64`.
     pub fn mean(&self, quantity: usize) -> Result<Estimate> {
         self.weighted()?;

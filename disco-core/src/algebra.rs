@@ -7,12 +7,12 @@ use crate::{Error, Feature, FnScorer, Result, Score, Scorer, TryScorer};
 pub struct Exponential<F> {
     /// The exponent, before scaling.
     pub feature: F,
-    /// What the feature is multiplied with.
+    /// The factor of the feature in the exponent.
     pub coefficient: f64,
 }
 
 impl<F> Exponential<F> {
-    /// `exp(reward / beta)`: what turns a base into the target of reinforcement learning with a KL penalty
+    /// `exp(reward / beta)`: times a base, it is the target of reinforcement learning with a KL penalty
     /// of strength `beta` (Korbak et al. 2022, equation 3, <https://arxiv.org/abs/2206.00761>).
     ///
     /// # Errors
@@ -26,7 +26,7 @@ impl<F> Exponential<F> {
     }
 }
 
-impl<C, X, F: Feature<C, X>> Scorer<C, X> for Exponential<F> {
+impl<C: ?Sized, X: ?Sized, F: Feature<C, X>> Scorer<C, X> for Exponential<F> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let values = self.feature.values(context, samples)?;
         Ok(values.into_iter().map(|value| value.map(|value| self.coefficient * value)).collect())
@@ -34,15 +34,41 @@ impl<C, X, F: Feature<C, X>> Scorer<C, X> for Exponential<F> {
 }
 
 /// A binary feature as a hard constraint: log-score 0 where it has the wanted value, `-inf` elsewhere.
+///
+/// ```
+/// use disco_core::{Condition, Scorer, predicate};
+/// let rain = predicate("rain", |_: &(), text: &str| text.contains("rain"));
+/// let scores = Condition::never(rain).log_scores(&(), &["rainbow", "sun"])?;
+/// assert_eq!(scores, [Ok(f64::NEG_INFINITY), Ok(0.0)]);
+/// # Ok::<(), disco_core::Error>(())
+/// ```
+///
+/// # Errors
+/// Scoring is an [`Error::Invalid`] where the feature is neither 0 nor 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Condition<F> {
-    /// A feature whose values are 0 and 1.
-    pub feature: F,
-    /// Whether 1 is what is wanted.
-    pub wanted: bool,
+    feature: F,
+    wanted: bool,
 }
 
-impl<C, X, F: Feature<C, X>> Scorer<C, X> for Condition<F> {
+impl<F> Condition<F> {
+    /// Allows the samples for which the feature is 1.
+    pub fn always(feature: F) -> Self {
+        Self { feature, wanted: true }
+    }
+
+    /// Allows the samples for which the feature is 0.
+    pub fn never(feature: F) -> Self {
+        Self { feature, wanted: false }
+    }
+
+    /// The feature.
+    pub fn feature(&self) -> &F {
+        &self.feature
+    }
+}
+
+impl<C: ?Sized, X: ?Sized, F: Feature<C, X>> Scorer<C, X> for Condition<F> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let values = self.feature.values(context, samples)?;
         let wanted = f64::from(u8::from(self.wanted));
@@ -66,16 +92,17 @@ impl<C, X, F: Feature<C, X>> Scorer<C, X> for Condition<F> {
 
 /// The product of two scorers: the sum of their log-scores.
 ///
-/// What one factor forbids (`-inf`) is forbidden, also where the other skips the sample; otherwise a sample that
-/// one factor skips is skipped, by the first that does. So the scores do not depend on the order of the factors,
-/// except for who is named where both skip.
+/// A sample that one factor forbids (`-inf`) is forbidden, also where the other factor skips it. Any other sample that
+/// a factor skips is skipped. So the scores do not depend on the order of the factors; only the scorer that a
+/// [`Skipped`](crate::Skipped) names does, where both skip.
 ///
-/// The second is not asked about what the first forbids, so put what is cheap and what forbids first. Hence the
-/// order does decide what is *asked*: a failure, NaN or `+inf` of the second is not seen there.
+/// # Performance
+/// The second factor scores only the samples that the first does not forbid: put a cheap factor, and one that forbids,
+/// first. A failure, NaN or `+inf` of the second factor on a forbidden sample therefore goes unseen.
 #[derive(Clone, Copy, Debug)]
 pub struct Product<A, B>(pub A, pub B);
 
-impl<C, X, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Product<A, B> {
+impl<C: ?Sized, X: ?Sized, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Product<A, B> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let mut scores = self.0.log_scores(context, samples)?;
         Error::check_length("log-scores of the first factor", samples.len(), scores.len())?;
@@ -91,7 +118,7 @@ impl<C, X, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Product<A, B> {
         for (&i, other) in open.iter().zip(others) {
             scores[i] = match (std::mem::replace(&mut scores[i], Ok(0.0)), other) {
                 (Ok(first), Ok(second)) => Ok(first + second),
-                // -inf decides whatever the other would be; what is not a log-score must not go unseen.
+                // -inf decides, whatever the other score is. NaN and +inf are passed on, so that the caller sees them.
                 (Err(_), Ok(score)) | (Ok(score), Err(_)) if !score.is_finite() => Ok(score),
                 (Err(skipped), _) | (_, Err(skipped)) => Err(skipped),
             };
@@ -111,7 +138,7 @@ pub struct Power<S> {
     exponent: f64,
 }
 
-impl<C, X, S: Scorer<C, X>> Scorer<C, X> for Power<S> {
+impl<C: ?Sized, X: ?Sized, S: Scorer<C, X>> Scorer<C, X> for Power<S> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let scores = self.base.log_scores(context, samples)?;
         Ok(scores.into_iter().map(|score| score.map(|score| self.exponent * score)).collect())
@@ -129,7 +156,7 @@ pub struct Given<S, C> {
     context: C,
 }
 
-impl<C: Send + Sync, X, S: Scorer<C, X>> Scorer<(), X> for Given<S, C> {
+impl<C: Send + Sync, X: ?Sized, S: Scorer<C, X>> Scorer<(), X> for Given<S, C> {
     fn log_scores(&self, _: &(), samples: &[&X]) -> Result<Vec<Score>> {
         self.scorer.log_scores(&self.context, samples)
     }
@@ -139,7 +166,7 @@ impl<C: Send + Sync, X, S: Scorer<C, X>> Scorer<(), X> for Given<S, C> {
     }
 }
 
-impl<C: Send + Sync, X, F: Feature<C, X>> Feature<(), X> for Given<F, C> {
+impl<C: Send + Sync, X: ?Sized, F: Feature<C, X>> Feature<(), X> for Given<F, C> {
     fn name(&self) -> &str {
         self.scorer.name()
     }

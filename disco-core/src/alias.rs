@@ -45,7 +45,7 @@ impl Alias {
                 small.push(high);
             }
         }
-        // What is left over would be exactly 1 but for rounding: its columns keep threshold 1.
+        // The remaining columns would be exactly 1 without rounding: they keep threshold 1.
         Self { columns }
     }
 

@@ -32,8 +32,9 @@ impl Bootstrap {
     }
 
     /// The percentile interval of a level between 0 and 1: between the quantiles `(1 -+ level) / 2` of
-    /// the replicates, of which the k-th smallest of B is that of `k / (B + 1)`: one more replicate would fall
-    /// into the interval with a probability of `level`. Too few replicates for that give their whole range.
+    /// the replicates. The k-th smallest of B replicates is the quantile `k / (B + 1)`, so that one more replicate
+    /// would fall into the interval with probability `level`. With too few replicates for a level, the interval is
+    /// their whole range.
     ///
     /// # Errors
     /// [`Error::Invalid`] for another level.
@@ -46,7 +47,7 @@ impl Bootstrap {
             let place = (probability * (last + 2.0) - 1.0).clamp(0.0, last);
             let (low, high) =
                 (self.replicates[place.floor() as usize], self.replicates[place.ceil() as usize]);
-            // From an infinite one there is no line, whether or not the next is infinite too.
+            // No interpolation from an infinite replicate, whether or not the next one is infinite too.
             if low == high || low.is_infinite() { low } else { low + place.fract() * (high - low) }
         };
         Ok((quantile((1.0 - level) / 2.0), quantile((1.0 + level) / 2.0)))
@@ -80,9 +81,9 @@ impl ImportanceWeights {
     /// [`bootstrap_log_z`](Self::bootstrap_log_z).
     ///
     /// # Errors
-    /// Those of [`mean`](Self::mean); [`Error::Invalid`] for fewer than two replicates;
+    /// As [`mean`](Self::mean); [`Error::Invalid`] for fewer than two replicates;
     /// [`Error::ZeroWeights`] where a replicate catches only weights of zero: then too few samples lie in
-    /// the target's support for the bootstrap to tell anything.
+    /// the target's support for the bootstrap to be of use.
     pub fn bootstrap_mean(&self, values: &[f64], replicates: &Streams) -> Result<Bootstrap> {
         let estimate = self.mean(values)?;
         let weights = self.normalised();

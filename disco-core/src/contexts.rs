@@ -11,20 +11,21 @@ use crate::{
     permutation::{Permutation, mix},
 };
 
-/// Whether something once drawn can be drawn again.
+/// Whether an item that was drawn can be drawn again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Replacement {
-    /// Every draw is from all of them.
+    /// Every draw is from all items.
     With,
-    /// All come once before any comes again.
+    /// All items come once before any comes again.
     Without,
 }
 
 /// The distribution `tau` over contexts: a list with weights.
 ///
-/// Drawing gives positions in the list, so that what is known of a context (its `Z`, its counts) can be
-/// kept in arrays. Contexts that were drawn from `tau` are not to be weighted with it again.
+/// Drawing gives positions in the list, so that facts about a context (its `Z`, its counts) can be kept in arrays.
+/// Contexts that were drawn from `tau` must not be weighted with it again.
 ///
 /// ```
 /// use disco_core::{Contexts, Streams};
@@ -44,8 +45,8 @@ pub struct Contexts<C> {
 }
 
 impl<C> Contexts<C> {
-    /// The one context there is.
-    pub fn one(context: C) -> Self {
+    /// A single context.
+    pub fn single(context: C) -> Self {
         Self { items: vec![context], probabilities: vec![1.0], alias: Alias::new([1.0]) }
     }
 
@@ -98,7 +99,7 @@ impl<C> Contexts<C> {
         self.items.get(index)
     }
 
-    /// How many contexts there are: at least one.
+    /// The number of contexts: at least one.
     #[allow(clippy::len_without_is_empty)] // It is never empty.
     pub fn len(&self) -> usize {
         self.items.len()
@@ -120,7 +121,7 @@ impl<C> Contexts<C> {
     /// Contexts of weight zero are never drawn.
     ///
     /// # Numerics
-    /// The order of exponential arrival times with the weights as rates is that of successive
+    /// Sorting exponential arrival times, with the weights as rates, gives the order of successive
     /// sampling (Efraimidis and Spirakis 2006, <https://doi.org/10.1016/j.ipl.2005.11.003>).
     ///
     /// # Errors

@@ -1,13 +1,13 @@
-//! What can be sampled and scored.
+//! The trait of distributions: scorers that can also be sampled.
 
 use std::sync::Arc;
 
-use crate::{Error, Result, Scorer, StreamRng, Streams, scorer::every_score};
+use crate::{Error, Result, Scorer, StreamRng, Streams, score::every_score};
 
 /// A sample with the log-probability it was drawn with.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampled<X> {
-    /// What was drawn.
+    /// The sample.
     pub value: X,
     /// Its log-probability under the distribution it was drawn from, in nats.
     pub log_prob: f64,
@@ -15,15 +15,15 @@ pub struct Sampled<X> {
 
 /// A normalised distribution over samples `X`, given a context `C`.
 ///
-/// It is a [`Scorer`] whose log-scores are log-probabilities (nats, `-inf` for what it cannot draw),
-/// and it can be sampled. `C` is `()` where there is no context.
+/// A distribution is a [`Scorer`] whose log-scores are log-probabilities (nats, `-inf` for samples it cannot draw),
+/// and it can be sampled. The context `C` is `()` where there is none, and may be unsized, as `str`.
 ///
 /// # Contract
 /// - `log_prob` of a sample equals the log-score that [`Scorer::log_scores`] gives it.
 /// - Sample `i` draws its randomness from stream `i` only ([`Streams`]), so the samples depend neither
 ///   on the batch size nor on the number of threads.
 /// - Nothing is kept between calls.
-pub trait Distribution<C, X>: Scorer<C, X> {
+pub trait Distribution<C: ?Sized, X>: Scorer<C, X> {
     /// Draws one sample per stream, in order.
     fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>>;
 
@@ -36,11 +36,11 @@ pub trait Distribution<C, X>: Scorer<C, X> {
         contexts.iter().zip(streams).map(|(context, streams)| self.sample(context, streams)).collect()
     }
 
-    /// How many samples can be drawn in a context under one key, if not any number: the streams below this
-    /// number give samples, the others an error.
+    /// The number of samples that can be drawn in a context under one key; `None` if there is no limit. Streams with a
+    /// number below it give samples, the others an error.
     ///
-    /// Only recorded samples run out ([`Empirical`](crate::Empirical)); what wraps a distribution passes
-    /// this on. Samplers end a run there.
+    /// Only recorded samples run out ([`Empirical`](crate::Empirical)); a distribution that wraps another one passes
+    /// the number on. Samplers end a run there.
     ///
     /// # Errors
     /// For a context that the distribution does not know.
@@ -52,7 +52,7 @@ pub trait Distribution<C, X>: Scorer<C, X> {
     /// The log-probabilities of `samples` (nats).
     ///
     /// # Errors
-    /// Those of the scorer; a skipped sample is one too, since a distribution must know its own samples.
+    /// The scorer's; a skipped sample is an error too, since a distribution must know its own samples.
     fn log_probs(&self, context: &C, samples: &[&X]) -> Result<Vec<f64>> {
         every_score("distribution", self.log_scores(context, samples)?, samples.len())
     }
@@ -75,7 +75,7 @@ pub(crate) fn draw_each<X>(
 
 macro_rules! forward_distribution {
     ($($pointer:ty),*) => {$(
-        impl<C, X, D: Distribution<C, X> + ?Sized> Distribution<C, X> for $pointer {
+        impl<C: ?Sized, X, D: Distribution<C, X> + ?Sized> Distribution<C, X> for $pointer {
             fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>> {
                 (**self).sample(context, streams)
             }

@@ -19,9 +19,9 @@ const AGREEMENT: f64 = 0.01;
 pub struct Record<C, X> {
     /// The context it was drawn in.
     pub context: C,
-    /// What was drawn.
+    /// The sample.
     pub sample: X,
-    /// Its log-probability in that context under what it was drawn from (nats).
+    /// Its log-probability in that context under the distribution it was drawn from (nats).
     pub log_prob: f64,
 }
 
@@ -32,8 +32,8 @@ pub struct Record<C, X> {
 ///
 /// As a [`Distribution`] it hands out its own samples in a random order given by the key of the streams. By
 /// default it does so *without* replacement: the streams of one key get different records, and asking for
-/// more than there are is an error. The log-probability of a sample is the one recorded; a sample that is not
-/// among the records is [`Skipped`], because its probability is not known.
+/// more samples than there are records is an error. The log-probability of a sample is the one recorded; a sample
+/// that is not among the records is [`Skipped`], because its probability is not known.
 ///
 /// ```
 /// use disco_core::{Distribution, Empirical, Record, Streams};
@@ -77,12 +77,12 @@ struct Line<X> {
 }
 
 impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
-    /// The distribution that these records were drawn from.
+    /// The distribution of these records.
     ///
     /// # Errors
     /// [`Error::Empty`]; [`Error::Invalid`] for a log-probability that is not finite or above 0 by more than
     /// noise, which no discrete sample has (other engines write negative log-likelihoods), and for one that
-    /// differs by more than 0.01 from that of the same sample in the same context. Smaller differences
+    /// differs by more than 0.01 from an earlier record of the same sample in the same context. Smaller differences
     /// are noise of the engine: the first value counts for all.
     pub fn new(records: impl IntoIterator<Item = Record<C, X>>) -> Result<Self> {
         let mut empirical = Self::empty();
@@ -131,7 +131,7 @@ impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
         if self.pools.is_empty() { Err(Error::Empty { what: "list of records".into() }) } else { Ok(self) }
     }
 
-    /// Adds a record, or says what its log-probability is and what would be allowed.
+    /// Adds a record; the error is its log-probability and the values that would be allowed.
     fn push(&mut self, record: Record<C, X>) -> std::result::Result<(), (f64, String)> {
         let Record { context, sample, log_prob } = record;
         if !log_prob.is_finite() {
@@ -158,8 +158,9 @@ impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
         Ok(())
     }
 
-    /// Hands out samples with replacement: as many as are asked for, which no longer are independent
-    /// samples of what the records were drawn from.
+    /// Hands out samples with replacement: any number of them, which are no longer independent samples of the original
+    /// distribution.
+    #[must_use]
     pub fn with_replacement(self) -> Self {
         Self { replacement: Replacement::With, ..self }
     }

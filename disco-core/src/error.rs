@@ -1,4 +1,4 @@
-//! What can go wrong when distributions are sampled, scored and averaged.
+//! Errors of sampling, scoring and averaging.
 
 use std::{
     borrow::Cow,
@@ -9,6 +9,9 @@ use std::{
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a distribution, scorer or estimate could not answer.
+///
+/// The message of an error is complete: it contains the messages of the errors behind it (`cause`), which
+/// [`source`](std::error::Error::source) therefore does not return.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -22,20 +25,20 @@ pub enum Error {
         /// The values it may have.
         allowed: Cow<'static, str>,
     },
-    /// Two things that must have equal lengths have not.
+    /// Two lengths that must be equal differ.
     #[error("{what}: expected {expected} values, got {actual}")]
     Length {
-        /// What was counted.
+        /// The values that were counted.
         what: Cow<'static, str>,
         /// How many there should be.
         expected: usize,
-        /// How many there are.
+        /// The number found.
         actual: usize,
     },
     /// There is nothing to compute from.
     #[error("{what} is empty")]
     Empty {
-        /// What is empty.
+        /// The name of the empty input.
         what: Cow<'static, str>,
     },
     /// A source gave NaN, or +inf where a log-score or log-probability is wanted.
@@ -45,7 +48,7 @@ pub enum Error {
         by: String,
         /// The position of the sample in the batch.
         index: usize,
-        /// What it gave: NaN or +inf.
+        /// The value: NaN or +inf.
         value: f64,
     },
     /// Every importance weight is zero: the samples say nothing of the target.
@@ -55,30 +58,30 @@ pub enum Error {
         count: usize,
     },
     /// A file cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {cause}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: std::io::Error,
+        /// The error of the operating system.
+        cause: std::io::Error,
     },
-    /// A line of a file is not what it should be.
-    #[error("{}, line {line}: {source}", path.display())]
+    /// A line of a file cannot be read as a record.
+    #[error("{}, line {line}: {}", path.display(), with_sources(cause.as_ref()))]
     Malformed {
         /// The file.
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What is wrong with it.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// The reason.
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A user's scorer, feature or model cannot go on.
-    #[error("{by} failed: {source}")]
+    #[error("{by} failed: {}", with_sources(cause.as_ref()))]
     Failed {
-        /// What failed.
+        /// The scorer, feature or model.
         by: String,
-        /// Why.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Its error.
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
@@ -92,25 +95,37 @@ impl Error {
         Self::Invalid { field: field.into(), value: value.to_string(), allowed: allowed.into() }
     }
 
-    /// An [`Error::Failed`] that keeps `source` as its cause.
-    pub fn failed(
-        by: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        Self::Failed { by: by.into(), source: source.into() }
+    /// An [`Error::Failed`] that keeps `cause`.
+    pub fn failed(by: impl Into<String>, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Failed { by: by.into(), cause: cause.into() }
     }
 
     /// An [`Error::Malformed`] at a line counted from 1.
     pub(crate) fn malformed(
         path: &Path,
         line: usize,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
-        Self::Malformed { path: path.to_path_buf(), line, source: source.into() }
+        Self::Malformed { path: path.to_path_buf(), line, cause: cause.into() }
     }
 
-    /// Checks that there are `expected` values of `what`.
+    /// Checks that the number of values is `expected`; `what` names them in the error.
     pub fn check_length(what: &'static str, expected: usize, actual: usize) -> Result<()> {
         if expected == actual { Ok(()) } else { Err(Self::Length { what: what.into(), expected, actual }) }
     }
+}
+
+/// An error and the errors behind it in one line, each once: the whole message, so that `source()` need not repeat it.
+fn with_sources(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        let more = source.to_string();
+        if !text.contains(&more) {
+            text.push_str(": ");
+            text.push_str(&more);
+        }
+        next = source.source();
+    }
+    text
 }

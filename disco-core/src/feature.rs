@@ -2,25 +2,25 @@
 
 use std::sync::Arc;
 
-use crate::{Error, Result, Score, Skipped};
+use crate::{Error, Failure, Result, Score};
 
 /// A named, real-valued property of a sample in its context. No gradient is needed.
 ///
 /// A *binary* feature has the values 0 and 1 only.
-pub trait Feature<C, X>: Send + Sync {
+pub trait Feature<C: ?Sized, X: ?Sized>: Send + Sync {
     /// The name it has in constraints, reports and saved targets.
     fn name(&self) -> &str;
 
     /// One finite value per sample.
     ///
     /// # Errors
-    /// An error stops the run. A sample that alone cannot be evaluated is [`Skipped`].
+    /// An error stops the run. A sample that alone cannot be evaluated is [`Skipped`](crate::Skipped).
     fn values(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>>;
 }
 
 macro_rules! forward_feature {
     ($($pointer:ty),*) => {$(
-        impl<C, X, F: Feature<C, X> + ?Sized> Feature<C, X> for $pointer {
+        impl<C: ?Sized, X: ?Sized, F: Feature<C, X> + ?Sized> Feature<C, X> for $pointer {
             fn name(&self) -> &str {
                 (**self).name()
             }
@@ -32,26 +32,6 @@ macro_rules! forward_feature {
     )*};
 }
 forward_feature!(&F, Box<F>, Arc<F>);
-
-/// How a computation that can fail says whether the run can go on.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Failure {
-    /// Leave this sample out, count it, and go on.
-    Skip(String),
-    /// Stop the run.
-    Stop(Box<dyn std::error::Error + Send + Sync>),
-}
-
-impl Failure {
-    /// What it means for one sample of a batch; `by` is who failed.
-    pub(crate) fn named(self, by: &str) -> Result<Score> {
-        match self {
-            Self::Skip(reason) => Ok(Err(Skipped::new(by, reason))),
-            Self::Stop(source) => Err(Error::failed(by, source)),
-        }
-    }
-}
 
 /// A feature from a closure of one sample; made by [`feature`], [`predicate`] and [`try_feature`].
 #[derive(Clone, Debug)]
@@ -79,7 +59,7 @@ pub struct Fallible;
 /// assert_eq!(length.values(&(), &[&"four".to_string()])?, [Ok(4.0)]);
 /// # Ok::<(), disco_core::Error>(())
 /// ```
-pub fn feature<C, X, F>(name: impl Into<String>, evaluate: F) -> FnFeature<F, Total>
+pub fn feature<C: ?Sized, X: ?Sized, F>(name: impl Into<String>, evaluate: F) -> FnFeature<F, Total>
 where
     F: Fn(&C, &X) -> f64 + Send + Sync,
 {
@@ -87,7 +67,7 @@ where
 }
 
 /// A binary feature from a closure that gives a truth value.
-pub fn predicate<C, X, F>(name: impl Into<String>, evaluate: F) -> FnFeature<F, Predicate>
+pub fn predicate<C: ?Sized, X: ?Sized, F>(name: impl Into<String>, evaluate: F) -> FnFeature<F, Predicate>
 where
     F: Fn(&C, &X) -> bool + Send + Sync,
 {
@@ -95,7 +75,7 @@ where
 }
 
 /// A feature from a computation that can fail, sample by sample or for good.
-pub fn try_feature<C, X, F>(name: impl Into<String>, evaluate: F) -> FnFeature<F, Fallible>
+pub fn try_feature<C: ?Sized, X: ?Sized, F>(name: impl Into<String>, evaluate: F) -> FnFeature<F, Fallible>
 where
     F: Fn(&C, &X) -> std::result::Result<f64, Failure> + Send + Sync,
 {
@@ -107,7 +87,7 @@ fn finite(name: &str, index: usize, value: f64) -> Result<Score> {
     if value.is_finite() { Ok(Ok(value)) } else { Err(Error::NotANumber { by: name.into(), index, value }) }
 }
 
-impl<C, X, F: Fn(&C, &X) -> f64 + Send + Sync> Feature<C, X> for FnFeature<F, Total> {
+impl<C: ?Sized, X: ?Sized, F: Fn(&C, &X) -> f64 + Send + Sync> Feature<C, X> for FnFeature<F, Total> {
     fn name(&self) -> &str {
         &self.name
     }
@@ -118,7 +98,7 @@ impl<C, X, F: Fn(&C, &X) -> f64 + Send + Sync> Feature<C, X> for FnFeature<F, To
     }
 }
 
-impl<C, X, F: Fn(&C, &X) -> bool + Send + Sync> Feature<C, X> for FnFeature<F, Predicate> {
+impl<C: ?Sized, X: ?Sized, F: Fn(&C, &X) -> bool + Send + Sync> Feature<C, X> for FnFeature<F, Predicate> {
     fn name(&self) -> &str {
         &self.name
     }
@@ -128,7 +108,7 @@ impl<C, X, F: Fn(&C, &X) -> bool + Send + Sync> Feature<C, X> for FnFeature<F, P
     }
 }
 
-impl<C, X, F> Feature<C, X> for FnFeature<F, Fallible>
+impl<C: ?Sized, X: ?Sized, F> Feature<C, X> for FnFeature<F, Fallible>
 where
     F: Fn(&C, &X) -> std::result::Result<f64, Failure> + Send + Sync,
 {

@@ -41,7 +41,7 @@ pub fn serialize<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::
     }
 }
 
-/// Reads what [`serialize`] writes.
+/// Reads a number that [`serialize`] wrote.
 ///
 /// # Errors
 /// For anything else.
@@ -87,7 +87,7 @@ impl Visitor<'_> for NumberOrName {
     }
 }
 
-/// The same for a number that may be missing: `null`.
+/// Serde for a number that may be infinite or missing: a missing one is `null`.
 pub mod option {
     use super::*;
 
@@ -103,7 +103,7 @@ pub mod option {
         value.map(Coded).serialize(serializer)
     }
 
-    /// Reads what [`serialize`] writes.
+    /// Reads a number that [`serialize`] wrote.
     ///
     /// # Errors
     /// For anything else.
@@ -112,7 +112,7 @@ pub mod option {
     }
 }
 
-/// The same for a number that is never negative: `null` is `+inf`.
+/// Serde for a number that may be infinite and is never negative: `null` is `+inf`.
 pub mod size {
     use super::*;
 
@@ -129,7 +129,7 @@ pub mod size {
         }
     }
 
-    /// Reads what [`serialize`] writes.
+    /// Reads a number that [`serialize`] wrote.
     ///
     /// # Errors
     /// For anything else.

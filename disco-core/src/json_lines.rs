@@ -15,7 +15,7 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::Io`] for a file that cannot be read, [`Error::Malformed`] for a line that is not UTF-8.
 pub(crate) fn read_lines(path: &Path) -> Result<impl Iterator<Item = Result<(usize, String)>>> {
-    let unreadable = |source| Error::Io { path: path.to_path_buf(), source };
+    let unreadable = |cause| Error::Io { path: path.to_path_buf(), cause };
     let file = File::open(path).map_err(unreadable)?;
     let path = path.to_path_buf();
     Ok(BufReader::new(file).lines().enumerate().map(move |(index, line)| match line {
@@ -23,7 +23,7 @@ pub(crate) fn read_lines(path: &Path) -> Result<impl Iterator<Item = Result<(usi
         Err(source) if source.kind() == std::io::ErrorKind::InvalidData => {
             Err(Error::malformed(&path, index + 1, source))
         }
-        Err(source) => Err(Error::Io { path: path.clone(), source }),
+        Err(cause) => Err(Error::Io { path: path.clone(), cause }),
     }))
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn read_json_lines<T: DeserializeOwned>(
     }))
 }
 
-/// What is wrong with a line, with its column but without the line number, which is always 1 for serde.
+/// The reason why a line cannot be read, with its column but without the line number, which is always 1 for serde.
 fn in_line(line: &str, source: &serde_json::Error) -> String {
     if line.trim().is_empty() {
         return "the line is blank; allowed: one JSON value".into();

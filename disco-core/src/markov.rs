@@ -16,7 +16,7 @@ use crate::{
 /// | `symbols` | at least one, all different |
 /// | `initial` | one probability per symbol, sum 1 |
 /// | `transitions` | one such row per symbol: from it to each symbol |
-/// | `end` | one of the symbols, or none |
+/// | `end` | one of the symbols, or `None` |
 /// | `max_length` | at least 1 |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MarkovChainConfig<S> {
@@ -26,8 +26,7 @@ pub struct MarkovChainConfig<S> {
     pub initial: Vec<f64>,
     /// `transitions[i][j]`: the probability that symbol `j` follows symbol `i` (linear).
     pub transitions: Vec<Vec<f64>>,
-    /// The symbol that ends a sequence and is its last. With none, all sequences have the length
-    /// `max_length`.
+    /// The symbol that ends a sequence and is its last. With `None`, all sequences have the length `max_length`.
     pub end: Option<S>,
     /// The length at which a sequence is cut.
     pub max_length: usize,
@@ -66,7 +65,7 @@ pub struct MarkovChain<S> {
     max_length: usize,
 }
 
-/// Where to go from one symbol.
+/// The transition probabilities from one symbol.
 #[derive(Clone, Debug)]
 struct Row {
     log_probs: Vec<f64>,
@@ -123,7 +122,7 @@ impl<S: Clone + Eq + Hash> MarkovChain<S> {
         let mut log_prob = 0.0;
         let mut row = Some(&self.initial);
         for symbol in sequence {
-            // After the end symbol there is no row to go on with.
+            // After the end symbol no row is left.
             let (Some(from), Some(position)) = (row, self.symbols.position(symbol)) else {
                 return f64::NEG_INFINITY;
             };
@@ -138,7 +137,7 @@ impl<S: Clone + Eq + Hash> MarkovChain<S> {
     /// The chain as a table: all sequences of positive probability, written out.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there are more than `limit`.
+    /// [`Error::Invalid`] for more than `limit` sequences.
     pub fn to_table(&self, limit: usize) -> Result<Table<Vec<S>>> {
         let (mut sequences, mut log_probs) = (Vec::new(), Vec::new());
         // Sequences still to be continued: their positions and log-probability.
@@ -185,13 +184,13 @@ impl<S: Clone + Eq + Hash> MarkovChain<S> {
     }
 }
 
-impl<C, S: Clone + Eq + Hash + Send + Sync> Scorer<C, Vec<S>> for MarkovChain<S> {
+impl<C: ?Sized, S: Clone + Eq + Hash + Send + Sync> Scorer<C, Vec<S>> for MarkovChain<S> {
     fn log_scores(&self, _: &C, samples: &[&Vec<S>]) -> Result<Vec<Score>> {
         Ok(samples.iter().map(|sample| Ok(self.log_prob(sample))).collect())
     }
 }
 
-impl<C, S: Clone + Eq + Hash + Send + Sync> Distribution<C, Vec<S>> for MarkovChain<S> {
+impl<C: ?Sized, S: Clone + Eq + Hash + Send + Sync> Distribution<C, Vec<S>> for MarkovChain<S> {
     fn sample(&self, _: &C, streams: &Streams) -> Result<Vec<Sampled<Vec<S>>>> {
         Ok(streams.iter().map(|mut rng| self.draw(&mut rng)).collect())
     }

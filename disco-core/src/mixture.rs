@@ -63,7 +63,7 @@ impl<D> Mixture<D> {
     }
 }
 
-impl<C, X, S: Scorer<C, X>> Scorer<C, X> for Mixture<S> {
+impl<C: ?Sized, X: ?Sized, S: Scorer<C, X>> Scorer<C, X> for Mixture<S> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let mut terms: Vec<std::result::Result<Vec<f64>, Skipped>> = vec![Ok(Vec::new()); samples.len()];
         for (component, log_weight) in self.components.iter().zip(&self.log_weights) {
@@ -80,13 +80,13 @@ impl<C, X, S: Scorer<C, X>> Scorer<C, X> for Mixture<S> {
         Ok(terms.into_iter().map(|terms| terms.map(|terms| log_sum_exp(&terms))).collect())
     }
 
-    // What one component forbids, another may allow.
+    // A sample that one component forbids may be allowed by another.
     fn has_hard_constraints(&self) -> bool {
         self.components.iter().all(Scorer::has_hard_constraints)
     }
 }
 
-impl<C, X, D: Distribution<C, X>> Distribution<C, X> for Mixture<D> {
+impl<C: ?Sized, X, D: Distribution<C, X>> Distribution<C, X> for Mixture<D> {
     fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>> {
         let chosen: Vec<usize> = streams.iter().map(|mut rng| self.alias.sample(&mut rng)).collect();
         let streams = streams.child(0);
@@ -123,7 +123,7 @@ impl<C, X, D: Distribution<C, X>> Distribution<C, X> for Mixture<D> {
             .collect())
     }
 
-    /// The least of the components': which of the streams go to which is not known before.
+    /// The smallest supply of a component: it is not known beforehand which streams go to which component.
     fn supply(&self, context: &C) -> Result<Option<u64>> {
         let supplies: Vec<Option<u64>> =
             self.components.iter().map(|component| component.supply(context)).collect::<Result<_>>()?;

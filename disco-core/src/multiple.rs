@@ -6,9 +6,9 @@ impl ImportanceWeights {
     /// Multiple importance sampling with the balance heuristic[^veach]: `w = P / sum_j (n_j / n) q_j`, with
     /// `n_j` the number of samples that came from proposal `j`.
     ///
-    /// A sample is weighed against the mixture of all proposals, whichever it came from, so that one that
+    /// A sample is weighed against the mixture of all proposals, whichever it came from, so that a sample that
     /// is rare for its own proposal but common for another gets no giant weight: the
-    /// variance is at most a small amount above that of any other unbiased combination. Needs the
+    /// variance is at most a small amount above the variance of any other unbiased combination. Needs the
     /// log-probability of *every* sample under *every* proposal: where those are not known use
     /// [`pooled`](Self::pooled).
     ///
@@ -16,8 +16,8 @@ impl ImportanceWeights {
     /// - `log_proposals`: `[proposals][n]` (nats), of the same samples;
     /// - `counts`: `[proposals]`, with sum `n`.
     ///
-    /// Errors of estimates are those of independent draws from the mixture. The true ones are not larger:
-    /// that the counts are fixed only removes variance.
+    /// Errors of estimates assume independent draws from the mixture. The true errors are not larger: fixed counts only
+    /// remove variance.
     ///
     /// [^veach]: Veach and Guibas (1995), *Optimally combining sampling techniques for Monte Carlo
     ///   rendering*, SIGGRAPH, <https://doi.org/10.1145/218380.218498>
@@ -57,7 +57,7 @@ impl ImportanceWeights {
 
     /// The weights of several batches in one set, each relative to its own proposal.
     ///
-    /// The mean weight is that of the batches, each counted by its size; that is unbiased for `Z`
+    /// The mean weight is the mean over the batches, each counted by its size; it is unbiased for `Z`
     /// whatever the proposals, and the errors hold. But one batch from a bad proposal brings its giant
     /// weights with it: if the samples can be scored by all proposals, [`balanced`](Self::balanced) is
     /// better.

@@ -35,7 +35,7 @@ pub fn logit(p: f64) -> f64 {
     p.ln() - (-p).ln_1p()
 }
 
-/// Checks that log-scores are neither NaN nor `+inf`; `by` names who gave them.
+/// Checks that log-scores are neither NaN nor `+inf`; `by` names the scorer that gave them.
 ///
 /// # Errors
 /// [`Error::NotANumber`] with the index of the first that is.

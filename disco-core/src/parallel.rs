@@ -1,4 +1,4 @@
-//! Work spread over threads, with results that do not show it.
+//! Work spread over threads, with the same results.
 
 use rayon::prelude::*;
 
@@ -6,11 +6,11 @@ use crate::{Distribution, Error, Feature, Result, Sampled, Score, Scorer, Stream
 
 /// A distribution, scorer or feature whose batches are cut into chunks and worked on by all threads.
 ///
-/// Every sample has its own random stream and is scored by itself, so that what comes out is the same for
-/// any number of threads and any chunk size, to the bit, as long as what is wrapped keeps to the contract
-/// of [`Distribution`]. Also the error that is reported is always the first in order.
+/// Every sample has its own random stream and is scored by itself, so that results are the same to the bit for any
+/// number of threads and any chunk size, as long as the wrapped value keeps to the contract of [`Distribution`].
+/// The error that is reported is always the first in order, too.
 ///
-/// The threads are those of rayon's current pool: `pool.install(|| ...)` around a call chooses another.
+/// The threads belong to rayon's current pool: `pool.install(|| ...)` around a call chooses another.
 /// Chunks should take some tens of microseconds or more; a model that batches on its own device gains
 /// nothing here.
 ///
@@ -45,7 +45,7 @@ impl<T> Parallel<T> {
         Ok(Self { inner, chunk })
     }
 
-    /// What the work is done with.
+    /// The wrapped distribution, scorer or feature.
     pub fn inner(&self) -> &T {
         &self.inner
     }
@@ -70,7 +70,7 @@ impl<T> Parallel<T> {
         Ok(joined)
     }
 
-    fn over_samples<X: Sync, V: Send>(
+    fn over_samples<X: Sync + ?Sized, V: Send>(
         &self,
         samples: &[&X],
         work: impl Fn(&[&X]) -> Result<Vec<V>> + Send + Sync,
@@ -80,7 +80,7 @@ impl<T> Parallel<T> {
     }
 }
 
-impl<C: Sync, X: Sync, S: Scorer<C, X>> Scorer<C, X> for Parallel<S> {
+impl<C: Sync + ?Sized, X: Sync + ?Sized, S: Scorer<C, X>> Scorer<C, X> for Parallel<S> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         self.over_samples(samples, |chunk| self.inner.log_scores(context, chunk))
     }
@@ -90,7 +90,7 @@ impl<C: Sync, X: Sync, S: Scorer<C, X>> Scorer<C, X> for Parallel<S> {
     }
 }
 
-impl<C: Sync, X: Sync, F: Feature<C, X>> Feature<C, X> for Parallel<F> {
+impl<C: Sync + ?Sized, X: Sync + ?Sized, F: Feature<C, X>> Feature<C, X> for Parallel<F> {
     fn name(&self) -> &str {
         self.inner.name()
     }
@@ -100,7 +100,7 @@ impl<C: Sync, X: Sync, F: Feature<C, X>> Feature<C, X> for Parallel<F> {
     }
 }
 
-impl<C: Sync, X: Send + Sync, D: Distribution<C, X>> Distribution<C, X> for Parallel<D> {
+impl<C: Sync + ?Sized, X: Send + Sync, D: Distribution<C, X>> Distribution<C, X> for Parallel<D> {
     fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>> {
         let chunks: Vec<Streams> = streams.chunks(self.chunk).collect();
         let results = chunks.par_iter().map(|chunk| self.inner.sample(context, chunk)).collect();

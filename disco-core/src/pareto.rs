@@ -1,8 +1,8 @@
-//! How heavy the tail of the weights is.
+//! The shape of the tail of importance weights.
 
 use crate::ImportanceWeights;
 
-/// The smallest tail that is fitted: with fewer points the shape is what the prior says.
+/// The smallest tail that is fitted: with fewer points the shape would be the prior's.
 const SHORTEST_TAIL: usize = 5;
 
 /// Excesses below this share of the largest weight count as this share, so that their inverse is finite. Where
@@ -12,8 +12,8 @@ const LEAST_EXCESS: f64 = 1e-290;
 /// The upper tail of importance weights, as a generalised Pareto distribution.
 ///
 /// The fitted shape `k` says how many moments the weights have: fewer than `1/k`. Below the threshold the
-/// error estimates can be believed; above it, the samples do not cover where the target's mass is, and no
-/// number computed from them shows how far off they are[^psis].
+/// error estimates are reliable; above it, the samples do not cover the target's mass, and no number computed from
+/// them shows how far off they are[^psis].
 ///
 /// [^psis]: Vehtari, Simpson, Gelman, Yao, Gabry (2024), *Pareto smoothed importance sampling*, JMLR 25(72),
 ///   <https://jmlr.org/papers/v25/19-556.html>
@@ -23,13 +23,13 @@ pub struct ParetoTail {
     pub k: f64,
     /// The largest `k` at which estimates from this many samples are reliable: `min(1 - 1/log10(n), 0.7)`.
     pub threshold: f64,
-    /// How many weights were fitted.
+    /// The number of weights that were fitted.
     pub fitted: usize,
 }
 
 impl ParetoTail {
     /// Whether `k` is below the threshold.
-    pub fn reliable(&self) -> bool {
+    pub fn is_reliable(&self) -> bool {
         self.k < self.threshold
     }
 }
@@ -39,7 +39,7 @@ impl ImportanceWeights {
     /// one, fitted by the method of Zhang and Stephens[^zs] with their weakly informative prior.
     ///
     /// `None` where fewer than five weights lie in the tail: there are at most 20 samples, or the largest
-    /// weights are equal, as with a bounded ratio over few outcomes. Then the ESS has to do. Cost: a partial
+    /// weights are equal, as with a bounded ratio over few outcomes. Then only the ESS is known. Cost: a partial
     /// sort.
     ///
     /// [^zs]: Zhang and Stephens (2009), *A new and efficient estimation method for the generalized Pareto

@@ -42,7 +42,7 @@ impl<C: Eq + Hash, D> PerContext<C, D> {
         Ok(Self { parts: by_context })
     }
 
-    /// What belongs to a context.
+    /// The distribution or scorer of a context.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a context that has no part.
@@ -54,7 +54,7 @@ impl<C: Eq + Hash, D> PerContext<C, D> {
     }
 }
 
-impl<C: Eq + Hash + Send + Sync, X, S: Scorer<C, X>> Scorer<C, X> for PerContext<C, S> {
+impl<C: Eq + Hash + Send + Sync, X: ?Sized, S: Scorer<C, X>> Scorer<C, X> for PerContext<C, S> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         self.part(context)?.log_scores(context, samples)
     }

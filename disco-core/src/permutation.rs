@@ -1,14 +1,14 @@
 //! A random order that can be asked position by position.
 
-/// Rounds of the shuffle. Every round halves what is left of a bias in where an element goes; at 64
-/// nothing is left that `2^32` draws could see.
+/// Rounds of the shuffle. Every round halves the remaining bias in the place of an element; after 64
+/// rounds, `2^32` draws could not detect any.
 const ROUNDS: u64 = 64;
 
 /// A pseudo-random permutation of `0..n`, evaluated at one position in constant time and memory.
 ///
 /// The swap-or-not shuffle[^hmr]: round `r` pairs `x` with `K_r - x mod n`, and a hash of the round and of
 /// the pair decides whether both swap. It is a permutation for every `n`, needs no memory, and asking for
-/// part of it costs only that part; that is why it is preferred to Fisher-Yates here.
+/// part of it costs only that part; therefore it is preferred to Fisher-Yates here.
 ///
 /// [^hmr]: Hoang, Morris, Rogaway (2012), *An enciphering scheme based on a card shuffle*, CRYPTO,
 ///   <https://doi.org/10.1007/978-3-642-32009-5_1>
@@ -26,7 +26,7 @@ impl Permutation {
         Self { key, n: n as u64 }
     }
 
-    /// What stands at `position`, which is below `n`.
+    /// The element at `position`, which is below `n`.
     pub(crate) fn at(&self, position: usize) -> usize {
         let mut x = position as u64;
         for round in 0..ROUNDS {

@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-/// Sums may be off by this much, relative to their size: the rounding of any number of additions in `f64` that
-/// can be made in a life.
+/// The relative error that sums may have: far more than the rounding of any practical number of additions in `f64`.
 pub(crate) const ROUNDING: f64 = 1e-6;
 
 /// The origin moves where more than this share of the squares about it comes from its distance to the mean.
@@ -88,7 +87,7 @@ impl Quantity {
         self.square_second += other.square_second;
     }
 
-    /// The same sums about another origin: `d` becomes `d - shift`.
+    /// These sums about another origin: `d` becomes `d - shift`.
     fn moved_to(&self, origin: f64, sum: f64, squares: f64) -> Self {
         let shift = origin - self.origin;
         Self {
@@ -99,7 +98,7 @@ impl Quantity {
         }
     }
 
-    /// The same sums in units of weight that are `1/factor` as large.
+    /// These sums in units of weight that are `1/factor` as large.
     pub(crate) fn rescaled(&self, factor: f64) -> Self {
         Self {
             origin: self.origin,

@@ -1,65 +1,33 @@
-//! What gives a sample an unnormalised log-score.
+//! The trait of unnormalised log-scores, and scorers from closures.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use crate::{Error, Failure, Result, numerics::check_log_scores};
-
-/// What a batched scorer or feature says of one sample: a number, or that the sample is to be left out.
-pub type Score = std::result::Result<f64, Skipped>;
-
-/// A sample that could not be scored and is to be left out, and counted, while the run goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped(Box<(String, String)>);
-
-impl Skipped {
-    /// `by` could not score the sample because of `reason`.
-    pub fn new(by: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self(Box::new((by.into(), reason.into())))
-    }
-
-    /// The scorer or feature that gave up.
-    pub fn by(&self) -> &str {
-        &self.0.0
-    }
-
-    /// Why it gave up.
-    pub fn reason(&self) -> &str {
-        &self.0.1
-    }
-}
-
-/// All scores of a batch where none may be skipped: `by` must have given `expected` numbers.
-pub(crate) fn every_score(by: &str, scores: Vec<Score>, expected: usize) -> Result<Vec<f64>> {
-    Error::check_length("scores, one per sample", expected, scores.len())?;
-    let scores: Vec<f64> = scores
-        .into_iter()
-        .collect::<std::result::Result<_, _>>()
-        .map_err(|skipped| Error::failed(by, skipped))?;
-    check_log_scores(by, &scores)?;
-    Ok(scores)
-}
-
-impl fmt::Display for Skipped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} skipped the sample: {}", self.by(), self.reason())
-    }
-}
-
-impl std::error::Error for Skipped {}
+use crate::{Failure, Result, Score};
 
 /// Gives samples an unnormalised log-score, in a context.
-pub trait Scorer<C, X>: Send + Sync {
-    /// One log-score per sample (nats). `-inf` means impossible; NaN and `+inf` are refused by whoever
-    /// uses the scores.
+///
+/// Contexts and samples may be unsized: a scorer over `str` or `[u32]` takes what its caller has, without a copy.
+///
+/// ```
+/// use disco_core::{Scorer, scorer};
+/// let shares_a_word = scorer(|question: &str, answer: &str| {
+///     if answer.split(' ').any(|word| question.contains(word)) { 0.0 } else { -1.0 }
+/// });
+/// assert_eq!(shares_a_word.log_scores("Who is it?", &["it is me", "nobody"])?, [Ok(0.0), Ok(-1.0)]);
+/// # Ok::<(), disco_core::Error>(())
+/// ```
+pub trait Scorer<C: ?Sized, X: ?Sized>: Send + Sync {
+    /// One log-score per sample (nats). `-inf` means impossible. A caller refuses NaN and `+inf`.
     ///
     /// # Errors
-    /// An error stops the run. A sample that alone cannot be scored is [`Skipped`].
+    /// An error stops the run. A sample that alone cannot be scored is [`Skipped`](crate::Skipped).
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>>;
 
-    /// Whether it is made to forbid: a [`Condition`](crate::Condition), or what has one as a factor. Who cannot have that
-    /// in a target refuses it before anything is sampled; so a scorer of your own that gives `-inf` does well to say so.
+    /// Whether this scorer returns `-inf` by design, as a [`Condition`](crate::Condition) and every product with one
+    /// does.
     ///
-    /// False, as by default, promises nothing: the scores decide.
+    /// Divergences that do not allow hard constraints check it before anything is sampled; override it if your scorer
+    /// returns `-inf` by design. The default, `false`, promises nothing.
     fn has_hard_constraints(&self) -> bool {
         false
     }
@@ -67,7 +35,7 @@ pub trait Scorer<C, X>: Send + Sync {
 
 macro_rules! forward_scorer {
     ($($pointer:ty),*) => {$(
-        impl<C, X, S: Scorer<C, X> + ?Sized> Scorer<C, X> for $pointer {
+        impl<C: ?Sized, X: ?Sized, S: Scorer<C, X> + ?Sized> Scorer<C, X> for $pointer {
             fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
                 (**self).log_scores(context, samples)
             }
@@ -93,11 +61,11 @@ pub struct FnScorer<F>(F);
 /// assert_eq!(scores, [Ok(-4.0)]);
 /// # Ok::<(), disco_core::Error>(())
 /// ```
-pub fn scorer<C, X, F: Fn(&C, &X) -> f64 + Send + Sync>(log_score: F) -> FnScorer<F> {
+pub fn scorer<C: ?Sized, X: ?Sized, F: Fn(&C, &X) -> f64 + Send + Sync>(log_score: F) -> FnScorer<F> {
     FnScorer(log_score)
 }
 
-impl<C, X, F: Fn(&C, &X) -> f64 + Send + Sync> Scorer<C, X> for FnScorer<F> {
+impl<C: ?Sized, X: ?Sized, F: Fn(&C, &X) -> f64 + Send + Sync> Scorer<C, X> for FnScorer<F> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         Ok(samples.iter().map(|sample| Ok((self.0)(context, sample))).collect())
     }
@@ -110,7 +78,7 @@ pub struct TryScorer<F> {
     log_score: F,
 }
 
-/// Lifts a computation that can fail, sample by sample or for good, to a scorer; `name` is who failed.
+/// Lifts a computation that can fail, sample by sample or for good, to a scorer; `name` is named in errors.
 ///
 /// ```
 /// use disco_core::{Failure, Scorer, try_scorer};
@@ -122,14 +90,14 @@ pub struct TryScorer<F> {
 /// assert_eq!(scores[1].as_ref().unwrap_err().by(), "number");
 /// # Ok::<(), disco_core::Error>(())
 /// ```
-pub fn try_scorer<C, X, F>(name: impl Into<String>, log_score: F) -> TryScorer<F>
+pub fn try_scorer<C: ?Sized, X: ?Sized, F>(name: impl Into<String>, log_score: F) -> TryScorer<F>
 where
     F: Fn(&C, &X) -> std::result::Result<f64, Failure> + Send + Sync,
 {
     TryScorer { name: name.into(), log_score }
 }
 
-impl<C, X, F> Scorer<C, X> for TryScorer<F>
+impl<C: ?Sized, X: ?Sized, F> Scorer<C, X> for TryScorer<F>
 where
     F: Fn(&C, &X) -> std::result::Result<f64, Failure> + Send + Sync,
 {

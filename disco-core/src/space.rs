@@ -2,13 +2,13 @@
 
 use std::{collections::HashMap, hash::Hash, sync::Arc};
 
-use crate::{Error, Feature, Result, Scorer, Table, numerics::log_sum_exp, scorer::every_score};
+use crate::{Error, Feature, Result, Scorer, numerics::log_sum_exp, score::every_score};
 
 /// An enumerated finite set of distinct outcomes, in a fixed order: the exact oracle.
 ///
 /// Sums over it are written out, so that every estimate made elsewhere from samples has an exact
-/// counterpart here: [`log_z`](Self::log_z), and by [`normalise`](Self::normalise) the whole target as a
-/// [`Table`]. A clone shares the outcomes. Cost of each sum: one score per outcome.
+/// counterpart here: [`log_z`](Self::log_z), and by [`normalise`](Self::normalise) (in `table.rs`) the whole
+/// target as a [`Table`](crate::Table). A clone shares the outcomes. Cost of each sum: one score per outcome.
 ///
 /// ```
 /// use disco_core::{Space, scorer};
@@ -71,7 +71,7 @@ impl<S: Clone + Eq + Hash> Space<Vec<S>> {
     /// `symbols.len().pow(length)` of them.
     ///
     /// # Errors
-    /// As [`new`](Self::new); [`Error::Invalid`] if there are more than `2^32` sequences.
+    /// As [`new`](Self::new); [`Error::Invalid`] for more than `2^32` sequences.
     pub fn sequences(symbols: &[S], length: usize) -> Result<Self> {
         let count = u32::try_from(length).ok().and_then(|length| symbols.len().checked_pow(length));
         if count.is_none_or(|count| count as u64 > 1 << 32) {
@@ -97,7 +97,7 @@ impl<X> Space<X> {
         &self.0.outcomes
     }
 
-    /// How many outcomes there are: at least one.
+    /// The number of outcomes: at least one.
     #[allow(clippy::len_without_is_empty)] // It is never empty.
     pub fn len(&self) -> usize {
         self.0.outcomes.len()
@@ -114,9 +114,9 @@ impl<X> Space<X> {
     /// The log-score of every outcome (nats), in order.
     ///
     /// # Errors
-    /// The scorer's; a skipped outcome is one too, since the sum over the space would lack it;
+    /// The scorer's; a skipped outcome is an error too, since the sum over the space would lack it;
     /// [`Error::NotANumber`] for NaN and `+inf`.
-    pub fn log_scores<C>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<Vec<f64>> {
+    pub fn log_scores<C: ?Sized>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<Vec<f64>> {
         let samples: Vec<&X> = self.outcomes().iter().collect();
         every_score("scorer", scorer.log_scores(context, &samples)?, samples.len())
     }
@@ -124,8 +124,8 @@ impl<X> Space<X> {
     /// The value of a feature for every outcome, in order.
     ///
     /// # Errors
-    /// The feature's; a skipped outcome is one too; [`Error::NotANumber`] for a value that is not finite.
-    pub fn values<C>(&self, feature: &impl Feature<C, X>, context: &C) -> Result<Vec<f64>> {
+    /// The feature's; a skipped outcome is an error too; [`Error::NotANumber`] for a value that is not finite.
+    pub fn values<C: ?Sized>(&self, feature: &impl Feature<C, X>, context: &C) -> Result<Vec<f64>> {
         let samples: Vec<&X> = self.outcomes().iter().collect();
         let values = every_score(feature.name(), feature.values(context, &samples)?, samples.len())?;
         match values.iter().position(|value| !value.is_finite()) {
@@ -138,20 +138,7 @@ impl<X> Space<X> {
     ///
     /// # Errors
     /// As [`log_scores`](Self::log_scores).
-    pub fn log_z<C>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<f64> {
+    pub fn log_z<C: ?Sized>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<f64> {
         Ok(log_sum_exp(&self.log_scores(scorer, context)?))
-    }
-
-    /// The normalised distribution `exp(log_score(x)) / Z` in a context.
-    ///
-    /// # Errors
-    /// As [`log_scores`](Self::log_scores), and [`Error::ZeroWeights`] where the scorer allows nothing.
-    pub fn normalise<C>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<Table<X>> {
-        Table::from_log_scores(self.clone(), self.log_scores(scorer, context)?)
-    }
-
-    /// The uniform distribution over the space.
-    pub fn uniform(&self) -> Table<X> {
-        Table::uniform(self.clone())
     }
 }

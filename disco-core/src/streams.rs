@@ -1,11 +1,62 @@
 //! One independent random stream per sample.
 
-use std::{ops::Range, sync::Arc};
+use std::{convert::Infallible, ops::Range, sync::Arc};
 
-use rand::{Rng, SeedableRng, rngs::ChaCha8Rng};
+use rand::{Rng, SeedableRng, TryRng, rngs::ChaCha8Rng};
 
-/// The generator of one stream.
-pub type StreamRng = ChaCha8Rng;
+/// The random generator of one stream: ChaCha with 8 rounds.
+///
+/// It implements [`Rng`] and [`SeedableRng`], and hides the type of the generator. Tests of value stability fix its
+/// numbers.
+///
+/// ```
+/// use disco_core::{StreamRng, Streams};
+/// use rand::{Rng, SeedableRng};
+/// assert_eq!(StreamRng::of_stream(7, 3), Streams::new(7, 4).rng(3));
+/// assert_eq!(StreamRng::seed_from_u64(7).next_u64(), StreamRng::of_stream(7, 0).next_u64());
+/// ```
+#[derive(Debug, PartialEq, Eq)]
+pub struct StreamRng(ChaCha8Rng);
+
+impl StreamRng {
+    /// The generator of stream `number` under `key`, at its beginning.
+    pub fn of_stream(key: u64, number: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(key);
+        rng.set_stream(number);
+        Self(rng)
+    }
+}
+
+impl TryRng for StreamRng {
+    type Error = Infallible;
+
+    #[inline]
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        self.0.try_next_u32()
+    }
+
+    #[inline]
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        self.0.try_next_u64()
+    }
+
+    #[inline]
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        self.0.try_fill_bytes(bytes)
+    }
+}
+
+impl SeedableRng for StreamRng {
+    type Seed = <ChaCha8Rng as SeedableRng>::Seed;
+
+    fn from_seed(seed: Self::Seed) -> Self {
+        Self(ChaCha8Rng::from_seed(seed))
+    }
+
+    fn seed_from_u64(key: u64) -> Self {
+        Self(ChaCha8Rng::seed_from_u64(key))
+    }
+}
 
 /// Numbered, independent random streams: sample `i` of a request draws from stream `i` only.
 ///
@@ -33,7 +84,7 @@ pub struct Streams {
 #[derive(Clone, Debug)]
 enum Numbers {
     Run(Range<u64>),
-    /// The part `1` of a list: what a mixture hands to one of its components.
+    /// The range `1` of a list: a mixture hands these streams to one of its components.
     List(Arc<[u64]>, Range<usize>),
 }
 
@@ -65,11 +116,11 @@ impl Streams {
     }
 
     /// `count` streams under a key drawn from `rng` (one draw).
-    pub fn draw<R: Rng + ?Sized>(rng: &mut R, count: usize) -> Self {
+    pub fn from_rng<R: Rng + ?Sized>(rng: &mut R, count: usize) -> Self {
         Self::new(rng.next_u64(), count)
     }
 
-    /// How many streams there are: the number of samples requested.
+    /// The number of streams: the number of samples requested.
     pub fn len(&self) -> usize {
         match &self.numbers {
             Numbers::Run(run) => (run.end - run.start) as usize,
@@ -101,10 +152,7 @@ impl Streams {
     /// # Panics
     /// If `index` is not below [`len`](Self::len): a programming error, as with a slice.
     pub fn rng(&self, index: usize) -> StreamRng {
-        let number = self.number(index);
-        let mut rng = ChaCha8Rng::seed_from_u64(self.key);
-        rng.set_stream(number);
-        rng
+        StreamRng::of_stream(self.key, self.number(index))
     }
 
     /// The generators of all streams, in order.
@@ -131,8 +179,8 @@ impl Streams {
         (0..len).step_by(size).map(move |start| self.part(start, len.min(start.saturating_add(size))))
     }
 
-    /// The streams at these positions, in this order: what a composed distribution passes on to a part
-    /// that draws some of the samples.
+    /// The streams at these positions, in this order. A composed distribution passes them to a part that draws some of
+    /// the samples.
     ///
     /// # Panics
     /// If a position is not below [`len`](Self::len).
@@ -142,14 +190,13 @@ impl Streams {
         Self { key: self.key, numbers: Numbers::List(list, part) }
     }
 
-    /// Streams with the same numbers under another key, derived from this one and `purpose`.
+    /// Streams with these numbers under another key, derived from this key and `purpose`.
     ///
     /// A composed distribution that makes a choice of its own per sample draws it from these streams,
     /// and hands its parts a child, so that no randomness is used twice. The derived key is the first
     /// word of the stream numbered `u64::MAX - purpose`, which no request reaches.
     pub fn child(&self, purpose: u64) -> Self {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.key);
-        rng.set_stream(u64::MAX - purpose);
+        let mut rng = StreamRng::of_stream(self.key, u64::MAX - purpose);
         Self { key: rng.next_u64(), numbers: self.numbers.clone() }
     }
 

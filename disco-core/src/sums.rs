@@ -1,8 +1,7 @@
 //! Sums at the speed of memory.
 
-/// How many partial sums run side by side: enough to hide the latency of an addition, and so that the
-/// compiler can use vector instructions, which it may not do with one sum, because addition of floats is not
-/// associative.
+/// The number of partial sums that run side by side: enough to hide the latency of an addition, and to let the compiler
+/// use vector instructions, which it may not do with one sum, because addition of floats is not associative.
 const LANES: usize = 16;
 
 /// `sum_i term(a_i)`.
@@ -43,8 +42,8 @@ pub(crate) struct WeightedSums {
     pub(crate) square_second: f64,
 }
 
-/// A difference of sums that is at least this share of what it is made of has kept all digits but three: of about
-/// 16, less those that rounding takes in so long a sum.
+/// The least share of its terms that a difference of sums may be: then it has lost at most three of about 16 digits,
+/// besides the rounding of so long a sum.
 pub(crate) const KEPT: f64 = 1e-3;
 
 impl WeightedSums {

@@ -8,8 +8,8 @@ use crate::{
     numerics::{check_log_scores, log_sum_exp},
 };
 
-/// How far from 1 the probabilities given to [`Table::from_log_probs`] may sum: what is left after
-/// rounding to eight decimals in a file, far below what any estimate could see.
+/// The distance from 1 that the sum of the probabilities given to [`Table::from_log_probs`] may have: the error of
+/// rounding to eight decimals in a file, far below the error of any estimate.
 const SUM_TOLERANCE: f64 = 1e-7;
 
 /// Checks that probabilities (linear) are not negative and sum to 1 within [`SUM_TOLERANCE`].
@@ -110,7 +110,8 @@ impl<X> Table<X> {
         &self.space
     }
 
-    /// The log-probability of each outcome (nats), in the order of the space.
+    /// The log-probability of each outcome (nats), in the order of the space. ([`Distribution::log_probs`] takes
+    /// samples.)
     pub fn as_log_probs(&self) -> &[f64] {
         &self.log_probs
     }
@@ -149,19 +150,35 @@ impl<X> Table<X> {
     /// The exact moments `E[phi_i]` of features in a context.
     ///
     /// # Errors
-    /// Those of the features; a skipped outcome is one too.
-    pub fn moments<C, F: Feature<C, X>>(&self, features: &[F], context: &C) -> Result<Vec<f64>> {
+    /// The errors of the features; a skipped outcome is an error too.
+    pub fn moments<C: ?Sized, F: Feature<C, X>>(&self, features: &[F], context: &C) -> Result<Vec<f64>> {
         features.iter().map(|feature| self.expectation(&self.space.values(feature, context)?)).collect()
     }
 }
 
-impl<C, X: Eq + Hash + Send + Sync> Scorer<C, X> for Table<X> {
+/// The distributions over a space. They are here and not in `space.rs`, which a table is built on.
+impl<X> Space<X> {
+    /// The normalised distribution `exp(log_score(x)) / Z` in a context.
+    ///
+    /// # Errors
+    /// As [`log_scores`](Self::log_scores), and [`Error::ZeroWeights`] where the scorer allows nothing.
+    pub fn normalise<C: ?Sized>(&self, scorer: &impl Scorer<C, X>, context: &C) -> Result<Table<X>> {
+        Table::from_log_scores(self.clone(), self.log_scores(scorer, context)?)
+    }
+
+    /// The uniform distribution over the space.
+    pub fn uniform(&self) -> Table<X> {
+        Table::uniform(self.clone())
+    }
+}
+
+impl<C: ?Sized, X: Eq + Hash + Send + Sync> Scorer<C, X> for Table<X> {
     fn log_scores(&self, _: &C, samples: &[&X]) -> Result<Vec<Score>> {
         Ok(samples.iter().map(|sample| Ok(self.log_prob(sample))).collect())
     }
 }
 
-impl<C, X: Clone + Eq + Hash + Send + Sync> Distribution<C, X> for Table<X> {
+impl<C: ?Sized, X: Clone + Eq + Hash + Send + Sync> Distribution<C, X> for Table<X> {
     fn sample(&self, _: &C, streams: &Streams) -> Result<Vec<Sampled<X>>> {
         let draw = |mut rng| {
             let position = self.alias.sample(&mut rng);

@@ -37,7 +37,7 @@ impl<D> Discrete<D> {
     }
 }
 
-impl<C, K, D> Scorer<C, K> for Discrete<D>
+impl<C: ?Sized, K, D> Scorer<C, K> for Discrete<D>
 where
     K: Copy + PartialOrd,
     D: statrs_traits::Discrete<K, f64> + Min<K> + Max<K> + Send + Sync,
@@ -47,7 +47,7 @@ where
     }
 }
 
-impl<C, K, D> Distribution<C, K> for Discrete<D>
+impl<C: ?Sized, K, D> Distribution<C, K> for Discrete<D>
 where
     K: Copy + PartialOrd,
     D: statrs_traits::Discrete<K, f64> + Min<K> + Max<K> + Draw<K> + Send + Sync,
@@ -63,7 +63,7 @@ where
 /// A continuous distribution of [statrs] over `f64`, as a distribution in any context.
 ///
 /// Its "log-probabilities" are log-densities, and can be above 0: `Normal`, `Gamma`, `Beta`, `StudentsT`
-/// and the others that statrs can sample. The density at NaN is NaN, which whoever uses it refuses.
+/// and the others that statrs can sample. The density at NaN is NaN, which the caller refuses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Continuous<D>(pub D);
 
@@ -74,13 +74,13 @@ impl<D: statrs_traits::Continuous<f64, f64>> Continuous<D> {
     }
 }
 
-impl<C, D: statrs_traits::Continuous<f64, f64> + Send + Sync> Scorer<C, f64> for Continuous<D> {
+impl<C: ?Sized, D: statrs_traits::Continuous<f64, f64> + Send + Sync> Scorer<C, f64> for Continuous<D> {
     fn log_scores(&self, _: &C, samples: &[&f64]) -> Result<Vec<Score>> {
         Ok(samples.iter().map(|sample| Ok(self.log_density(**sample))).collect())
     }
 }
 
-impl<C, D> Distribution<C, f64> for Continuous<D>
+impl<C: ?Sized, D> Distribution<C, f64> for Continuous<D>
 where
     D: statrs_traits::Continuous<f64, f64> + Draw<f64> + Send + Sync,
 {
@@ -101,7 +101,7 @@ pub struct FnDistribution<S, L> {
 
 /// A distribution from a closure that draws one sample and one that gives its log-probability (nats).
 ///
-/// That the two belong together is the caller's promise; a log-probability that is NaN or `+inf` is an
+/// The caller promises that the two belong together; a log-probability that is NaN or `+inf` is an
 /// [`Error::NotANumber`](crate::Error::NotANumber).
 ///
 /// ```
@@ -115,7 +115,7 @@ pub struct FnDistribution<S, L> {
 /// assert!(below.sample(&3, &Streams::new(7, 100))?.iter().all(|sample| sample.value < 3));
 /// # Ok::<(), disco_core::Error>(())
 /// ```
-pub fn distribution<C, X, S, L>(sample: S, log_prob: L) -> FnDistribution<S, L>
+pub fn distribution<C: ?Sized, X, S, L>(sample: S, log_prob: L) -> FnDistribution<S, L>
 where
     S: Fn(&C, &mut StreamRng) -> X + Send + Sync,
     L: Fn(&C, &X) -> f64 + Send + Sync,
@@ -123,13 +123,15 @@ where
     FnDistribution { sample, log_prob }
 }
 
-impl<C, X, S: Send + Sync, L: Fn(&C, &X) -> f64 + Send + Sync> Scorer<C, X> for FnDistribution<S, L> {
+impl<C: ?Sized, X: ?Sized, S: Send + Sync, L: Fn(&C, &X) -> f64 + Send + Sync> Scorer<C, X>
+    for FnDistribution<S, L>
+{
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         Ok(samples.iter().map(|sample| Ok((self.log_prob)(context, sample))).collect())
     }
 }
 
-impl<C, X, S, L> Distribution<C, X> for FnDistribution<S, L>
+impl<C: ?Sized, X, S, L> Distribution<C, X> for FnDistribution<S, L>
 where
     S: Fn(&C, &mut StreamRng) -> X + Send + Sync,
     L: Fn(&C, &X) -> f64 + Send + Sync,

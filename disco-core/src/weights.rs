@@ -9,8 +9,8 @@ use crate::{
 /// The importance weights of a set of samples drawn from `q`: `w_i = P(x_i) / q(x_i)`.
 ///
 /// Weights may be unnormalised: `P` need not sum to 1, and the mean weight estimates its `Z`. A sample
-/// outside the support of `P` has weight zero and counts as a sample; one that `q` gives a probability of
-/// zero cannot have been drawn, and makes an error.
+/// outside the support of `P` has weight zero and counts as a sample; a sample with `q(x) = 0` cannot have been drawn
+/// and is an error.
 ///
 /// # Which estimate
 /// | quantity | method | needs |
@@ -20,7 +20,7 @@ use crate::{
 /// | `E_P[v] = sum_x P(x) v(x)` | [`plain_mean`](Self::plain_mean), unbiased | `P` normalised, if a mean is wanted |
 ///
 /// Errors are by the delta method; [`bootstrap_mean`](Self::bootstrap_mean) and
-/// [`bootstrap_log_z`](Self::bootstrap_log_z) resample instead. Whether either can be believed is told by
+/// [`bootstrap_log_z`](Self::bootstrap_log_z) resample instead. Their reliability is shown by
 /// [`ess`](Self::ess), [`largest_share`](Self::largest_share) and [`pareto_tail`](Self::pareto_tail).
 ///
 /// ```
@@ -34,7 +34,7 @@ use crate::{
 /// let mean = weights.mean(&values.iter().map(|x| **x as f64).collect::<Vec<_>>())?;
 /// assert!((mean.value - 11.0).abs() < 5.0 * mean.std_error);
 /// assert!(weights.log_z().value.abs() < 5.0 * weights.log_z().std_error);
-/// assert!(weights.pareto_tail().is_some_and(|tail| tail.reliable()));
+/// assert!(weights.pareto_tail().is_some_and(|tail| tail.is_reliable()));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
@@ -111,8 +111,8 @@ impl ImportanceWeights {
     ///
     /// # Performance
     /// One pass over weights and values, at the speed of memory; a second one where the first values are so far from
-    /// the mean that digits of the error would be lost, as where those of the first 256 samples have no weight and the
-    /// mean is far from zero.
+    /// the mean that digits of the error would be lost, as where the first 256 samples have no weight and the mean is
+    /// far from zero.
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite and has weight.
@@ -215,7 +215,7 @@ pub(crate) fn log_z_estimate(count: usize, log_sum: f64, ess: f64) -> Estimate {
 /// A self-normalised mean, with `squares = sum W^2 (v - mean)^2`.
 pub(crate) fn mean_estimate(count: usize, mean: f64, squares: f64, ess: f64) -> Estimate {
     let n = count as f64;
-    // Rounding can leave a sum of squares just below zero; one that is not finite says nothing.
+    // Rounding can leave a sum of squares just below zero; a sum that is not finite tells nothing.
     let known = count > 1 && squares.is_finite();
     let std_error = if known { (squares.max(0.0) * n / (n - 1.0)).sqrt() } else { f64::INFINITY };
     Estimate { value: mean, std_error, ess }

@@ -1,12 +1,28 @@
 //! The alpha divergences, for every real order.
 
 use disco_core::Error;
+use serde::{Deserialize, Serialize};
 
 use crate::terms::{LARGE, near_one, relative_exp_m1, weighted_exp_m1};
 
 /// The order of an alpha divergence: any finite number.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
 pub struct Order(f64);
+
+impl TryFrom<f64> for Order {
+    type Error = Error;
+
+    fn try_from(order: f64) -> Result<Self, Error> {
+        Self::new(order)
+    }
+}
+
+impl From<Order> for f64 {
+    fn from(order: Order) -> Self {
+        order.0
+    }
+}
 
 impl Order {
     /// An order.
@@ -49,8 +65,8 @@ impl Order {
         if l > LARGE || self.0 * l > LARGE { self.log_large(l) } else { self.generator(l).ln() }
     }
 
-    /// The logarithm of the generator where `l` or `a l` exceeds [`LARGE`]: what is left out is below
-    /// `exp(-LARGE / 2)` of it.
+    /// The logarithm of the generator where `l` or `a l` exceeds [`LARGE`]: the terms left out are below
+    /// `exp(-LARGE / 2)` of the value.
     fn log_large(self, l: f64) -> f64 {
         let a = self.0;
         if a < 0.5 {

@@ -1,51 +1,12 @@
 //! A check of a user's own divergence.
 
-use std::fmt;
-
-use crate::{Divergence, Error, Result};
-
-/// What [`check`] tests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Property {
-    /// No method gives NaN.
-    Number,
-    /// `f(1) = 0`.
-    ZeroAtOne,
-    /// `f >= 0`, which the form with `f'(1) = 0` has.
-    NonNegative,
-    /// `f'` does not decrease: `f` is convex.
-    Convex,
-    /// A chord of `f` has a slope between the `f'` at its ends, less `f'(1)`.
-    Derivative,
-    /// `f'(inf)` is the limit of `f'`.
-    DerivativeAtInfinity,
-    /// `exp(log_weight) f'` is the product of the two.
-    WeightedDerivative,
-    /// `exp(log_weight) f` is the product of the two.
-    WeightedGenerator,
-}
-
-impl fmt::Display for Property {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Number => "a value is NaN",
-            Self::ZeroAtOne => "f(1) is not 0",
-            Self::NonNegative => "f is negative",
-            Self::Convex => "f' decreases, so f is not convex",
-            Self::Derivative => "the slope of f does not lie between the f' - f'(1) of the two ends",
-            Self::DerivativeAtInfinity => "f'(inf) is not the limit of f'",
-            Self::WeightedDerivative => "weighted_derivative is not exp(log_weight) f'",
-            Self::WeightedGenerator => "weighted_generator is not exp(log_weight) f",
-        })
-    }
-}
+use crate::{Divergence, Error, Property, Result};
 
 /// Rounding that a derivative or a product may carry, relative to its size.
 const ROUNDING: f64 = 1e-9;
-/// Rounding of a value of `f`, relative to `1 + t`: what a generator written without care has at `t = 1`.
+/// Rounding of a value of `f`, relative to `1 + t`: the error of a simple formula for a generator at `t = 1`.
 const GENERATOR_ROUNDING: f64 = 1e-14;
-/// The chords are this long in `l`: `f'` is pinned to what it moves over this length.
+/// The length of the chords in `l`: `f'` is tested up to its change over this length.
 const STEP: f64 = 1e-2;
 /// Chords are laid where `exp(l)` leaves enough of `f64` for a slope.
 const CHORDS: f64 = 12.0;

@@ -1,4 +1,4 @@
-//! What one sample adds to a divergence.
+//! The contribution of one sample to a divergence.
 
 use disco_core::Error;
 
@@ -13,7 +13,7 @@ pub(crate) struct Contribution {
     pub(crate) policy_slope: f64,
 }
 
-/// A divergence with what does not depend on the sample.
+/// A divergence with its values that do not depend on the sample.
 #[derive(Debug)]
 pub(crate) struct Integrand<'a, D: ?Sized> {
     divergence: &'a D,

@@ -1,4 +1,4 @@
-//! What can go wrong when a divergence is named, checked or estimated.
+//! Errors of naming, checking and estimating divergences.
 
 use crate::Property;
 
@@ -13,25 +13,25 @@ pub enum Error {
     #[error(transparent)]
     Core(#[from] disco_core::Error),
     /// No divergence has this name.
-    #[error("no divergence is called `{given}`; allowed: {allowed}")]
+    #[error("no divergence is called `{given}`; allowed: {}", allowed.join(", "))]
     UnknownName {
-        /// What was asked for.
+        /// The name that was asked for.
         given: String,
-        /// The names there are.
-        allowed: &'static str,
+        /// The known names.
+        allowed: &'static [&'static str],
     },
-    /// A [`Divergence`](crate::Divergence) breaks what an f-divergence promises.
+    /// A [`Divergence`](crate::Divergence) lacks a property of f-divergences.
     #[error(
         "`{name}` is not an f-divergence in its form with f'(1) = 0: {property} at l = {l}: found {found}"
     )]
     Broken {
         /// The divergence.
         name: String,
-        /// What it breaks.
+        /// The property it lacks.
         property: Property,
-        /// The log-ratio `ln(pi/p)` where it does.
+        /// The log-ratio `ln(pi/p)` at which it fails.
         l: f64,
-        /// The value that gives it away.
+        /// The value found there.
         found: f64,
     },
     /// The ratio of two normalising constants cannot be estimated.

@@ -12,17 +12,17 @@ use crate::{Comparison, Divergence, DivergenceEstimate, LogZ, contribution::Inte
 /// D = 1/n sum_i c_i,   c_i = u_i f(v_i / u_i) >= 0
 /// ```
 ///
-/// which is unbiased where both Z are known, whatever covers `q` has of `p` and `pi`. `q` is the policy
+/// which is unbiased where both Z are known, for any `q` that covers `p` and `pi`. `q` is the policy
 /// itself, the target's proposal, the target, or anything else that has probability wherever `p` or `pi` has.
 /// Where P(x) = 0, `c = v f'(inf)`; where pi(x) = 0, `c = u f(0)`.
 ///
 /// Where a Z is [`LogZ::Estimated`], it is the mean weight of the same samples. The estimate is then biased by
-/// O(1/n), and its standard error is that of the influence function
+/// O(1/n), and its standard error is computed from the influence function
 /// `c - a (u - 1) - b (v - 1)`, `b = mean(v f'(v/u))` and `a = D - b` (delta method; each only for the Z that
 /// is estimated).
 ///
 /// # Cost
-/// Time O(n k) for k divergences, about 60 ns each; memory O(n).
+/// Time O(n k) for k divergences; memory O(n).
 ///
 /// ```
 /// use disco_divergence::{Estimator, FDivergence, LogZ};
@@ -50,12 +50,12 @@ pub struct Estimator<'a> {
 impl<'a> Estimator<'a> {
     /// From `ln P(x_i)`, `ln pi(x_i)` and `ln q(x_i)` (nats) of samples drawn from `q`.
     ///
-    /// Until told otherwise, the target's Z is estimated, and the policy's is known to be 1. A `q` known up to
-    /// a constant will do where both Z are estimated.
+    /// By default the target's Z is estimated, and the policy's is known to be 1. Where both Z are estimated, `q`
+    /// may be known up to a constant.
     ///
     /// # Errors
     /// Lengths that differ, no samples, NaN or `+inf`, a proposal with log-probability `-inf` (it cannot have
-    /// drawn the sample), and samples of which none lies in the support of the target, or of the policy.
+    /// drawn the sample), and no sample in the support of the target, or of the policy.
     pub fn new(log_target: &'a [f64], log_policy: &'a [f64], log_proposal: &'a [f64]) -> crate::Result<Self> {
         if log_target.is_empty() {
             return Err(Error::Empty { what: "samples to compare distributions with".into() }.into());
@@ -78,7 +78,7 @@ impl<'a> Estimator<'a> {
     /// # Errors
     /// [`Error::Invalid`] for a value that is not finite.
     pub fn target_log_z(mut self, log_z: LogZ) -> crate::Result<Self> {
-        self.target_log_z = log_z.check("ln Z of the target")?;
+        self.target_log_z = log_z.validated("ln Z of the target")?;
         Ok(self)
     }
 
@@ -87,7 +87,7 @@ impl<'a> Estimator<'a> {
     /// # Errors
     /// [`Error::Invalid`] for a value that is not finite.
     pub fn policy_log_z(mut self, log_z: LogZ) -> crate::Result<Self> {
-        self.policy_log_z = log_z.check("ln Z of the policy")?;
+        self.policy_log_z = log_z.validated("ln Z of the policy")?;
         Ok(self)
     }
 
@@ -148,7 +148,7 @@ fn exp(logs: &[f64]) -> Vec<f64> {
     logs.iter().map(|log| log.exp()).collect()
 }
 
-/// Checks the log-scores of samples under what drew them: finite.
+/// Checks that the log-scores of samples are finite under the distribution that drew them.
 pub(crate) fn check_drawn(by: &'static str, log_scores: &[f64]) -> Result<(), Error> {
     check_log_scores(by, log_scores)?;
     match log_scores.iter().position(|score| *score == f64::NEG_INFINITY) {
@@ -173,7 +173,7 @@ pub(crate) fn summarise(name: String, strata: &[Moments], (a, b): (f64, f64)) ->
         strata.iter().map(|moments| share(moments).powi(2) * moments.variance_of_mean(a, b)).sum();
     let largest = strata.iter().map(Moments::largest).fold(0.0, f64::max);
     let mean_square: f64 = strata.iter().map(|moments| share(moments) * moments.mean_square()).sum();
-    // No contribution at all: every sample agrees, none dominates.
+    // All contributions are zero: every sample agrees, and no sample dominates.
     let (ess, largest_share) = if value > 0.0 {
         ((total * (value / mean_square * value)).clamp(1.0, total), largest / (total * value))
     } else {

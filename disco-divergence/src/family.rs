@@ -1,4 +1,4 @@
-//! The divergences that have a name.
+//! The named f-divergences.
 
 use std::borrow::Cow;
 
@@ -12,8 +12,8 @@ use crate::{
 
 /// The f-divergences `D_f(pi||p)` that have a name, with `t = pi/p`, `l = ln t` and `m = (1-w) p + w pi`.
 ///
-/// `f'` and `f'(inf)` are those of the second column. Where the form with `f'(1) = 0`, which is what
-/// [`generator`](Divergence::generator) gives, is another one, it stands in brackets.
+/// `f'` and `f'(inf)` belong to the `f` of the second column. [`generator`](Divergence::generator) gives the form with
+/// `f'(1) = 0`; where it differs, it stands in brackets.
 ///
 /// | name | f(t) | f'(t) | f'(inf) |
 /// |---|---|---|---|
@@ -29,7 +29,17 @@ use crate::{
 /// | `skewed-kl:W` | -ln(1 - W + W t) (W (t - 1) - ln(1 - W + W t)) | -W p/m | 0 |
 /// | `skewed-js:W` | W t ln(pi/m) - (1 - W) ln(m/p) | W ln(pi/m) | -W ln W |
 ///
-/// The name is what `FromStr` reads, `Display` writes and serde stores: `"alpha:0.5".parse()`.
+/// `FromStr` reads the name, `Display` writes it, and serde stores it: `"alpha:0.5".parse()`.
+///
+/// ```
+/// use disco_divergence::{Divergence, FDivergence};
+/// let js: FDivergence = "js".parse()?;
+/// assert_eq!(js, FDivergence::JensenShannon);
+/// // f(1) = 0, and f is never negative; l = ln(pi/p).
+/// assert!(js.generator(0.0) == 0.0 && js.generator(1.0) > 0.0);
+/// assert_eq!(FDivergence::alpha(0.5)?.to_string(), "alpha:0.5");
+/// # Ok::<(), disco_divergence::Error>(())
+/// ```
 ///
 /// # Numerics
 /// Relative error of the generator: a few units in the last place near `l = 0` and in the tails; no NaN for
@@ -65,7 +75,7 @@ pub enum FDivergence {
 }
 
 impl FDivergence {
-    /// Those without a parameter.
+    /// The divergences without a parameter.
     pub const NAMED: [Self; 8] = [
         Self::KlForward,
         Self::KlReverse,

@@ -2,8 +2,8 @@
 
 use crate::contribution::Contribution;
 
-/// What is kept of one divergence while the samples go by: the columns are its contribution `c`, and the
-/// densities `u = p/q` and `v = pi/q` on which the effect of an estimated Z depends.
+/// Running sums of one divergence: the columns are its contribution `c`, and the densities `u = p/q` and `v = pi/q`, on
+/// which the effect of an estimated Z depends.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Moments {
     count: f64,

@@ -4,9 +4,20 @@ use std::{fmt, str::FromStr};
 
 use crate::{Error, FDivergence};
 
-/// What `FromStr` accepts, for its error message.
-const ALLOWED: &str = "forward-kl, reverse-kl, tv, js, chi2-forward, chi2-reverse, hellinger, jeffreys, \
-                       alpha:<order>, skewed-kl:<weight>, skewed-js:<weight>";
+/// The names that `FromStr` accepts, for its error message.
+const ALLOWED: &[&str] = &[
+    "forward-kl",
+    "reverse-kl",
+    "tv",
+    "js",
+    "chi2-forward",
+    "chi2-reverse",
+    "hellinger",
+    "jeffreys",
+    "alpha:<order>",
+    "skewed-kl:<weight>",
+    "skewed-js:<weight>",
+];
 
 impl fmt::Display for FDivergence {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -16,7 +16,7 @@ use crate::{FDivergence, Result, exact, exact::log_normaliser};
 /// let renyi = Renyi::new(2.0)?;
 /// let expected = (2.0 * (0.0625 + 0.5625f64)).ln();
 /// assert!((renyi.exact(&p, &pi)? - expected).abs() < 1e-15);
-/// // The same function of an estimate of D_a: `from_estimate`.
+/// // Of an estimate of D_a instead of its value: `from_estimate`.
 /// assert!((renyi.from_alpha(exact(&renyi.alpha(), &p, &pi)?)? - expected).abs() < 1e-15);
 /// # Ok::<(), disco_divergence::Error>(())
 /// ```

@@ -1,4 +1,4 @@
-//! What an estimate of divergences says.
+//! The results of estimating divergences.
 
 use disco_core::{Error, Estimate};
 use serde::{Deserialize, Serialize};
@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// How a normalising constant `ln Z` (nats) is known.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum LogZ {
     /// It has this value; 0 for log-probabilities.
     Known(f64),
@@ -15,7 +16,7 @@ pub enum LogZ {
 
 impl LogZ {
     /// Refuses a known value that is not finite.
-    pub(crate) fn check(self, field: &'static str) -> Result<Self, Error> {
+    pub(crate) fn validated(self, field: &'static str) -> Result<Self, Error> {
         match self {
             Self::Known(value) if !value.is_finite() => Err(Error::invalid(field, value, "finite")),
             _ => Ok(self),
@@ -25,6 +26,7 @@ impl LogZ {
 
 /// One divergence, estimated from samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct DivergenceEstimate {
     /// The divergence's name.
     pub name: String,
@@ -36,12 +38,13 @@ pub struct DivergenceEstimate {
     /// Kish size `(sum c)^2 / sum c^2` of the contributions `c` of the samples: how many of them carry it.
     pub estimate: Estimate,
     /// The largest contribution's share of the sum, between 1/n and 1: near 1, one sample decides, and the
-    /// standard error cannot be believed.
+    /// standard error is not reliable.
     pub largest_share: f64,
 }
 
 /// Divergences of a policy from a target, estimated in one pass over the same samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Comparison {
     /// The divergences, in the order they were asked for.
     pub divergences: Vec<DivergenceEstimate>,
@@ -49,11 +52,11 @@ pub struct Comparison {
     pub target_log_z: Estimate,
     /// The policy's `ln Z` (nats): as given, or estimated.
     pub policy_log_z: Estimate,
-    /// The target's mass as the samples see it: 1 by construction where its Z is estimated; where Z is known,
+    /// The target's mass, estimated from the samples: 1 by construction where its Z is estimated; where Z is known,
     /// a value below 1 by several errors says that the samples cannot reach all of the target.
     pub target_mass: Estimate,
-    /// The policy's mass as the samples see it, in the same way.
+    /// The policy's mass, estimated from the samples in the same way.
     pub policy_mass: Estimate,
-    /// The policy's mass where the target has none, as the samples see it.
+    /// The policy's mass outside the target's support, estimated from the samples.
     pub policy_mass_outside: Estimate,
 }

@@ -1,12 +1,28 @@
 //! Divergences to the mixture `m = (1 - w) p + w pi`.
 
 use disco_core::{Error, numerics::log_add_exp};
+use serde::{Deserialize, Serialize};
 
 use crate::terms::{forward_kl, log_forward_kl, reverse_kl};
 
 /// The policy's weight `w` in the mixture `(1 - w) p + w pi`: strictly between 0 and 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "f64", into = "f64")]
 pub struct Weight(f64);
+
+impl TryFrom<f64> for Weight {
+    type Error = Error;
+
+    fn try_from(weight: f64) -> Result<Self, Error> {
+        Self::new(weight)
+    }
+}
+
+impl From<Weight> for f64 {
+    fn from(weight: Weight) -> Self {
+        weight.0
+    }
+}
 
 impl Weight {
     /// One half.

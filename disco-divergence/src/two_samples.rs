@@ -1,4 +1,4 @@
-//! Divergences between two distributions of which each was sampled.
+//! Divergences between two distributions, from samples of both.
 
 use disco_core::{Error, Estimate, numerics::check_log_scores};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ pub struct Scored<'a> {
 /// The `n` samples of `p` and `m` of `pi` are pooled as samples of their mixture
 /// `q = (n p + m pi)/(n + m)` (Veach and Guibas 1995, the balance heuristic), so that `u = p/q` and
 /// `v = pi/q` are bounded: no weight can dominate, and disjoint supports have a total variation of 1.
-/// As in [`Estimator`](crate::Estimator), `D = mean(u f(v/u))`; the standard error is that of a stratified
+/// As in [`Estimator`](crate::Estimator), `D = mean(u f(v/u))`; the standard error is computed for a stratified
 /// sample.
 ///
 /// Log-scores may be unnormalised. Only the difference `zeta = ln Z_p - ln Z_pi` matters; it is known, or
@@ -40,8 +40,9 @@ pub struct TwoSamples {
     log_ratio_z: LogZ,
 }
 
-/// What [`TwoSamples::estimate`] finds.
+/// The result of [`TwoSamples::estimate`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct TwoSampleComparison {
     /// The divergences `D_f(pi||p)`, in the order they were asked for.
     pub divergences: Vec<DivergenceEstimate>,
@@ -59,7 +60,8 @@ impl TwoSamples {
     /// normalised until told otherwise.
     ///
     /// # Errors
-    /// Lengths that differ, no samples, NaN or `+inf`, and a sample with log-score `-inf` under what drew it.
+    /// Lengths that differ, no samples, NaN or `+inf`, and a sample with log-score `-inf` under the distribution
+    /// that drew it.
     pub fn new(from_target: Scored<'_>, from_policy: Scored<'_>) -> Result<Self> {
         let log_ratios = |scored: Scored<'_>, what: &'static str| {
             if scored.log_target.is_empty() {
@@ -87,7 +89,7 @@ impl TwoSamples {
     /// # Errors
     /// [`Error::Invalid`] for a value that is not finite.
     pub fn log_ratio_z(mut self, log_ratio_z: LogZ) -> Result<Self> {
-        self.log_ratio_z = log_ratio_z.check("difference of the two ln Z")?;
+        self.log_ratio_z = log_ratio_z.validated("difference of the two ln Z")?;
         Ok(self)
     }
 

@@ -9,7 +9,7 @@ use disco_core::{Distribution, Empirical, ImportanceWeights, PerContext, Scorer,
 use disco_core::{feature, predicate};
 use disco_ebm::{Constraint, FitConfig, Measured, SavedTarget, features};
 
-/// What should hold: never "hail", "rain" in 60% of the answers, and a mean length of 4.2 letters.
+/// The constraints: never "hail", "rain" in 60% of the answers, and a mean length of 4.2 letters.
 fn constraints() -> disco_ebm::Result<Vec<Constraint<String, String>>> {
     let word = |name: &'static str| predicate(name, move |_: &String, text: &String| text == name);
     Ok(vec![
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // A saved target finds its features by name, and scores what the base can score.
     let saved = folder.path().join("target.json");
     fit.save(&saved)?;
-    let target = SavedTarget::read(&saved)?.bind(features(&constraints()?))?.target(&base);
+    let target = SavedTarget::load(&saved)?.bind(features(&constraints()?))?.target(&base);
     for context in base.contexts() {
         let samples = base.samples(context)?;
         let values: Vec<&String> = samples.iter().map(|sample| &sample.value).collect();
@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Stands for the other engine: writes 5,000 answers to each of two questions.
+/// Plays the other engine: writes 5,000 answers to each of two questions.
 fn engine(path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
     let words = ["rain", "sunshine", "hail", "fog", "wind"].map(str::to_owned);
     let table = |weights: [f64; 5]| -> disco_core::Result<Table<String>> {

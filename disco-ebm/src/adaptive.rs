@@ -1,4 +1,4 @@
-//! Fits that sample again, from better proposals, until they can be trusted.
+//! Fits that sample again, from better proposals, until the effective sample size is large enough.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Constraint, Error, Fit, FitConfig, Measured, Result, Tilt, features, part::Part, problem::Problem,
+    Constraint, Error, Fit, FitConfig, Measured, Result, Tilt, features, problem::Problem, split::Split,
 };
 
 /// Halvings of the interval in which the farthest reachable intermediate target lies.
@@ -21,7 +21,7 @@ const BISECTIONS: usize = 12;
 /// | `wanted_ess` | 500 | positive, finite |
 /// | `step_ess` | 50 | positive, finite |
 /// | `max_rounds` | 10 | 1 or more |
-/// | `keep` | `all` | `all`, `latest` |
+/// | `reuse` | `all` | `all`, `latest` |
 /// | `fit` | as [`FitConfig`] | |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -34,8 +34,8 @@ pub struct AdaptiveConfig {
     pub step_ess: f64,
     /// The most rounds, with the first, which samples the base.
     pub max_rounds: usize,
-    /// Which samples a fit uses.
-    pub keep: Keep,
+    /// The samples that a fit uses.
+    pub reuse: ReusePolicy,
     /// The settings of each fit.
     pub fit: FitConfig,
 }
@@ -47,14 +47,18 @@ impl Default for AdaptiveConfig {
             wanted_ess: 500.0,
             step_ess: 50.0,
             max_rounds: 10,
-            keep: Keep::default(),
+            reuse: ReusePolicy::default(),
             fit: FitConfig::default(),
         }
     }
 }
 
 impl AdaptiveConfig {
-    fn validate(&self) -> Result<()> {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`disco_core::Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<()> {
         self.fit.validate()?;
         for (field, value) in [("samples", self.samples), ("max_rounds", self.max_rounds)] {
             if value == 0 {
@@ -70,33 +74,34 @@ impl AdaptiveConfig {
     }
 }
 
-/// Which samples a fit uses after several rounds.
+/// The samples that a fit uses after several rounds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Keep {
-    /// Those of all rounds, as samples of the mixture of all proposals (the balance heuristic, Veach and
+pub enum ReusePolicy {
+    /// The samples of all rounds, as samples of the mixture of all proposals (the balance heuristic, Veach and
     /// Guibas 1995): each proposal scores the samples of all rounds.
     #[default]
     All,
-    /// Those of the last round: nothing is scored again.
+    /// The samples of the last round: nothing is scored again.
     Latest,
 }
 
-/// One round of [`fit_adaptively`].
+/// One iteration of [`fit_adaptively`]: samples are drawn from a proposal, and the targets, or targets on the way to
+/// them, are fitted. (The word "iterations" is taken by Newton's method.)
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Round {
+pub struct AdaptiveRound {
     /// The samples the round's fit used, in all contexts.
     pub samples: usize,
-    /// How far towards the targets the round came: the fraction of the way from the moments under the
-    /// pointwise constraints alone, 1 for the targets themselves.
+    /// The fraction of the way from the moments under the pointwise constraints alone (0) to the targets (1) that the
+    /// round reached.
     pub progress: f64,
     /// The effective sample size there.
     pub ess: f64,
 }
 
-/// What [`fit_adaptively`] found.
+/// The result of [`fit_adaptively`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AdaptiveFit<C, X> {
@@ -104,30 +109,30 @@ pub struct AdaptiveFit<C, X> {
     pub fit: Fit<C, X>,
     /// The samples it was made from.
     pub measured: Measured<C, X>,
-    /// What each round came to; the last one reached the targets.
-    pub rounds: Vec<Round>,
+    /// One entry per round; the last one reached the targets.
+    pub rounds: Vec<AdaptiveRound>,
 }
 
-/// Fits constraints that the base satisfies so rarely that its own samples would not do.
+/// Fits constraints that the base satisfies so rarely that its own samples are not enough.
 ///
 /// The first round samples the base. As long as the effective sample size at the targets is below
-/// `wanted_ess`, `propose` is asked for a distribution near to what could be fitted so far (a policy tuned
-/// towards it, or a mixture of that and the base), which is sampled next. What could be fitted is the target
-/// itself if its effective sample size is at least `step_ess`; otherwise the farthest point with that size on
+/// `wanted_ess`, `propose` is asked for a distribution near to the best intermediate target so far (a policy tuned
+/// towards it, or a mixture of such a policy and the base), which is sampled next. The intermediate target is the
+/// target itself if its effective sample size is at least `step_ess`; otherwise the farthest point with that size on
 /// the straight line from the moments under the pointwise constraints alone to the targets.
 ///
 /// `propose` is given the factor to multiply the base with, and the round. It may return any normalised
 /// distribution: weights correct for the difference.
 ///
-/// Contexts of weight zero are left out: positions in what is returned count the others only.
+/// Contexts of weight zero are left out: positions in the result count the others only.
 ///
 /// # Errors
 /// As [`Measured::draw`], [`Measured::with_context_weights`] and [`Measured::fit`]; [`Error::NotReached`]
-/// after `max_rounds`; what `propose` returns. An error of a fit that no intermediate target avoids is
+/// after `max_rounds`; the errors of `propose`. An error of a fit that no intermediate target avoids is
 /// returned as it is.
 ///
 /// # Performance
-/// Features are evaluated once on each sample. With [`Keep::All`], round `k` also scores its samples with the
+/// Features are evaluated once on each sample. With [`ReusePolicy::All`], round `k` also scores its samples with the
 /// `k` earlier proposals, and theirs with its own.
 pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
     base: &impl Distribution<C, X>,
@@ -135,7 +140,7 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
     constraints: &[Constraint<C, X>],
     config: &AdaptiveConfig,
     rng: &mut R,
-    mut propose: impl FnMut(&Tilt<C, X>, &Round) -> disco_core::Result<Arc<dyn Distribution<C, X>>>,
+    mut propose: impl FnMut(&Tilt<C, X>, &AdaptiveRound) -> disco_core::Result<Arc<dyn Distribution<C, X>>>,
 ) -> Result<AdaptiveFit<C, X>> {
     config.validate()?;
     let features = features(constraints);
@@ -151,7 +156,7 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
         let (tilt, round) = match measured.fit(constraints, &config.fit) {
             Ok(fit) => {
                 let ess = fit.report().ess.expect("samples have an effective sample size");
-                let round = Round { samples: measured.samples(), progress: 1.0, ess };
+                let round = AdaptiveRound { samples: measured.samples(), progress: 1.0, ess };
                 if ess >= config.wanted_ess {
                     rounds.push(round);
                     return Ok(AdaptiveFit { fit, measured, rounds });
@@ -172,23 +177,22 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
         }
         let proposal = propose(&tilt, &round)?;
         let batch = Measured::draw_from(base, &proposal.as_ref(), items(), &features, config.samples, rng)?;
-        match config.keep {
-            Keep::Latest => measured = batch.with_shares_of(&measured),
-            Keep::All => pool.add(&mut measured, batch, proposal)?,
+        match config.reuse {
+            ReusePolicy::Latest => measured = batch.with_shares_of(&measured),
+            ReusePolicy::All => pool.add(&mut measured, batch, proposal)?,
         }
     }
 }
 
 /// The farthest intermediate target with enough effective samples.
 ///
-/// `error` is what the fit to the targets themselves failed with, if it did; it is returned if no step can be
-/// made.
+/// `error` is the error of the fit to the targets themselves, if it failed; it is returned if no step can be made.
 fn step<C, X>(
     measured: &Measured<C, X>,
     constraints: &[Constraint<C, X>],
     config: &AdaptiveConfig,
     error: Option<Error>,
-) -> Result<(Tilt<C, X>, Round)> {
+) -> Result<(Tilt<C, X>, AdaptiveRound)> {
     match error {
         None
         | Some(Error::OutOfReach { .. } | Error::OutsideHull { .. } | Error::TooFewEffectiveSamples { .. }) =>
@@ -197,19 +201,19 @@ fn step<C, X>(
     }
     let problem = Problem::new(measured, constraints)?;
     let errors = config.fit.context_errors;
-    let start = problem.assess(&problem.tilt(&vec![0.0; problem.dimension()])?, Part::All, errors)?;
+    let start = problem.assess(&problem.tilt(&vec![0.0; problem.dimension()])?, Split::All, errors)?;
     let (mut best, mut low, mut high) = (None, 0.0, 1.0);
     for _ in 0..BISECTIONS {
         let progress = 0.5 * (low + high);
         let nearer = problem.towards(&start.moments, progress)?;
-        let fitted = nearer.fit(Part::All, &config.fit, None);
+        let fitted = nearer.fit(Split::All, &config.fit, None);
         let assessed = fitted.and_then(|fitted| {
-            let found = nearer.assess(&fitted.tilt, Part::All, errors)?;
+            let found = nearer.assess(&fitted.tilt, Split::All, errors)?;
             Ok((fitted.tilt, found.ess))
         });
         match assessed {
             Ok((tilt, ess)) if ess >= config.step_ess => {
-                let round = Round { samples: measured.samples(), progress, ess };
+                let round = AdaptiveRound { samples: measured.samples(), progress, ess };
                 best = Some((tilt, round));
                 low = progress;
             }
@@ -221,9 +225,9 @@ fn step<C, X>(
     })
 }
 
-/// The proposals so far, and what each of them says of every sample.
+/// The proposals so far, and the log-probability of every sample under each of them.
 struct Pool<C, X> {
-    /// All but the first, which is the base.
+    /// All proposals but the first, which is the base.
     proposals: Vec<Arc<dyn Distribution<C, X>>>,
     /// `[contexts][samples][proposals]`, the base first.
     log_probs: Vec<Vec<Vec<f64>>>,
@@ -236,9 +240,9 @@ impl<C, X> Pool<C, X> {
         Self { proposals: Vec::new(), log_probs }
     }
 
-    /// Adds a batch, and makes all samples those of the mixture of all proposals.
+    /// Adds a batch, and treats all samples as samples of the mixture of all proposals.
     ///
-    /// All proposals were asked for as many samples, so that they have equal shares in the mixture.
+    /// All proposals drew equally many samples, so that they have equal shares in the mixture.
     fn add(
         &mut self,
         measured: &mut Measured<C, X>,
@@ -246,7 +250,7 @@ impl<C, X> Pool<C, X> {
         proposal: Arc<dyn Distribution<C, X>>,
     ) -> Result<()> {
         for (index, (old, new)) in measured.contexts.iter().zip(&batch.contexts).enumerate() {
-            let in_context = |source| Error::InContext { context: index, source };
+            let in_context = |cause| Error::InContext { context: index, cause };
             let rows = &mut self.log_probs[index];
             let (context, samples) = (&old.drawn.context, old.drawn.samples.iter().collect::<Vec<_>>());
             let log_probs = proposal.log_probs(context, &samples).map_err(in_context)?;

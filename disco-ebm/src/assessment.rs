@@ -1,10 +1,10 @@
-//! What samples say of a target.
+//! Moments, `ln Z` and coverage of a target, estimated from samples.
 
 use disco_core::Estimate;
 
 use crate::interval::skewed_interval;
 
-/// What samples say of a target: its moments, `ln Z`, and how well they cover it.
+/// Estimates of a target from samples: its moments, `ln Z`, and how well the samples cover it.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Assessment {
@@ -27,9 +27,9 @@ pub struct Assessment {
     /// The largest share of one sample in all weight.
     pub largest_share: f64,
     /// The largest Pareto shape `k` of a context's weights ([`disco_core::ParetoTail`]): above 0.7 the errors
-    /// cannot be believed. None where sums are exact, or where no context has five different large weights.
+    /// are not reliable. `None` where sums are exact, or where no context has five different large weights.
     pub largest_pareto_k: Option<f64>,
-    /// How many contexts the means are over.
+    /// The number of contexts that the means are over.
     pub contexts: usize,
     /// Samples that are possible under the base and satisfy the pointwise constraints.
     pub samples_in_support: usize,

@@ -13,7 +13,7 @@ use crate::{Result, Solver};
 /// | `solver.max_iterations` | 200 | 1 or more |
 /// | `ridge` | 0 | 0 or more, finite |
 /// | `min_ess` | 10 | 0 or more, finite |
-/// | `held_out` | 0.2 | 0 (none) to 0.9 |
+/// | `held_out` | 0.2 | 0 (no check) to 0.9 |
 /// | `context_errors` | `fixed` | `fixed`, `drawn` |
 /// | `contexts_without_support` | `refuse` | `refuse`, `leave_out` |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -27,11 +27,11 @@ pub struct FitConfig {
     /// A fit whose effective sample size is less is refused. Exact sums are not refused.
     pub min_ess: f64,
     /// The share of the samples on which the moments of a fit to the others are measured. The reported
-    /// coefficients are those of a fit to all samples.
+    /// coefficients come from a fit to all samples.
     pub held_out: f64,
-    /// What standard errors refer to.
+    /// The randomness that standard errors include.
     pub context_errors: ContextErrors,
-    /// What to do with a context in which no sample satisfies the pointwise constraints.
+    /// The treatment of a context in which no sample satisfies the pointwise constraints.
     pub contexts_without_support: ContextsWithoutSupport,
 }
 
@@ -48,20 +48,20 @@ impl Default for FitConfig {
     }
 }
 
-/// What standard errors refer to when there are several contexts.
+/// The randomness that standard errors include when there are several contexts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ContextErrors {
-    /// These contexts are all there are: errors come from sampling within each of them.
+    /// The list of contexts is complete: errors come from sampling within each context.
     #[default]
     Fixed,
-    /// The contexts are a random sample of many: errors are those of a mean over independent contexts, and
+    /// The contexts are a random sample of many: errors are computed for a mean over independent contexts, and
     /// include both sampling within contexts and the choice of contexts. Needs two contexts or more.
     Drawn,
 }
 
-/// What to do with a context in which no sample satisfies the pointwise constraints.
+/// The treatment of a context in which no sample satisfies the pointwise constraints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -74,9 +74,11 @@ pub enum ContextsWithoutSupport {
 }
 
 impl FitConfig {
+    /// Checks the settings.
+    ///
     /// # Errors
-    /// [`disco_core::Error::Invalid`] for the first field out of range.
-    pub(crate) fn validate(&self) -> Result<()> {
+    /// [`disco_core::Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<()> {
         self.solver.validate()?;
         if !(self.ridge >= 0.0 && self.ridge.is_finite()) {
             return Err(Error::invalid("ridge", self.ridge, "0 or more, and finite").into());

@@ -1,30 +1,42 @@
-//! What should hold of the target distribution.
+//! Constraints on the target distribution.
 
 use std::{fmt, sync::Arc};
 
 use disco_core::{Error, Feature};
 use serde::{Deserialize, Serialize};
 
-/// What is asked of a feature.
+/// The kind of a constraint: what it asks of its feature.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum ConstraintKind {
     /// A binary feature has the wanted value always: the factor `b(x, c)` in {0, 1}.
     Pointwise {
-        /// Whether 1 is what is wanted.
+        /// `true` if the feature must be 1, `false` if it must be 0.
         wanted: bool,
     },
     /// The mean of the feature, over contexts and samples: the factor `exp(lambda phi(x, c))`.
     Moment {
-        /// The mean that is asked for.
+        /// The target mean.
         target: f64,
-        /// The mean may lie in `target -+ tolerance`; 0 asks for the target itself.
+        /// The mean may lie in `target -+ tolerance`; with 0 it must be the target itself.
         tolerance: f64,
     },
 }
 
-/// A feature, and what should hold of it in the target.
+impl ConstraintKind {
+    /// The value (true for 1) that the constraint asks of a binary feature in every sample; `None` if it allows both.
+    pub(crate) fn always(self) -> Option<bool> {
+        match self {
+            Self::Pointwise { wanted } => Some(wanted),
+            Self::Moment { target: 1.0, tolerance: 0.0 } => Some(true),
+            Self::Moment { target: 0.0, tolerance: 0.0 } => Some(false),
+            Self::Moment { .. } => None,
+        }
+    }
+}
+
+/// A feature, and the condition on it in the target.
 ///
 /// ```
 /// use disco_core::{feature, predicate};
@@ -38,13 +50,13 @@ pub enum ConstraintKind {
 /// assert!(constraints[0].clone().within(0.1).is_err());
 /// # Ok::<(), disco_ebm::Error>(())
 /// ```
-pub struct Constraint<C, X> {
+pub struct Constraint<C: ?Sized, X: ?Sized> {
     feature: Arc<dyn Feature<C, X>>,
     // Invariant: target and tolerance are finite, and the tolerance is not negative.
     kind: ConstraintKind,
 }
 
-impl<C, X> Constraint<C, X> {
+impl<C: ?Sized, X: ?Sized> Constraint<C, X> {
     /// The feature has the mean `target`.
     ///
     /// A target of 0 or 1 for a feature that turns out to be binary on the samples is a pointwise constraint.
@@ -103,7 +115,7 @@ impl<C, X> Constraint<C, X> {
         self.feature.name()
     }
 
-    /// What is asked of it.
+    /// The kind of the constraint.
     pub fn kind(&self) -> ConstraintKind {
         self.kind
     }
@@ -122,19 +134,19 @@ impl<C, X> Constraint<C, X> {
     }
 }
 
-impl<C, X> Clone for Constraint<C, X> {
+impl<C: ?Sized, X: ?Sized> Clone for Constraint<C, X> {
     fn clone(&self) -> Self {
         Self { feature: Arc::clone(&self.feature), kind: self.kind }
     }
 }
 
-impl<C, X> fmt::Debug for Constraint<C, X> {
+impl<C: ?Sized, X: ?Sized> fmt::Debug for Constraint<C, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Constraint").field("feature", &self.name()).field("kind", &self.kind).finish()
     }
 }
 
-/// The features of constraints, in order: what [`Measured`](crate::Measured) wants.
-pub fn features<C, X>(constraints: &[Constraint<C, X>]) -> Vec<Arc<dyn Feature<C, X>>> {
+/// The features of constraints, in order, as [`Measured`](crate::Measured) takes them.
+pub fn features<C: ?Sized, X: ?Sized>(constraints: &[Constraint<C, X>]) -> Vec<Arc<dyn Feature<C, X>>> {
     constraints.iter().map(|constraint| Arc::clone(&constraint.feature)).collect()
 }

@@ -14,9 +14,9 @@ pub struct ContextSamples<C, X> {
     pub context: C,
     /// The samples.
     pub samples: Vec<X>,
-    /// `ln a(x|c)`, `-inf` for what the base cannot produce.
+    /// `ln a(x|c)`; `-inf` for a sample that the base cannot produce.
     pub log_base: Vec<f64>,
-    /// `ln q(x|c)`: finite, since the samples were drawn from `q`. The same as `log_base` for samples of the
+    /// `ln q(x|c)`: finite, since the samples were drawn from `q`. Equal to `log_base` for samples of the
     /// base.
     pub log_proposal: Vec<f64>,
 }
@@ -27,7 +27,7 @@ pub(crate) struct Evaluated<C, X> {
     // Invariant: as many samples, log-probabilities and rows, at least one; neither NaN nor +inf.
     pub(crate) drawn: ContextSamples<C, X>,
     pub(crate) values: Array2<f64>,
-    /// How many samples more were drawn, which the base or a feature could not evaluate: of weight zero.
+    /// The number of further samples that were drawn and that the base or a feature could not evaluate: of weight zero.
     pub(crate) left_out: usize,
 }
 
@@ -53,7 +53,7 @@ pub(crate) fn sample_each<C, X, R: Rng + ?Sized>(
     if count == 0 {
         return Err(CoreError::invalid("samples per context", count, "1 or more").into());
     }
-    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::draw(rng, count)).collect();
+    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::from_rng(rng, count)).collect();
     let contexts: Vec<&C> = contexts.iter().collect();
     let samples = distribution.sample_each(&contexts, &streams)?;
     CoreError::check_length("lists of samples, one per context", contexts.len(), samples.len())?;

@@ -3,9 +3,9 @@
 use disco_core::{Error as CoreError, numerics::log_sum_exp};
 use ndarray::{Array1, Array2};
 
-use crate::{Error, MomentTarget, Points, Result, points::context_shares};
+use crate::{Error, EvaluatedSamples, MomentTarget, Result, context_shares::context_shares};
 
-/// Feature values may be so large in size: their squares, and sums of them, are far from the end of `f64`.
+/// The largest size of a feature value: squares of such values, and sums of squares, are far from the end of `f64`.
 const LARGEST_VALUE: f64 = 1e150;
 
 /// The dual of the maximum-entropy problem on evaluated points:
@@ -34,11 +34,11 @@ pub struct Dual {
     pub(crate) log_weights: Array1<f64>,
     /// Standardised: `[points, features]`.
     pub(crate) values: Array2<f64>,
-    /// Context `c` has the points `starts[c]..starts[c + 1]`. Invariant: none is empty.
+    /// Context `c` has the points `starts[c]..starts[c + 1]`. Invariant: no context is empty.
     pub(crate) starts: Vec<usize>,
     /// Invariant: positive, sum to 1.
     pub(crate) shares: Vec<f64>,
-    /// What `Z_c` is divided by: ln of the number of samples, 0 for exact points.
+    /// The logarithm of the divisor of `Z_c`: the number of samples; 0 for exact points.
     log_divisors: Vec<f64>,
     pub(crate) exact: bool,
     pub(crate) shift: Array1<f64>,
@@ -77,7 +77,7 @@ impl Dual {
     /// points together, feature values above 1e150 in size; [`Error::DuplicateFeature`]; [`Error::NoSupport`].
     pub fn new(
         targets: Vec<MomentTarget>,
-        points: Vec<Points>,
+        points: Vec<EvaluatedSamples>,
         context_weights: Option<&[f64]>,
         ridge: f64,
     ) -> Result<Self> {
@@ -133,12 +133,12 @@ impl Dual {
         Ok(dual)
     }
 
-    /// How many features there are.
+    /// The number of features.
     pub fn dimension(&self) -> usize {
         self.targets.len()
     }
 
-    /// How many contexts there are.
+    /// The number of contexts.
     pub fn contexts(&self) -> usize {
         self.shares.len()
     }
@@ -236,7 +236,7 @@ impl Dual {
         self.scale.mapv(|scale| self.ridge / scale / scale)
     }
 
-    /// `sum_i tolerance_i |lambda_i|`: the same in both coordinates.
+    /// `sum_i tolerance_i |lambda_i|`: equal in both coordinates.
     pub(crate) fn box_penalty(&self, lambda: &Array1<f64>) -> f64 {
         self.tolerances().iter().zip(lambda).map(|(tolerance, lambda)| tolerance * lambda.abs()).sum()
     }
@@ -274,14 +274,14 @@ impl Dual {
         for (i, scale) in self.scale.iter_mut().enumerate() {
             let deviation = variance[i].sqrt();
             let range = self.high[i] - self.low[i];
-            // Where all variation has weight zero in f64, the range still gives a finite unit.
+            // If all variation has weight zero in f64, the range still gives a finite unit.
             *scale = [deviation, range].into_iter().find(|scale| *scale > 0.0).unwrap_or(1.0);
         }
         self.values /= &self.scale;
     }
 }
 
-fn validate(targets: &[MomentTarget], points: &[Points], ridge: f64) -> Result<()> {
+fn validate(targets: &[MomentTarget], points: &[EvaluatedSamples], ridge: f64) -> Result<()> {
     if targets.is_empty() {
         return Err(CoreError::Empty { what: "list of moment targets".into() }.into());
     }

@@ -1,22 +1,36 @@
 //! The fitted target.
 
+use std::fmt;
+
 use disco_core::{Error as CoreError, Product, Score, Scorer};
 use ndarray::ArrayView2;
 
 use crate::{Result, Tilt};
 
 /// The energy-based model `P(x|c) = a(x|c) prod_j b_j(x, c) exp(sum_i lambda_i phi_i(x, c))`: an unnormalised
-/// target that keeps to the constraints and is otherwise as near to the base as can be.
+/// target that satisfies the constraints and is otherwise as near to the base as possible.
 ///
-/// Its log-scores are in nats; `-inf` for what the base or a pointwise constraint excludes. The base is asked
-/// only about samples that satisfy the pointwise constraints.
-#[derive(Clone, Debug)]
-pub struct Ebm<B, C, X> {
+/// Its log-scores are in nats; `-inf` for samples that the base or a pointwise constraint excludes. The base scores
+/// only samples that satisfy the pointwise constraints.
+pub struct Ebm<B, C: ?Sized, X: ?Sized> {
     base: B,
     tilt: Tilt<C, X>,
 }
 
-impl<B, C, X> Ebm<B, C, X> {
+// Written out, since a derive would ask for `Clone` and `Debug` of contexts and samples, which are not held.
+impl<B: Clone, C: ?Sized, X: ?Sized> Clone for Ebm<B, C, X> {
+    fn clone(&self) -> Self {
+        Self { base: self.base.clone(), tilt: self.tilt.clone() }
+    }
+}
+
+impl<B: fmt::Debug, C: ?Sized, X: ?Sized> fmt::Debug for Ebm<B, C, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ebm").field("base", &self.base).field("tilt", &self.tilt).finish()
+    }
+}
+
+impl<B, C: ?Sized, X: ?Sized> Ebm<B, C, X> {
     /// The product of a base and a factor.
     pub fn new(base: B, tilt: Tilt<C, X>) -> Self {
         Self { base, tilt }
@@ -27,7 +41,7 @@ impl<B, C, X> Ebm<B, C, X> {
         &self.base
     }
 
-    /// What it is multiplied with.
+    /// The factor that the base is multiplied with.
     pub fn tilt(&self) -> &Tilt<C, X> {
         &self.tilt
     }
@@ -51,7 +65,7 @@ impl<B, C, X> Ebm<B, C, X> {
     }
 }
 
-impl<B: Scorer<C, X>, C, X> Scorer<C, X> for Ebm<B, C, X> {
+impl<B: Scorer<C, X>, C: ?Sized, X: ?Sized> Scorer<C, X> for Ebm<B, C, X> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> disco_core::Result<Vec<Score>> {
         Product(&self.tilt, &self.base).log_scores(context, samples)
     }
@@ -61,4 +75,4 @@ impl<B: Scorer<C, X>, C, X> Scorer<C, X> for Ebm<B, C, X> {
     }
 }
 
-disco_core::impl_product!([B, C, X] Ebm<B, C, X>);
+disco_core::impl_product!([B, C: ?Sized, X: ?Sized] Ebm<B, C, X>);

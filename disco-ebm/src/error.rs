@@ -1,4 +1,4 @@
-//! What can go wrong between constraints and a fitted target.
+//! Errors of fitting constraints and of saved targets.
 
 use std::path::PathBuf;
 
@@ -6,6 +6,9 @@ use std::path::PathBuf;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why constraints could not be fitted, or a saved target not be read.
+///
+/// The message of an error is complete: it contains the messages of the errors behind it (`cause`), which
+/// [`source`](std::error::Error::source) therefore does not return.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -13,12 +16,12 @@ pub enum Error {
     #[error(transparent)]
     Core(#[from] disco_core::Error),
     /// Sampling or scoring failed in one of several contexts.
-    #[error("context {context}: {source}")]
+    #[error("context {context}: {cause}")]
     InContext {
         /// The position of the context in the list.
         context: usize,
-        /// What happened there.
-        source: disco_core::Error,
+        /// The error there.
+        cause: disco_core::Error,
     },
     /// Two features or constraints have the same name.
     #[error("two features are named `{feature}`; a name stands for one feature")]
@@ -65,7 +68,7 @@ pub enum Error {
         /// alone.
         never: Vec<String>,
     },
-    /// The target of one feature is outside of what its sampled values can reach.
+    /// The target of one feature is outside the range of its sampled values.
     #[error(
         "feature `{feature}`: target {target} with tolerance {tolerance} is out of reach: the samples that \
          satisfy the pointwise constraints reach from {low} to {high}, ends excluded"
@@ -75,7 +78,7 @@ pub enum Error {
         feature: String,
         /// Its target moment.
         target: f64,
-        /// The half-width of what is accepted around the target.
+        /// The half-width of the accepted interval around the target.
         tolerance: f64,
         /// The mean over contexts of the smallest value on the support.
         low: f64,
@@ -113,11 +116,11 @@ pub enum Error {
         combination(.direction), short(*.target), short(*.reachable), moments(.nearest)
     )]
     OutsideHull {
-        /// The combination of features, of largest factor 1 in absolute value, that is asked too much of.
+        /// The combination of features, of largest factor 1 in absolute value, whose target is too high.
         direction: Vec<(String, f64)>,
-        /// What the targets ask of it (the least, within tolerances).
+        /// The value that the targets ask of it (the least, within tolerances).
         target: f64,
-        /// The most that the samples reach (not attained by any finite coefficients).
+        /// The largest value that the samples reach (not attained by any finite coefficients).
         reachable: f64,
         /// The moments on the hull nearest to the targets, in units of each feature's spread.
         nearest: Vec<(String, f64)>,
@@ -141,26 +144,26 @@ pub enum Error {
     NotReached {
         /// How many rounds were done.
         rounds: usize,
-        /// The largest effective sample size of a fit to all of the targets; 0 if none succeeded.
+        /// The largest effective sample size of a fit to all of the targets; 0 if no such fit succeeded.
         ess: f64,
-        /// What was wanted.
+        /// The effective sample size that was wanted.
         wanted: f64,
     },
     /// A file could not be read or written.
-    #[error("{}: {source}", .path.display())]
+    #[error("{}: {cause}", .path.display())]
     Io {
         /// The file.
         path: PathBuf,
-        /// Why.
-        source: std::io::Error,
+        /// The error of the operating system.
+        cause: std::io::Error,
     },
-    /// A saved target is not what this version reads.
-    #[error("{}: {source}", .path.display())]
+    /// The file is not a saved target in the format of this version.
+    #[error("{}: {cause}", .path.display())]
     Json {
         /// The file.
         path: PathBuf,
-        /// Why, with line and column.
-        source: serde_json::Error,
+        /// The reason, with line and column.
+        cause: serde_json::Error,
     },
     /// A saved target has another version of the format.
     #[error("{}: format version {found}; this program reads version {expected}", .path.display())]

@@ -1,26 +1,27 @@
-//! Features evaluated on samples, with the samples that could not be left out and counted.
+//! Evaluation of features on samples. Samples that cannot be evaluated are left out and counted.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use disco_core::{Error as CoreError, Feature, Sampled, Score, Scorer, numerics::check_log_scores};
 use ndarray::{Array2, Axis};
 
-use crate::{
-    ContextSamples, Error, Measured, Result, context_samples::Evaluated, points::context_shares,
-    tilt::check_distinct,
-};
+use crate::{ContextSamples, Error, Result, context_samples::Evaluated};
+
+/// The samples of all contexts with the values of the features.
+pub(crate) struct EvaluatedContexts<C, X> {
+    pub(crate) contexts: Vec<Evaluated<C, X>>,
+    /// How many samples each feature skipped.
+    pub(crate) skipped: BTreeMap<String, usize>,
+}
 
 /// Evaluates each feature once on each sample.
-pub(crate) fn measured<C, X>(
+///
+/// With `exact`, a skipped sample is an error.
+pub(crate) fn evaluate_contexts<C, X>(
     stored: Vec<ContextSamples<C, X>>,
     features: &[Arc<dyn Feature<C, X>>],
     exact: bool,
-) -> Result<Measured<C, X>> {
-    if features.is_empty() {
-        return Err(CoreError::Empty { what: "list of features".into() }.into());
-    }
-    check_distinct(features.iter().map(|feature| feature.name()))?;
-    let shares = context_shares(None, stored.len())?;
+) -> Result<EvaluatedContexts<C, X>> {
     let mut skipped = BTreeMap::new();
     let mut contexts = Vec::with_capacity(stored.len());
     for (index, drawn) in stored.into_iter().enumerate() {
@@ -33,14 +34,12 @@ pub(crate) fn measured<C, X>(
         }
         if exact && skipped.values().sum::<usize>() > before {
             let by = skipped.into_keys().collect::<Vec<_>>().join(", ");
-            let source =
-                CoreError::invalid("outcomes of a space", format!("skipped by {by}"), "none skipped");
-            return Err(Error::InContext { context: index, source });
+            let cause = CoreError::invalid("outcomes of a space", format!("skipped by {by}"), "none skipped");
+            return Err(Error::InContext { context: index, cause });
         }
         contexts.push(evaluated);
     }
-    let names = features.iter().map(|feature| feature.name().to_owned()).collect();
-    Ok(Measured { names, contexts, shares, skipped, exact })
+    Ok(EvaluatedContexts { contexts, skipped })
 }
 
 /// Scores a context's samples with the base; those it skips are left out, and their number is returned.
@@ -51,7 +50,7 @@ pub(crate) fn score_base<C, X>(
     samples: Vec<Sampled<X>>,
     skipped: &mut BTreeMap<String, usize>,
 ) -> Result<(ContextSamples<C, X>, usize)> {
-    let in_context = |source| Error::InContext { context: index, source };
+    let in_context = |cause| Error::InContext { context: index, cause };
     let references: Vec<&X> = samples.iter().map(|sample| &sample.value).collect();
     let scores = base.log_scores(&context, &references).map_err(in_context)?;
     CoreError::check_length("log-scores of the base", samples.len(), scores.len()).map_err(in_context)?;
@@ -98,7 +97,7 @@ fn check_stored<C, X>(drawn: &ContextSamples<C, X>, context: usize) -> Result<()
             )),
         }
     };
-    check().map_err(|source| Error::InContext { context, source })
+    check().map_err(|cause| Error::InContext { context, cause })
 }
 
 fn evaluate<C, X>(
@@ -113,7 +112,7 @@ fn evaluate<C, X>(
     let references: Vec<&X> = drawn.samples.iter().collect();
     for (column, feature) in features.iter().enumerate() {
         let found = feature_values(feature.as_ref(), &drawn.context, &references)
-            .map_err(|source| Error::InContext { context, source })?;
+            .map_err(|cause| Error::InContext { context, cause })?;
         for (row, value) in found.into_iter().enumerate() {
             match value {
                 Ok(value) => values[[row, column]] = value,

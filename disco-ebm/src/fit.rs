@@ -1,31 +1,59 @@
-//! From constraints to coefficients.
+//! The fit: from constraints to coefficients.
+
+use std::fmt;
 
 use disco_core::{Error as CoreError, Estimate};
 
 use crate::{
-    Assessment, Constraint, ConstraintKind, ConstraintReport, ContextErrors, Dual, Ebm, Error, FitConfig,
-    FitReport, HeldOut, Measured, Result, Solution, Termination, Tilt, inference::Inference, part::Part,
-    problem::Problem,
+    Assessment, Constraint, ConstraintReport, ContextErrors, Dual, Ebm, Error, FitConfig, FitReport, HeldOut,
+    Measured, Result, Solution, Termination, Tilt, inference::Inference, problem::Problem, split::Split,
 };
 
 /// Fitted constraints: the factor that makes the base into the target, and the report.
-#[derive(Clone, Debug)]
-pub struct Fit<C, X> {
+///
+/// ```
+/// use disco_core::{Space, feature};
+/// use disco_ebm::{Constraint, FitConfig, Measured, features};
+/// let die = Space::new(1..=6u32)?.uniform();
+/// let constraints = [Constraint::moment(feature("eyes", |_: &(), x: &u32| f64::from(*x)), 4.5)?];
+/// let measured = Measured::exact(&die, die.space(), vec![()], &features(&constraints))?;
+/// let fit = measured.fit(&constraints, &FitConfig::default())?;
+/// // Jaynes's die: p(x) in proportion to exp(lambda x), with lambda = 0.371.
+/// let lambda = fit.report().constraints[0].coefficient.expect("a moment has one").value;
+/// assert!((lambda - 0.371).abs() < 1e-3);
+/// let target = die.space().normalise(&fit.target(&die), &())?;
+/// assert!((target.log_prob(&2) - target.log_prob(&1) - lambda).abs() < 1e-12);
+/// # Ok::<(), disco_ebm::Error>(())
+/// ```
+pub struct Fit<C: ?Sized, X: ?Sized> {
     tilt: Tilt<C, X>,
     report: FitReport,
 }
 
-impl<C, X> Fit<C, X> {
+// Written out, since a derive would ask for `Clone` and `Debug` of contexts and samples, which are not held.
+impl<C: ?Sized, X: ?Sized> Clone for Fit<C, X> {
+    fn clone(&self) -> Self {
+        Self { tilt: self.tilt.clone(), report: self.report.clone() }
+    }
+}
+
+impl<C: ?Sized, X: ?Sized> fmt::Debug for Fit<C, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fit").field("tilt", &self.tilt).field("report", &self.report).finish()
+    }
+}
+
+impl<C: ?Sized, X: ?Sized> Fit<C, X> {
     pub(crate) fn new(tilt: Tilt<C, X>, report: FitReport) -> Self {
         Self { tilt, report }
     }
 
-    /// What the base is multiplied with.
+    /// The factor that the base is multiplied with.
     pub fn tilt(&self) -> &Tilt<C, X> {
         &self.tilt
     }
 
-    /// How the fit went.
+    /// The report of the fit.
     pub fn report(&self) -> &FitReport {
         &self.report
     }
@@ -41,7 +69,7 @@ impl<C, X> Measured<C, X> {
     /// and is nearest to the base, by minimising the [`Dual`].
     ///
     /// # Errors
-    /// Those of [`Dual::solve`]; [`Error::DuplicateFeature`], [`Error::NotMeasured`], [`Error::NotBinary`];
+    /// As [`Dual::solve`]; [`Error::DuplicateFeature`], [`Error::NotMeasured`], [`Error::NotBinary`];
     /// [`Error::NoSupport`], unless such contexts are left out; [`Error::TooFewEffectiveSamples`]; settings
     /// out of range.
     ///
@@ -54,8 +82,8 @@ impl<C, X> Measured<C, X> {
             return Err(CoreError::invalid("context_errors", value, "fixed, or two contexts or more").into());
         }
         let problem = Problem::new(self, constraints)?;
-        let fitted = problem.fit(Part::All, config, None)?;
-        let weighed = problem.weigh(&fitted.tilt, Part::All, config.context_errors)?;
+        let fitted = problem.fit(Split::All, config, None)?;
+        let weighed = problem.weigh(&fitted.tilt, Split::All, config.context_errors)?;
         let assessment = problem.assess_weighed(&weighed);
         if !(assessment.ess >= config.min_ess) {
             return Err(Error::TooFewEffectiveSamples { ess: assessment.ess, needed: config.min_ess });
@@ -67,7 +95,7 @@ impl<C, X> Measured<C, X> {
         let covariance = inference.as_ref().map(Inference::covariance).unwrap_or_default();
         let (log_z_error, kl_error) = problem.limit_errors(inference.as_ref(), &weighed)?;
         let base = self.base_means(config.context_errors)?;
-        // Rounding can leave a variance of zero below it; one that is NaN says nothing of the error.
+        // Rounding can leave a variance of zero slightly negative; if it is NaN the error is unknown.
         let error = |variance: &f64| {
             if variance.is_nan() { f64::INFINITY } else { variance.max(0.0).sqrt() }
         };
@@ -116,36 +144,41 @@ impl<C, X> Measured<C, X> {
         Ok(Fit::new(fitted.tilt, report))
     }
 
-    /// What these samples say of a target that was fitted to others: its moments, `ln Z`, and how well they
-    /// cover it.
+    /// Estimates a target from these samples: its moments, `ln Z`, and how well the samples cover it.
     ///
-    /// Of a target that was fitted to these very samples they say too much good: the moments that were asked for,
-    /// a `ln Z` that is too small and a KL that is too large, in the order of (number of coefficients / ESS).
+    /// Use other samples than those the target was fitted to. On its own samples a fit looks too good: they show the
+    /// moments that were asked for, a `ln Z` that is too small and a KL that is too large, by about (number of
+    /// coefficients / ESS).
     ///
     /// # Errors
     /// [`Error::NotMeasured`], [`Error::NotBinary`], [`Error::NoSupport`].
     pub fn assess(&self, tilt: &Tilt<C, X>, errors: ContextErrors) -> Result<Assessment> {
         let constraints: Vec<Constraint<C, X>> = tilt.constraints().cloned().collect();
-        Problem::as_given(self, &constraints)?.assess(tilt, Part::AllContexts, errors)
+        Problem::as_given(self, &constraints)?.assess(tilt, Split::AllContexts, errors)
     }
 }
 
-/// A fit to a part of the samples.
+/// A fit to a split of the samples.
 pub(crate) struct Fitted<C, X> {
     pub(crate) tilt: Tilt<C, X>,
     pub(crate) solution: Solution,
-    /// None if there are no moments.
+    /// `None` if there are no moments.
     pub(crate) dual: Option<Dual>,
 }
 
 impl<C, X> Problem<'_, C, X> {
-    /// Fits the coefficients to a part of the samples, from `start` if there is one.
-    pub(crate) fn fit(&self, part: Part, config: &FitConfig, start: Option<&[f64]>) -> Result<Fitted<C, X>> {
-        let part = match config.contexts_without_support {
-            crate::ContextsWithoutSupport::Refuse if part == Part::All => Part::AllContexts,
-            _ => part,
+    /// Fits the coefficients to a split of the samples, from `start` if it is given.
+    pub(crate) fn fit(
+        &self,
+        split: Split,
+        config: &FitConfig,
+        start: Option<&[f64]>,
+    ) -> Result<Fitted<C, X>> {
+        let split = match config.contexts_without_support {
+            crate::ContextsWithoutSupport::Refuse if split == Split::All => Split::AllContexts,
+            _ => split,
         };
-        let dual = self.dual(part, config.ridge)?;
+        let dual = self.dual(split, config.ridge)?;
         let solution = match &dual {
             Some(dual) => dual.solve_from(&config.solver, start)?,
             None => Solution {
@@ -159,7 +192,7 @@ impl<C, X> Problem<'_, C, X> {
     }
 }
 
-/// Fits to a part of the samples, and measures the moments on the rest.
+/// Fits to a share of the samples, and measures the moments on the rest.
 fn check_held_out<C, X>(
     problem: &Problem<'_, C, X>,
     config: &FitConfig,
@@ -171,8 +204,8 @@ fn check_held_out<C, X>(
     }
     let check = || {
         let start = Some(solution.coefficients.as_slice());
-        let fitted = problem.fit(Part::Kept(share), config, start)?;
-        problem.assess(&fitted.tilt, Part::HeldOut(share), config.context_errors)
+        let fitted = problem.fit(Split::Train(share), config, start)?;
+        problem.assess(&fitted.tilt, Split::HeldOut(share), config.context_errors)
     };
     match check() {
         Ok(found) => {
@@ -180,15 +213,5 @@ fn check_held_out<C, X>(
             (held_out, Some(found.moments))
         }
         Err(error) => (HeldOut::Unavailable { reason: error.to_string() }, None),
-    }
-}
-
-/// Whether a constraint is, for a binary feature, one that always holds.
-pub(crate) fn always(kind: ConstraintKind) -> Option<bool> {
-    match kind {
-        ConstraintKind::Pointwise { wanted } => Some(wanted),
-        ConstraintKind::Moment { target: 1.0, tolerance: 0.0 } => Some(true),
-        ConstraintKind::Moment { target: 0.0, tolerance: 0.0 } => Some(false),
-        ConstraintKind::Moment { .. } => None,
     }
 }

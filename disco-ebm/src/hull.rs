@@ -4,12 +4,12 @@ use ndarray::{Array1, Array2};
 
 use crate::{Dual, linalg::Cholesky};
 
-/// Two points nearer than this share of the hull's size are the same.
+/// Two points nearer to each other than this share of the hull's size count as one.
 const SAME: f64 = 1e-9;
 
-/// What is nearest to the targets among the moments that the points allow.
+/// The moments nearest to the targets among those that the points allow.
 pub(crate) struct Nearest {
-    /// From there to the targets, if these are outside: a direction that separates them. Standardised.
+    /// The direction from the nearest moments to the targets, if these are outside: it separates them. Standardised.
     pub(crate) direction: Option<Array1<f64>>,
     /// The nearest moments, standardised.
     pub(crate) moments: Array1<f64>,

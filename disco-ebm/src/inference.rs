@@ -1,10 +1,10 @@
-//! How far fitted coefficients, and what follows from them, can be trusted.
+//! Standard errors of fitted coefficients, and of the moments, `ln Z` and KL that follow from them.
 
 use ndarray::{Array1, Array2, Axis, Slice};
 
 use crate::{ContextErrors, Dual, Result, dual::At, linalg::Cholesky};
 
-/// An effective sample size within a context below which its own mean says nothing of its variance.
+/// The effective sample size of a context below which its own mean tells nothing about its variance.
 pub(crate) const LONELY: f64 = 1.0 + 1e-6;
 
 impl Dual {
@@ -12,16 +12,15 @@ impl Dual {
     /// at `lambda` and `V` the covariance of the estimated moments there (delta method: White 1982).
     ///
     /// For [`ContextErrors::Fixed`], `V` is the sum over contexts of `t^2 sum_x W(x)^2 (1 + h(x)) (phi(x) -
-    /// m)(phi(x) - m)'`, with `W` the normalised weights and `m` the moments in the context. A fit goes towards
-    /// its own samples, so that their squares are too small by the share `h(x) = W(x) (1 + t (phi(x) - m)'
-    /// H^-1 (phi(x) - m))`, the leverage of regression, to first order in which `1 + h` mends it (MacKinnon and
+    /// m)(phi(x) - m)'`, with `W` the normalised weights and `m` the moments in the context. A fit overfits its own
+    /// samples slightly, so that their squares are too small by the share `h(x) = W(x) (1 + t (phi(x) - m)'
+    /// H^-1 (phi(x) - m))`, the leverage of regression; the factor `1 + h` corrects it to first order (MacKinnon and
     /// White 1985). Where a single point has all the weight of a context, `m` is the mean over contexts
     /// instead, and `h` is 0. Exact points give zero. For [`ContextErrors::Drawn`] it is the covariance of a
     /// mean of independent contexts.
     ///
-    /// Coefficients that a tolerance holds at 0 have variance 0; the others' errors are given those zeros.
-    /// The entries are infinite if there is nothing to estimate the error from: a single point has all the
-    /// weight.
+    /// Coefficients that a tolerance holds at 0 have variance 0; the errors of the others are conditional on these
+    /// zeros. The entries are infinite if the error cannot be estimated: a single point has all the weight.
     ///
     /// # Errors
     /// [`disco_core::Error::Length`].
@@ -81,17 +80,17 @@ impl Dual {
     }
 }
 
-/// A dual at fitted coefficients, with what all errors are made of.
+/// A dual at fitted coefficients, with the quantities that all errors are computed from.
 pub(crate) struct Inference<'a> {
     dual: &'a Dual,
     at: At,
     hessian: Array2<f64>,
     /// The coefficients that no tolerance holds at zero.
     free: Vec<usize>,
-    /// `H^-1` of the free coefficients, zero in the rows and columns of the others; none if `H` is singular.
+    /// `H^-1` of the free coefficients, zero in the rows and columns of the others; `None` if `H` is singular.
     inverse: Option<Array2<f64>>,
     leverages: Array1<f64>,
-    /// The covariance of the moments; none if there is nothing to estimate it from.
+    /// The covariance of the moments; `None` if it cannot be estimated.
     variance: Option<Array2<f64>>,
 }
 
@@ -145,17 +144,17 @@ impl<'a> Inference<'a> {
         covariance
     }
 
-    /// By how much the moments of the fitted target are on average off those that its own samples show,
-    /// standardised: `sum t W h (phi - m)` over all points.
+    /// The bias of the moments: the mean distance of the moments of the fitted target from those that its own samples
+    /// show, standardised: `sum t W h (phi - m)` over all points.
     ///
-    /// The fit gives weight to what happened to be drawn, so that its samples show the moments that were asked
-    /// for. This is to first order in `h` what leaving each point out in turn would show.
+    /// The fit follows the samples that happened to be drawn, so that they show the moments that were asked for. To
+    /// first order in `h`, the bias equals the one found by leaving out each point in turn.
     fn moment_biases(&self) -> Array1<f64> {
         self.dual.centred_sum(&(&self.at.weights * &self.leverages), &self.at.means)
     }
 
-    /// How far each moment of the fitted target may be from the one that its own samples show: the root of
-    /// variance and squared bias together.
+    /// The error of each moment of the fitted target as its own samples show it: the root of variance plus squared
+    /// bias.
     pub(crate) fn moment_errors(&self) -> Vec<f64> {
         let Some(variance) = &self.variance else {
             return vec![f64::INFINITY; self.dual.dimension()];
@@ -167,7 +166,7 @@ impl<'a> Inference<'a> {
         variance.diag().iter().zip(&self.moment_biases()).zip(&self.dual.scale).map(error).collect()
     }
 
-    /// `h` of each point of the dual, those of weight zero excluded.
+    /// `h` of each point of the dual that has positive weight.
     pub(crate) fn leverages(&self) -> &Array1<f64> {
         &self.leverages
     }
@@ -177,7 +176,7 @@ impl<'a> Inference<'a> {
     ///
     /// `-H^-1 m` for `ln Z`, since `lambda' - lambda = -H^-1 (m' - m)` to first order and the gradient of
     /// `ln Z` is `m`; `lambda - H^-1 C lambda` for KL, whose gradient is `C lambda`, with `C` the
-    /// covariance of the features: zero but for ridge and tolerances. None if `H` is singular.
+    /// covariance of the features: zero but for ridge and tolerances. `None` if `H` is singular.
     pub(crate) fn sensitivities(&self) -> Option<(Vec<f64>, Vec<f64>)> {
         let (dual, at, inverse) = (self.dual, &self.at, self.inverse.as_ref()?);
         // The gradient of ln Z is the moment of the feature as it is, in units of its scale.
@@ -192,13 +191,14 @@ impl<'a> Inference<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{MomentTarget, Points};
+    use crate::{EvaluatedSamples, MomentTarget};
 
     fn dual(targets: &[f64], contexts: usize, tolerance: f64) -> Dual {
         let points = |context: usize| {
             let phi = |(x, j): (usize, usize)| ((x + 7 * context) as f64 * (0.9 + j as f64)).sin();
             let log_weights = (0..30).map(|x| (x as f64 * 0.37).cos()).collect();
-            Points::sampled(log_weights, Array2::from_shape_fn((30, targets.len()), phi)).expect("points")
+            EvaluatedSamples::sampled(log_weights, Array2::from_shape_fn((30, targets.len()), phi))
+                .expect("points")
         };
         let target =
             |(i, target): (usize, &f64)| MomentTarget { name: i.to_string(), target: *target, tolerance };
@@ -229,7 +229,7 @@ mod tests {
     fn the_bias_is_that_of_leaving_points_out() {
         let (n, k) = (1000, 200);
         let values = Array2::from_shape_fn((n, 1), |(x, _)| f64::from(u8::from(x < k)));
-        let points = Points::sampled(vec![0.0; n], values).expect("points");
+        let points = EvaluatedSamples::sampled(vec![0.0; n], values).expect("points");
         let targets = vec![MomentTarget { name: "one".into(), target: 0.5, tolerance: 0.0 }];
         let dual = Dual::new(targets, vec![points], None, 0.0).expect("a dual");
         let (ones, zeros) = (k as f64, (n - k) as f64);

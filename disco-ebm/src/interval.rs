@@ -3,9 +3,9 @@
 use disco_core::Estimate;
 
 /// The two-sided interval of `z` standard errors, corrected for the skewness `g` of the estimate by Hall's
-/// transformation (1992, *On the removal of skewness by transformation*): where `t`, what the estimate is above the
-/// truth in standard errors, has the skewness of a studentised mean, `t + g t^2 / 3 + g^2 t^3 / 27 + g / 6` has none to
-/// first order.
+/// transformation (1992, *On the removal of skewness by transformation*): if `t`, the distance of the estimate
+/// above the truth in standard errors, has the skewness of a studentised mean, then `t + g t^2 / 3 + g^2 t^3 / 27 +
+/// g / 6` has no skewness to first order.
 ///
 /// The cubic is `((1 + g t / 3)^3 - 1) / g + g / 6`, which grows with `t`, and is inverted at `-z` and `z`. At `g = 0`
 /// this is [`Estimate::interval`].

@@ -20,7 +20,7 @@ impl Cholesky {
                 if i > j {
                     lower[[i, j]] = rest / lower[[j, j]];
                 } else {
-                    // Below this share of the diagonal, what is left is the rounding error of the sums.
+                    // Below this share of the diagonal, the remainder is the rounding error of the sums.
                     if !(rest > 1e-15 * matrix[[j, j]] && rest.is_finite()) {
                         return None;
                     }
@@ -87,8 +87,8 @@ impl Cholesky {
 /// The first column (in pivoted order) that is a linear combination of others, of a positive semidefinite
 /// matrix with unit diagonal: its index, and the factors of the others in `column = sum factor_k column_k`.
 ///
-/// Cholesky factorisation with diagonal pivoting: the next pivot is what is left of a feature's variance
-/// once the earlier ones explain it, `1 - R^2`, and `threshold` is the least that counts as left.
+/// Cholesky factorisation with diagonal pivoting: the next pivot is the part of a feature's variance
+/// that the earlier features leave unexplained, `1 - R^2`; below `threshold` it counts as zero.
 pub(crate) fn dependent_column(matrix: &Array2<f64>, threshold: f64) -> Option<(usize, Vec<(usize, f64)>)> {
     let d = matrix.nrows();
     let mut order: Vec<usize> = (0..d).collect();

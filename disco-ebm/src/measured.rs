@@ -1,4 +1,4 @@
-//! Samples with everything a fit needs to know of them, evaluated once.
+//! Samples with their log-probabilities and feature values, evaluated once.
 
 use std::{collections::BTreeMap, hash::Hash, sync::Arc};
 
@@ -11,12 +11,13 @@ use rand::Rng;
 use crate::{
     ContextErrors, ContextSamples, Error, Result,
     context_samples::{Evaluated, sample_each},
-    evaluate::{self, score_base},
-    points::context_shares,
+    context_shares::context_shares,
+    evaluate::{EvaluatedContexts, evaluate_contexts, score_base},
     strata::{Mean, Strata},
+    tilt::check_distinct,
 };
 
-/// How far from 1 the probabilities of all outcomes of a space may sum for sums over it to be called exact.
+/// The distance from 1 that the sum of the probabilities of a space may have, for sums over it to be called exact.
 const MASS_TOLERANCE: f64 = 1e-7;
 
 /// Samples in one or more contexts, on which features were evaluated, each once.
@@ -24,10 +25,27 @@ const MASS_TOLERANCE: f64 = 1e-7;
 /// Any number of fits, with any constraints on these features, can be made from it without evaluating or
 /// scoring anything again: [`fit`](Self::fit).
 ///
-/// A sample that a feature or the base skipped is left out, and counted in [`skipped`](Self::skipped). It is one
-/// of the samples that were drawn all the same, with weight zero: the target has no mass where it cannot be scored,
-/// so that `Z`, and with it KL(p||base), take the skipped share for forbidden, as disco-qrs does. Moments,
-/// also those of the base, are over the samples that could be evaluated.
+/// A sample that a feature or the base skipped is left out, and counted in [`skipped`](Self::skipped). It
+/// still counts as a drawn sample of weight zero: the target has no mass where it cannot be scored, so that `Z`, and
+/// with it KL(p||base), treat the skipped share as forbidden, as disco-qrs does. Moments, those of the base included,
+/// are over the samples that could be evaluated.
+///
+/// ```
+/// use disco_core::{Space, StreamRng, predicate};
+/// use disco_ebm::{Constraint, ContextErrors, FitConfig, Measured, features};
+/// use rand::SeedableRng;
+/// let die = Space::new(1..=6u32)?.uniform();
+/// let constraints = [Constraint::moment(predicate("six", |_: &(), x: &u32| *x == 6), 0.5)?];
+/// let mut rng = StreamRng::seed_from_u64(1);
+/// let measured = Measured::draw(&die, vec![()], &features(&constraints), 1_000, &mut rng)?;
+/// assert_eq!((measured.contexts(), measured.samples()), (1, 1_000));
+/// let base = measured.base_moments(ContextErrors::Fixed)?[0];
+/// assert!((base.value - 1.0 / 6.0).abs() < 4.0 * base.std_error);
+/// // Any number of fits, without drawing or evaluating again.
+/// let fit = measured.fit(&constraints, &FitConfig::default())?;
+/// assert!(fit.report().ess.is_some_and(|ess| ess > 100.0));
+/// # Ok::<(), disco_ebm::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Measured<C, X> {
     // Invariant: distinct, one per column of values.
@@ -76,7 +94,7 @@ impl<C, X> Measured<C, X> {
         Self::from_proposal(base, contexts, samples, features)
     }
 
-    /// Evaluates features on samples that were drawn from the base, those of each context together.
+    /// Evaluates features on samples that were drawn from the base: one list of samples per context.
     ///
     /// # Errors
     /// As [`draw`](Self::draw), and for log-probabilities that are not finite.
@@ -122,7 +140,7 @@ impl<C, X> Measured<C, X> {
         Ok(measured)
     }
 
-    /// Evaluates features on samples with known log-probabilities, such as those of another engine.
+    /// Evaluates features on samples with known log-probabilities, as another engine may have stored them.
     ///
     /// # Errors
     /// As [`from_base`](Self::from_base), and [`disco_core::Error::Length`].
@@ -130,7 +148,7 @@ impl<C, X> Measured<C, X> {
         stored: Vec<ContextSamples<C, X>>,
         features: &[Arc<dyn Feature<C, X>>],
     ) -> Result<Self> {
-        evaluate::measured(stored, features, false)
+        Self::evaluated(stored, features, false)
     }
 
     /// Evaluates features on all samples that another engine drew from the base, each once.
@@ -165,7 +183,7 @@ impl<C, X> Measured<C, X> {
     {
         let mut stored = Vec::with_capacity(contexts.len());
         for (index, context) in contexts.into_iter().enumerate() {
-            let in_context = |source| Error::InContext { context: index, source };
+            let in_context = |cause| Error::InContext { context: index, cause };
             let log_base = space.log_scores(base, &context).map_err(in_context)?;
             let mass = disco_core::numerics::log_sum_exp(&log_base).exp();
             if !((mass - 1.0).abs() <= MASS_TOLERANCE) {
@@ -176,7 +194,22 @@ impl<C, X> Measured<C, X> {
             let log_proposal = vec![0.0; samples.len()];
             stored.push(ContextSamples { context, samples, log_base, log_proposal });
         }
-        evaluate::measured(stored, features, true)
+        Self::evaluated(stored, features, true)
+    }
+
+    fn evaluated(
+        stored: Vec<ContextSamples<C, X>>,
+        features: &[Arc<dyn Feature<C, X>>],
+        exact: bool,
+    ) -> Result<Self> {
+        if features.is_empty() {
+            return Err(CoreError::Empty { what: "list of features".into() }.into());
+        }
+        check_distinct(features.iter().map(|feature| feature.name()))?;
+        let shares = context_shares(None, stored.len())?;
+        let EvaluatedContexts { contexts, skipped } = evaluate_contexts(stored, features, exact)?;
+        let names = features.iter().map(|feature| feature.name().to_owned()).collect();
+        Ok(Self { names, contexts, shares, skipped, exact })
     }
 
     /// Weights the contexts; without this they count the same, which is right for contexts drawn from their
@@ -189,7 +222,7 @@ impl<C, X> Measured<C, X> {
         Ok(self)
     }
 
-    /// The same samples, with the context weights of others.
+    /// These samples, with the context weights of `other`.
     pub(crate) fn with_shares_of(mut self, other: &Self) -> Self {
         self.shares.clone_from(&other.shares);
         self
@@ -199,9 +232,9 @@ impl<C, X> Measured<C, X> {
     pub(crate) fn append(&mut self, other: Self) -> Result<()> {
         for (index, (mine, mut theirs)) in self.contexts.iter_mut().zip(other.contexts).enumerate() {
             let append = mine.values.append(Axis(0), theirs.values.view());
-            append.map_err(|source| Error::InContext {
+            append.map_err(|cause| Error::InContext {
                 context: index,
-                source: CoreError::failed("feature values", source),
+                cause: CoreError::failed("feature values", cause),
             })?;
             mine.left_out += theirs.left_out;
             mine.drawn.samples.append(&mut theirs.drawn.samples);
@@ -219,12 +252,12 @@ impl<C, X> Measured<C, X> {
         &self.names
     }
 
-    /// How many contexts there are.
+    /// The number of contexts.
     pub fn contexts(&self) -> usize {
         self.contexts.len()
     }
 
-    /// How many samples were evaluated, in all contexts.
+    /// The number of samples that were evaluated, in all contexts.
     pub fn samples(&self) -> usize {
         self.contexts.iter().map(|context| context.values.nrows()).sum()
     }
@@ -239,7 +272,7 @@ impl<C, X> Measured<C, X> {
         self.contexts.get(context).map(|evaluated| evaluated.values.view())
     }
 
-    /// How many samples each feature or scorer could not evaluate.
+    /// The number of samples that each feature or scorer could not evaluate.
     pub fn skipped(&self) -> &BTreeMap<String, usize> {
         &self.skipped
     }
@@ -261,7 +294,7 @@ impl<C, X> Measured<C, X> {
         let mut weights = Vec::with_capacity(self.contexts.len());
         for (context, evaluated) in self.contexts.iter().enumerate() {
             let found = ImportanceWeights::from_log(evaluated.log_weights());
-            weights.push(found.map_err(|source| Error::InContext { context, source })?);
+            weights.push(found.map_err(|cause| Error::InContext { context, cause })?);
         }
         let left_out = self.contexts.iter().map(|context| context.left_out).collect();
         let strata = Strata::new(self.shares.clone(), weights, left_out, self.exact, errors);

@@ -4,16 +4,16 @@ use disco_core::{Error as CoreError, numerics::log_sum_exp};
 use ndarray::Array1;
 use serde::{Deserialize, Serialize};
 
-use crate::{Dual, Result, dual::At, linalg::Cholesky, proximal, reach};
+use crate::{Dual, Result, dual::At, feasibility, linalg::Cholesky, proximal};
 
 /// The share of the predicted decrease that a step must achieve (Armijo's condition).
 const SUFFICIENT_DECREASE: f64 = 1e-4;
-/// The dual, relative to `1 + |g|`, is not known better than this: the rounding error of a sum of 1e6 terms.
+/// The precision to which the dual is known, relative to `1 + |g|`: the rounding error of a sum of 1e6 terms.
 const VALUE_NOISE: f64 = 1e-12;
 /// Halvings of a step before it is given up: `2^-80` of a Newton step is below rounding of any `lambda`.
 const MAX_HALVINGS: usize = 80;
 
-/// When Newton's method stops.
+/// The settings of Newton's method: when it stops.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Solver {
@@ -32,7 +32,11 @@ impl Default for Solver {
 }
 
 impl Solver {
-    pub(crate) fn validate(&self) -> Result<()> {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`disco_core::Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<()> {
         if !(self.tolerance > 0.0 && self.tolerance.is_finite()) {
             return Err(CoreError::invalid("solver.tolerance", self.tolerance, "positive and finite").into());
         }
@@ -48,7 +52,7 @@ impl Solver {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Termination {
-    /// The coefficients were computed directly: there is at most one, of a feature with two values in a
+    /// The coefficients were computed directly: there is at most one coefficient, of a feature with two values in a
     /// single context.
     ClosedForm,
     /// Every moment is within the solver's tolerance.
@@ -112,7 +116,7 @@ impl Dual {
     /// finite.
     pub fn solve_from(&self, solver: &Solver, start: Option<&[f64]>) -> Result<Solution> {
         solver.validate()?;
-        reach::check_features(self)?;
+        feasibility::check_features(self)?;
         if let Some(coefficient) = self.closed_form() {
             let termination = Termination::ClosedForm;
             return Ok(Solution {
@@ -123,7 +127,7 @@ impl Dual {
             });
         }
         let zero = self.at(Array1::zeros(self.dimension()));
-        reach::check_identified(self, &zero)?;
+        feasibility::check_identified(self, &zero)?;
         let at = match start {
             None => zero,
             Some(start) => {
@@ -136,7 +140,7 @@ impl Dual {
         };
         let (at, iterations, termination) = self.newton(solver, at)?;
         if !termination.is_converged() {
-            reach::check_hull(self)?;
+            feasibility::check_hull(self)?;
         }
         let residual = self.residual(&at);
         if !residual.is_finite() {
@@ -150,8 +154,8 @@ impl Dual {
         for iteration in 0..solver.max_iterations {
             let step = self.direction(&at);
             let linear = self.linear(&step);
-            reach::check_direction(self, &at.lambda, &at.linear)?;
-            reach::check_direction(self, &step, &linear)?;
+            feasibility::check_direction(self, &at.lambda, &at.linear)?;
+            feasibility::check_direction(self, &step, &linear)?;
             if self.residual(&at) <= solver.tolerance {
                 // The step is there already, and the error behind it is about the square of this one: where the dual
                 // is flat, a residual of 1e-10 alone left ln Z off by up to 9e-9.
@@ -182,7 +186,7 @@ impl Dual {
         Cholesky::shifted(&hessian).map_or_else(|| -&at.gradient, |factor| -factor.solve(&at.gradient))
     }
 
-    /// The point that backtracking finds along `step`, or none if nothing improves.
+    /// The point that backtracking finds along `step`; `None` if no step improves.
     fn advance(&self, at: &At, step: &Array1<f64>, linear: &Array1<f64>) -> Option<At> {
         let penalty = self.box_penalty(&at.lambda);
         let value = at.value + penalty;
@@ -202,7 +206,7 @@ impl Dual {
                 return Some(self.at(lambda));
             }
             if halvings == 0 && slope >= -self.value_doubt(value) {
-                // What the values say of so small a decrease may be rounding. Shorter steps, down to those that it
+                // A decrease this small in the values may be rounding. Shorter steps, down to those that it
                 // lets pass, led nowhere in all the iterations there were.
                 let next = self.at(lambda);
                 if self.residual(&next) < 0.5 * self.residual(at) {

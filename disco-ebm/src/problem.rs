@@ -1,4 +1,4 @@
-//! Constraints on measured features, as numbers.
+//! Constraints resolved against measured features: weights, moments and the dual of a split of the samples.
 
 use std::sync::Arc;
 
@@ -6,16 +6,16 @@ use disco_core::{Estimate, ImportanceWeights};
 use ndarray::{Array2, ArrayView1};
 
 use crate::{
-    Assessment, Constraint, ConstraintKind, ContextErrors, Dual, Error, Measured, MomentTarget, Points,
-    Result, Tilt, fit::always, inference::Inference, part::Part, strata::Strata, tilt::check_distinct,
+    Assessment, Constraint, ConstraintKind, ContextErrors, Dual, Error, EvaluatedSamples, Measured,
+    MomentTarget, Result, Tilt, inference::Inference, split::Split, strata::Strata, tilt::check_distinct,
 };
 
-/// The weights of a part of the samples under a factor.
+/// The weights of a split of the samples under a factor.
 pub(crate) struct Weighed {
     strata: Strata,
     /// The log-factor of each sample, by context.
     log_factors: Vec<Vec<f64>>,
-    /// The contexts that have support, and their samples in the part.
+    /// The contexts that have support, and their samples in the split.
     rows: Vec<(usize, Vec<usize>)>,
     in_support: usize,
 }
@@ -34,7 +34,7 @@ impl<'a, C, X> Problem<'a, C, X> {
         let mut problem = Self::as_given(measured, constraints)?;
         for (constraint, &column) in problem.constraints.iter_mut().zip(&problem.columns) {
             let pointwise = matches!(constraint.kind(), ConstraintKind::Pointwise { .. });
-            let Some(wanted) = always(constraint.kind()) else {
+            let Some(wanted) = constraint.kind().always() else {
                 continue;
             };
             let mut values = measured.contexts.iter().flat_map(|context| context.values.column(column));
@@ -74,12 +74,12 @@ impl<'a, C, X> Problem<'a, C, X> {
         self.columns[constraint]
     }
 
-    /// How many moments there are.
+    /// The number of moments.
     pub(crate) fn dimension(&self) -> usize {
         self.moments().len()
     }
 
-    /// The same problem with targets only a fraction of the way from `start` (one per constraint) to these.
+    /// This problem with targets that lie a fraction of the way from `start` (one per constraint) to its own.
     pub(crate) fn towards(&self, start: &[Estimate], fraction: f64) -> Result<Self> {
         let nearer = |(constraint, start): (&Constraint<C, X>, &Estimate)| match constraint.kind() {
             ConstraintKind::Moment { target, tolerance } => {
@@ -108,8 +108,8 @@ impl<'a, C, X> Problem<'a, C, X> {
         }))
     }
 
-    /// The dual of the moments on a part of the samples; none if there are no moments.
-    pub(crate) fn dual(&self, part: Part, ridge: f64) -> Result<Option<Dual>> {
+    /// The dual of the moments on a split of the samples; `None` if there are no moments.
+    pub(crate) fn dual(&self, split: Split, ridge: f64) -> Result<Option<Dual>> {
         let targets = self.moments();
         let names: Vec<usize> = targets.iter().map(|(column, _)| *column).collect();
         // All coefficients zero leave the pointwise constraints.
@@ -120,10 +120,10 @@ impl<'a, C, X> Problem<'a, C, X> {
             let mut log_weights = context.log_weights();
             let log_factors = hard.log_factors_of(context.values.view(), &self.columns)?;
             log_weights.iter_mut().zip(log_factors).for_each(|(weight, factor)| *weight += factor);
-            let rows: Vec<usize> = (0..log_weights.len()).filter(|&row| part.contains(row)).collect();
+            let rows: Vec<usize> = (0..log_weights.len()).filter(|&row| split.contains(row)).collect();
             let log_weights: Vec<f64> = rows.iter().map(|&row| log_weights[row]).collect();
             if log_weights.iter().all(|weight| *weight == f64::NEG_INFINITY) {
-                if part == Part::AllContexts {
+                if split == Split::AllContexts {
                     return Err(self.no_support(index));
                 }
                 continue;
@@ -135,9 +135,10 @@ impl<'a, C, X> Problem<'a, C, X> {
                 context.values[[rows[i], names[j]]]
             });
             points.push(if self.is_exact() {
-                Points::exact(log_weights, values)?
+                EvaluatedSamples::exact(log_weights, values)?
             } else {
-                Points::sampled(log_weights, values)?.with_left_out(part.left_out(context.left_out))
+                EvaluatedSamples::sampled(log_weights, values)?
+                    .with_left_out(split.left_out(context.left_out))
             });
             shares.push(self.measured.shares[index]);
         }
@@ -162,8 +163,8 @@ impl<'a, C, X> Problem<'a, C, X> {
         self.constraints.iter().zip(&self.columns).filter_map(moment).collect()
     }
 
-    /// The importance weights of a part of the samples under a factor.
-    pub(crate) fn weigh(&self, tilt: &Tilt<C, X>, part: Part, errors: ContextErrors) -> Result<Weighed> {
+    /// The importance weights of a split of the samples under a factor.
+    pub(crate) fn weigh(&self, tilt: &Tilt<C, X>, split: Split, errors: ContextErrors) -> Result<Weighed> {
         let mut shares = Vec::new();
         let mut weights = Vec::new();
         let mut left_out = Vec::new();
@@ -172,18 +173,18 @@ impl<'a, C, X> Problem<'a, C, X> {
         for (index, context) in self.measured.contexts.iter().enumerate() {
             let all = tilt.log_factors_of(context.values.view(), &self.columns)?;
             let log_weights = context.log_weights();
-            let rows: Vec<usize> = (0..all.len()).filter(|&row| part.contains(row)).collect();
+            let rows: Vec<usize> = (0..all.len()).filter(|&row| split.contains(row)).collect();
             let factors: Vec<f64> = rows.iter().map(|&row| all[row]).collect();
             let terms: Vec<f64> = rows.iter().map(|&row| log_weights[row] + all[row]).collect();
             if terms.iter().all(|term| *term == f64::NEG_INFINITY) {
-                if part == Part::AllContexts {
+                if split == Split::AllContexts {
                     return Err(self.no_support(index));
                 }
                 continue;
             }
             weights.push(ImportanceWeights::from_log(terms)?);
             shares.push(self.measured.shares[index]);
-            left_out.push(part.left_out(context.left_out));
+            left_out.push(split.left_out(context.left_out));
             log_factors.push(factors);
             rows_kept.push((index, rows));
         }
@@ -198,9 +199,14 @@ impl<'a, C, X> Problem<'a, C, X> {
         Ok(Weighed { strata, log_factors, rows: rows_kept, in_support })
     }
 
-    /// What a part of the samples says of a factor.
-    pub(crate) fn assess(&self, tilt: &Tilt<C, X>, part: Part, errors: ContextErrors) -> Result<Assessment> {
-        Ok(self.assess_weighed(&self.weigh(tilt, part, errors)?))
+    /// The assessment of a factor on a split of the samples.
+    pub(crate) fn assess(
+        &self,
+        tilt: &Tilt<C, X>,
+        split: Split,
+        errors: ContextErrors,
+    ) -> Result<Assessment> {
+        Ok(self.assess_weighed(&self.weigh(tilt, split, errors)?))
     }
 
     pub(crate) fn assess_weighed(&self, weighed: &Weighed) -> Assessment {
@@ -225,8 +231,8 @@ impl<'a, C, X> Problem<'a, C, X> {
         }
     }
 
-    /// The errors of `ln Z` and of the KL of a fit, as estimates of what infinitely many samples would give:
-    /// those at fixed coefficients, and those that come with the coefficients' errors.
+    /// The errors of `ln Z` and of the KL of a fit, as estimates of the values for infinitely many samples. They
+    /// include the error at fixed coefficients and the error of the coefficients.
     pub(crate) fn limit_errors(
         &self,
         inference: Option<&Inference<'_>>,
@@ -262,7 +268,7 @@ impl<'a, C, X> Problem<'a, C, X> {
     fn no_support(&self, context: usize) -> Error {
         let values = &self.measured.contexts[context].values;
         let never = self.constraints.iter().zip(&self.columns).filter(|(constraint, column)| {
-            always(constraint.kind()).is_some_and(|wanted| {
+            constraint.kind().always().is_some_and(|wanted| {
                 let wanted = f64::from(u8::from(wanted));
                 values.column(**column).iter().all(|value| *value != wanted)
             })

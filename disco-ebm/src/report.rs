@@ -1,4 +1,4 @@
-//! What a fit says of itself.
+//! The report of a fit.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{ConstraintKind, Termination, Warning, interval::skewed_interval};
 
-/// How a fit went, and how far it can be trusted.
+/// The results of a fit, with their errors and diagnostics.
 ///
-/// The errors of the coefficients, `ln Z` and KL say how far they are from what infinitely many samples would
-/// give. The error of an achieved moment says how far the true moment of the fitted target may be from it: on
-/// the fit's own samples, it is the one that was asked for. It counts both their noise and that a fit follows it, which
-/// makes the true moment miss the target on average too, by up to about (number of coefficients / ESS) standard
-/// deviations of the feature. [`Measured::assess`](crate::Measured::assess), on
-/// other samples, gives moments, `ln Z` and KL of the fitted target without that, its coefficients taken as they
-/// are.
+/// The standard errors of the coefficients, `ln Z` and KL refer to their values for infinitely many samples. The error
+/// of an achieved moment refers to the true moment of the fitted target: on the fit's own samples the moment is always
+/// the one that was asked for. It includes sampling noise and overfitting, which makes the true moment miss the target
+/// on average, by up to about (number of coefficients / ESS) standard deviations of the feature.
+/// [`Measured::assess`](crate::Measured::assess) on other samples gives moments, `ln Z` and KL of the fitted target
+/// without overfitting, for fixed coefficients.
 ///
 /// In JSON, an infinite error or effective sample size is `null`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,14 +28,14 @@ pub struct FitReport {
     /// The mean over contexts of `KL(p || base) = lambda . E_p[phi] - ln Z` (nats), pointwise constraints
     /// included.
     pub kl_from_base: Estimate,
-    /// Kish's effective sample size of all samples under `p`; none where sums are exact.
+    /// Kish's effective sample size of all samples under `p`; `None` where sums are exact.
     pub ess: Option<f64>,
-    /// The least effective sample size of a context; none where sums are exact.
+    /// The least effective sample size of a context; `None` where sums are exact.
     pub least_context_ess: Option<f64>,
     /// The largest share of one sample in all weight.
     pub largest_share: f64,
     /// The largest Pareto shape `k` of a context's weights ([`disco_core::ParetoTail`]): above 0.7 the errors
-    /// cannot be believed. None where sums are exact, or where no context has five different large weights.
+    /// are not reliable. `None` where sums are exact, or where no context has five different large weights.
     pub largest_pareto_k: Option<f64>,
     /// Contexts that the fit is a mean over.
     pub contexts: usize,
@@ -48,7 +47,7 @@ pub struct FitReport {
     pub samples_in_support: usize,
     /// How many samples each feature or scorer could not evaluate; they are left out everywhere.
     pub skipped: BTreeMap<String, usize>,
-    /// Whether sums run over all of a finite space, so that there is no sampling error.
+    /// Whether sums run over a whole finite space, so that there is no sampling error.
     pub exact: bool,
     /// Newton steps.
     pub iterations: usize,
@@ -57,13 +56,13 @@ pub struct FitReport {
     /// The largest distance of a moment from its target, beyond tolerance and ridge, in units of the
     /// feature's standard deviation under the base.
     pub residual: f64,
-    /// The check on samples kept back.
+    /// The check on held-out samples.
     pub held_out: HeldOut,
 }
 
 impl FitReport {
-    /// Why the report's errors should not be believed too much: none, one of each kind, and of skewed moments one
-    /// each. They follow from the report's own numbers, and are not saved with it.
+    /// The reasons to doubt the report's errors: at most one of each kind, and one per skewed moment. They follow from
+    /// the report's own numbers, and are not saved with it.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         if !self.exact && self.largest_share > Warning::DOMINANT_SHARE {
@@ -89,16 +88,16 @@ impl FitReport {
     }
 }
 
-/// What was asked of a feature, and what came of it.
+/// One constraint in a report: the target, the coefficient and the moments.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ConstraintReport {
     /// The name of the feature.
     pub feature: String,
-    /// What was asked, as it was applied: a moment of 0 or 1 of a binary feature is pointwise.
+    /// The constraint as it was applied: a moment of 0 or 1 of a binary feature is pointwise.
     pub asked: ConstraintKind,
-    /// `lambda`, none for a pointwise constraint.
+    /// `lambda`; `None` for a pointwise constraint.
     pub coefficient: Option<Estimate>,
     /// The mean under the base, without any constraint.
     pub base: Estimate,
@@ -108,55 +107,56 @@ pub struct ConstraintReport {
     /// The mean under the fitted target.
     pub achieved: Estimate,
     /// The skewness of `achieved` as an estimate: `sum_x T^3 / (sum_x T^2)^(3/2)`, with `T(x) = t W(x) (phi(x) - m)`,
-    /// what each sample adds to it (`W` the normalised weights in a context, `m` the moment there and `t` the context's
-    /// weight; for [`ContextErrors::Drawn`](crate::ContextErrors::Drawn), what each context adds). Without unit.
+    /// the contribution of each sample (`W` the normalised weights in a context, `m` the moment there and `t` the
+    /// context's weight; for [`ContextErrors::Drawn`](crate::ContextErrors::Drawn), the contribution of each context).
+    /// Without unit.
     ///
     /// For n samples of equal weight it is the skewness of the feature over `sqrt(n)`; for a feature that `k` of the
     /// samples have and many do not, `1 / sqrt(k)`. An interval of 1.96 standard errors covers less than 95% by about a
     /// quarter of its square ([`Warning::SKEWED`]).
     ///
-    /// None where sums are exact, nothing varies, a single point has all the weight, or cubes leave `f64`, and in files
-    /// from before it was there.
+    /// `None` where sums are exact, nothing varies, a single point has all the weight, or cubes leave `f64`, and in
+    /// files that were written before this field existed.
     #[serde(default)]
     pub achieved_skewness: Option<f64>,
-    /// The mean on samples kept back, under the target fitted to the others, where there is one.
+    /// The mean on held-out samples, under the target fitted to the others; `None` without such a check.
     pub held_out: Option<Estimate>,
 }
 
 impl ConstraintReport {
     /// The interval of `z` standard errors about the mean under the base, corrected for its skewness (Hall 1992, *On
-    /// the removal of skewness by transformation*): it reaches further to the side on which few samples are. `z = 1.96`
-    /// for 95%. Where the skewness is 0 or not known it is [`Estimate::interval`].
+    /// the removal of skewness by transformation*): it reaches further to the side with few samples. `z = 1.96`
+    /// for 95%. Where the skewness is 0 or unknown, it is [`Estimate::interval`].
     ///
-    /// There is none of [`achieved`](Self::achieved), for which the correction does not hold: the fit follows its
-    /// samples. Other samples have one: [`Assessment::moment_intervals`](crate::Assessment::moment_intervals).
+    /// [`achieved`](Self::achieved) has no such interval: the fit follows its samples, so that the correction does not
+    /// hold. Use [`Assessment::moment_intervals`](crate::Assessment::moment_intervals) on other samples.
     pub fn base_interval(&self, z: f64) -> (f64, f64) {
         skewed_interval(self.base, self.base_skewness, z)
     }
 }
 
-/// The check on samples kept back: the moments that a fit to a part of the samples has on the rest.
+/// The check on held-out samples: the moments that a fit to the other samples has on them.
 ///
-/// They miss the targets by the errors of both parts, about `sqrt(1/(1 - share) + 1/share)` times what
-/// all samples would give.
+/// They miss the targets by the errors of both splits, about `sqrt(1/(1 - share) + 1/share)` times the error of a
+/// fit to all samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
 #[non_exhaustive]
 pub enum HeldOut {
-    /// None was asked for, or sums are exact and there is nothing to check.
+    /// No check was asked for, or sums are exact and there is nothing to check.
     None,
     /// The moments are in [`ConstraintReport::held_out`].
     Measured {
-        /// The share of the samples that was kept back.
+        /// The share of the samples that was held out.
         share: f64,
-        /// Contexts in which both parts have samples that satisfy the pointwise constraints.
+        /// Contexts in which both splits have samples that satisfy the pointwise constraints.
         contexts: usize,
-        /// The effective sample size of the samples kept back.
+        /// The effective sample size of the held-out samples.
         ess: f64,
     },
     /// The check could not be made.
     Unavailable {
-        /// Why: the error of the fit to a part of the samples.
+        /// The error of the fit to the other samples.
         reason: String,
     },
 }

@@ -18,7 +18,7 @@ use crate::{Constraint, ConstraintKind, Error, Fit, FitReport, Result, Tilt, til
 /// The version of the format that is written, and the only one that is read.
 const VERSION: u32 = 1;
 
-/// A fitted target as it is in a file: features by name. [`bind`](Self::bind) gives it its features again.
+/// A fitted target as it is stored in a file: features by name. [`bind`](Self::bind) gives it its features again.
 ///
 /// ```
 /// use std::sync::Arc;
@@ -33,7 +33,7 @@ const VERSION: u32 = 1;
 /// let measured = Measured::exact(&space.uniform(), &space, vec![()], &features(&constraints))?;
 /// measured.fit(&constraints, &FitConfig::default())?.save(&path)?;
 ///
-/// let saved = SavedTarget::read(&path)?;
+/// let saved = SavedTarget::load(&path)?;
 /// assert_eq!(saved.feature_names().collect::<Vec<_>>(), ["even"]);
 /// let feature: Arc<dyn Feature<(), u32>> = Arc::new(even());
 /// let target = saved.bind([feature])?.target(space.uniform());
@@ -57,7 +57,7 @@ struct SavedTerm {
     coefficient: Option<f64>,
 }
 
-impl<C, X> Fit<C, X> {
+impl<C: ?Sized, X: ?Sized> Fit<C, X> {
     /// The fit without its features.
     pub fn to_saved(&self) -> SavedTarget {
         let terms =
@@ -67,29 +67,29 @@ impl<C, X> Fit<C, X> {
         SavedTarget { version: VERSION, terms: terms.collect(), report: self.report().clone() }
     }
 
-    /// Writes the fit to a JSON file: as a whole or not at all.
+    /// Saves the fit to a JSON file: as a whole or not at all.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
-        self.to_saved().write(path)
+        self.to_saved().save(path)
     }
 }
 
 impl SavedTarget {
-    /// Reads a file that [`Fit::save`] wrote.
+    /// Loads a file that [`Fit::save`] or [`SavedTarget::save`] wrote.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Json`] with line and column, [`Error::Version`].
-    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+    pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         #[derive(Deserialize)]
         struct OnlyVersion {
             version: u32,
         }
         let path = path.as_ref();
-        let json = |source| Error::Json { path: path.into(), source };
-        let text = fs::read_to_string(path).map_err(|source| Error::Io { path: path.into(), source })?;
-        // The version first, so that a later format is not called malformed.
+        let json = |cause| Error::Json { path: path.into(), cause };
+        let text = fs::read_to_string(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
+        // The version is read first, so that a later format is not called malformed.
         let found = serde_json::from_str::<OnlyVersion>(&text).map_err(json)?.version;
         if found != VERSION {
             return Err(Error::Version { path: path.into(), found, expected: VERSION });
@@ -97,24 +97,25 @@ impl SavedTarget {
         serde_json::from_str(&text).map_err(json)
     }
 
-    /// Writes it to a JSON file: to a temporary name in the same folder, which is then renamed.
+    /// Saves the target to a JSON file: as a whole or not at all. It is written under a temporary name in the same
+    /// folder, which is then renamed.
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub fn write(&self, path: impl AsRef<Path>) -> Result<()> {
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let mut text =
-            serde_json::to_vec_pretty(self).map_err(|source| Error::Json { path: path.into(), source })?;
+            serde_json::to_vec_pretty(self).map_err(|cause| Error::Json { path: path.into(), cause })?;
         text.push(b'\n');
-        write_whole(path, &text).map_err(|source| Error::Io { path: path.into(), source })
+        write_whole(path, &text).map_err(|cause| Error::Io { path: path.into(), cause })
     }
 
-    /// The names of the features it needs, in order.
+    /// The names of the features that the target needs, in order.
     pub fn feature_names(&self) -> impl Iterator<Item = &str> {
         self.terms.iter().map(|term| term.feature.as_str())
     }
 
-    /// How the fit went.
+    /// The report of the fit.
     pub fn report(&self) -> &FitReport {
         &self.report
     }
@@ -124,7 +125,7 @@ impl SavedTarget {
     /// # Errors
     /// [`Error::MissingFeature`], [`Error::UnknownFeature`], [`Error::DuplicateFeature`];
     /// [`disco_core::Error::Invalid`] for targets, tolerances or coefficients out of range.
-    pub fn bind<C, X>(
+    pub fn bind<C: ?Sized, X: ?Sized>(
         &self,
         features: impl IntoIterator<Item = Arc<dyn Feature<C, X>>>,
     ) -> Result<Fit<C, X>> {
@@ -166,7 +167,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         fs::rename(&temporary, path)
     };
     write().inspect_err(|_| {
-        // Whatever happened, what is left of it is of no use.
+        // The unfinished file is of no use.
         let _ = fs::remove_file(&temporary);
     })
 }

@@ -10,13 +10,13 @@ pub(crate) struct Strata {
     /// Invariant: as many as weights, at least one, positive, sum to 1.
     shares: Vec<f64>,
     weights: Vec<ImportanceWeights>,
-    /// How many samples more there were in each context, of weight zero.
+    /// The number of further samples of each context that have weight zero because they could not be evaluated.
     left_out: Vec<usize>,
     exact: bool,
     errors: ContextErrors,
 }
 
-/// An error that is less of a mean is rounding: the values do not vary.
+/// An error smaller than this share of the mean is rounding: the values do not vary.
 const ROUNDING: f64 = 1e-12;
 
 /// A mean over contexts.
@@ -66,7 +66,7 @@ impl Strata {
         self.shares.iter().zip(&self.weights).map(|(share, w)| share * w.largest_share()).fold(0.0, f64::max)
     }
 
-    /// The largest Pareto shape of a context's weights, where they have a tail; none where sums are exact.
+    /// The largest Pareto shape of a context's weights, where they have a tail; `None` where sums are exact.
     pub(crate) fn largest_pareto_k(&self) -> Option<f64> {
         if self.exact {
             return None;
@@ -119,7 +119,7 @@ impl Strata {
             .collect()
     }
 
-    /// Sums over a context's points of what `term` makes of each column's position, weight and value.
+    /// Sums of `term` over a context's points; it is given the position of the column, the weight and the value.
     fn sums<'a, const N: usize>(
         &self,
         context: usize,
@@ -142,7 +142,7 @@ impl Strata {
     }
 
     /// The skewness of a mean over contexts: the third moment of the sum of its independent terms over their
-    /// variance to the power 3/2, given the sums of squares and cubes within each context. None where nothing varies,
+    /// variance to the power 3/2, given the sums of squares and cubes within each context. `None` where nothing varies,
     /// and where sums are exact or leave `f64`.
     fn skewness(&self, values: &[f64], value: f64, within: impl Iterator<Item = (f64, f64)>) -> Option<f64> {
         if self.exact {
@@ -162,7 +162,7 @@ impl Strata {
         (skewness.is_finite() && squares.sqrt() > ROUNDING * value.abs()).then_some(skewness)
     }
 
-    /// The mean of `ln Z`, and that of each context.
+    /// The mean of `ln Z`, and the `ln Z` of each context.
     pub(crate) fn log_z(&self) -> (Estimate, Vec<Estimate>) {
         let by_context: Vec<Estimate> = self
             .weights
@@ -176,7 +176,7 @@ impl Strata {
                 } else if left_out == 0 {
                     estimate
                 } else {
-                    // As `ImportanceWeights::log_z` of all n weights, those left out being zero.
+                    // As `ImportanceWeights::log_z` of all n weights, of which those of the samples left out are zero.
                     let n = kept + left_out as f64;
                     let variance = (n / weights.ess() - 1.0) / (n - 1.0);
                     let value = estimate.value + (kept / n).ln();
@@ -188,8 +188,8 @@ impl Strata {
         (self.combine(&values, by_context.iter().map(|estimate| estimate.std_error.powi(2))), by_context)
     }
 
-    /// The mean over contexts of `KL = E[e] - ln Z`, with `e(x)` the log of what the base was multiplied
-    /// with: `log_factors(context)` gives one per point, `-inf` where it is zero.
+    /// The mean over contexts of `KL = E[e] - ln Z`, with `e(x)` the log of the factor of the base:
+    /// `log_factors(context)` gives one per point, `-inf` where it is zero.
     pub(crate) fn kl<'a>(&self, log_factors: impl Fn(usize) -> ArrayView1<'a, f64>) -> Estimate {
         self.with_log_z(-1.0, log_factors, |_, _| 1.0)
     }

@@ -1,4 +1,4 @@
-//! What a fit multiplies the base with.
+//! The factor that a fit multiplies the base with.
 
 use std::fmt;
 
@@ -13,39 +13,39 @@ use crate::{Constraint, ConstraintKind, Error, Result};
 /// forbids the sample. [`Ebm`](crate::Ebm) is its product with the base.
 ///
 /// # Performance
-/// Pointwise features are evaluated first, one after the other, each on the samples that none has forbidden yet;
+/// Pointwise features are evaluated first, one after the other, each on the samples that no earlier one has forbidden;
 /// the others only on samples that satisfy all of them, and not if their coefficient is 0.
-pub struct Tilt<C, X> {
-    // Invariant: names are distinct; moments have finite coefficients, pointwise constraints have none.
+pub struct Tilt<C: ?Sized, X: ?Sized> {
+    // Invariant: names are distinct; moments have finite coefficients, pointwise constraints have `None`.
     terms: Vec<Term<C, X>>,
 }
 
 /// One factor.
-pub(crate) struct Term<C, X> {
+pub(crate) struct Term<C: ?Sized, X: ?Sized> {
     pub(crate) constraint: Constraint<C, X>,
     pub(crate) coefficient: Option<f64>,
 }
 
-impl<C, X> Clone for Term<C, X> {
+impl<C: ?Sized, X: ?Sized> Clone for Term<C, X> {
     fn clone(&self) -> Self {
         Self { constraint: self.constraint.clone(), coefficient: self.coefficient }
     }
 }
 
-impl<C, X> Clone for Tilt<C, X> {
+impl<C: ?Sized, X: ?Sized> Clone for Tilt<C, X> {
     fn clone(&self) -> Self {
         Self { terms: self.terms.clone() }
     }
 }
 
-impl<C, X> fmt::Debug for Tilt<C, X> {
+impl<C: ?Sized, X: ?Sized> fmt::Debug for Tilt<C, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.terms.iter().map(|term| (&term.constraint, term.coefficient))).finish()
     }
 }
 
-impl<C, X> Tilt<C, X> {
-    /// The factor of these constraints, with a coefficient for each moment and none for pointwise ones.
+impl<C: ?Sized, X: ?Sized> Tilt<C, X> {
+    /// The factor of these constraints, with a coefficient for each moment and `None` for pointwise ones.
     ///
     /// # Errors
     /// [`Error::DuplicateFeature`]; [`disco_core::Error::Invalid`] for a coefficient that is missing, not
@@ -78,7 +78,7 @@ impl<C, X> Tilt<C, X> {
         self.terms.iter().map(|term| &term.constraint)
     }
 
-    /// The coefficient `lambda` of each constraint, none for pointwise ones.
+    /// The coefficient `lambda` of each constraint; `None` for pointwise ones.
     pub fn coefficients(&self) -> impl Iterator<Item = Option<f64>> {
         self.terms.iter().map(|term| term.coefficient)
     }
@@ -115,7 +115,7 @@ impl<C, X> Tilt<C, X> {
     }
 }
 
-impl<C, X> Term<C, X> {
+impl<C: ?Sized, X: ?Sized> Term<C, X> {
     fn log_factor(&self, index: usize, value: f64) -> Result<f64> {
         if !value.is_finite() {
             return Err(CoreError::NotANumber { by: self.constraint.name().into(), index, value }.into());
@@ -135,7 +135,7 @@ impl<C, X> Term<C, X> {
     }
 }
 
-impl<C, X> Scorer<C, X> for Tilt<C, X> {
+impl<C: ?Sized, X: ?Sized> Scorer<C, X> for Tilt<C, X> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> disco_core::Result<Vec<Score>> {
         let mut scores: Vec<Score> = vec![Ok(0.0); samples.len()];
         let mut alive: Vec<usize> = (0..samples.len()).collect();
@@ -143,7 +143,8 @@ impl<C, X> Scorer<C, X> for Tilt<C, X> {
             self.terms.iter().filter(|term| term.matters()).partition(|term| term.coefficient.is_none());
         let count = hard.len();
         for (position, term) in hard.into_iter().chain(soft).enumerate() {
-            // As in a product of scorers, what one constraint forbids is forbidden, also if another was skipped.
+            // As in a product of scorers, a sample that one constraint forbids is forbidden, also if another one
+            // skips it.
             let pointwise = position < count;
             alive.retain(|&index| match scores[index] {
                 Ok(score) => score > f64::NEG_INFINITY,
@@ -178,7 +179,7 @@ impl<C, X> Scorer<C, X> for Tilt<C, X> {
     }
 }
 
-disco_core::impl_product!([C, X] Tilt<C, X>);
+disco_core::impl_product!([C: ?Sized, X: ?Sized] Tilt<C, X>);
 
 /// Names are distinct.
 pub(crate) fn check_distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {

@@ -1,10 +1,10 @@
-//! What makes a fit's errors doubtful.
+//! The reasons to doubt the errors of a fit.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why the errors of a fit should not be believed too much: [`FitReport::warnings`](crate::FitReport::warnings).
+/// A reason to doubt the errors of a fit: [`FitReport::warnings`](crate::FitReport::warnings).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -24,10 +24,10 @@ pub enum Warning {
         /// The Pareto shape.
         k: f64,
     },
-    /// A moment rests on few samples that are far from it, however many there are of the others: its intervals cover
-    /// less than they say. More samples help, and of the base's moment
-    /// [`ConstraintReport::base_interval`](crate::ConstraintReport::base_interval); of the target's,
-    /// [`Measured::assess`](crate::Measured::assess) on other samples, with
+    /// A moment rests on few samples that are far from it, even if there are many others: its intervals cover less than
+    /// they claim. More samples help. So does, for the moment under the base,
+    /// [`ConstraintReport::base_interval`](crate::ConstraintReport::base_interval), and for the moment under the target
+    /// [`Measured::assess`](crate::Measured::assess) on other samples with
     /// [`Assessment::moment_intervals`](crate::Assessment::moment_intervals).
     SkewedMoment {
         /// The name of the feature.

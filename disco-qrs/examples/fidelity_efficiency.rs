@@ -75,7 +75,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         feature: feature("repetitions", |_: &(), word: &Word| repetitions(word)),
         coefficient: 1.2,
     };
-    let target = Product(Condition { feature: two_d, wanted: true }, Product(&proposal, likes));
+    let target = Product(Condition::always(two_d), Product(&proposal, likes));
     let truth = space.normalise(&target, &())?;
     let exact = Ratios::exact(&space.log_scores(&target, &())?, proposal.as_log_probs())?;
 

@@ -1,10 +1,10 @@
-//! Which beta can be used.
+//! The values of beta that can be used.
 
 use disco_core::Error;
 
 use crate::{Ratios, Result};
 
-/// So far may `ln beta` lie above the largest `ln(P/q)`: `exp(-700)` is still a normal number.
+/// The largest distance of `ln beta` above the largest `ln(P/q)`: `exp(-700)` is still a normal number.
 const LARGEST_EXCESS: f64 = 700.0;
 
 impl Ratios {

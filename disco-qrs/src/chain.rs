@@ -1,9 +1,9 @@
-//! When a Markov chain returns its state.
+//! The states that a Markov chain returns.
 
 use disco_core::Error;
 use serde::{Deserialize, Serialize};
 
-/// Which states of a Markov chain are returned.
+/// The settings that decide which states of a Markov chain are returned.
 ///
 /// | parameter | default | range |
 /// |---|---|---|
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// A chain starts at the first proposal in the target's support. After `burn_in` steps, its state is returned every
 /// `thin` steps. With `restart`, a chain ends with its first returned state and a new one starts, so that samples are
-/// independent; the state after `burn_in + thin` steps is what is returned.
+/// independent: each is the state after `burn_in + thin` steps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChainConfig {
@@ -32,7 +32,11 @@ impl Default for ChainConfig {
 }
 
 impl ChainConfig {
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
         if self.thin == 0 { Err(Error::invalid("thin", 0, "at least 1")) } else { Ok(()) }
     }
 

@@ -1,49 +1,51 @@
-//! Choosing beta for what is wanted.
+//! The choice of beta for a goal.
 
 use disco_core::Error;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Error as QrsError, Point, Ratios, Result,
-    chosen::{Interval, interval},
+    Error as QrsError, Goal, Interval, Point, Ratios, Result, bisection::bisect, interval::interval,
 };
 
-/// What beta is chosen for.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Goal {
-    /// The largest beta that accepts this share of the proposals, in (0, 1].
-    AcceptanceRate(f64),
-    /// The smallest beta whose total variation from the target is at most this, in [0, 1].
-    TotalVariation(f64),
-    /// The largest ratio that was seen: as far as these proposals show, `p_beta` is the target.
-    LargestRatio,
-}
-
-/// A beta chosen from proposals, with what is to be expected of it and how uncertain the choice is.
+/// A beta chosen from proposals, with the diagnostics expected at it and the uncertainty of the choice.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Choice {
     /// `ln beta`.
     pub log_beta: f64,
-    /// The standard error of `ln beta` as an estimate of the beta that reaches the goal exactly: that of the
+    /// The standard error of `ln beta` as an estimate of the beta that reaches the goal exactly: the error of the
     /// wanted quantity, divided by its slope in `ln beta`. This is of first order: where the slope changes within
     /// the error (a small total variation, which falls ever more slowly), [`interval`](Self::interval) is right.
-    /// None where the slope is zero, and for [`Goal::LargestRatio`], where no sample tells how much larger ratios
+    /// `None` where the slope is zero, and for [`Goal::LargestRatio`], where no sample tells how much larger ratios
     /// can be: [`Point::above_at_most`] bounds how often they come.
     #[serde(with = "disco_core::infinite::option")]
     pub std_error: Option<f64>,
     /// The betas that would reach the goal as well, as far as these proposals can tell: those whose acceptance rate
-    /// or total variation has the wanted value in its own 95% interval. None for [`Goal::LargestRatio`].
+    /// or total variation has the wanted value in its own 95% interval. `None` for [`Goal::LargestRatio`].
     pub interval: Option<Interval>,
     /// The diagnostics at this beta, from the same proposals; over several contexts their mean.
     pub point: Point,
 }
 
-/// Bisection halves the interval of `ln beta` until rounding stops it: far fewer steps than this.
-const STEPS: usize = 200;
-
 /// Chooses one beta for several contexts: acceptance rate and total variation are means over them.
+///
+/// ```
+/// use disco_core::{Space, scorer};
+/// use disco_qrs::{Goal, Ratios, choose_beta};
+/// // Two contexts in which even numbers are wanted, and 0 is wanted more or less.
+/// let space = Space::new(0..10)?;
+/// let ratios = |weight: f64| {
+///     let target = scorer(move |_: &(), x: &i32| match x {
+///         0 => weight.ln(),
+///         x if x % 2 == 0 => 0.0,
+///         _ => f64::NEG_INFINITY,
+///     });
+///     Ratios::exact(&space.log_scores(&target, &())?, space.uniform().as_log_probs())
+/// };
+/// let choice = choose_beta(&[ratios(2.0)?, ratios(4.0)?], Goal::AcceptanceRate(0.4))?;
+/// assert!((choice.point.acceptance_rate.value - 0.4).abs() < 1e-12);
+/// # Ok::<(), disco_qrs::Error>(())
+/// ```
 ///
 /// # Cost
 /// About 60 binary searches per context for beta, twice as many for its interval, and one [`Ratios::point`] each.
@@ -126,22 +128,4 @@ impl Ratios {
         let high = self.largest_log_ratio().max(self.log_z_value() - log_wanted);
         bisect(self.smallest_log_ratio(), high, |log_beta| self.log_acceptance(log_beta).0 >= log_wanted).0
     }
-}
-
-/// The two neighbours between which `holds` turns false: it holds at the first, and not at the second unless
-/// that is `high`.
-pub(crate) fn bisect(low: f64, high: f64, holds: impl Fn(f64) -> bool) -> (f64, f64) {
-    let (mut low, mut high) = (low, high);
-    for _ in 0..STEPS {
-        let middle = low + 0.5 * (high - low);
-        if middle <= low || middle >= high {
-            break;
-        }
-        if holds(middle) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    (low, high)
 }

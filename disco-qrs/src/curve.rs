@@ -8,28 +8,29 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Point, Ratios, Result, Warning,
     divergences::Setting,
-    nodes::{Node, compress},
     point::mean_of,
+    quadrature::{QuadratureNode, compress},
     run::share_at_most,
     sums::not_negative,
 };
 
 /// Fidelity against efficiency: the diagnostics of quasi-rejection sampling for a grid of beta.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Curve {
     /// One point per beta, in the order they were asked for.
     pub points: Vec<Point>,
     /// The names of the features of each point.
     pub features: Vec<String>,
-    /// `ln Z` of the target (nats); the mean of them over contexts.
+    /// `ln Z` of the target (nats); over several contexts, the mean.
     pub log_z: Estimate,
-    /// The effective sample size of the weights P/q; the smallest of them over contexts. Infinite for exact sums:
+    /// The effective sample size of the weights P/q; over several contexts, the smallest. Infinite for exact sums:
     /// `null` in JSON.
     #[serde(with = "disco_core::infinite::size")]
     pub ess: f64,
-    /// The largest weight's share of all; the largest of them over contexts.
+    /// The largest weight's share of all; over several contexts, the largest.
     pub largest_share: f64,
-    /// What makes all of the curve doubtful.
+    /// The reasons to doubt the whole curve.
     pub warnings: Vec<Warning>,
 }
 
@@ -70,10 +71,10 @@ impl Curve {
     }
 }
 
-/// So many betas may a grid have: far more than any curve shows.
+/// The most betas that a grid may have: far more than any curve shows.
 const MOST_BETAS: usize = 1_000_000;
 
-/// What is computed at each beta, in the order of [`Point`]'s fields.
+/// The divergences that are computed at each beta, in the order of [`Point`]'s fields.
 const DIVERGENCES: [FDivergence; 4] =
     [FDivergence::TotalVariation, FDivergence::KlForward, FDivergence::KlReverse, FDivergence::JensenShannon];
 
@@ -81,7 +82,7 @@ impl Ratios {
     /// The diagnostics at each `ln beta` of a grid.
     ///
     /// With `u = p/q` and `v = p_beta/q`, each divergence is `mean(u f(v/u))`; Z and `Z_beta` are means over the
-    /// same proposals, so that the standard error is that of the influence function `u f(v/u) - a u - b v`,
+    /// same proposals, so that the standard error is computed from the influence function `u f(v/u) - a u - b v`,
     /// `b = mean(v f'(v/u))`, `a = D - b` (delta method). Up to beta, `v/u` is constant and sums of ratios are
     /// enough; above it, the sums over the proposals are taken on a few thousand nodes of a quadrature, with
     /// relative errors below 1e-12.
@@ -163,7 +164,7 @@ impl Ratios {
         if self.ess() < Warning::FEW_EFFECTIVE {
             warnings.push(Warning::FewEffective { ess: self.ess() });
         }
-        // A single one has infinite errors, which say enough.
+        // A single proposal has infinite errors, which is warning enough.
         let spread = self.largest_log_ratio() - self.smallest_log_ratio();
         if self.len() > 1 && self.sorted.len() == self.len() && spread <= Warning::EQUAL_RATIOS {
             warnings.push(Warning::EqualRatios);
@@ -171,7 +172,7 @@ impl Ratios {
         warnings
     }
 
-    fn point_without_features(&self, log_beta: f64, nodes: &[Node]) -> Result<Point> {
+    fn point_without_features(&self, log_beta: f64, nodes: &[QuadratureNode]) -> Result<Point> {
         let (log_acceptance, log_square) = self.log_acceptance(log_beta);
         let acceptance_rate = self.acceptance_rate(log_beta)?;
         let (k, log_z) = (self.position(log_beta), self.log_z_value());
@@ -225,7 +226,7 @@ impl Ratios {
         })
     }
 
-    /// How many proposals have a ratio below `log_beta`, those with P = 0 included.
+    /// The number of proposals that have a ratio below `log_beta`, those with P = 0 included.
     pub(crate) fn below(&self, log_beta: f64) -> usize {
         self.len() - self.sorted.len() + self.first_from(log_beta)
     }
@@ -244,7 +245,7 @@ impl Ratios {
         }
     }
 
-    /// The same of the share of proposals below `log_beta`.
+    /// The upper end of the one-sided 95% interval of the share of proposals below `log_beta`.
     pub(crate) fn below_at_most(&self, log_beta: f64) -> f64 {
         if self.is_exact() {
             // Rounding can leave a sum of probabilities above 1.

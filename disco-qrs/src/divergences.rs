@@ -3,9 +3,10 @@
 use disco_core::{Error, Estimate};
 use disco_divergence::{Divergence, FDivergence};
 
-use crate::{Ratios, Result, nodes::Node, sums::not_negative};
+use crate::{Ratios, Result, quadrature::QuadratureNode, sums::not_negative};
 
-/// What does not depend on the divergence at one beta. Densities are relative to q: `u = p/q`, `v = p_beta/q`.
+/// The quantities at one beta that do not depend on the divergence. Densities are relative to q: `u = p/q`, `v =
+/// p_beta/q`.
 pub(crate) struct Setting<'a> {
     pub(crate) ratios: &'a Ratios,
     pub(crate) log_beta: f64,
@@ -14,13 +15,13 @@ pub(crate) struct Setting<'a> {
     pub(crate) log_v: f64,
     /// `ln(v/u)` up to beta, where it is constant.
     pub(crate) log_gain: f64,
-    /// The mass of p up to beta, as a logarithm: it may underflow where that of p_beta does not.
+    /// The mass of p up to beta, as a logarithm: it may underflow where the mass of p_beta does not.
     pub(crate) log_target_below: f64,
     /// The mass of p_beta up to beta.
     pub(crate) sampler_below: f64,
     /// `sum u^2 / (sum u)^2` up to beta.
     pub(crate) concentration: f64,
-    pub(crate) above: &'a [Node],
+    pub(crate) above: &'a [QuadratureNode],
 }
 
 impl Setting<'_> {
@@ -38,7 +39,7 @@ impl Setting<'_> {
         } else {
             term(self.log_target_below, self.log_target_below + self.log_gain)
         };
-        let log_u = |node: &Node| node.log_ratio - self.log_z + node.log_unit;
+        let log_u = |node: &QuadratureNode| node.log_ratio - self.log_z + node.log_unit;
         let terms: Vec<(f64, f64)> =
             self.above.iter().map(|node| term(log_u(node), self.log_v + node.log_unit)).collect();
         let (mut value, mut b) = (below, slope_below);
@@ -55,7 +56,8 @@ impl Setting<'_> {
         Ok(Estimate { value: not_negative(value), std_error, ess: self.ratios.ess() })
     }
 
-    /// The standard error: that of the mean of `c - a u - b v`, with `below` the sum of `c` up to beta.
+    /// The standard error of the divergence: the error of the mean of `c - a u - b v`, with `below` the sum of `c`
+    /// up to beta.
     fn error(&self, a: f64, b: f64, below: f64, terms: &[(f64, f64)]) -> f64 {
         // Up to beta, the influence function is proportional to u.
         let mut squares =
@@ -63,7 +65,7 @@ impl Setting<'_> {
         for (node, (term, _)) in self.above.iter().zip(terms) {
             let u = (node.log_ratio - self.log_z + node.log_unit).exp();
             let v = (self.log_v + node.log_unit).exp();
-            // Three numbers that contain the unit of mass, squared, where it belongs once.
+            // The square of three numbers contains the unit of mass twice; it belongs once.
             squares += node.mass * (term - a * u - b * v).powi(2) * (-node.log_unit).exp();
         }
         self.ratios.error_of_mean(squares)

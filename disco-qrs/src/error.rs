@@ -1,4 +1,4 @@
-//! What can go wrong when samples are drawn or a sampler is judged.
+//! Errors of sampling and of diagnosing samplers.
 
 /// A result whose error is disco-qrs's [`enum@Error`], unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -10,7 +10,7 @@ pub enum Error {
     /// A parameter, a score or a model that cannot be used.
     #[error(transparent)]
     Core(#[from] disco_core::Error),
-    /// Rejection sampling met a ratio above the bound that it was given: what it returned so far is not
+    /// Rejection sampling met a ratio above the bound that it was given: the samples returned so far are not
     /// distributed as the target. Quasi-rejection sampling takes the same number as its beta.
     #[error(
         "proposal {proposal} has ln(P/q) = {log_ratio}, above the bound {log_bound} of rejection sampling"
@@ -23,7 +23,7 @@ pub enum Error {
         /// The logarithm of the bound.
         log_bound: f64,
     },
-    /// No beta accepts so often: that share of the proposals is not in the target's support.
+    /// No beta reaches the acceptance rate: too many proposals lie outside the target's support.
     #[error("no beta has an acceptance rate of {wanted}: at most {most} of the proposals can be accepted")]
     Unreachable {
         /// The acceptance rate that was asked for.

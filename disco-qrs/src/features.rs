@@ -2,15 +2,7 @@
 
 use disco_core::{Error, Estimate};
 
-use crate::{Ratios, Result, sums::Scaled};
-
-/// The values of one feature, in the order of the sorted ratios, less `centre`.
-#[derive(Clone, Debug)]
-pub(crate) struct FeatureColumn {
-    pub(crate) name: String,
-    pub(crate) centre: f64,
-    pub(crate) deviations: Vec<f64>,
-}
+use crate::{Ratios, Result, ratios::FeatureColumn, sums::Scaled};
 
 impl Ratios {
     /// Adds a feature, one finite value per proposal in the order in which they were given: its mean under
@@ -18,7 +10,7 @@ impl Ratios {
     ///
     /// # Errors
     /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite where P > 0; [`Error::Invalid`]
-    /// for a name that is there already, or values whose squares overflow.
+    /// for a name that is taken, or values whose squares overflow.
     pub fn with_feature(mut self, name: impl Into<String>, values: &[f64]) -> Result<Self> {
         let name = name.into();
         Error::check_length("values of a feature", self.len(), values.len())?;

@@ -1,6 +1,6 @@
 //! Metropolis-Hastings with independent proposals.
 
-use std::ops::ControlFlow;
+use std::{fmt, ops::ControlFlow};
 
 use disco_core::{Distribution, Scorer};
 
@@ -14,7 +14,7 @@ use crate::{
 /// probability `min(1, w(y) / w(x))`, `w = P/q`.
 ///
 /// Its states near the target with time: as `(1 - Z / sup w)^steps` where the ratios are bounded (Mengersen and
-/// Tweedie 1996), which it does not tell. They are dependent, and repeat where the chain stays; see
+/// Tweedie 1996), but it gives no estimate of it. They are dependent, and repeat where the chain stays; see
 /// [`ChainConfig`] for independent ones.
 ///
 /// Proposals are drawn and scored in batches although the chain is sequential: they do not depend on its state.
@@ -24,6 +24,15 @@ pub struct IndependentMh<'a, C, X, D, S> {
     chain: Option<Chain<Scored<X>>>,
 }
 
+impl<C, X, D, S> fmt::Debug for IndependentMh<'_, C, X, D, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IndependentMh")
+            .field("proposals", &self.proposals)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> IndependentMh<'a, C, X, D, S> {
     /// A chain in one context.
     ///
@@ -31,12 +40,13 @@ impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> IndependentMh<'a, 
     /// [`Error::Invalid`](disco_core::Error::Invalid) for `thin` of zero, and for a batch or budget outside its
     /// range.
     pub fn new(proposal: D, target: S, context: C, chain: ChainConfig, config: RunConfig) -> Result<Self> {
-        chain.check()?;
+        chain.validate()?;
         let proposals = Proposals::new(proposal, target, vec![context], config)?;
         Ok(Self { proposals, config: chain, chain: None })
     }
 
     /// As [`Qrs::on_batch`](crate::Qrs::on_batch).
+    #[must_use]
     pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
         self.proposals.on_batch(Box::new(progress));
         self

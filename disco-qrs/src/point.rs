@@ -1,4 +1,4 @@
-//! What the diagnostics say at one beta, and of the weights as a whole.
+//! The diagnostics at one beta, and warnings about the weights as a whole.
 
 use std::{fmt, mem};
 
@@ -9,10 +9,11 @@ use crate::Result;
 
 /// Fidelity and efficiency of quasi-rejection sampling at one beta.
 ///
-/// Each estimate has its standard error; [`Estimate::interval`] makes an interval of it.
+/// Each estimate has its standard error; [`Estimate::interval`] gives an interval.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Point {
-    /// `ln beta`; the mean of them where contexts have their own.
+    /// `ln beta`; the mean where contexts have their own.
     pub log_beta: f64,
     /// The acceptance rate `Z_beta / beta`.
     pub acceptance_rate: Estimate,
@@ -28,26 +29,26 @@ pub struct Point {
     pub jensen_shannon: Estimate,
     /// The mean of each feature under `p_beta`, in the order in which they were added.
     pub features: Vec<Estimate>,
-    /// How many proposals have a ratio above beta: what all divergences rest on.
+    /// The number of proposals with a ratio above beta: all divergences rest on them.
     pub above: usize,
     /// With 95% confidence, at most this share of all proposals has a ratio above beta (Clopper and Pearson
-    /// 1934); about 3/n where none of n has. Exact where the whole space was given.
+    /// 1934); about 3/n where no proposal of n has. Exact where the whole space was given.
     pub above_at_most: f64,
     /// With 95% confidence, at most this share of all proposals has a ratio below beta, P = 0 included (Clopper and
-    /// Pearson 1934); about 3/n where none of n has. What is not below beta is always accepted, so that the
+    /// Pearson 1934); about 3/n where none of n has. Proposals not below beta are always accepted, so that the
     /// acceptance rate falls short of 1, and `Z_beta` of beta, by at most this share: a bound where no proposal is
-    /// below beta, and the standard error is 0 and says nothing. Exact where the whole space was given; 1, which
-    /// bounds nothing, in files from before it was there.
+    /// below beta, where the standard error of 0 tells nothing. Exact where the whole space was given; 1, which
+    /// bounds nothing, in files that were written before this field existed.
     #[serde(default = "anything")]
     pub below_at_most: f64,
-    /// What makes the estimates at this beta doubtful.
+    /// The reasons to doubt the estimates at this beta.
     pub warnings: Vec<Warning>,
 }
 
 impl Point {
     /// The mean over contexts of their own diagnostics, each context with the same weight.
     ///
-    /// Errors are those of the mean over *these* contexts: the spread between contexts is not part of them.
+    /// Errors refer to the mean over *these* contexts: they do not include the spread between contexts.
     /// `above` is the sum, `above_at_most` and `below_at_most` are the means of the bounds; of each kind of warning,
     /// the worst remains.
     ///
@@ -83,7 +84,7 @@ impl Point {
     }
 }
 
-/// The bound that holds of every share.
+/// The bound of 1, which holds for every share.
 fn anything() -> f64 {
     1.0
 }
@@ -100,7 +101,7 @@ pub(crate) fn mean_of(estimates: impl ExactSizeIterator<Item = Estimate>) -> Est
     Estimate { value: value / count, std_error: variance.sqrt() / count, ess }
 }
 
-/// Why estimates from these proposals should not be believed too much.
+/// A reason to doubt estimates from these proposals.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
@@ -117,23 +118,23 @@ pub enum Warning {
     },
     /// Few proposals lie above beta, so that the errors of the divergences are rough.
     FewAbove {
-        /// How many do.
+        /// The number of such proposals.
         above: usize,
     },
     /// No proposal lies above beta: every divergence is 0 as far as these proposals show, and its error is
     /// unknown.
     NoneAbove,
     /// Few proposals lie below beta, those with P = 0 included, so that the errors of the acceptance rate and of
-    /// `Z_beta` are rough: what the rate lacks to 1 is a sum over so few.
+    /// `Z_beta` are rough: the distance of the rate from 1 is a sum over so few.
     FewBelow {
-        /// How many do.
+        /// The number of such proposals.
         below: usize,
     },
-    /// No proposal lies below beta: the acceptance rate is 1 as far as these proposals show. Its error, and that of
-    /// `Z_beta`, shows as 0 and is unknown; [`Point::below_at_most`] bounds it.
+    /// No proposal lies below beta: the acceptance rate is 1 as far as these proposals show. Its error, and the
+    /// error of `Z_beta`, show as 0 and are unknown; [`Point::below_at_most`] bounds it.
     NoneBelow,
-    /// All ratios are equal: the target is the proposal as far as these proposals show. Every error but those of
-    /// features shows as 0, and is unknown.
+    /// All ratios are equal: the target is the proposal as far as these proposals show. Every error, except for
+    /// features, shows as 0 and is unknown.
     EqualRatios,
 }
 
@@ -149,7 +150,7 @@ impl Warning {
     /// Ratios that differ by no more (nats) are equal: logarithms of thousands of nats are rounded by less.
     pub const EQUAL_RATIOS: f64 = 1e-9;
 
-    /// Grows with how bad it is, among warnings of one kind.
+    /// The severity among warnings of one kind: the larger, the worse.
     fn severity(self) -> f64 {
         match self {
             Self::DominantWeight { share } => share,

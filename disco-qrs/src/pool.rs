@@ -1,4 +1,4 @@
-//! Proposals that are drawn once, judged, and then accepted at any beta.
+//! Proposals that are drawn once, diagnosed, and then accepted at any beta.
 
 use std::ops::ControlFlow;
 
@@ -8,12 +8,12 @@ use crate::{
     Draw, Ratios, Result, RunConfig, Statistics,
     beta::check_log_beta,
     proposals::Proposals,
-    qrs::{limit, log_score},
+    qrs::{acceptance_threshold, log_score},
 };
 
-/// Scored proposals of one context, kept: look at the curve, choose beta, and accept from the same proposals.
+/// The scored proposals of one context: look at the curve, choose beta, and accept from the same proposals.
 ///
-/// At every beta, what is accepted is what [`Qrs`](crate::Qrs) returns for the same seed.
+/// At every beta, a pool accepts the samples that [`Qrs`](crate::Qrs) returns for the same seed.
 ///
 /// ```
 /// use disco_core::{Space, scorer};
@@ -34,7 +34,7 @@ pub struct ProposalPool<X> {
     // Invariant: as many of each as values; skipped samples have -inf.
     log_target: Vec<f64>,
     log_proposal: Vec<f64>,
-    limits: Vec<f64>,
+    thresholds: Vec<f64>,
     statistics: Statistics,
 }
 
@@ -42,7 +42,7 @@ impl<X> ProposalPool<X> {
     /// Draws and scores proposals of one context until the budget, of proposals or seconds, is spent.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a budget of draws, which a pool has not, and as [`Qrs::new`](crate::Qrs::new); the
+    /// [`Error::Invalid`] for a budget of draws, which a pool does not have, and as [`Qrs::new`](crate::Qrs::new); the
     /// first error of proposal or target.
     pub fn draw<C>(
         proposal: impl Distribution<C, X>,
@@ -56,7 +56,7 @@ impl<X> ProposalPool<X> {
 
     /// A pool for each context, with `progress` called as by [`Qrs::on_batch`](crate::Qrs::on_batch).
     ///
-    /// Pool `k` accepts what [`Qrs::each`](crate::Qrs::each) returns for context `k`.
+    /// Pool `k` accepts the samples that [`Qrs::each`](crate::Qrs::each) returns for context `k`.
     ///
     /// # Errors
     /// As [`draw`](Self::draw), and [`Error::Empty`] for no context.
@@ -76,7 +76,7 @@ impl<X> ProposalPool<X> {
             values: vec![],
             log_target: vec![],
             log_proposal: vec![],
-            limits: vec![],
+            thresholds: vec![],
             statistics: Statistics::default(),
         };
         let mut pools: Vec<Self> = contexts.iter().map(|_| empty()).collect();
@@ -87,7 +87,7 @@ impl<X> ProposalPool<X> {
             let pool = &mut pools[scored.context];
             pool.log_target.push(scored.log_target);
             pool.log_proposal.push(scored.log_proposal);
-            pool.limits.push(limit(&scored));
+            pool.thresholds.push(acceptance_threshold(&scored));
             pool.values.push(scored.value);
         }
         for (context, pool) in pools.iter_mut().enumerate() {
@@ -96,12 +96,12 @@ impl<X> ProposalPool<X> {
         Ok(pools)
     }
 
-    /// How many proposals there are.
+    /// The number of proposals.
     pub fn len(&self) -> usize {
         self.values.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no proposals.
     pub fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
@@ -121,7 +121,7 @@ impl<X> ProposalPool<X> {
         &self.log_proposal
     }
 
-    /// What was done.
+    /// Counts of the run.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
     }
@@ -141,7 +141,7 @@ impl<X> ProposalPool<X> {
     /// [`Error::Invalid`] for a `ln beta` that is not finite.
     pub fn accept(&self, log_beta: f64) -> Result<Vec<Draw<&X>>> {
         check_log_beta(log_beta)?;
-        let accepted = (0..self.len()).filter(|&i| log_beta < self.limits[i]);
+        let accepted = (0..self.len()).filter(|&i| log_beta < self.thresholds[i]);
         let draws = accepted.map(|i| Draw {
             value: &self.values[i],
             context: 0,

@@ -1,6 +1,6 @@
 //! The proposals that samplers choose from: drawn and scored in batches, handed out one by one.
 
-use std::{collections::VecDeque, ops::ControlFlow, time::Instant};
+use std::{collections::VecDeque, fmt, ops::ControlFlow, time::Instant};
 
 use disco_core::{Distribution, Error, Scorer, Streams};
 use rand::{Rng, RngExt};
@@ -46,34 +46,46 @@ pub(crate) struct Proposals<'a, C, X, D, S> {
     contexts: Vec<C>,
     config: RunConfig,
     // Invariant: one per context.
-    lanes: Vec<Lane<X>>,
+    states: Vec<ContextState<X>>,
     turn: usize,
     started: Option<Instant>,
-    /// No further batch is drawn.
+    /// Whether no further batch is drawn.
     stopped: bool,
     progress: Option<Progress<'a>>,
 }
 
 #[derive(Debug)]
-struct Lane<X> {
+struct ContextState<X> {
     sample_key: u64,
     decide_key: u64,
     drawn: u64,
-    /// No more than so many are drawn: the budget, and what the proposal can give. Known from the first batch on.
+    /// The most proposals that are drawn: the budget, or the supply of the proposal distribution. Known from the first
+    /// batch on.
     limit: Option<u64>,
     queue: VecDeque<Scored<X>>,
     statistics: Statistics,
     open: bool,
 }
 
+// Written out, since a derive would ask for `Debug` of distributions, scorers and samples.
+impl<C, X, D, S> fmt::Debug for Proposals<'_, C, X, D, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proposals")
+            .field("contexts", &self.contexts.len())
+            .field("config", &self.config)
+            .field("stopped", &self.stopped)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S> {
     pub(crate) fn new(proposal: D, target: S, contexts: Vec<C>, config: RunConfig) -> Result<Self> {
-        config.check()?;
+        config.validate()?;
         if contexts.is_empty() {
             return Err(Error::Empty { what: "list of contexts".into() }.into());
         }
         let keys = Streams::new(config.seed, contexts.len());
-        let lanes = keys.iter().map(|mut key| Lane {
+        let states = keys.iter().map(|mut key| ContextState {
             sample_key: key.next_u64(),
             decide_key: key.next_u64(),
             drawn: 0,
@@ -82,13 +94,13 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
             statistics: Statistics::default(),
             open: true,
         });
-        let lanes = lanes.collect();
+        let states = states.collect();
         Ok(Self {
             proposal,
             target,
             contexts,
             config,
-            lanes,
+            states,
             turn: 0,
             started: None,
             stopped: false,
@@ -100,28 +112,28 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
         self.progress = Some(progress);
     }
 
-    /// The next proposal; none when every context's budget is spent. After an error there is none.
+    /// The next proposal; `None` when every context's budget is spent, and after an error.
     pub(crate) fn next(&mut self) -> Option<Result<Scored<X>>> {
         loop {
-            let count = self.lanes.len();
-            let turn = (0..count).map(|i| (self.turn + i) % count).find(|&lane| self.lanes[lane].open)?;
-            if let Some(scored) = self.lanes[turn].queue.pop_front() {
+            let count = self.states.len();
+            let turn = (0..count).map(|i| (self.turn + i) % count).find(|&state| self.states[state].open)?;
+            if let Some(scored) = self.states[turn].queue.pop_front() {
                 self.turn = (turn + 1) % count;
-                self.lanes[turn].count(&scored);
+                self.states[turn].count(&scored);
                 return Some(Ok(scored));
             }
             if let Err(error) = self.refill() {
                 self.stopped = true;
-                self.lanes.iter_mut().for_each(|lane| lane.open = false);
+                self.states.iter_mut().for_each(|state| state.open = false);
                 return Some(Err(error));
             }
         }
     }
 
-    /// Draws a batch for each open context that has none left, and closes those whose budget is spent.
+    /// Draws a batch for each open context that has no proposal left, and closes those whose budget is spent.
     fn refill(&mut self) -> Result<()> {
         let started = *self.started.get_or_insert_with(Instant::now);
-        if self.lanes.iter().any(|lane| lane.drawn > 0) {
+        if self.states.iter().any(|state| state.drawn > 0) {
             let statistics = self.statistics();
             let told = self.progress.as_mut().map(|progress| progress(&statistics));
             self.stopped |= matches!(told, Some(ControlFlow::Break(())));
@@ -129,24 +141,24 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
         let limit = self.config.budget.seconds;
         self.stopped |= limit.is_some_and(|limit| started.elapsed().as_secs_f64() >= limit);
         let (mut wanting, mut streams) = (Vec::new(), Vec::new());
-        for (context, lane) in self.lanes.iter_mut().enumerate() {
-            if !lane.open || !lane.queue.is_empty() {
+        for (context, state) in self.states.iter_mut().enumerate() {
+            if !state.open || !state.queue.is_empty() {
                 continue;
             }
-            let limit = match lane.limit {
+            let limit = match state.limit {
                 Some(limit) => limit,
                 None => {
                     let supply = self.proposal.supply(&self.contexts[context])?.unwrap_or(u64::MAX);
-                    *lane.limit.insert(supply.min(self.config.budget.proposals.unwrap_or(u64::MAX)))
+                    *state.limit.insert(supply.min(self.config.budget.proposals.unwrap_or(u64::MAX)))
                 }
             };
-            let count = (limit - lane.drawn).min(self.config.batch as u64);
+            let count = (limit - state.drawn).min(self.config.batch as u64);
             if self.stopped || count == 0 {
-                lane.open = false;
+                state.open = false;
                 continue;
             }
             wanting.push(context);
-            streams.push(Streams::numbered(lane.sample_key, lane.drawn..lane.drawn + count));
+            streams.push(Streams::numbered(state.sample_key, state.drawn..state.drawn + count));
         }
         if wanting.is_empty() {
             return Ok(());
@@ -159,10 +171,11 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
             let values: Vec<&X> = samples.iter().map(|sample| &sample.value).collect();
             let scores = self.target.log_scores(&self.contexts[context], &values)?;
             Error::check_length("log-scores of the target", samples.len(), scores.len())?;
-            let lane = &mut self.lanes[context];
-            let deciders = Streams::numbered(lane.decide_key, lane.drawn..lane.drawn + streams.len() as u64);
+            let state = &mut self.states[context];
+            let deciders =
+                Streams::numbered(state.decide_key, state.drawn..state.drawn + streams.len() as u64);
             for ((sample, score), mut decider) in samples.into_iter().zip(scores).zip(deciders.iter()) {
-                let index = lane.drawn as usize;
+                let index = state.drawn as usize;
                 let (log_target, skipped) = match score {
                     Ok(value) if value.is_nan() || value == f64::INFINITY => {
                         return Err(Error::NotANumber { by: "target".into(), index, value }.into());
@@ -174,16 +187,16 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
                     let field = format!("log-probability of proposal {index}");
                     return Err(Error::invalid(field, sample.log_prob, "finite: it was drawn").into());
                 }
-                lane.queue.push_back(Scored {
+                state.queue.push_back(Scored {
                     value: sample.value,
                     context,
-                    number: lane.drawn,
+                    number: state.drawn,
                     log_target,
                     log_proposal: sample.log_prob,
                     log_uniform: decider.random::<f64>().ln(),
                     skipped,
                 });
-                lane.drawn += 1;
+                state.drawn += 1;
             }
         }
         Ok(())
@@ -191,45 +204,45 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Proposals<'a, C, X, D, S>
 
     /// Counts an accepted proposal.
     pub(crate) fn accept(&mut self, context: usize) {
-        self.lanes[context].statistics.accepted += 1;
+        self.states[context].statistics.accepted += 1;
     }
 
-    /// Counts a returned sample, and ends the context if it was the last that is wanted. Says whether more are.
+    /// Counts a returned sample, and ends the context if it was the last one wanted. Returns whether more are wanted.
     pub(crate) fn draw(&mut self, context: usize) -> bool {
-        let lane = &mut self.lanes[context];
-        lane.statistics.draws += 1;
-        let more = self.config.budget.draws.is_none_or(|limit| lane.statistics.draws < limit);
-        lane.open &= more;
+        let state = &mut self.states[context];
+        state.statistics.draws += 1;
+        let more = self.config.budget.draws.is_none_or(|limit| state.statistics.draws < limit);
+        state.open &= more;
         more
     }
 
     /// Takes back accepted and returned samples, which a larger beta would have rejected.
     pub(crate) fn take_back(&mut self, context: usize, count: u64) {
-        self.lanes[context].statistics.accepted -= count;
-        self.lanes[context].statistics.draws -= count;
+        self.states[context].statistics.accepted -= count;
+        self.states[context].statistics.draws -= count;
     }
 
-    /// Ends everything.
+    /// Ends the run of all contexts.
     pub(crate) fn close(&mut self) {
-        self.lanes.iter_mut().for_each(|lane| lane.open = false);
+        self.states.iter_mut().for_each(|state| state.open = false);
     }
 
-    /// What was done over all contexts.
+    /// The counts over all contexts.
     pub(crate) fn statistics(&self) -> Statistics {
         let mut total = Statistics::default();
-        self.lanes.iter().for_each(|lane| total.add(&lane.statistics));
+        self.states.iter().for_each(|state| total.add(&state.statistics));
         total.seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
         total
     }
 
-    /// What was done in one context.
+    /// The counts of one context.
     pub(crate) fn statistics_of(&self, context: usize) -> Option<Statistics> {
         let seconds = self.started.map_or(0.0, |started| started.elapsed().as_secs_f64());
-        self.lanes.get(context).map(|lane| Statistics { seconds, ..lane.statistics })
+        self.states.get(context).map(|state| Statistics { seconds, ..state.statistics })
     }
 }
 
-impl<X> Lane<X> {
+impl<X> ContextState<X> {
     fn count(&mut self, scored: &Scored<X>) {
         self.statistics.proposals += 1;
         self.statistics.skipped += u64::from(scored.skipped);

@@ -1,6 +1,6 @@
 //! Quasi-rejection sampling, and rejection sampling.
 
-use std::ops::ControlFlow;
+use std::{fmt, ops::ControlFlow};
 
 use disco_core::{Distribution, Error, Scorer};
 
@@ -14,11 +14,11 @@ use crate::{
 /// `min(1, P(x) / (beta q(x)))`.
 ///
 /// The samples are independent draws of `p_beta = min(P, beta q) / Z_beta`, which is the target `p` where no ratio
-/// P/q exceeds beta, and nears the proposal (restricted to the target's support) as beta goes to 0. How near
-/// it is to the target, and how many proposals an accepted sample costs, is estimated by
-/// [`Ratios::curve`](crate::Ratios::curve) for any beta.
+/// P/q exceeds beta, and nears the proposal (restricted to the target's support) as beta goes to 0. For any beta,
+/// its distance from the target and the number of proposals per accepted sample are estimated by
+/// [`Ratios::curve`](crate::Ratios::curve).
 ///
-/// It is an iterator, of all contexts in turn: proposal 0 of each, proposal 1 of each, and so on. After an error
+/// It is an iterator over all contexts in turn: proposal 0 of each, proposal 1 of each, and so on. After an error
 /// it ends.
 ///
 /// ```
@@ -53,6 +53,15 @@ pub struct Qrs<'a, C, X, D, S> {
     log_betas: Vec<f64>,
 }
 
+impl<C, X, D, S> fmt::Debug for Qrs<'_, C, X, D, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Qrs")
+            .field("proposals", &self.proposals)
+            .field("log_betas", &self.log_betas)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Qrs<'a, C, X, D, S> {
     /// Samples in one context, with `ln beta`.
     ///
@@ -80,14 +89,15 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Qrs<'a, C, X, D, S> {
         Ok(Self { proposals: Proposals::new(proposal, target, contexts, config)?, log_betas })
     }
 
-    /// Calls `progress` each time a batch is used up, with the state so far; `Break` ends the run, and what
-    /// was returned until then is as good as any.
+    /// Calls `progress` each time a batch is used up, with the state so far; `Break` ends the run; the samples
+    /// returned until then are valid.
+    #[must_use]
     pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
         self.proposals.on_batch(Box::new(progress));
         self
     }
 
-    /// What was done so far in one context.
+    /// The counts of one context so far.
     pub fn statistics_of(&self, context: usize) -> Option<Statistics> {
         self.proposals.statistics_of(context)
     }
@@ -95,7 +105,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Qrs<'a, C, X, D, S> {
 
 /// The largest `ln beta` at which a proposal is accepted, with its own uniform number `u`: `u < w / beta`.
 /// `-inf` for P = 0.
-pub(crate) fn limit<X>(scored: &Scored<X>) -> f64 {
+pub(crate) fn acceptance_threshold<X>(scored: &Scored<X>) -> f64 {
     if scored.log_target == f64::NEG_INFINITY {
         f64::NEG_INFINITY
     } else {
@@ -118,7 +128,7 @@ impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Iterator for Qrs<'_, C, X, D,
                 Err(error) => return Some(Err(error)),
             };
             let log_beta = self.log_betas[scored.context];
-            if log_beta < limit(&scored) {
+            if log_beta < acceptance_threshold(&scored) {
                 self.proposals.accept(scored.context);
                 self.proposals.draw(scored.context);
                 let log_score = log_score(scored.log_target, scored.log_proposal, log_beta);
@@ -138,16 +148,25 @@ impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Sampler<X> for Qrs<'_, C, X, 
     }
 }
 
-/// A ratio may exceed the bound of [`Rejection`] by this much (nats, relative to 1 + |bound|): rounding.
+/// The rounding error by which a ratio may exceed the bound of [`Rejection`] (nats, relative to 1 + |bound|).
 const ROUNDING: f64 = 1e-9;
 
 /// Rejection sampling (von Neumann 1951): exact samples of the target, where a bound on P/q is known.
 ///
 /// It accepts as [`Qrs`] does with `beta` at the bound, but a ratio above the bound is an error: the
-/// samples until then are not those of the target.
+/// samples returned until then do not follow the target.
 pub struct Rejection<'a, C, X, D, S> {
     proposals: Proposals<'a, C, X, D, S>,
     log_bound: f64,
+}
+
+impl<C, X, D, S> fmt::Debug for Rejection<'_, C, X, D, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejection")
+            .field("proposals", &self.proposals)
+            .field("log_bound", &self.log_bound)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Rejection<'a, C, X, D, S> {
@@ -161,6 +180,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Rejection<'a, C, X, D, S>
     }
 
     /// As [`Qrs::on_batch`].
+    #[must_use]
     pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
         self.proposals.on_batch(Box::new(progress));
         self
@@ -181,7 +201,7 @@ impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Iterator for Rejection<'_, C,
                 self.proposals.close();
                 return Some(Err(QrsError::BoundExceeded { proposal: scored.number, log_ratio, log_bound }));
             }
-            if log_bound < limit(&scored) {
+            if log_bound < acceptance_threshold(&scored) {
                 self.proposals.accept(0);
                 self.proposals.draw(0);
                 let log_score = scored.log_target;

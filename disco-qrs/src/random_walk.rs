@@ -1,6 +1,6 @@
 //! Metropolis-Hastings with a user's local proposal.
 
-use std::{collections::VecDeque, ops::ControlFlow, time::Instant};
+use std::{collections::VecDeque, fmt, ops::ControlFlow, time::Instant};
 
 use disco_core::{Distribution, Error, Scorer, StreamRng, Streams};
 use rand::{Rng, RngExt};
@@ -14,10 +14,10 @@ use crate::{
 /// A move that a local proposal suggests.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LocalMove<X> {
-    /// Where to.
+    /// The suggested sample.
     pub value: X,
     /// `ln k(from | to) - ln k(to | from)` for a proposal that makes the move with probability `k(to | from)`: 0 for a
-    /// symmetric one, `-inf` for a move without return.
+    /// symmetric proposal, `-inf` for a move without return.
     pub log_ratio: f64,
 }
 
@@ -30,7 +30,7 @@ impl<X> LocalMove<X> {
 
 /// Suggests a sample near another one: an edit of a text, a neighbouring number. Closures
 /// `|context, from, rng| Ok(LocalMove { .. })` are local proposals.
-pub trait LocalProposal<C, X>: Send + Sync {
+pub trait LocalProposal<C: ?Sized, X>: Send + Sync {
     /// A move from `from`; all randomness is drawn from `rng`.
     ///
     /// # Errors
@@ -38,7 +38,7 @@ pub trait LocalProposal<C, X>: Send + Sync {
     fn propose(&self, context: &C, from: &X, rng: &mut StreamRng) -> disco_core::Result<LocalMove<X>>;
 }
 
-impl<C, X, F> LocalProposal<C, X> for F
+impl<C: ?Sized, X, F> LocalProposal<C, X> for F
 where
     F: Fn(&C, &X, &mut StreamRng) -> disco_core::Result<LocalMove<X>> + Send + Sync,
 {
@@ -50,7 +50,8 @@ where
 /// Random-walk Metropolis-Hastings (Metropolis et al. 1953; Hastings 1970): a chain moves from `x` to a local
 /// proposal `y` with probability `min(1, P(y) k(x|y) / (P(x) k(y|x)))`.
 ///
-/// Its states near the target with time if local moves can reach all of its support, which it does not tell.
+/// Its states near the target with time if local moves can reach all of its support; it gives no estimate of how near
+/// they are.
 /// Several chains run side by side, so that each sweep scores one batch; they start from samples of a
 /// distribution. [`RunConfig::batch`] is not used: a sweep over all chains is one batch. Samples come sweep by
 /// sweep, chain by chain.
@@ -61,7 +62,7 @@ pub struct RandomWalk<'a, C, X, D, K, S> {
     context: C,
     chain_config: ChainConfig,
     config: RunConfig,
-    // Invariant: at least one; none where the chain has not started.
+    // Invariant: at least one chain; `None` where it has not started.
     chains: Vec<Option<Chain<State<X>>>>,
     start_key: u64,
     step_key: u64,
@@ -74,7 +75,18 @@ pub struct RandomWalk<'a, C, X, D, K, S> {
     progress: Option<Progress<'a>>,
 }
 
-/// So many chains may run: as many as a batch may have proposals.
+impl<C, X, D, K, S> fmt::Debug for RandomWalk<'_, C, X, D, K, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RandomWalk")
+            .field("chain_config", &self.chain_config)
+            .field("config", &self.config)
+            .field("chains", &self.chains.len())
+            .field("statistics", &self.statistics)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The most chains that may run: as many as a batch may have proposals.
 const MOST_CHAINS: usize = MOST_IN_BATCH;
 
 #[derive(Clone, Debug)]
@@ -104,8 +116,8 @@ where
         chain: ChainConfig,
         config: RunConfig,
     ) -> Result<Self> {
-        chain.check()?;
-        config.check()?;
+        chain.validate()?;
+        config.validate()?;
         if !(1..=MOST_CHAINS).contains(&chains) {
             let allowed = format!("1 to {MOST_CHAINS}");
             return Err(Error::invalid("number of chains", chains, allowed).into());
@@ -132,12 +144,13 @@ where
     }
 
     /// As [`Qrs::on_batch`](crate::Qrs::on_batch), after each sweep.
+    #[must_use]
     pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
         self.progress = Some(Box::new(progress));
         self
     }
 
-    /// One step of each chain. Says whether there was budget for it.
+    /// One step of each chain. Returns whether there was budget for it.
     fn sweep(&mut self) -> Result<bool> {
         let started = *self.started.get_or_insert_with(Instant::now);
         if self.sweeps > 0 {
@@ -187,7 +200,7 @@ where
         Ok(true)
     }
 
-    /// Where each of the first `moving` chains might go: a sample to start from, or a local move.
+    /// The candidates of the first `moving` chains: a sample to start from, or a local move.
     fn candidates(&self, moving: usize) -> Result<Vec<LocalMove<X>>> {
         let first = self.sweeps * self.chains.len() as u64;
         let numbers = first..first + moving as u64;
@@ -218,7 +231,7 @@ where
         Ok(candidates)
     }
 
-    /// Moves chain `index`, or not, and returns its state if it is due. Says whether that was the last draw.
+    /// Moves chain `index`, or not, and returns its state if it is due. Returns whether that was the last draw.
     fn step(&mut self, index: usize, candidate: State<X>, log_ratio: f64, log_uniform: f64) -> bool {
         let possible = candidate.log_target > f64::NEG_INFINITY;
         let Some(chain) = &mut self.chains[index] else {

@@ -8,8 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     Result,
-    features::FeatureColumn,
-    masses::Masses,
+    proposal_masses::ProposalMasses,
     sums::{log_running_sums, log_sums_from, not_negative},
 };
 
@@ -40,14 +39,22 @@ pub struct Ratios {
     // Invariant: order[k] is the place of sorted[k] among the proposals as given.
     pub(crate) order: Vec<u32>,
     // 1 / count for samples, q(x) for outcomes.
-    pub(crate) masses: Masses,
+    pub(crate) masses: ProposalMasses,
     count: usize,
-    // log_below[k] = ln sum_{i <= k} g_i exp(r_i), and the same of squares: g_i exp(2 r_i).
+    // log_below[k] = ln sum_{i <= k} g_i exp(r_i); for squares, of g_i exp(2 r_i).
     log_below: Vec<f64>,
     pub(crate) log_below_squares: Vec<f64>,
     // log_above[k] = ln sum_{i >= k} g_i exp(r_i); one entry more, -inf, at the end.
     pub(crate) log_above: Vec<f64>,
     pub(crate) features: Vec<FeatureColumn>,
+}
+
+/// The values of one feature, in the order of the sorted ratios, less `centre`.
+#[derive(Clone, Debug)]
+pub(crate) struct FeatureColumn {
+    pub(crate) name: String,
+    pub(crate) centre: f64,
+    pub(crate) deviations: Vec<f64>,
 }
 
 impl Ratios {
@@ -102,9 +109,9 @@ impl Ratios {
         pairs.par_sort_unstable_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
         let (sorted, order): (Vec<f64>, Vec<u32>) = pairs.into_iter().unzip();
         let masses = if exact {
-            Masses::own(order.iter().map(|&index| log_proposal[index as usize]).collect())
+            ProposalMasses::own(order.iter().map(|&index| log_proposal[index as usize]).collect())
         } else {
-            Masses::equal(sorted.len(), count)
+            ProposalMasses::equal(sorted.len(), count)
         };
         let (sorted_ref, masses_ref) = (&sorted, &masses);
         let terms =
@@ -116,7 +123,7 @@ impl Ratios {
         Ok(Self { sorted, order, masses, count, log_below, log_below_squares, log_above, features: vec![] })
     }
 
-    /// How many proposals there are, those with P = 0 included.
+    /// The number of proposals, those with P = 0 included.
     #[allow(clippy::len_without_is_empty)] // It is never empty.
     pub fn len(&self) -> usize {
         self.count
@@ -124,7 +131,7 @@ impl Ratios {
 
     /// Whether these are all outcomes of a space, so that diagnostics have no error.
     pub fn is_exact(&self) -> bool {
-        matches!(self.masses, Masses::Own { .. })
+        matches!(self.masses, ProposalMasses::Own { .. })
     }
 
     /// The largest `ln(P/q)`.
@@ -158,8 +165,8 @@ impl Ratios {
 
     /// The acceptance rate `Z_beta / beta = E_q[min(1, w / beta)]` at `ln beta`.
     ///
-    /// Its error is 0 where no ratio lies below beta, and says nothing there: [`Point::below_at_most`](crate::Point)
-    /// bounds what the rate lacks to 1.
+    /// Its error shows as 0, and is unknown, where no ratio lies below beta: [`Point::below_at_most`](crate::Point)
+    /// bounds the distance of the rate from 1.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a `ln beta` that is not finite, or more than 700 above the largest `ln(P/q)`: the
@@ -238,7 +245,7 @@ impl Ratios {
         } else if self.count == 1 {
             f64::INFINITY
         } else {
-            // Rounding can leave a variance of zero below it. One that has overflowed says nothing of the error.
+            // Rounding can leave a variance of zero slightly negative. If it has overflowed, the error is unknown.
             let variance = if variance.is_nan() { f64::INFINITY } else { variance.max(0.0) };
             (variance / (self.count - 1) as f64).sqrt()
         }

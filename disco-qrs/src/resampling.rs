@@ -1,6 +1,6 @@
 //! Sampling-importance-resampling.
 
-use std::{collections::VecDeque, ops::ControlFlow};
+use std::{collections::VecDeque, fmt, ops::ControlFlow};
 
 use disco_core::{Distribution, Error, ImportanceWeights, Scorer, Streams};
 use rand::RngExt;
@@ -13,9 +13,9 @@ use crate::{
 /// Sampling-importance-resampling (Rubin 1987): of each pool of proposals, some are drawn again, with replacement
 /// and with probabilities in proportion to their weights P/q.
 ///
-/// The samples near the target as the pools grow, with a bias of O(1 / pool), which they do not tell. One draw per
-/// pool gives independent samples; several share their pool, and repeat. A pool without any sample in
-/// the target's support gives none.
+/// The samples near the target as the pools grow, with a bias of O(1 / pool), of which there is no estimate. One draw
+/// per pool gives independent samples; several draws share their pool, and repeat. A pool without any sample in
+/// the target's support gives no sample.
 pub struct ImportanceResampling<'a, C, X, D, S> {
     proposals: Proposals<'a, C, X, D, S>,
     pool_size: usize,
@@ -27,13 +27,24 @@ pub struct ImportanceResampling<'a, C, X, D, S> {
     pools: usize,
 }
 
+impl<C, X, D, S> fmt::Debug for ImportanceResampling<'_, C, X, D, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ImportanceResampling")
+            .field("proposals", &self.proposals)
+            .field("pool_size", &self.pool_size)
+            .field("draws_per_pool", &self.draws_per_pool)
+            .finish_non_exhaustive()
+    }
+}
+
 impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> ImportanceResampling<'a, C, X, D, S> {
     /// Draws `draws_per_pool` of each `pool_size` proposals, in one context.
     ///
     /// An incomplete pool at the end of the budget is left.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for sizes of zero, for more draws than the pool has proposals, and for a batch or budget outside its range.
+    /// [`Error::Invalid`] for sizes of zero, for more draws than the pool has proposals, and for a batch or budget
+    /// outside its range.
     pub fn new(
         proposal: D,
         target: S,
@@ -64,6 +75,7 @@ impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> ImportanceResampli
     }
 
     /// As [`Qrs::on_batch`](crate::Qrs::on_batch).
+    #[must_use]
     pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
         self.proposals.on_batch(Box::new(progress));
         self

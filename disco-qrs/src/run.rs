@@ -1,4 +1,4 @@
-//! How long a sampler runs, and what it has done so far.
+//! The settings of a run, its budget and its statistics.
 
 use std::ops::ControlFlow;
 
@@ -18,11 +18,11 @@ use crate::Result;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {
-    /// So many proposals, at least one.
+    /// The number of proposals, at least one.
     pub proposals: Option<u64>,
-    /// So many samples returned, at least one.
+    /// The number of samples returned, at least one.
     pub draws: Option<u64>,
-    /// So much time, above zero and finite.
+    /// The time in seconds, above zero and finite.
     pub seconds: Option<f64>,
 }
 
@@ -37,7 +37,11 @@ impl Budget {
         Self { draws: Some(draws), ..Self::default() }
     }
 
-    fn check(&self) -> Result<(), Error> {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
         if self.proposals.is_none() && self.draws.is_none() && self.seconds.is_none() {
             return Err(Error::invalid("budget", "without limit", "proposals, draws or seconds"));
         }
@@ -55,23 +59,23 @@ impl Budget {
     }
 }
 
-/// So many proposals may a batch hold: what is drawn at once has to be in memory at once.
+/// The most proposals in a batch: a batch has to fit in memory.
 pub(crate) const MOST_IN_BATCH: usize = 1 << 24;
 
-/// How a sampler runs.
+/// The settings of a run.
 ///
 /// | parameter | default | range |
 /// |---|---|---|
 /// | `seed` | 0 | any |
 /// | `batch` | 256 | 1 to 2^24 |
-/// | `budget` | none: one must be given | see [`Budget`] |
+/// | `budget` | without limits: one must be given | see [`Budget`] |
 ///
 /// Every proposal has random streams of its own, so that the samples and their order depend on the seed but
 /// not on the batch size.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
-    /// What all randomness is derived from.
+    /// The seed of all randomness.
     pub seed: u64,
     /// How many proposals are drawn and scored at once, per context.
     pub batch: usize,
@@ -91,20 +95,25 @@ impl RunConfig {
         Self { seed, budget, ..Self::default() }
     }
 
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
         if !(1..=MOST_IN_BATCH).contains(&self.batch) {
             let allowed = format!("1 to {MOST_IN_BATCH}");
             return Err(Error::invalid("batch of proposals", self.batch, allowed));
         }
-        self.budget.check()
+        self.budget.validate()
     }
 }
 
-/// What a sampler has done so far.
+/// Counts of a sampler's run so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Statistics {
-    /// Proposals that were used: drawn, scored, and accepted or not. What a batch holds beyond the last sample
-    /// that was asked for does not count.
+    /// Proposals that were used: drawn, scored, and accepted or not. Proposals of a batch beyond the last sample
+    /// that was asked for do not count.
     pub proposals: u64,
     /// Proposals that were accepted: for a Markov chain, moves.
     pub accepted: u64,
@@ -114,24 +123,24 @@ pub struct Statistics {
     pub skipped: u64,
     /// Proposals outside the target's support.
     pub impossible: u64,
-    /// The largest `ln(P/q)` so far (for a random walk, the largest `ln P`); none before the first proposal
-    /// with P > 0.
+    /// The largest `ln(P/q)` so far (for a random walk, the largest `ln P`); `None` before the first
+    /// proposal with P > 0.
     pub largest_log_ratio: Option<f64>,
     /// Time since the first batch.
     pub seconds: f64,
 }
 
 impl Statistics {
-    /// The share of proposals that were accepted, with its binomial error; none before the first proposal.
+    /// The share of proposals that were accepted, with its binomial error; `None` before the first proposal.
     ///
-    /// The error is 0 where all or none were accepted, and says nothing there:
-    /// [`acceptance_interval`](Self::acceptance_interval) does.
+    /// Where all or no proposals were accepted, the error shows as 0 and is unknown: use
+    /// [`acceptance_interval`](Self::acceptance_interval).
     pub fn acceptance_rate(&self) -> Option<Estimate> {
         share(self.accepted, self.proposals)
     }
 
-    /// The 95% interval of the acceptance rate, exact for a binomial number (Clopper and Pearson 1934): of n
-    /// proposals none of which was accepted, from 0 to about 3.7/n; none before the first proposal. Over several
+    /// The 95% interval of the acceptance rate, exact for a binomial number (Clopper and Pearson 1934): for n
+    /// proposals of which none was accepted, from 0 to about 3.7/n. `None` before the first proposal. Over several
     /// contexts it covers no less (Hoeffding 1956). The moves of a Markov chain are not independent: for them it is too
     /// narrow.
     pub fn acceptance_interval(&self) -> Option<(f64, f64)> {
@@ -140,12 +149,12 @@ impl Statistics {
         (count > 0).then(|| (1.0 - high(count - accepted), high(accepted)))
     }
 
-    /// Samples returned per proposal.
+    /// Samples returned per proposal; `None` before the first proposal.
     pub fn efficiency(&self) -> Option<f64> {
         (self.proposals > 0).then(|| self.draws as f64 / self.proposals as f64)
     }
 
-    /// Keeps the largest ratio; `-inf` is none.
+    /// Keeps the largest ratio; `-inf` does not count.
     pub(crate) fn see(&mut self, log_ratio: f64) {
         if log_ratio > self.largest_log_ratio.unwrap_or(f64::NEG_INFINITY) {
             self.largest_log_ratio = Some(log_ratio);
@@ -188,7 +197,8 @@ pub(crate) fn share_at_most(part: usize, whole: usize, alpha: f64) -> f64 {
     }
 }
 
-/// Told of the state each time a batch is used up; `Break` ends the run after what is already drawn.
+/// A callback that is given the counts each time a batch is used up; `Break` ends the run after the proposals that are
+/// drawn already.
 pub(crate) type Progress<'a> = Box<dyn FnMut(&Statistics) -> ControlFlow<()> + Send + 'a>;
 
 #[cfg(test)]

@@ -1,21 +1,21 @@
-//! What all samplers have in common.
+//! The trait of samplers.
 
 use crate::{Result, Statistics};
 
-/// A sample, with what is known of it.
+/// A sample with its scores and its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Draw<X> {
     /// The sample.
     pub value: X,
-    /// The position of its context among those of the sampler.
+    /// The position of its context among the sampler's contexts.
     pub context: usize,
     /// The number of the proposal that it came from, in its context.
     pub proposal: u64,
     /// `ln P` (nats).
     pub log_target: f64,
-    /// `ln q` (nats); none where the proposal was local.
+    /// `ln q` (nats); `None` where the proposal was local.
     pub log_proposal: Option<f64>,
-    /// The sample's log-score under what the sampler samples from (nats, unnormalised):
+    /// The sample's log-score under the distribution that is sampled (nats, unnormalised):
     /// `min(ln P, ln beta + ln q)` for quasi-rejection sampling; `ln P` for samplers whose limit is the target.
     pub log_score: f64,
 }
@@ -25,6 +25,6 @@ pub trait Sampler<X>: Iterator<Item = Result<Draw<X>>> {
     /// The sampler's name in reports.
     fn name(&self) -> &'static str;
 
-    /// What was done so far, over all contexts.
+    /// The counts so far, over all contexts.
     fn statistics(&self) -> Statistics;
 }

@@ -15,9 +15,7 @@ fn an_operator_for_every_type_of_scorer() {
     let even = predicate("even", |_: &(), x: &i32| x % 2 == 0);
     let size = feature("size", |_: &(), x: &i32| f64::from(*x));
     let base = Space::new(0..10).unwrap().uniform();
-    let target = base.clone()
-        * Condition { feature: even, wanted: true }
-        * Exponential { feature: size, coefficient: 0.5 };
+    let target = base.clone() * Condition::always(even) * Exponential { feature: size, coefficient: 0.5 };
     let exact: f64 = (0..10).step_by(2).map(|x| 0.1 * (0.5 * f64::from(x)).exp()).sum();
     assert!((base.space().log_z(&target, &()).unwrap() - exact.ln()).abs() < 1e-14);
     let tempered = target.power(2.0).unwrap() * scorer(|_: &(), _: &i32| 1.0);
@@ -33,7 +31,7 @@ fn what_is_already_impossible_is_not_scored_again() {
         asked.fetch_add(1, Ordering::Relaxed);
         -1.0
     });
-    let even = Condition { feature: predicate("even", |_: &(), x: &i32| x % 2 == 0), wanted: true };
+    let even = Condition::always(predicate("even", |_: &(), x: &i32| x % 2 == 0));
     let target = Product(even, expensive);
     let scores = target.log_scores(&(), &[&0, &1, &2, &3, &5]).unwrap();
     let impossible = Ok(f64::NEG_INFINITY);
@@ -87,7 +85,7 @@ fn bad_factors_are_refused() {
         assert!(matches!(flat().rewarded(reward, beta), Err(Error::Invalid { .. })), "{beta}");
     }
     let length = feature("length", |_: &(), x: &i32| f64::from(*x));
-    let condition = Condition { feature: length, wanted: true };
+    let condition = Condition::always(length);
     assert!(matches!(condition.log_scores(&(), &[&1, &2]), Err(Error::Invalid { .. })));
 }
 
@@ -165,7 +163,7 @@ fn what_is_no_score_does_not_hide_behind_a_skip() {
 #[test]
 fn hard_constraints_are_known_through_every_combination() {
     let even = predicate("even", |_: &(), x: &i32| x % 2 == 0);
-    let (hard, soft) = (Condition { feature: even, wanted: true }, scorer(|_: &(), x: &i32| f64::from(*x)));
+    let (hard, soft) = (Condition::always(even), scorer(|_: &(), x: &i32| f64::from(*x)));
     let known = |scorer: &dyn Scorer<(), i32>| scorer.has_hard_constraints();
     assert!(known(&hard) && !known(&soft));
     assert!(known(&Product(&soft, &hard)) && known(&Product(&hard, &soft)) && !known(&Product(&soft, &soft)));
@@ -174,10 +172,31 @@ fn hard_constraints_are_known_through_every_combination() {
     assert!(known(&Parallel::new(&hard)) && !known(&Parallel::new(&soft)));
     let hard: Box<dyn Scorer<(), i32>> = Box::new(hard);
     let soft: Box<dyn Scorer<(), i32>> = Box::new(soft);
-    // What one component forbids, the other may allow.
+    // A sample that one component forbids may be allowed by the other.
     assert!(!known(&Mixture::new([(0.5, &hard), (0.5, &soft)]).unwrap()));
     assert!(known(&Mixture::new([(0.5, &hard), (0.5, &hard)]).unwrap()));
     assert!(
         known(&PerContext::new([((), &hard)]).unwrap()) && !known(&PerContext::new([((), &soft)]).unwrap())
     );
+}
+
+#[test]
+fn causes_are_in_the_message_and_printed_once() {
+    #[derive(Debug)]
+    struct Outer(std::io::Error);
+    impl std::fmt::Display for Outer {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no reward")
+        }
+    }
+    impl std::error::Error for Outer {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let error = Error::failed("reward model", Outer(std::io::Error::other("out of memory")));
+    assert_eq!(error.to_string(), "reward model failed: no reward: out of memory");
+    let nested = Error::failed("target", error);
+    assert_eq!(nested.to_string(), "target failed: reward model failed: no reward: out of memory");
+    assert!(std::error::Error::source(&nested).is_none());
 }

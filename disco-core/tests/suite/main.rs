@@ -11,5 +11,6 @@ mod exact_space;
 mod golden;
 mod properties;
 mod stored;
+mod unsized_contexts;
 mod value_stability;
 mod weights;

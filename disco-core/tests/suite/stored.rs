@@ -1,4 +1,4 @@
-//! What is written by serde comes back as it was; what cannot have been written is refused.
+//! Values written by serde come back unchanged; values that cannot have been written are refused.
 
 use disco_core::{Estimate, ImportanceAccumulator};
 use serde_json::json;

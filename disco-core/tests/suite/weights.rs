@@ -240,7 +240,7 @@ fn the_pareto_shape_is_that_of_the_reference() {
         let tail = ImportanceWeights::from_log(log_weights).unwrap().pareto_tail().unwrap();
         close(tail.k, khat, 1e-9);
         close(tail.threshold, (1.0 - 1.0 / (n as f64).log10()).min(0.7), 1e-14);
-        assert_eq!(tail.reliable(), khat < tail.threshold);
+        assert_eq!(tail.is_reliable(), khat < tail.threshold);
     }
 }
 
@@ -288,5 +288,5 @@ fn the_tail_of_weights_that_nearly_vanish_has_a_shape() {
     let mut log_weights: Vec<f64> = (0..100).map(|i| -735.0 + 0.01 * f64::from(i)).collect();
     log_weights.extend([-1.0, 0.0, -2.0]);
     let tail = ImportanceWeights::from_log(log_weights).unwrap().pareto_tail().unwrap();
-    assert!(tail.k.is_finite() && tail.k > 1.0 && !tail.reliable(), "{tail:?}");
+    assert!(tail.k.is_finite() && tail.k > 1.0 && !tail.is_reliable(), "{tail:?}");
 }

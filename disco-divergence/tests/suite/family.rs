@@ -1,7 +1,7 @@
 //! Construction and bad input: every named divergence keeps the contract and is read by the name it writes;
 //! names and parameters that do not exist are refused.
 
-use disco_divergence::{Divergence, FDivergence, check};
+use disco_divergence::{Divergence, FDivergence, Order, Weight, check};
 
 fn everything() -> Vec<FDivergence> {
     let orders =
@@ -120,4 +120,16 @@ fn products_keep_their_digits_where_the_weight_is_below_the_normal_numbers() {
         }
     }
     assert!(tested >= 10, "{tested}");
+}
+
+#[test]
+fn parameters_are_stored_as_numbers_and_checked_when_read() {
+    let order: Order = serde_json::from_str("0.5").unwrap();
+    assert_eq!((order, serde_json::to_string(&order).unwrap()), (Order::new(0.5).unwrap(), "0.5".into()));
+    let weight: Weight = serde_json::from_str("0.25").unwrap();
+    assert_eq!(
+        (weight, serde_json::to_string(&weight).unwrap()),
+        (Weight::new(0.25).unwrap(), "0.25".into())
+    );
+    assert!(serde_json::from_str::<Weight>("1.0").is_err());
 }

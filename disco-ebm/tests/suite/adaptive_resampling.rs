@@ -7,7 +7,7 @@ use disco_core::{
     predicate, scorer,
 };
 use disco_ebm::{
-    AdaptiveConfig, Constraint, Ebm, Error, FitConfig, Keep, Measured, Tilt, features, fit_adaptively,
+    AdaptiveConfig, Constraint, Ebm, Error, FitConfig, Measured, ReusePolicy, Tilt, features, fit_adaptively,
 };
 use rand::SeedableRng;
 
@@ -38,12 +38,13 @@ fn a_mean_that_no_sample_of_the_base_reaches() {
     let first = Measured::draw(&base, vec![()], &features(&constraints), 1000, &mut rng).expect("measures");
     let error = first.fit(&constraints, &FitConfig::default()).expect_err("out of reach");
     assert!(matches!(error, Error::OutOfReach { .. }), "{error}");
-    for keep in [Keep::All, Keep::Latest] {
-        let config = AdaptiveConfig { keep, max_rounds: 12, ..AdaptiveConfig::default() };
-        let found = fit_adaptively(&base, &Contexts::one(()), &constraints, &config, &mut rng, |tilt, _| {
-            tilted(&base, tilt)
-        })
-        .expect("reaches the target");
+    for reuse in [ReusePolicy::All, ReusePolicy::Latest] {
+        let config = AdaptiveConfig { reuse, max_rounds: 12, ..AdaptiveConfig::default() };
+        let found =
+            fit_adaptively(&base, &Contexts::single(()), &constraints, &config, &mut rng, |tilt, _| {
+                tilted(&base, tilt)
+            })
+            .expect("reaches the target");
         let report = found.fit.report();
         // Poisson(10) tilted to mean 35 is Poisson(35).
         within_errors("coefficient", report.constraints[0].coefficient.expect("a moment"), 3.5f64.ln());
@@ -54,7 +55,7 @@ fn a_mean_that_no_sample_of_the_base_reaches() {
         let (last, before) = found.rounds.split_last().expect("rounds");
         assert_eq!(last.progress, 1.0);
         assert!(before.windows(2).all(|pair| pair[0].progress < pair[1].progress), "{:?}", found.rounds);
-        let samples = if keep == Keep::All { 1000 * found.rounds.len() } else { 1000 };
+        let samples = if reuse == ReusePolicy::All { 1000 * found.rounds.len() } else { 1000 };
         assert_eq!(found.measured.samples(), samples);
     }
 }
@@ -71,7 +72,7 @@ fn a_rare_feature_with_few_effective_samples() {
     let mut rng = StreamRng::seed_from_u64(3);
     let config =
         AdaptiveConfig { samples: 3000, wanted_ess: 3000.0, step_ess: 20.0, ..AdaptiveConfig::default() };
-    let found = fit_adaptively(&base, &Contexts::one(()), &constraints, &config, &mut rng, |tilt, _| {
+    let found = fit_adaptively(&base, &Contexts::single(()), &constraints, &config, &mut rng, |tilt, _| {
         tilted(&base, tilt)
     })
     .expect("reaches the target");
@@ -145,7 +146,7 @@ fn contexts_of_weight_zero_are_left_out() {
         [Constraint::moment(feature("k", |_: &(), k: &u32| f64::from(*k)), 11.0).expect("finite")];
     let mut rng = StreamRng::seed_from_u64(6);
     let base = poisson(10.0);
-    let stay = |_: &Tilt<(), u32>, _: &disco_ebm::Round| -> Proposed { Ok(Arc::new(poisson(10.0))) };
+    let stay = |_: &Tilt<(), u32>, _: &disco_ebm::AdaptiveRound| -> Proposed { Ok(Arc::new(poisson(10.0))) };
     let found = fit_adaptively(&base, &contexts, &constraints, &AdaptiveConfig::default(), &mut rng, stay)
         .expect("fits");
     assert_eq!((found.measured.contexts(), found.fit.report().contexts), (1, 1));
@@ -158,18 +159,20 @@ fn the_loop_says_why_it_gives_up() {
     let far = [Constraint::moment(feature("k", |_: &(), k: &u32| f64::from(*k)), 60.0).expect("finite")];
     let config = AdaptiveConfig { max_rounds: 3, ..AdaptiveConfig::default() };
     // A proposal that does not move.
-    let stuck = |_: &Tilt<(), u32>, _: &disco_ebm::Round| -> Proposed { Ok(Arc::new(poisson(10.0))) };
-    let error = fit_adaptively(&base, &Contexts::one(()), &far, &config, &mut rng, stuck)
+    let stuck = |_: &Tilt<(), u32>, _: &disco_ebm::AdaptiveRound| -> Proposed { Ok(Arc::new(poisson(10.0))) };
+    let error = fit_adaptively(&base, &Contexts::single(()), &far, &config, &mut rng, stuck)
         .expect_err("never reaches it");
     assert!(matches!(error, Error::NotReached { rounds: 3, .. }), "{error}");
     // A feature that never occurs gives no direction to go in.
     let never = [Constraint::moment(predicate("never", |_: &(), k: &u32| *k > 500), 0.5).expect("finite")];
-    let error =
-        fit_adaptively(&base, &Contexts::one(()), &never, &config, &mut rng, stuck).expect_err("impossible");
+    let error = fit_adaptively(&base, &Contexts::single(()), &never, &config, &mut rng, stuck)
+        .expect_err("impossible");
     assert!(matches!(error, Error::OutOfReach { low: 0.0, high: 0.0, .. }), "{error}");
-    // What the proposal fails with is passed on.
-    let fails =
-        |_: &Tilt<(), u32>, _: &disco_ebm::Round| -> Proposed { Err(CoreError::failed("tuning", "no GPU")) };
-    let error = fit_adaptively(&base, &Contexts::one(()), &far, &config, &mut rng, fails).expect_err("fails");
+    // The error of the proposal is passed on.
+    let fails = |_: &Tilt<(), u32>, _: &disco_ebm::AdaptiveRound| -> Proposed {
+        Err(CoreError::failed("tuning", "no GPU"))
+    };
+    let error =
+        fit_adaptively(&base, &Contexts::single(()), &far, &config, &mut rng, fails).expect_err("fails");
     assert!(matches!(error, Error::Core(CoreError::Failed { .. })), "{error}");
 }

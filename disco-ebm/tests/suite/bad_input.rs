@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use disco_core::{Contexts, Error as CoreError, Feature, try_feature};
 use disco_ebm::{
-    Constraint, ConstraintKind, ContextErrors, ContextSamples, Dual, Error, FitConfig, Measured,
-    MomentTarget, Points, Solver, Tilt, features, fit_adaptively,
+    Constraint, ConstraintKind, ContextErrors, ContextSamples, Dual, Error, EvaluatedSamples, FitConfig,
+    Measured, MomentTarget, Solver, Tilt, features, fit_adaptively,
 };
 use ndarray::array;
 
@@ -67,7 +67,7 @@ fn adaptive_settings_out_of_range() {
     let with = |change: fn(&mut disco_ebm::AdaptiveConfig)| {
         let mut config = disco_ebm::AdaptiveConfig::default();
         change(&mut config);
-        fit_adaptively(&uniform(), &Contexts::one(()), &[moment(3, 0.5)], &config, &mut rng(), |_, _| {
+        fit_adaptively(&uniform(), &Contexts::single(()), &[moment(3, 0.5)], &config, &mut rng(), |_, _| {
             panic!("nothing is proposed with bad settings")
         })
     };
@@ -86,10 +86,10 @@ fn nothing_to_fit() {
     assert!(is_empty(Measured::draw(&uniform(), vec![()], &features(&empty), 10, &mut rng()).err()));
     assert!(is_empty(Measured::draw(&uniform(), vec![], &features(&[moment(3, 0.5)]), 10, &mut rng()).err()));
     assert!(is_empty(Dual::new(vec![], vec![], None, 0.0).err()));
-    assert!(is_empty(Points::sampled(vec![], ndarray::Array2::zeros((0, 1))).err()));
+    assert!(is_empty(EvaluatedSamples::sampled(vec![], ndarray::Array2::zeros((0, 1))).err()));
     let no_samples = Measured::from_base(vec![()], vec![vec![]], &features(&[moment(3, 0.5)]));
     match no_samples.err() {
-        Some(Error::InContext { context: 0, source: CoreError::Empty { .. } }) => {}
+        Some(Error::InContext { context: 0, cause: CoreError::Empty { .. } }) => {}
         other => panic!("{other:?}"),
     }
 }
@@ -125,7 +125,7 @@ fn numbers_that_are_none() {
     };
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         match bad(value) {
-            Some(Error::InContext { context: 0, source: CoreError::NotANumber { by, index: 7, .. } }) => {
+            Some(Error::InContext { context: 0, cause: CoreError::NotANumber { by, index: 7, .. } }) => {
                 assert_eq!(by, "sometimes");
             }
             other => panic!("{other:?}"),
@@ -149,15 +149,15 @@ fn numbers_that_are_none() {
         );
     }
     assert!(stored(f64::NEG_INFINITY, -1.0).is_none(), "what the base cannot produce is allowed");
-    assert!(Points::sampled(vec![f64::NAN], array![[1.0]]).is_err());
-    assert!(Points::sampled(vec![0.0], array![[f64::NAN]]).is_err());
+    assert!(EvaluatedSamples::sampled(vec![f64::NAN], array![[1.0]]).is_err());
+    assert!(EvaluatedSamples::sampled(vec![0.0], array![[f64::NAN]]).is_err());
 }
 
 #[test]
 fn lengths_that_differ() {
     let is_length = |error: Option<Error>| match error {
         Some(
-            Error::Core(CoreError::Length { .. }) | Error::InContext { source: CoreError::Length { .. }, .. },
+            Error::Core(CoreError::Length { .. }) | Error::InContext { cause: CoreError::Length { .. }, .. },
         ) => {}
         other => panic!("{other:?}"),
     };
@@ -172,14 +172,14 @@ fn lengths_that_differ() {
     is_length(Measured::from_stored(vec![stored], &features(&constraints)).err());
     is_length(draw(&constraints, 10).with_context_weights(&[1.0, 1.0]).err());
     refused(draw(&constraints, 10).with_context_weights(&[0.0]), "weight of context 0");
-    is_length(Points::sampled(vec![0.0, 0.0], array![[1.0]]).err());
+    is_length(EvaluatedSamples::sampled(vec![0.0, 0.0], array![[1.0]]).err());
     let targets = || vec![MomentTarget { name: "a".into(), target: 0.5, tolerance: 0.0 }];
-    let points = || Points::sampled(vec![0.0, 0.0], array![[0.0], [1.0]]).expect("points");
+    let points = || EvaluatedSamples::sampled(vec![0.0, 0.0], array![[0.0], [1.0]]).expect("points");
     is_length(Dual::new(targets(), vec![points()], Some(&[1.0, 2.0]), 0.0).err());
     let dual = Dual::new(targets(), vec![points()], None, 0.0).expect("a dual");
     is_length(dual.value(&[0.0, 1.0]).err());
     is_length(dual.solve_from(&Solver::default(), Some(&[])).err().or(dual.gradient(&[]).err()));
-    let exact = Points::exact(vec![0.0, 0.0], array![[0.0], [1.0]]).expect("points");
+    let exact = EvaluatedSamples::exact(vec![0.0, 0.0], array![[0.0], [1.0]]).expect("points");
     refused(Dual::new(targets(), vec![points(), exact], None, 0.0), "points");
     refused(Dual::new(targets(), vec![points()], None, f64::NAN), "ridge");
     /// A feature that loses a sample.
@@ -209,7 +209,7 @@ fn values_whose_squares_overflow() {
     let target = || vec![MomentTarget { name: "huge".into(), target: 5e199, tolerance: 0.0 }];
     let points = |size: f64| {
         let values = array![[0.0], [0.4 * size], [size]];
-        Points::sampled(vec![0.0; 3], values).expect("finite values")
+        EvaluatedSamples::sampled(vec![0.0; 3], values).expect("finite values")
     };
     refused(Dual::new(target(), vec![points(1e200)], None, 0.0), "value of feature `huge`");
     refused(Dual::new(target(), vec![points(-1e151)], None, 0.0), "value of feature `huge`");
@@ -229,6 +229,6 @@ fn values_whose_squares_overflow() {
 #[test]
 fn a_ridge_beyond_the_units_of_a_feature() {
     let target = vec![MomentTarget { name: "tiny".into(), target: 5e-201, tolerance: 0.0 }];
-    let points = Points::sampled(vec![0.0; 2], array![[0.0], [1e-200]]).expect("finite values");
+    let points = EvaluatedSamples::sampled(vec![0.0; 2], array![[0.0], [1e-200]]).expect("finite values");
     refused(Dual::new(target, vec![points], None, 1.0), "ridge");
 }

@@ -1,7 +1,7 @@
 //! The dual: its derivatives against finite differences, and its minimiser against known coefficients.
 
 use disco_core::StreamRng;
-use disco_ebm::{ContextErrors, Dual, MomentTarget, Points, Solver, Termination};
+use disco_ebm::{ContextErrors, Dual, EvaluatedSamples, MomentTarget, Solver, Termination};
 use ndarray::{Array2, array};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use rand::{RngExt, SeedableRng};
@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 /// Central differences with this step have errors near 1e-10 in a gradient of a smooth dual of order 1.
 const STEP: f64 = 1e-5;
 
-fn random_points(rng: &mut StreamRng, rows: usize, d: usize, exact: bool) -> Points {
+fn random_points(rng: &mut StreamRng, rows: usize, d: usize, exact: bool) -> EvaluatedSamples {
     // Half of the features binary, half real; scales differ by a factor of a thousand.
     let values = Array2::from_shape_fn((rows, d), |(_, j)| {
         let u: f64 = rng.random();
@@ -17,7 +17,11 @@ fn random_points(rng: &mut StreamRng, rows: usize, d: usize, exact: bool) -> Poi
         if j.is_multiple_of(2) { f64::from(u8::from(u < 0.3)) } else { scale * (u - 0.5) + 3.0 }
     });
     let log_weights = (0..rows).map(|_| rng.random::<f64>() - 0.5).collect();
-    let made = if exact { Points::exact(log_weights, values) } else { Points::sampled(log_weights, values) };
+    let made = if exact {
+        EvaluatedSamples::exact(log_weights, values)
+    } else {
+        EvaluatedSamples::sampled(log_weights, values)
+    };
     made.expect("points")
 }
 
@@ -27,7 +31,12 @@ fn named(targets: Vec<f64>, tolerance: f64) -> Vec<MomentTarget> {
 }
 
 /// The dual whose minimiser is `lambda`: its targets are the moments there.
-fn dual_with_minimum(points: Vec<Points>, weights: Option<&[f64]>, lambda: &[f64], ridge: f64) -> Dual {
+fn dual_with_minimum(
+    points: Vec<EvaluatedSamples>,
+    weights: Option<&[f64]>,
+    lambda: &[f64],
+    ridge: f64,
+) -> Dual {
     let zero =
         Dual::new(named(vec![0.0; lambda.len()], 0.0), points.clone(), weights, ridge).expect("a dual");
     let targets = zero.gradient(lambda).expect("a gradient");
@@ -73,7 +82,7 @@ proptest! {
         let values = Array2::from_shape_fn((40, 2), |_| rng.random::<f64>());
         let fit = |constant: f64| {
             let moved = log_weights.iter().map(|weight| weight + constant).collect();
-            let points = Points::sampled(moved, values.clone()).expect("points");
+            let points = EvaluatedSamples::sampled(moved, values.clone()).expect("points");
             let dual = Dual::new(named(vec![0.45, 0.55], 0.0), vec![points], None, 0.0).expect("a dual");
             dual.solve(&Solver::default()).expect("feasible").coefficients
         };
@@ -86,7 +95,7 @@ proptest! {
 #[test]
 fn a_hundred_features_in_three_contexts_are_found() {
     let mut rng = StreamRng::seed_from_u64(5);
-    let points: Vec<Points> = (0..3).map(|_| random_points(&mut rng, 4000, 100, false)).collect();
+    let points: Vec<EvaluatedSamples> = (0..3).map(|_| random_points(&mut rng, 4000, 100, false)).collect();
     let lambda: Vec<f64> = (0..100).map(|_| rng.random::<f64>() - 0.5).collect();
     let dual = dual_with_minimum(points, Some(&[1.0, 2.0, 5.0]), &lambda, 0.0);
     let solution = dual.solve(&Solver::default()).expect("feasible");
@@ -110,7 +119,7 @@ fn a_flat_dual_is_solved_to_the_last_digits() {
         let x = x as f64;
         (0.7 * x).sin() + if j == 0 { 0.0 } else { 1e-3 * (2.3 * x).cos() }
     });
-    let points = Points::exact(vec![-(40f64.ln()); 40], values).expect("points");
+    let points = EvaluatedSamples::exact(vec![-(40f64.ln()); 40], values).expect("points");
     let mut worst = 0.0f64;
     for k in 0..40 {
         let lambda = [0.05 * f64::from(k), 0.3 - 0.02 * f64::from(k)];
@@ -130,7 +139,8 @@ fn rare_features_and_large_coefficients() {
     // Base rates of 1e-6 and 1e-9, asked to be 1/2 and 1/4; two contexts, so that there is no closed form.
     let (rare, rarer) = (1e-6f64, 1e-9f64);
     let log_weights = vec![rare.ln(), rarer.ln(), (-rare - rarer).ln_1p()];
-    let points = Points::exact(log_weights, array![[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]).expect("points");
+    let points =
+        EvaluatedSamples::exact(log_weights, array![[1.0, 0.0], [0.0, 1.0], [0.0, 0.0]]).expect("points");
     let dual =
         Dual::new(named(vec![0.5, 0.25], 0.0), vec![points.clone(), points], None, 0.0).expect("a dual");
     let solution = dual.solve(&Solver::default()).expect("feasible");
@@ -155,7 +165,7 @@ fn a_ridge_misses_the_moments_by_ridge_times_lambda() {
     for (found, expected) in solution.coefficients.iter().zip(lambda) {
         assert!((found - expected).abs() < 1e-8, "{found}, expected {expected}");
     }
-    // The same targets without ridge ask for moments of mu = E[phi] + ridge lambda.
+    // Without ridge, these targets ask for moments of mu = E[phi] + ridge lambda.
     let plain = Dual::new(named(vec![0.0; 6], 0.0), points, None, 0.0).expect("a dual");
     let moments = plain.gradient(&lambda).expect("a gradient");
     let gradient = dual.gradient(&[0.0; 6]).expect("a gradient");

@@ -1,7 +1,7 @@
 //! Construction and bad input: targets that cannot be reached, alone or together, or do not determine the
 //! coefficients.
 
-use disco_ebm::{Dual, Error, MomentTarget, Points, Solver};
+use disco_ebm::{Dual, Error, EvaluatedSamples, MomentTarget, Solver};
 use ndarray::{Array2, array};
 use proptest::{prelude::*, test_runner::FileFailurePersistence};
 use rand::{RngExt, SeedableRng};
@@ -10,11 +10,11 @@ fn target(name: &str, target: f64) -> MomentTarget {
     MomentTarget { name: name.into(), target, tolerance: 0.0 }
 }
 
-fn uniform(values: Array2<f64>) -> Points {
-    Points::exact(vec![-(values.nrows() as f64).ln(); values.nrows()], values).expect("points")
+fn uniform(values: Array2<f64>) -> EvaluatedSamples {
+    EvaluatedSamples::exact(vec![-(values.nrows() as f64).ln(); values.nrows()], values).expect("points")
 }
 
-fn solve(targets: Vec<MomentTarget>, points: Vec<Points>, ridge: f64) -> Result<Vec<f64>, Error> {
+fn solve(targets: Vec<MomentTarget>, points: Vec<EvaluatedSamples>, ridge: f64) -> Result<Vec<f64>, Error> {
     let solution = Dual::new(targets, points, None, ridge)?.solve(&Solver::default())?;
     assert!(solution.termination.is_converged(), "{solution:?}");
     Ok(solution.coefficients)

@@ -1,7 +1,9 @@
 //! Outside references: fits whose answers are in print, or follow in closed form.
 
 use disco_core::{Space, feature, numerics::logit, predicate};
-use disco_ebm::{Constraint, Dual, FitConfig, Measured, MomentTarget, Points, Solver, Termination, features};
+use disco_ebm::{
+    Constraint, Dual, EvaluatedSamples, FitConfig, Measured, MomentTarget, Solver, Termination, features,
+};
 use ndarray::array;
 
 /// Berger, Della Pietra and Della Pietra (1996), section 2: French translations of "in". All that is known is
@@ -41,7 +43,8 @@ fn berger_et_al_1996() {
 #[test]
 fn biographies_in_closed_form() {
     let rate: f64 = 0.0741;
-    let points = Points::exact(vec![rate.ln(), (-rate).ln_1p()], array![[1.0], [0.0]]).expect("points");
+    let points =
+        EvaluatedSamples::exact(vec![rate.ln(), (-rate).ln_1p()], array![[1.0], [0.0]]).expect("points");
     let target = MomentTarget { name: "female".into(), target: 0.5, tolerance: 0.0 };
     let dual = Dual::new(vec![target], vec![points], None, 0.0).expect("a dual");
     let solution = dual.solve(&Solver::default()).expect("feasible");

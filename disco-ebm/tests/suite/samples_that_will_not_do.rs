@@ -82,14 +82,14 @@ fn samples_that_cannot_be_evaluated() {
     let stop = try_feature("broken", |_: &(), _: &u32| Err(Failure::Stop("no disk".into())));
     let stop = [Constraint::moment(stop, 0.5).expect("finite")];
     let error = Measured::draw(&uniform(), vec![()], &features(&stop), 10, &mut rng()).err();
-    assert!(matches!(error, Some(Error::InContext { source: CoreError::Failed { .. }, .. })), "{error:?}");
+    assert!(matches!(error, Some(Error::InContext { cause: CoreError::Failed { .. }, .. })), "{error:?}");
 }
 
 #[test]
 fn exact_sums_need_a_normalised_base() {
     let twice = scorer(|_: &(), _: &u32| 0.2f64.ln());
     match Measured::exact(&twice, uniform().space(), vec![()], &features(&[moment(3, 0.5)])).err() {
-        Some(Error::InContext { context: 0, source: CoreError::Invalid { .. } }) => {}
+        Some(Error::InContext { context: 0, cause: CoreError::Invalid { .. } }) => {}
         other => panic!("{other:?}"),
     }
 }
@@ -104,7 +104,7 @@ fn all_weights_zero() {
     let error = measured.fit(&constraints, &FitConfig::default()).err();
     assert!(matches!(error, Some(Error::NoSupport { context: 0, samples: 20, .. })), "{error:?}");
     let error = measured.base_moments(ContextErrors::Fixed).err();
-    let Some(Error::InContext { context: 0, source: CoreError::ZeroWeights { count: 20 } }) = error else {
+    let Some(Error::InContext { context: 0, cause: CoreError::ZeroWeights { count: 20 } }) = error else {
         panic!("{error:?}");
     };
 }

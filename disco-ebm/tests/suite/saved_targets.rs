@@ -45,7 +45,7 @@ fn a_target_comes_back_as_it_was() {
     for (name, fit) in [("sampled.json", sampled()), ("exact.json", exact())] {
         let path = folder.path().join(name);
         fit.save(&path).expect("writes");
-        let saved = SavedTarget::read(&path).expect("reads");
+        let saved = SavedTarget::load(&path).expect("reads");
         assert_eq!(saved.feature_names().collect::<Vec<_>>(), ["even", "size"]);
         assert_eq!(saved.report(), fit.report());
         assert_eq!(saved, fit.to_saved());
@@ -100,7 +100,7 @@ fn features_are_found_by_name() {
 fn write(folder: &Path, text: &str) -> Result<SavedTarget, Error> {
     let path = folder.join("target.json");
     fs::write(&path, text).expect("writes");
-    SavedTarget::read(&path)
+    SavedTarget::load(&path)
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn damaged_files_are_refused() {
     edited.replace_range(start..start + "\"coefficient\":null".len(), "\"coefficient\":0.5");
     let bound = write(folder, &edited).expect("well-formed").bind([even(), size()]);
     assert!(matches!(bound.err(), Some(Error::Core(disco_core::Error::Invalid { .. }))));
-    assert!(matches!(SavedTarget::read(folder.join("none.json")).err(), Some(Error::Io { .. })));
+    assert!(matches!(SavedTarget::load(folder.join("none.json")).err(), Some(Error::Io { .. })));
 }
 
 #[test]
@@ -153,5 +153,5 @@ fn a_failed_write_leaves_nothing_behind() {
     let good = folder.path().join("good.json");
     fit.save(&good).expect("writes");
     fit.save(&good).expect("writes again");
-    assert!(SavedTarget::read(&good).is_ok());
+    assert!(SavedTarget::load(&good).is_ok());
 }

@@ -27,7 +27,7 @@ struct Counts {
     /// Intervals cover: of the base moment, of the moment of the fitted target on other samples, and of the fit's
     /// achieved moment.
     plain: [u64; 3],
-    /// The same of those that are corrected for the skewness, the first two.
+    /// These counts for the intervals corrected for skewness: the first two.
     corrected: [u64; 2],
     /// A warning names the size under the target, and anything else.
     warned: u64,

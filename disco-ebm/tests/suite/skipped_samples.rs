@@ -22,7 +22,7 @@ fn z_and_kl_take_the_skipped_share_for_forbidden() {
     let constraints = [Constraint::pointwise(picky(4))];
     let config = FitConfig { held_out: 0.0, ..FitConfig::default() };
     let from_base = draw(&constraints, SAMPLES);
-    // The same if it is the base that cannot score them.
+    // Likewise if it is the base that cannot score them.
     let base = try_scorer("base", |_: &(), x: &u32| match *x {
         8 | 9 => Err(Failure::Skip("too large".into())),
         _ => Ok(0.1f64.ln()),
@@ -54,10 +54,10 @@ fn z_and_kl_take_the_skipped_share_for_forbidden() {
 
 #[test]
 fn the_dual_counts_what_was_left_out() {
-    use disco_ebm::{Dual, MomentTarget, Points};
+    use disco_ebm::{Dual, EvaluatedSamples, MomentTarget};
     use ndarray::array;
     let target = || vec![MomentTarget { name: "x".into(), target: 0.5, tolerance: 0.0 }];
-    let points = || Points::sampled(vec![0.0, 0.0], array![[0.0], [1.0]]).expect("points");
+    let points = || EvaluatedSamples::sampled(vec![0.0, 0.0], array![[0.0], [1.0]]).expect("points");
     let all = Dual::new(target(), vec![points()], None, 0.0).expect("a dual");
     let some = Dual::new(target(), vec![points().with_left_out(3)], None, 0.0).expect("a dual");
     let difference = all.value(&[0.3]).expect("a value") - some.value(&[0.3]).expect("a value");

@@ -104,7 +104,7 @@ fn samples_and_log_probabilities_of_another_engine() {
     let measured = Measured::from_empirical(&drawn, &features(&constraints())).expect("measures");
     assert_eq!(measured.samples(), SAMPLES);
     check(&fit(&measured), &exact());
-    // The same numbers, stored otherwise.
+    // Equal numbers, stored otherwise.
     let stored = ContextSamples {
         context: "c".to_owned(),
         samples: samples.iter().map(|sample| sample.value).collect(),

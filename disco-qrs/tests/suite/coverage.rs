@@ -120,7 +120,8 @@ fn what_an_acceptance_rate_of_one_lacks_is_bounded() {
             covered += u64::from(1.0 - truth <= point.below_at_most);
             normal += covers(point.acceptance_rate, truth);
             let accepted = samples.iter().filter(|sample| sample.value == 1).count() as u64;
-            let statistics = Statistics { proposals: 100, accepted, ..Statistics::default() };
+            let mut statistics = Statistics::default();
+            (statistics.proposals, statistics.accepted) = (100, accepted);
             let (low, high) = statistics.acceptance_interval().unwrap();
             counted += u64::from(low <= truth && truth <= high);
         }

@@ -202,7 +202,7 @@ fn from_samples(table: &str, key: u64) {
     let (curve, counts) = problem.sampled(key);
     assert!(curve.points.iter().filter(|point| !few_above(point)).count() >= 3);
     assert!(curve.points.iter().filter(|point| !few_below(point)).count() >= 3);
-    // 1e-12: rounding, where an error is zero. What is doubtful is compared below.
+    // 1e-12: rounding, where an error is zero. Doubtful estimates are compared below.
     problem.compare(&curve, |name, found, expected, doubtful| {
         let errors = (found.value - expected).abs() / (found.std_error + 1e-12);
         assert!(doubtful || errors < ERRORS, "{name}: {found:?}, expected {expected}: {errors} errors off");

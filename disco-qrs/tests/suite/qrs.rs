@@ -163,15 +163,16 @@ fn adaptive_beta_leaves_what_the_final_beta_accepts() {
     let mut adaptive = AdaptiveQrs::new(proposal(), target(), (), -2.0, config).unwrap();
     while let Some(event) = adaptive.next() {
         match event.unwrap() {
-            Event::Accepted { draw, limit } => {
-                assert!(limit > adaptive.log_beta());
-                kept.push((draw.value, limit));
+            Event::Accepted { draw, threshold } => {
+                assert!(threshold > adaptive.log_beta());
+                kept.push((draw.value, threshold));
             }
             Event::Raised { log_beta, dropped } => {
                 let before = kept.len();
-                kept.retain(|(_, limit)| *limit > log_beta);
+                kept.retain(|(_, threshold)| *threshold > log_beta);
                 assert_eq!(before - kept.len(), dropped);
             }
+            other => panic!("not an event of this test: {other:?}"),
         }
         assert_eq!(adaptive.statistics().draws, kept.len() as u64);
     }
@@ -265,15 +266,14 @@ fn errors_end_a_run_once() {
     let infinite = scorer(|_: &(), _: &usize| f64::INFINITY);
     let mut qrs = Qrs::new(proposal(), infinite, (), 0.0, config(1, Budget::draws(1))).unwrap();
     assert!(qrs.next().unwrap().unwrap_err().to_string().contains("target gave inf for sample 0"));
-    let not_binary =
-        Condition { feature: disco_core::feature("half", |_: &(), _: &usize| 0.5), wanted: true };
+    let not_binary = Condition::always(disco_core::feature("half", |_: &(), _: &usize| 0.5));
     let mut qrs = Qrs::new(proposal(), not_binary, (), 0.0, config(1, Budget::draws(1))).unwrap();
     assert!(qrs.next().unwrap().is_err() && qrs.next().is_none());
 }
 
 #[test]
 fn a_constraint_is_met_by_every_sample() {
-    let odd = Condition { feature: predicate("odd", |_: &(), x: &usize| x % 2 == 1), wanted: true };
+    let odd = Condition::always(predicate("odd", |_: &(), x: &usize| x % 2 == 1));
     let mut qrs =
         Qrs::new(proposal(), Product(odd, proposal()), (), 0.0, config(1, Budget::draws(3_000))).unwrap();
     let draws = all(&mut qrs);

@@ -131,7 +131,7 @@ fn an_acceptance_rate_without_error_says_so() {
     }
     assert_eq!(point(0.01).warnings, [Warning::FewBelow { below: 3 }]);
     assert_eq!(point(0.5).warnings, []);
-    // What is impossible is below any beta.
+    // An impossible sample is below any beta.
     let impossible = ratios([[f64::NEG_INFINITY, f64::NEG_INFINITY], [0.0, 1.0]].concat().repeat(100));
     assert!(impossible.point(-5.0).unwrap().warnings.is_empty());
     // A rate that only what was not seen could exclude: every smaller beta would do.
@@ -170,11 +170,12 @@ fn equal_ratios_say_so() {
 #[test]
 fn points_of_files_from_before_the_bound_below_are_read() {
     let (log_target, log_proposal) = pairs(3, 1_000);
-    let point = Ratios::new(&log_target, &log_proposal).unwrap().point(41.0).unwrap();
+    let mut point = Ratios::new(&log_target, &log_proposal).unwrap().point(41.0).unwrap();
     let mut json = serde_json::to_value(&point).unwrap();
     json.as_object_mut().unwrap().remove("below_at_most").unwrap();
     let read: Point = serde_json::from_value(json).unwrap();
-    assert_eq!(read, Point { below_at_most: 1.0, ..point });
+    point.below_at_most = 1.0;
+    assert_eq!(read, point);
 }
 
 #[test]

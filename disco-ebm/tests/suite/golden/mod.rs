@@ -26,7 +26,7 @@ pub(crate) struct Row {
     pub(crate) kl_target_base: f64,
 }
 
-/// The same features in several contexts of equal weight, each with its own base.
+/// These features in several contexts of equal weight, each with its own base.
 #[derive(Clone, Deserialize)]
 pub(crate) struct Contexts {
     pub(crate) n: usize,

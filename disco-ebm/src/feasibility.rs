@@ -1,4 +1,4 @@
-//! Whether targets can be reached at all, and by one set of coefficients only.
+//! Tests whether targets can be reached at all, and by one set of coefficients only.
 
 use ndarray::{Array1, Axis, Slice};
 
@@ -77,7 +77,7 @@ pub(crate) fn check_identified(dual: &Dual, zero: &At) -> Result<()> {
 
 /// `direction` (with `linear = direction . phi`) does not separate the targets from the hull.
 ///
-/// It does, and proves that the dual has no minimum, if `direction . mu >= max direction . phi`.
+/// If `direction . mu >= max direction . phi`, it separates them, which proves that the dual has no minimum.
 pub(crate) fn check_direction(dual: &Dual, direction: &Array1<f64>, linear: &Array1<f64>) -> Result<()> {
     let unit = dual.range_along(direction);
     if dual.ridge > 0.0 || !(unit > 0.0 && unit.is_finite()) {
@@ -85,7 +85,7 @@ pub(crate) fn check_direction(dual: &Dual, direction: &Array1<f64>, linear: &Arr
     }
     let asked = direction.dot(&dual.target()) - dual.box_penalty(direction);
     if asked >= dual.reachable(linear) - BOUNDARY * unit {
-        // The direction in which the targets are farthest out says most; on the boundary there is none.
+        // The direction in which the targets are farthest out tells most; on the boundary no direction exists.
         let found = hull::nearest(dual);
         let nearest = found.as_ref().map(|found| found.moments.clone());
         let direction = found.and_then(|found| found.direction).unwrap_or_else(|| direction.clone());
@@ -94,7 +94,7 @@ pub(crate) fn check_direction(dual: &Dual, direction: &Array1<f64>, linear: &Arr
     Ok(())
 }
 
-/// The targets are in the hull, found without any guess of the direction.
+/// The targets are in the hull; no guess of a direction is needed.
 pub(crate) fn check_hull(dual: &Dual) -> Result<()> {
     if dual.ridge > 0.0 {
         return Ok(());

@@ -1,4 +1,4 @@
-//! What each proposal counts.
+//! The mass of each proposal.
 
 use std::ops::Range;
 
@@ -6,20 +6,20 @@ use crate::sums::log_sums_from;
 
 /// The masses of the sorted ratios under the proposal.
 #[derive(Clone, Debug)]
-pub(crate) enum Masses {
+pub(crate) enum ProposalMasses {
     /// Samples: the logarithm of `1 / count`, for each of this many ratios.
     Equal { log_mass: f64, ratios: usize },
     /// Outcomes: `ln q(x)` of each, and `ln` of the sums of `q` from each on, with `-inf` at the end.
     Own { log_masses: Vec<f64>, log_from: Vec<f64> },
 }
 
-impl Masses {
-    /// Of this many among `count` samples.
+impl ProposalMasses {
+    /// The masses of this many ratios among `count` samples.
     pub(crate) fn equal(ratios: usize, count: usize) -> Self {
         Self::Equal { log_mass: -(count as f64).ln(), ratios }
     }
 
-    /// With these logarithms.
+    /// The masses with these logarithms.
     pub(crate) fn own(log_masses: Vec<f64>) -> Self {
         let log_from = log_sums_from(log_masses.iter().copied());
         Self::Own { log_masses, log_from }
@@ -41,7 +41,7 @@ impl Masses {
         }
     }
 
-    /// The largest logarithm of some of them, which is not an empty range.
+    /// The largest logarithm of a mass in a range that is not empty.
     pub(crate) fn log_unit(&self, range: Range<usize>) -> f64 {
         match self {
             Self::Equal { log_mass, .. } => *log_mass,

@@ -1,22 +1,11 @@
-//! What the dual is computed from, as numbers.
+//! Importance weights and feature values, from which the dual is computed.
 
 use disco_core::{Error, numerics::check_log_scores};
 use ndarray::Array2;
 
 use crate::Result;
 
-/// What is asked of one feature's mean.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MomentTarget {
-    /// The feature, for messages.
-    pub name: String,
-    /// The mean that is asked for: finite.
-    pub target: f64,
-    /// The mean may lie in `target -+ tolerance`: 0 or more, finite.
-    pub tolerance: f64,
-}
-
-/// The points of one context: importance weights `ln a(x|c)/q(x|c)` and feature values, evaluated once.
+/// The evaluated samples (points) of one context: importance weights `ln a(x|c)/q(x|c)` and feature values.
 ///
 /// A point that a pointwise constraint forbids has log-weight `-inf`; it counts for `Z`, and its feature
 /// values do not matter.
@@ -25,7 +14,7 @@ pub struct MomentTarget {
 /// - log-weights: `[points]`
 /// - values: `[points, features]`
 #[derive(Clone, Debug)]
-pub struct Points {
+pub struct EvaluatedSamples {
     // Invariant: as many as rows of values, at least one, neither NaN nor +inf.
     pub(crate) log_weights: Vec<f64>,
     // Invariant: finite.
@@ -34,8 +23,8 @@ pub struct Points {
     pub(crate) left_out: usize,
 }
 
-impl Points {
-    /// Points drawn from a proposal: `Z = mean(a/q exp(lambda . phi))`.
+impl EvaluatedSamples {
+    /// Samples drawn from a proposal: `Z = mean(a/q exp(lambda . phi))`.
     ///
     /// # Errors
     /// [`Error::Empty`], [`Error::Length`], and [`Error::NotANumber`] for a log-weight that is NaN or `+inf`
@@ -69,13 +58,13 @@ impl Points {
         Ok(Self { log_weights, values, exact, left_out: 0 })
     }
 
-    /// The same points of a sample that had `count` more, which could not be evaluated: they count for `Z`, with
-    /// weight zero.
+    /// Adds `count` samples that could not be evaluated: they count for `Z`, with weight zero.
+    #[must_use]
     pub fn with_left_out(self, count: usize) -> Self {
         Self { left_out: count, ..self }
     }
 
-    /// How many points there are.
+    /// The number of points.
     #[allow(clippy::len_without_is_empty)] // It is never empty.
     pub fn len(&self) -> usize {
         self.log_weights.len()
@@ -85,27 +74,4 @@ impl Points {
     pub fn has_support(&self) -> bool {
         self.log_weights.iter().any(|weight| *weight > f64::NEG_INFINITY)
     }
-}
-
-/// Context weights that sum to 1: equal if none are given.
-///
-/// # Errors
-/// [`Error::Empty`], [`Error::Length`]; [`Error::Invalid`] for a weight that is not positive and finite.
-pub(crate) fn context_shares(weights: Option<&[f64]>, contexts: usize) -> Result<Vec<f64>> {
-    if contexts == 0 {
-        return Err(Error::Empty { what: "list of contexts".into() }.into());
-    }
-    let Some(weights) = weights else {
-        return Ok(vec![1.0 / contexts as f64; contexts]);
-    };
-    Error::check_length("context weights", contexts, weights.len())?;
-    if let Some((index, value)) =
-        weights.iter().enumerate().find(|(_, weight)| !(**weight > 0.0 && weight.is_finite()))
-    {
-        return Err(Error::invalid(format!("weight of context {index}"), value, "positive and finite").into());
-    }
-    // Divided by the largest first, so that the sum cannot overflow.
-    let largest = weights.iter().copied().fold(0.0, f64::max);
-    let sum: f64 = weights.iter().map(|weight| weight / largest).sum();
-    Ok(weights.iter().map(|weight| weight / largest / sum).collect())
 }

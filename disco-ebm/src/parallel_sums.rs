@@ -1,4 +1,4 @@
-//! Passes over all points, in parallel.
+//! Sums over all points of a dual, in parallel.
 
 use std::ops::Range;
 
@@ -8,8 +8,8 @@ use ndarray::{
 
 use crate::Dual;
 
-/// Rows are summed in at most this many runs, whose partial sums are added in order: the result does not
-/// depend on the number of threads.
+/// The largest number of runs of rows. Their partial sums are added in order, so that the result does not depend on
+/// the number of threads.
 const RUNS: usize = 64;
 /// A run has at least this many rows.
 const MIN_RUN: usize = 2048;

@@ -1,16 +1,16 @@
-//! How well a chosen beta is known.
+//! The interval of a chosen beta.
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Goal, Ratios, choose::bisect};
+use crate::{Goal, Ratios, bisection::bisect};
 
 /// A 95% interval of `ln beta`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
-    /// The lower end; `-inf` where no beta is too small for the goal, as far as these proposals can tell.
+    /// The lower end; `-inf` where no beta is too small for the goal, as far as these proposals show.
     #[serde(with = "disco_core::infinite")]
     pub low: f64,
-    /// The upper end; `+inf` where none is too large.
+    /// The upper end; `+inf` where no beta is too large.
     #[serde(with = "disco_core::infinite")]
     pub high: f64,
 }
@@ -19,9 +19,9 @@ pub struct Interval {
 const Z95: f64 = 1.959_963_984_540_054;
 
 /// The betas around the chosen one whose quantity has the wanted value in its own 95% interval: no slope is
-/// involved, which may change within the error and is that of the sample (Fieller 1954 for a ratio).
+/// involved, which may change within the error and is itself estimated (Fieller 1954 for a ratio).
 ///
-/// Acceptance rate and total variation fall as beta grows. None for a goal that has no quantity.
+/// Acceptance rate and total variation fall as beta grows. `None` for a goal that has no quantity.
 pub(crate) fn interval(contexts: &[Ratios], goal: Goal, log_beta: f64) -> Option<Interval> {
     let wanted = match goal {
         Goal::AcceptanceRate(wanted) | Goal::TotalVariation(wanted) => wanted,
@@ -51,7 +51,7 @@ pub(crate) fn interval(contexts: &[Ratios], goal: Goal, log_beta: f64) -> Option
     };
     let least = contexts.iter().map(Ratios::smallest_log_ratio).fold(f64::INFINITY, f64::min);
     let largest = contexts.iter().map(Ratios::largest_log_ratio).fold(f64::NEG_INFINITY, f64::max);
-    // Where every proposal is accepted, the rate's error shows as 0: what none of them shows bounds it.
+    // If every proposal is accepted, the rate's error shows as 0: the share that no proposal shows bounds it.
     let unseen = match goal {
         Goal::AcceptanceRate(_) => {
             let contexts_of_ones = contexts.iter().filter(|ratios| ratios.below(least) == 0);

@@ -2,7 +2,7 @@
 
 use std::{f64::consts::PI, ops::Range};
 
-use crate::masses::Masses;
+use crate::proposal_masses::ProposalMasses;
 
 /// Nodes per cell.
 const NODES: usize = 8;
@@ -12,7 +12,7 @@ const WIDTH: f64 = 0.125;
 
 /// A mass at a `ln(P/q)`: `mass exp(log_unit)`, which may underflow as one number.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Node {
+pub(crate) struct QuadratureNode {
     pub(crate) log_ratio: f64,
     pub(crate) mass: f64,
     pub(crate) log_unit: f64,
@@ -24,7 +24,12 @@ pub(crate) struct Node {
 /// The points are cut into cells at the edges and every [`WIDTH`] nats. In a cell, `F` is interpolated at Chebyshev
 /// nodes, so that its sum needs only the sums of the first Chebyshev polynomials over the points. A cell of few
 /// different points is kept as it is. Masses may come out slightly negative; nodes are in ascending order.
-pub(crate) fn compress(sorted: &[f64], masses: &Masses, first: usize, edges: &[f64]) -> Vec<Node> {
+pub(crate) fn compress(
+    sorted: &[f64],
+    masses: &ProposalMasses,
+    first: usize,
+    edges: &[f64],
+) -> Vec<QuadratureNode> {
     let mut nodes = Vec::new();
     let mut start = first;
     while start < sorted.len() {
@@ -42,7 +47,12 @@ pub(crate) fn compress(sorted: &[f64], masses: &Masses, first: usize, edges: &[f
     nodes
 }
 
-fn compress_cell(sorted: &[f64], masses: &Masses, cell: Range<usize>, nodes: &mut Vec<Node>) {
+fn compress_cell(
+    sorted: &[f64],
+    masses: &ProposalMasses,
+    cell: Range<usize>,
+    nodes: &mut Vec<QuadratureNode>,
+) {
     let (points, start, log_unit) = (&sorted[cell.clone()], cell.start, masses.log_unit(cell));
     let mass = |i: usize| masses.in_unit(start + i, log_unit);
     if let Some(atoms) = few_different(points, mass, log_unit) {
@@ -67,19 +77,19 @@ fn compress_cell(sorted: &[f64], masses: &Masses, cell: Range<usize>, nodes: &mu
         let angle = PI * (j as f64 + 0.5) / NODES as f64;
         let weight = sums[0] + 2.0 * (1..NODES).map(|k| sums[k] * (k as f64 * angle).cos()).sum::<f64>();
         let log_ratio = centre + half * angle.cos();
-        nodes.push(Node { log_ratio, mass: weight / NODES as f64, log_unit });
+        nodes.push(QuadratureNode { log_ratio, mass: weight / NODES as f64, log_unit });
     }
 }
 
 /// The different points with their masses, if there are no more than [`NODES`].
-fn few_different(points: &[f64], mass: impl Fn(usize) -> f64, log_unit: f64) -> Option<Vec<Node>> {
-    let mut atoms: Vec<Node> = Vec::with_capacity(NODES);
+fn few_different(points: &[f64], mass: impl Fn(usize) -> f64, log_unit: f64) -> Option<Vec<QuadratureNode>> {
+    let mut atoms: Vec<QuadratureNode> = Vec::with_capacity(NODES);
     for (i, &log_ratio) in points.iter().enumerate() {
         let full = atoms.len() == NODES;
         match atoms.last_mut() {
             Some(atom) if atom.log_ratio == log_ratio => atom.mass += mass(i),
             _ if full => return None,
-            _ => atoms.push(Node { log_ratio, mass: mass(i), log_unit }),
+            _ => atoms.push(QuadratureNode { log_ratio, mass: mass(i), log_unit }),
         }
     }
     Some(atoms)
@@ -95,7 +105,7 @@ mod tests {
     #[test]
     fn sums_of_analytic_functions_are_kept() {
         let points: Vec<f64> = (0..20_000).map(|i| 3.0 * (f64::from(i) / 20_000.0).powi(2) - 1.0).collect();
-        let nodes = compress(&points, &Masses::equal(points.len(), 2), 0, &[0.3]);
+        let nodes = compress(&points, &ProposalMasses::equal(points.len(), 2), 0, &[0.3]);
         assert!(nodes.len() < 300 && nodes.is_sorted_by(|one, other| one.log_ratio < other.log_ratio));
         let functions: [fn(f64) -> f64; 4] = [
             |_| 1.0,
@@ -116,7 +126,7 @@ mod tests {
     fn few_points_stay_as_they_are() {
         let points = [-1e300, -5.0, 0.0, 0.0, 0.0, 1e-9, 40.0, 1e300];
         // Masses of e^-900, which is no f64.
-        let nodes = compress(&points, &Masses::own(vec![-900.0; 8]), 1, &[]);
+        let nodes = compress(&points, &ProposalMasses::own(vec![-900.0; 8]), 1, &[]);
         let found: Vec<(f64, f64)> = nodes.iter().map(|node| (node.log_ratio, node.mass)).collect();
         assert_eq!(found, [(-5.0, 1.0), (0.0, 3.0), (1e-9, 1.0), (40.0, 1.0), (1e300, 1.0)]);
         assert!(nodes.iter().all(|node| node.log_unit == -900.0));
