@@ -4,14 +4,14 @@
 //! sample takes its inverse.
 #![allow(missing_docs)] // Of the function that `criterion_group!` makes.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use disco_core::{Contexts, Distribution, Feature, Result, Sampled, Score, Scorer, Streams, feature};
 use disco_divergence::FDivergence;
 use disco_tuner::{
-    Baseline, Item, MicroBatch, Policy, Problem, Sampling, Tensors, Tuner, TunerConfig, Update, Updated,
-    Weigh,
+    Baseline, BatchItem, MicroBatch, Policy, Problem, Sampling, Tuner, TunerConfig, Update, UpdateStats,
+    WeightFn,
 };
 
 const SAMPLES: usize = 10_000;
@@ -38,37 +38,20 @@ impl Distribution<usize, u32> for Free {
 
 impl Policy<usize, u32> for Free {
     type Frozen = Self;
-    type Scalar = f64;
 
     fn freeze(&self) -> Result<Self> {
         Ok(Self)
     }
 
-    fn accumulate(&mut self, batch: &[Item<'_, usize, u32>], weigh: &mut Weigh<'_>) -> Result<()> {
+    fn accumulate(&mut self, batch: &[BatchItem<'_, usize, u32>], weigh: &mut WeightFn<'_>) -> Result<()> {
         let log_probs: Vec<f64> = batch.iter().map(|item| log_prob(*item.sample)).collect();
         weigh(&log_probs).map(drop)
     }
 
-    fn pending(&self) -> Result<Tensors<f64>> {
-        Ok(Tensors::new())
-    }
-
-    fn replace_pending(&mut self, _: Tensors<f64>) -> Result<()> {
-        Ok(())
-    }
-
     fn clear(&mut self) {}
 
-    fn step(&mut self, _: &Update) -> Result<Updated> {
-        Ok(Updated { gradient_norm: 0.0 })
-    }
-
-    fn save(&self, _: &Path) -> Result<()> {
-        Ok(())
-    }
-
-    fn load(&mut self, _: &Path) -> Result<()> {
-        Ok(())
+    fn step(&mut self, _: &Update) -> Result<UpdateStats> {
+        Ok(UpdateStats { gradient_norm: 0.0 })
     }
 }
 

@@ -1,12 +1,15 @@
-//! A policy of one's own, tuned with checkpoints, held-out contexts, an observer of one's own, and Ctrl-C.
+//! A policy of your own, tuned with checkpoints, held-out contexts, an observer of your own, and Ctrl-C.
 //!
 //! ```console
-//! cargo run -p disco-tuner --example own_policy -- FOLDER
+//! cargo run -p disco-tuner --example own_policy -- DIRECTORY
 //! ```
 //!
-//! The policy is a log-linear model of words over five letters, given how formal they are to be. It is tuned towards
-//! words without double letters and with more vowels, but otherwise as it began. Ctrl-C ends the run after its
-//! step, with a checkpoint; the same command goes on from there, and comes to the same bits.
+//! The policy is a log-linear model of words over five letters, given how formal they should be. It is tuned towards
+//! words without double letters and with more vowels, but otherwise as it began. Ctrl-C ends the run after the current
+//! step, with a checkpoint; the same command resumes from there, with the same results to the bit.
+//!
+//! A run needs the traits `Scorer`, `Distribution` and `Policy`. Checkpoints need `Checkpointed` as well: without them,
+//! its implementation, `Saved` and the lines with `checkpoints` can be left out.
 
 use std::{
     env, fs,
@@ -19,20 +22,20 @@ use disco_core::{
     Streams, feature, numerics::log_sum_exp, predicate,
 };
 use disco_tuner::{
-    Checkpoints, Control, EarlyStopping, Item, JsonLines, Moments, Observer, ObserverError, Policy, Problem,
-    Reason, Report, Schedule, StopFlag, Tensors, Tuner, TunerConfig, Update, Updated, Validation, Weigh,
-    distinct_n,
+    BatchItem, Checkpointed, Checkpoints, Control, EarlyStopping, JsonLines, Observer, ObserverError,
+    OptimizerState, Policy, Problem, Schedule, StepReport, StopFlag, StopReason, Tuner, TunerConfig, Update,
+    UpdateStats, Validation, WeightDecay, WeightFn, distinct_n,
 };
 use ndarray::Array3;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 const LETTERS: &[u8] = b"aelrs";
-/// Stands before the first letter and after the last.
+/// The symbol before the first letter and after the last.
 const EDGE: usize = LETTERS.len();
 const LONGEST: usize = 6;
 
-/// How formal a word is to be, from 0 to 9.
+/// How formal a word should be, from 0 to 9.
 type Formality = u32;
 
 /// `p(next | previous, c) ~ exp(theta[0] + c/9 theta[1])`, each indexed by previous and next letter.
@@ -40,13 +43,7 @@ type Formality = u32;
 struct Words {
     theta: Array3<f64>,
     pending: Array3<f64>,
-    moments: Moments,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Saved {
-    theta: Vec<f64>,
-    moments: Moments,
+    optimizer: OptimizerState,
 }
 
 impl Words {
@@ -54,8 +51,8 @@ impl Words {
         let theta = Array3::from_shape_fn((2, EDGE + 1, EDGE + 1), |(part, previous, next)| {
             ((7 * part + 3 * previous + 5 * next) % 4) as f64 / 4.0 - 0.3
         });
-        let (pending, moments) = (Array3::zeros(theta.dim()), Moments::new(theta.len()));
-        Self { theta, pending, moments }
+        let (pending, optimizer) = (Array3::zeros(theta.dim()), OptimizerState::new(theta.len()));
+        Self { theta, pending, optimizer }
     }
 
     fn features(formality: Formality) -> [f64; 2] {
@@ -72,12 +69,12 @@ impl Words {
         logits.into_iter().map(|logit| logit - log_z).collect()
     }
 
-    /// The pairs of neighbours in a word, its end included; `None` for what is no word of this model.
+    /// The pairs of neighbours in a word, including its end; `None` for a text that this model cannot draw.
     fn pairs(word: &str) -> Option<Vec<(usize, usize)>> {
         let letter = |byte: u8| LETTERS.iter().position(|letter| *letter == byte);
         let mut letters = word.bytes().map(letter).collect::<Option<Vec<usize>>>()?;
         match letters.len() {
-            // The longest words end without choosing to.
+            // The longest words end without a symbol for it.
             LONGEST => {}
             len if len < LONGEST => letters.push(EDGE),
             _ => return None,
@@ -102,13 +99,13 @@ impl Scorer<Formality, String> for Words {
 
 impl Distribution<Formality, String> for Words {
     fn sample(&self, formality: &Formality, streams: &Streams) -> Result<Vec<Sampled<String>>> {
-        // Each sample from its own stream: then it does not matter how a request is cut.
+        // Each sample has its own stream: then a request can be cut in any way.
         let draw = |mut rng: disco_core::StreamRng| {
             let (mut value, mut log_prob, mut previous) = (String::new(), 0.0, EDGE);
             while value.len() < LONGEST {
                 let log_next = self.log_next(*formality, previous);
                 let mut left: f64 = rng.random();
-                // Rounding may leave a rest above the last; the last has it.
+                // Rounding may leave a rest above the last symbol, which then has it.
                 let next = log_next.iter().position(|log_prob| {
                     left -= log_prob.exp();
                     left < 0.0
@@ -126,22 +123,25 @@ impl Distribution<Formality, String> for Words {
 
 impl Policy<Formality, String> for Words {
     type Frozen = Self;
-    type Scalar = f64;
 
     fn freeze(&self) -> Result<Self> {
         Ok(self.clone())
     }
 
-    fn accumulate(&mut self, batch: &[Item<'_, Formality, String>], weigh: &mut Weigh<'_>) -> Result<()> {
+    fn accumulate(
+        &mut self,
+        batch: &[BatchItem<'_, Formality, String>],
+        weigh: &mut WeightFn<'_>,
+    ) -> Result<()> {
         let log_probs: Vec<f64> =
             batch.iter().map(|item| self.log_prob(*item.context, item.sample)).collect();
         for (item, weight) in batch.iter().zip(weigh(&log_probs)?) {
-            // Only what the policy drew or gave a log-probability above -inf has a weight.
+            // A text that the policy cannot draw has no pairs, and the weight zero.
             for (previous, next) in Self::pairs(item.sample).unwrap_or_default() {
                 for (other, log_prob) in self.log_next(*item.context, previous).into_iter().enumerate() {
-                    let slope = f64::from(u8::from(other == next)) - log_prob.exp();
+                    let score = f64::from(u8::from(other == next)) - log_prob.exp();
                     for (part, value) in Self::features(*item.context).into_iter().enumerate() {
-                        self.pending[[part, previous, other]] += weight * value * slope;
+                        self.pending[[part, previous, other]] += weight * value * score;
                     }
                 }
             }
@@ -149,62 +149,60 @@ impl Policy<Formality, String> for Words {
         Ok(())
     }
 
-    fn pending(&self) -> Result<Tensors<f64>> {
-        Ok([("theta".to_owned(), self.pending.iter().copied().collect())].into())
-    }
-
-    fn replace_pending(&mut self, mut gradient: Tensors<f64>) -> Result<()> {
-        let values = gradient.remove("theta").unwrap_or_default();
-        self.pending = Array3::from_shape_vec(self.theta.dim(), values)
-            .map_err(|source| Error::failed("gradient of theta", source))?;
-        Ok(())
-    }
-
     fn clear(&mut self) {
         self.pending.fill(0.0);
     }
 
-    fn step(&mut self, update: &Update) -> Result<Updated> {
+    fn step(&mut self, update: &Update) -> Result<UpdateStats> {
         let gradient: Vec<f64> = self.pending.iter().copied().collect();
         let norm = gradient.iter().map(|value| value * value).sum::<f64>().sqrt();
         if !norm.is_finite() {
             return Err(Error::NotANumber { by: "gradient of theta".into(), index: 0, value: norm });
         }
         let mut theta: Vec<f64> = self.theta.iter().copied().collect();
-        self.moments.descend(update, update.clip_scale(norm), true, &mut theta, &gradient)?;
+        self.optimizer.descend(update, update.clip_scale(norm), WeightDecay::Apply, &mut theta, &gradient)?;
         self.theta.iter_mut().zip(theta).for_each(|(old, new)| *old = new);
         self.clear();
-        Ok(Updated { gradient_norm: norm })
+        Ok(UpdateStats { gradient_norm: norm })
     }
 
     fn snapshot(&self) -> Option<Self> {
         Some(self.clone())
     }
+}
 
-    fn save(&self, folder: &Path) -> Result<()> {
-        let saved = Saved { theta: self.theta.iter().copied().collect(), moments: self.moments.clone() };
+/// The file of a checkpoint's policy.
+#[derive(Serialize, Deserialize)]
+struct Saved {
+    theta: Vec<f64>,
+    optimizer: OptimizerState,
+}
+
+impl Checkpointed for Words {
+    fn save(&self, directory: &Path) -> Result<()> {
+        let saved = Saved { theta: self.theta.iter().copied().collect(), optimizer: self.optimizer.clone() };
         let bytes = serde_json::to_vec(&saved).map_err(|source| Error::failed("theta", source))?;
-        fs::write(folder.join("words.json"), bytes).map_err(|source| Error::failed("words.json", source))
+        fs::write(directory.join("words.json"), bytes).map_err(|source| Error::failed("words.json", source))
     }
 
-    fn load(&mut self, folder: &Path) -> Result<()> {
+    fn load(&mut self, directory: &Path) -> Result<()> {
         let failed = |source| Error::failed("words.json", source);
-        let bytes = fs::read(folder.join("words.json")).map_err(failed)?;
+        let bytes = fs::read(directory.join("words.json")).map_err(failed)?;
         let saved: Saved =
             serde_json::from_slice(&bytes).map_err(|source| Error::failed("words.json", source))?;
         self.theta = Array3::from_shape_vec(self.theta.dim(), saved.theta)
             .map_err(|source| Error::failed("theta", source))?;
-        self.moments = saved.moments;
-        self.clear();
+        self.optimizer = saved.optimizer;
+        self.pending.fill(0.0);
         Ok(())
     }
 }
 
-/// Prints how near the policy is on the held-out contexts.
+/// Prints how near the policy is to the target on the held-out contexts.
 struct Watch;
 
 impl Observer for Watch {
-    fn step(&mut self, report: &Report) -> std::result::Result<Control, ObserverError> {
+    fn step(&mut self, report: &StepReport) -> std::result::Result<Control, ObserverError> {
         if let Some(metric) = report.metrics.get("validation/kl_target_policy") {
             let (step, error) = (report.step, metric.std_error.unwrap_or(f64::NAN));
             println!("step {step}: KL(target || policy) {:.4} +- {error:.4}, held out", metric.value);
@@ -216,18 +214,18 @@ impl Observer for Watch {
 type Done<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 fn main() -> Done<()> {
-    let folder = env::args_os().nth(1).ok_or("usage: own_policy FOLDER")?;
+    let directory = env::args_os().nth(1).ok_or("usage: own_policy DIRECTORY")?;
     let interrupted = Arc::new(AtomicBool::new(false));
     signal_hook::flag::register(signal_hook::consts::SIGINT, interrupted.clone())?;
-    let Some(policy) = tuned(Path::new(&folder), interrupted)? else { return Ok(()) };
+    let Some(policy) = tuned(Path::new(&directory), interrupted)? else { return Ok(()) };
     for sample in policy.sample(&3, &Streams::new(1, 10))? {
         println!("{} ({:.2} nats)", sample.value, sample.log_prob);
     }
     Ok(())
 }
 
-/// The best policy of a run that begins or goes on in `folder`; `None` where it was interrupted.
-fn tuned(folder: &Path, interrupted: Arc<AtomicBool>) -> Done<Option<Words>> {
+/// The best policy of a run that begins or resumes in `directory`; `None` if it was interrupted.
+fn tuned(directory: &Path, interrupted: Arc<AtomicBool>) -> Done<Option<Words>> {
     let base = Words::new();
     let double = predicate("double", |_: &Formality, word: &String| {
         word.as_bytes().windows(2).any(|pair| pair[0] == pair[1])
@@ -235,7 +233,7 @@ fn tuned(folder: &Path, interrupted: Arc<AtomicBool>) -> Done<Option<Words>> {
     let vowels = feature("vowels", |_: &Formality, word: &String| {
         word.bytes().filter(|letter| b"ae".contains(letter)).count() as f64
     });
-    // What forbids comes first: the base is not asked about words with double letters.
+    // The hard constraint comes first: the base does not score words with double letters.
     let wanted = Product(
         Condition { feature: &double, wanted: false },
         Exponential { feature: &vowels, coefficient: 0.5 },
@@ -254,7 +252,7 @@ fn tuned(folder: &Path, interrupted: Arc<AtomicBool>) -> Done<Option<Words>> {
             distinct_n(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>(), 2)
         })?
         .with_samples_shown(3, |formality, word| format!("{formality}: {word}"))
-        // The tuner cannot see it, and a run that goes on must have the same.
+        // The tuner cannot see the coefficient, and a run that resumes must have the same.
         .with_fact("coefficient of vowels", &0.5)?;
     let tuner = Tuner::new(TunerConfig {
         steps: 400,
@@ -270,10 +268,10 @@ fn tuned(folder: &Path, interrupted: Arc<AtomicBool>) -> Done<Option<Words>> {
         ..TunerConfig::default()
     })?;
 
-    let checkpoints = Checkpoints::new(folder.join("checkpoints"), 50, 2)?;
+    let checkpoints = Checkpoints::new(directory.join("checkpoints"), 50, 2)?;
     let mut observers: Vec<Box<dyn Observer>> = vec![
         Box::new(Watch),
-        Box::new(JsonLines::new(folder.join("steps.jsonl"))?),
+        Box::new(JsonLines::new(directory.join("steps.jsonl"))?),
         Box::new(StopFlag::new(interrupted)),
     ];
 
@@ -284,12 +282,12 @@ fn tuned(folder: &Path, interrupted: Arc<AtomicBool>) -> Done<Option<Words>> {
         tuner.resume(&mut policy, &problem, &checkpoints)?
     };
     let outcome = run.drive(&mut observers)?;
-    if outcome.reason == Reason::Observer {
-        println!("interrupted after step {}; the same command goes on", outcome.step);
+    if outcome.reason == StopReason::Observer {
+        println!("interrupted after step {}; the same command resumes", outcome.step);
         return Ok(None);
     }
     let (best, step) = outcome.best.ok_or("nothing was measured")?;
-    checkpoints.load_policy::<Formality, _>(step, &mut policy)?;
+    checkpoints.load_policy(step, &mut policy)?;
     println!("best after step {step}: {best:.4}");
     Ok(Some(policy))
 }

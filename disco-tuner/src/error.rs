@@ -1,14 +1,17 @@
-//! What can go wrong in a tuning run.
+//! Errors of a tuning run.
 
 use std::path::PathBuf;
 
-/// A result whose error is disco-tuner's [`enum@Error`], unless another is named: that of an observer's methods, say.
+/// A result whose error is disco-tuner's [`enum@Error`], unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why a run could not start or go on.
+/// Why a run could not start, or a step failed.
 ///
 /// A step that fails leaves the policy's parameters as they were before it; the one exception is
 /// [`LaterEpoch`](Self::LaterEpoch).
+///
+/// The message of an error is complete: it contains the message of the error that caused it. That is why
+/// [`source`](std::error::Error::source) gives `None`; the cause itself is in the field `source`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -23,22 +26,22 @@ pub enum Error {
     Step {
         /// The step, from 0.
         step: u64,
-        /// What was being done.
+        /// The part of the step.
         stage: Stage,
         /// Why it failed.
-        source: disco_core::Error,
+        r#source: disco_core::Error,
     },
     /// A part of a step failed in one context.
     #[error("step {step}, {stage}, context {context}: {source}")]
     Context {
         /// The step, from 0.
         step: u64,
-        /// What was being done.
+        /// The part of the step.
         stage: Stage,
         /// The position of the context in the list of contexts.
         context: usize,
-        /// Why it failed; the index it may name is that of the sample among those of the context.
-        source: disco_core::Error,
+        /// Why it failed. An index in it is the number of the sample among the samples of the context.
+        r#source: disco_core::Error,
     },
     /// A gradient weight overflowed.
     #[error(
@@ -51,7 +54,7 @@ pub enum Error {
         step: u64,
         /// The position of the context in the list of contexts.
         context: usize,
-        /// The position of the sample among those of its context.
+        /// The number of the sample among the samples of its context.
         sample: usize,
         /// The weight.
         value: f64,
@@ -60,30 +63,31 @@ pub enum Error {
         /// `ln P(x|c)`.
         log_target: f64,
     },
-    /// An epoch after the first failed, and the policy cannot go back.
+    /// An epoch after the first failed, and the policy has no snapshot from which to undo the earlier ones.
     #[error(
         "{source}; this was epoch {epoch}, from 0: {epoch} of the step's updates are made already, and the policy \
          gives no snapshot to go back to: go on from a checkpoint"
     )]
     LaterEpoch {
-        /// The epoch, from 0: as many updates of the step were made before it.
+        /// The epoch, from 0, which is also the number of updates that the step made before.
         epoch: usize,
-        /// What failed.
-        source: Box<Error>,
+        /// The failure.
+        r#source: Box<Error>,
     },
-    /// The divergence is infinite wherever the policy leaves the target's support, and it does.
+    /// The divergence is infinite for a policy that leaves the target's support, and the policy does.
     #[error(
-        "`{divergence}` is infinite for a target with hard constraints ({found}); these can have them: {able}"
+        "`{divergence}` is infinite for a target with hard constraints ({found}); these can have them: {}",
+        .alternatives.join(", ")
     )]
     HardConstraints {
         /// The divergence.
         divergence: String,
         /// How the constraint was noticed.
         found: String,
-        /// The divergences that can.
-        able: String,
+        /// The divergences that are finite for such a target.
+        alternatives: Vec<String>,
     },
-    /// Step after step, no sample lay in the target's support.
+    /// No sample of several steps in a row lies in the target's support.
     #[error(
         "none of the {samples} samples of the last {steps} steps lies in the target's support{}: raise \
          `samples_per_step`, start from a policy or offline proposal that meets the hard constraints now and \
@@ -91,63 +95,77 @@ pub enum Error {
         skipped_as_well(*skipped)
     )]
     NoSuccess {
-        /// How many steps in a row.
+        /// Number of steps in a row.
         steps: u64,
-        /// How many samples they had.
+        /// Number of their samples.
         samples: u64,
-        /// How many of the last step's the target could not score.
+        /// Number of samples of the last step that the target could not score.
         skipped: u64,
     },
     /// An observer refused the run before its first step.
     #[error("an observer refused the run: {0}")]
-    Observer(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// Early stopping is to follow a metric that the run will not have.
-    #[error("there is no metric `{metric}`; there are: {available}")]
+    Observer(Box<dyn std::error::Error + Send + Sync>),
+    /// The run will never have the metric of early stopping.
+    #[error("there is no metric `{metric}`; there are: {}", .available.join(", "))]
     Metric {
-        /// The name that was asked for.
+        /// The name in the settings.
         metric: String,
-        /// The names there are.
-        available: String,
+        /// The names of all metrics of the run.
+        available: Vec<String>,
     },
-    /// There is nothing to resume from.
-    #[error("{}: no checkpoint", folder.display())]
+    /// There is no checkpoint to resume from.
+    #[error("{}: no checkpoint", directory.display())]
     NoCheckpoint {
-        /// Where one was looked for.
-        folder: PathBuf,
+        /// The directory that was searched.
+        directory: PathBuf,
     },
-    /// A checkpoint is not as it was written.
+    /// A checkpoint differs from what was written.
     #[error("{}: damaged checkpoint: {difference}{}{remedy}", path.display(), if .remedy.is_empty() { "" } else { "; " })]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The difference.
         difference: String,
-        /// What can be done, where a run was to go on from it; else nothing.
+        /// How the run can resume nevertheless; empty if no run was about to resume.
         remedy: String,
     },
     /// A checkpoint is of a run with other settings.
-    #[error("{}: the checkpoint is of other settings: {differences}", path.display())]
+    #[error("{}: the checkpoint is of other settings: {}", path.display(), .differences.join("; "))]
     OtherSettings {
         /// The checkpoint.
         path: PathBuf,
-        /// Each setting that differs, with both values.
-        differences: String,
+        /// Each setting, context or score that differs, with both values.
+        differences: Vec<String>,
     },
     /// A policy could not be saved into a checkpoint, or loaded from one.
     #[error("{}: the policy's files: {source}", path.display())]
     PolicyFiles {
-        /// The checkpoint's folder of the policy.
+        /// The directory of the policy in the checkpoint.
         path: PathBuf,
-        /// What the policy said.
-        source: disco_core::Error,
+        /// The policy's error.
+        r#source: disco_core::Error,
     },
     /// A file could not be written or read.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The file or folder.
+        /// The file or directory.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        r#source: std::io::Error,
+    },
+    /// A collective operation of the workers that share a run failed.
+    #[error("workers that share the run: {source}")]
+    Workers {
+        /// Why.
+        r#source: disco_core::Error,
+    },
+    /// Another worker that shares the run failed, which ends the run on all of them.
+    #[error("worker {rank}: {message}")]
+    OtherWorker {
+        /// The lowest rank that failed.
+        rank: usize,
+        /// The message of its error.
+        message: String,
     },
 }
 
@@ -166,7 +184,7 @@ pub enum Stage {
     Sample,
     /// Scoring them under the target.
     Score,
-    /// Their log-probabilities under a policy that did not draw them.
+    /// Computing their log-probabilities under a policy that did not draw them.
     LogProb,
     /// Accumulating the gradient.
     Gradient,

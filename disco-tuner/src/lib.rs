@@ -1,59 +1,39 @@
 #![doc = include_str!("../README.md")]
 
-mod batch;
-mod checkpoints;
-mod clock;
+mod checkpoint;
 mod config;
-mod crc32c;
-mod credit;
-mod diversity;
-mod draw;
 mod error;
-mod files;
 mod gradient;
-mod group;
-mod identity;
-mod manifest;
-mod measure;
-mod metric_names;
-mod micro_batches;
-mod moments;
-mod nearer;
+mod metrics;
 mod observer;
-mod observers;
 mod optimizer;
-mod partition;
 mod policy;
-mod presets;
 mod problem;
-mod resume;
 mod run;
-mod sampling;
-mod schedule;
-mod softmax_table;
-mod step;
-mod tuner;
-mod validate;
+mod storage;
+mod workers;
 
-pub use checkpoints::Checkpoints;
-pub use config::{Baseline, EarlyStopping, MicroBatch, Partition, TunerConfig, Validation};
-pub use diversity::{distinct_n, self_bleu};
+pub use checkpoint::Checkpoints;
+pub use config::{
+    Baseline, EarlyStopping, MicroBatch, Partition, Sampling, TunerConfig, Validation, rlhf_target,
+};
 pub use error::{Error, Result, Stage};
-pub use moments::Moments;
-pub use observer::{Control, Metric, Metrics, Observer, ObserverError, Outcome, Reason, Report, Shown};
+pub use metrics::{Metric, Metrics, distinct_n, self_bleu};
 #[cfg(feature = "console")]
-pub use observers::Console;
+pub use observer::Console;
 #[cfg(feature = "mlflow")]
-pub use observers::Mlflow;
+pub use observer::Mlflow;
 #[cfg(feature = "tensorboard")]
-pub use observers::TensorBoard;
-pub use observers::{Background, Csv, JsonLines, Memory, StopFlag};
-pub use optimizer::{Adam, Optimizer, Update};
-pub use policy::{Item, Policy, Tensors, Updated, Weigh};
-pub use presets::rlhf_target;
+pub use observer::TensorBoard;
+pub use observer::{
+    Background, Control, Csv, DisplayedSample, InMemory, JsonLines, Observer, ObserverError, Outcome,
+    StepReport, StopFlag, StopReason,
+};
+pub use optimizer::{Adam, Decay, Optimizer, OptimizerState, Schedule, Update, WeightDecay};
+pub use policy::{
+    BatchItem, Checkpointed, GradientScalar, PendingGradient, Policy, SoftmaxTable, Tensors, UpdateStats,
+    WeightFn,
+};
 pub use problem::{Problem, Statistic};
-pub use run::Run;
-pub use sampling::Sampling;
-pub use schedule::{Decay, Schedule};
-pub use softmax_table::SoftmaxTable;
-pub use tuner::Tuner;
+pub use run::{Run, Tuner};
+pub use workers::{Single, Workers};

@@ -1,4 +1,4 @@
-//! What a run is about: contexts, target, and what is to be measured.
+//! The problem of a run: contexts, target, and measurements.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,38 @@ use disco_core::{Contexts, Distribution, Error, Feature, Result, Scorer};
 /// [`self_bleu`](crate::self_bleu).
 pub type Statistic<'a, X> = dyn Fn(&[&X]) -> f64 + Send + Sync + 'a;
 
-/// The contexts to tune in, the target to tune towards, and what to measure on the way.
+/// The contexts to tune in, the target to tune towards, and the measurements on the way.
 ///
-/// Features and base only serve metrics; they are not evaluated at steps without.
+/// Features and base only serve metrics; they are not evaluated at other steps.
+///
+/// ```
+/// use disco_core::{Contexts, Feature, Space, feature, scorer};
+/// use disco_tuner::{InMemory, Problem, SoftmaxTable, Tuner, TunerConfig};
+/// let prompts = Contexts::new(vec!["short", "long"])?;
+/// let target = scorer(|prompt: &&str, length: &usize| if *prompt == "long" { *length as f64 / 4.0 } else { 0.0 });
+/// let lengths = Space::new(1..=8usize)?;
+/// let mut policy = SoftmaxTable::uniform(Space::new(["short", "long"])?, lengths.clone());
+/// let base = policy.clone();
+///
+/// let even = feature("even", |_: &&str, length: &usize| f64::from(length % 2 == 0));
+/// let problem = Problem::new(&prompts, &target)
+///     .with_base(&base)
+///     .with_features([&even as &dyn Feature<&str, usize>])?
+///     .with_length(|length| *length)
+///     .with_samples_shown(1, |prompt, length| format!("{prompt}: {length}"));
+/// let mut observed = InMemory::default();
+/// Tuner::new(TunerConfig { steps: 30, ..TunerConfig::default() })?.run(&mut policy, &problem, &mut observed)?;
+/// for metric in ["moment/even/policy", "kl_policy_base", "length"] {
+///     assert!(observed.last(metric).is_some(), "{metric}");
+/// }
+/// # Ok::<(), disco_tuner::Error>(())
+/// ```
 pub struct Problem<'a, C, X> {
     pub(crate) contexts: &'a Contexts<C>,
     pub(crate) target: &'a dyn Scorer<C, X>,
     pub(crate) hard: bool,
     pub(crate) base: Option<&'a dyn Distribution<C, X>>,
-    // Invariant: names are different.
+    // Invariant: no two have the same name.
     pub(crate) features: Vec<&'a dyn Feature<C, X>>,
     pub(crate) statistics: Vec<(String, Box<Statistic<'a, X>>)>,
     pub(crate) length: Option<Box<Length<'a, X>>>,
@@ -39,8 +62,8 @@ impl<C, X> std::fmt::Debug for Problem<'_, C, X> {
 }
 
 impl<'a, C, X> Problem<'a, C, X> {
-    /// Tuning towards `target`, an unnormalised `P(x|c)`. Put what is cheap and what forbids first in a
-    /// product: later factors are not asked about what is forbidden.
+    /// Tuning towards `target`, an unnormalised `P(x|c)`. In a product, put cheap factors and hard constraints first:
+    /// later factors do not score the samples that an earlier one forbids.
     pub fn new(contexts: &'a Contexts<C>, target: &'a dyn Scorer<C, X>) -> Self {
         Self {
             contexts,
@@ -56,23 +79,23 @@ impl<'a, C, X> Problem<'a, C, X> {
         }
     }
 
-    /// Says that the target has hard constraints of which it [does not tell](Scorer::has_hard_constraints), such as
-    /// those of a closure, so that a divergence that cannot have them is refused before anything is sampled.
-    /// Otherwise it is refused at the first sample that violates one, and before any update if that sample comes
-    /// in the first step.
+    /// Declares that the target has hard constraints which it [does not report](Scorer::has_hard_constraints), such as
+    /// constraints inside a closure. A divergence that is infinite for them is then refused before anything is sampled.
+    /// Without the declaration it is refused at the first sample that violates one, and before any update if that sample
+    /// is drawn in the first step.
     #[must_use]
     pub fn with_hard_constraints(mut self) -> Self {
         self.hard = true;
         self
     }
 
-    /// A fact on which the run depends and which the tuner cannot see, such as a coefficient of the target or the
-    /// name of the model: a run that [goes on](crate::Tuner::resume) from a checkpoint must agree with it.
+    /// Adds a fact on which the run depends and which the tuner cannot see, such as a coefficient of the target or the
+    /// name of the model. A run that [resumes](crate::Tuner::resume) from a checkpoint must agree with it.
     ///
-    /// Settings, contexts and the target's scores of some samples are compared without being told.
+    /// Settings, contexts and the target's scores of some samples are compared in any case.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that comes twice; [`Error::Failed`] for a value that cannot be written as JSON.
+    /// [`Error::Invalid`] for a name that occurs twice; [`Error::Failed`] for a value that cannot be written as JSON.
     pub fn with_fact(mut self, name: impl Into<String>, value: &impl serde::Serialize) -> Result<Self> {
         let name = name.into();
         if self.facts.contains_key(&name) {
@@ -83,18 +106,18 @@ impl<'a, C, X> Problem<'a, C, X> {
         Ok(self)
     }
 
-    /// The original model, for the divergences of the policy from it: one log-probability per sample of
-    /// those steps that have metrics.
+    /// Sets the original model, for the divergences of the policy from it. It costs one log-probability per sample of the
+    /// steps that have metrics.
     #[must_use]
     pub fn with_base(mut self, base: &'a dyn Distribution<C, X>) -> Self {
         self.base = Some(base);
         self
     }
 
-    /// Features whose moments under policy, proposal and target are to be estimated.
+    /// Adds features whose moments under policy, proposal and target are estimated.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that comes twice.
+    /// [`Error::Invalid`] for a name that occurs twice.
     pub fn with_features(
         mut self,
         features: impl IntoIterator<Item = &'a dyn Feature<C, X>>,
@@ -108,8 +131,8 @@ impl<'a, C, X> Problem<'a, C, X> {
         Ok(self)
     }
 
-    /// A statistic of each measured step's samples of one context, averaged over contexts; it becomes the
-    /// metric `statistic/NAME`.
+    /// Adds a statistic of all samples that a measured step draws in one context. Its mean over the contexts is the metric
+    /// `statistic/NAME`. If several workers share the run, each receives the samples of all for it.
     ///
     /// ```
     /// use disco_core::{Contexts, scorer};
@@ -122,7 +145,7 @@ impl<'a, C, X> Problem<'a, C, X> {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a name that comes twice.
+    /// [`Error::Invalid`] for a name that occurs twice.
     pub fn with_statistic(
         mut self,
         name: impl Into<String>,
@@ -136,21 +159,21 @@ impl<'a, C, X> Problem<'a, C, X> {
         Ok(self)
     }
 
-    /// How long a sample is, for micro-batches by tokens and the metric `length`.
+    /// Sets the function for the length of a sample, for micro-batches by tokens and the metric `length`.
     #[must_use]
     pub fn with_length(mut self, length: impl Fn(&X) -> usize + Send + Sync + 'a) -> Self {
         self.length = Some(Box::new(length));
         self
     }
 
-    /// Contexts that are not tuned in, for [`Validation`](crate::Validation).
+    /// Sets contexts that are only measured, for [`Validation`](crate::Validation).
     #[must_use]
     pub fn with_held_out(mut self, contexts: &'a Contexts<C>) -> Self {
         self.held_out = Some(contexts);
         self
     }
 
-    /// Puts the first `count` samples of each measured step into its [`Report`](crate::Report), as text.
+    /// Puts the first `count` samples of each measured step into its [`StepReport`](crate::StepReport), as text.
     #[must_use]
     pub fn with_samples_shown(
         mut self,

@@ -7,11 +7,11 @@ use disco_core::{
     feature,
 };
 use disco_tuner::{
-    Checkpoints, EarlyStopping, Error, Item, Memory, Partition, Policy, Problem, Sampling, TensorBoard,
-    Tuner, TunerConfig, Update, Updated, Validation, Weigh,
+    BatchItem, Checkpointed, Checkpoints, EarlyStopping, Error, InMemory, Partition, Policy, Problem,
+    Sampling, TensorBoard, Tuner, TunerConfig, Update, UpdateStats, Validation, WeightFn,
 };
 
-use crate::common::{self, Kind, World, base, scripted::Table, target};
+use crate::common::{Kind, World, base, scripted::Table, target};
 
 /// A table whose disk fails after the first bytes.
 struct Unsaved {
@@ -32,25 +32,32 @@ impl Distribution<usize, usize> for Unsaved {
 
 impl Policy<usize, usize> for Unsaved {
     type Frozen = Table;
-    type Scalar = f64;
 
     fn freeze(&self) -> Result<Table> {
         self.table.freeze()
     }
 
-    fn accumulate(&mut self, batch: &[Item<'_, usize, usize>], weigh: &mut Weigh<'_>) -> Result<()> {
+    fn accumulate(&mut self, batch: &[BatchItem<'_, usize, usize>], weigh: &mut WeightFn<'_>) -> Result<()> {
         self.table.accumulate(batch, weigh)
     }
 
-    common::wrapping::leave_to_table!(table);
-
-    fn step(&mut self, update: &Update) -> Result<Updated> {
-        self.table.step(update)
+    fn clear(&mut self) {
+        self.table.clear();
     }
 
+    fn step(&mut self, update: &Update) -> Result<UpdateStats> {
+        self.table.step(update)
+    }
+}
+
+impl Checkpointed for Unsaved {
     fn save(&self, folder: &Path) -> Result<()> {
         fs::write(folder.join("half"), "{\"logi").unwrap();
         Err(CoreError::failed("weights", std::io::Error::other("no space")))
+    }
+
+    fn load(&mut self, directory: &Path) -> Result<()> {
+        self.table.load(directory)
     }
 }
 
@@ -139,7 +146,7 @@ fn a_file_in_the_place_of_a_folder_is_called_that() {
         TensorBoard::new(&file).map(drop).unwrap_err(),
     ] {
         assert!(matches!(&error, Error::Io { path, .. } if *path == file), "{error}");
-        assert!(error.to_string().contains("a file, where a folder is wanted"), "{error}");
+        assert!(error.to_string().contains("a file, where a directory is wanted"), "{error}");
     }
 }
 
@@ -203,11 +210,12 @@ fn the_metric_of_early_stopping_is_looked_for_before_the_first_step() {
         let error = wrong.start(&mut tuned, &problem).map(drop).unwrap_err();
         let Error::Metric { metric, available } = &error else { panic!("{error}") };
         assert_eq!(metric, "validation/kl");
-        let mut observed = Memory::default();
+        let mut observed = InMemory::default();
         let right = Tuner::new(watching("validation/kl_target_policy")).unwrap();
         assert!(right.run(&mut tuned, &problem, &mut observed).unwrap().best.is_some());
         let reported: BTreeSet<&str> =
             observed.reports().iter().flat_map(|report| report.metrics.keys().map(String::as_str)).collect();
-        assert_eq!(available.split(", ").collect::<BTreeSet<_>>(), reported);
+        assert_eq!(available.iter().map(String::as_str).collect::<BTreeSet<_>>(), reported);
+        assert!(error.to_string().ends_with(&available.join(", ")), "{error}");
     }
 }

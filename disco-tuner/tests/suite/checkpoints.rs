@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Duration};
 
 use disco_divergence::FDivergence;
 use disco_tuner::{
-    Checkpoints, EarlyStopping, Error, Memory, MicroBatch, Problem, Reason, Sampling, StopFlag, Tuner,
+    Checkpoints, EarlyStopping, Error, InMemory, MicroBatch, Problem, Sampling, StopFlag, StopReason, Tuner,
     TunerConfig, Validation,
 };
 
@@ -72,7 +72,7 @@ fn a_stopped_run_goes_on_to_the_bit() {
         let mut policy = world.policy();
         let started = tuner.start(&mut policy, &problem).unwrap().with_checkpoints(&checkpoints).unwrap();
         let outcome = started.drive(&mut flag.clone()).unwrap();
-        assert_eq!((outcome.step, outcome.reason), (1, Reason::Observer));
+        assert_eq!((outcome.step, outcome.reason), (1, StopReason::Observer));
         // Left without a word after ten more.
         let mut policy = world.policy();
         let mut resumed = tuner.resume(&mut policy, &problem, &checkpoints).unwrap();
@@ -139,7 +139,7 @@ fn kill_9_at_twenty_random_moments_costs_nothing() {
                 let steps = checkpoints.steps().unwrap();
                 let mut policy = world().policy();
                 for &step in &steps {
-                    checkpoints.load_policy::<usize, _>(step, &mut policy).unwrap();
+                    checkpoints.load_policy(step, &mut policy).unwrap();
                 }
                 if let Some(&step) = steps.last() {
                     let (world, target) = (world(), target(Kind::Mixed));
@@ -319,10 +319,11 @@ fn the_best_checkpoint_is_kept_and_a_run_without_gain_ends() {
         ..TunerConfig::f_cdpg(FDivergence::TotalVariation)
     };
     let checkpoints = Checkpoints::new(folder.path(), 1, 2).unwrap();
-    let (tuner, mut policy, mut observed) = (Tuner::new(config).unwrap(), world.policy(), Memory::default());
+    let (tuner, mut policy, mut observed) =
+        (Tuner::new(config).unwrap(), world.policy(), InMemory::default());
     let run = tuner.start(&mut policy, &problem).unwrap().with_checkpoints(&checkpoints).unwrap();
     let outcome = run.drive(&mut observed).unwrap();
-    assert_eq!(outcome.reason, Reason::NoImprovement);
+    assert_eq!(outcome.reason, StopReason::NoImprovement);
     let (best, at) = outcome.best.unwrap();
     let lowest = observed
         .series("validation/kl_target_policy")

@@ -2,10 +2,11 @@
 
 use disco_core::{Distribution, Result, Sampled, Score, Scorer, Streams};
 use disco_tuner::{
-    Checkpoints, Error, Item, Policy, Problem, Sampling, Tuner, TunerConfig, Update, Updated, Weigh,
+    BatchItem, Checkpointed, Checkpoints, Error, Policy, Problem, Sampling, Tuner, TunerConfig, Update,
+    UpdateStats, WeightFn,
 };
 
-use crate::common::{self, Kind, World, scripted::Table, target};
+use crate::common::{Kind, World, scripted::Table, target};
 
 /// How a policy asks for the weights of a batch.
 #[derive(Clone, Copy, Debug)]
@@ -37,13 +38,12 @@ impl Distribution<usize, usize> for Plain {
 
 impl Policy<usize, usize> for Plain {
     type Frozen = Table;
-    type Scalar = f64;
 
     fn freeze(&self) -> Result<Table> {
         self.table.freeze()
     }
 
-    fn accumulate(&mut self, batch: &[Item<'_, usize, usize>], weigh: &mut Weigh<'_>) -> Result<()> {
+    fn accumulate(&mut self, batch: &[BatchItem<'_, usize, usize>], weigh: &mut WeightFn<'_>) -> Result<()> {
         let asking = self.asking;
         self.table.accumulate(batch, &mut |log_probs| match asking {
             Asking::Never => Ok(vec![0.0; batch.len()]),
@@ -59,15 +59,23 @@ impl Policy<usize, usize> for Plain {
         })
     }
 
-    common::wrapping::leave_to_table!(table);
-
-    fn step(&mut self, update: &Update) -> Result<Updated> {
-        self.table.step(update)
+    fn clear(&mut self) {
+        self.table.clear();
     }
 
+    fn step(&mut self, update: &Update) -> Result<UpdateStats> {
+        self.table.step(update)
+    }
+}
+
+impl Checkpointed for Plain {
     fn save(&self, folder: &std::path::Path) -> Result<()> {
         assert!(folder.is_dir() && folder.read_dir().unwrap().next().is_none(), "{}", folder.display());
         self.table.save(folder)
+    }
+
+    fn load(&mut self, directory: &std::path::Path) -> Result<()> {
+        self.table.load(directory)
     }
 }
 

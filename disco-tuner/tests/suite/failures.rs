@@ -5,11 +5,11 @@ use disco_core::{
 };
 use disco_divergence::FDivergence;
 use disco_tuner::{
-    Baseline, Control, Error, Item, Memory, Observer, ObserverError, Policy, Problem, Report, Sampling,
-    Tuner, TunerConfig, Update, Updated, Weigh,
+    Baseline, BatchItem, Control, Error, InMemory, Observer, ObserverError, Policy, Problem, Sampling,
+    StepReport, Tuner, TunerConfig, Update, UpdateStats, WeightFn,
 };
 
-use crate::common::{self, Kind, World, scripted::Table, target};
+use crate::common::{Kind, World, scripted::Table, target};
 
 /// Where a [`Sick`] policy gives NaN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +61,12 @@ impl Distribution<usize, usize> for Sick {
 
 impl Policy<usize, usize> for Sick {
     type Frozen = Table;
-    type Scalar = f64;
 
     fn freeze(&self) -> Result<Table> {
         self.table.freeze()
     }
 
-    fn accumulate(&mut self, batch: &[Item<'_, usize, usize>], weigh: &mut Weigh<'_>) -> Result<()> {
+    fn accumulate(&mut self, batch: &[BatchItem<'_, usize, usize>], weigh: &mut WeightFn<'_>) -> Result<()> {
         let sick = self.clone();
         self.table.accumulate(batch, &mut |log_probs| {
             let pairs = batch.iter().zip(log_probs);
@@ -77,9 +76,11 @@ impl Policy<usize, usize> for Sick {
         })
     }
 
-    common::wrapping::leave_to_table!(table);
+    fn clear(&mut self) {
+        self.table.clear();
+    }
 
-    fn step(&mut self, update: &Update) -> Result<Updated> {
+    fn step(&mut self, update: &Update) -> Result<UpdateStats> {
         if self.place == Where::Update(self.updates) {
             return Err(CoreError::NotANumber { by: "gradient".into(), index: 0, value: f64::NAN });
         }
@@ -89,10 +90,6 @@ impl Policy<usize, usize> for Sick {
 
     fn snapshot(&self) -> Option<Self> {
         self.copies.then(|| self.clone())
-    }
-
-    fn save(&self, folder: &std::path::Path) -> Result<()> {
-        self.table.save(folder)
     }
 }
 
@@ -204,7 +201,7 @@ fn a_measure_of_nearness_that_cannot_have_hard_constraints_is_refused_before_the
 struct Ending(Vec<String>);
 
 impl Observer for Ending {
-    fn step(&mut self, _: &Report) -> std::result::Result<Control, ObserverError> {
+    fn step(&mut self, _: &StepReport) -> std::result::Result<Control, ObserverError> {
         Ok(Control::Continue)
     }
 
@@ -241,7 +238,7 @@ fn tokens_are_counted_per_stage() {
         validation: Some(disco_tuner::Validation { every: 2, samples: 10 }),
         ..config()
     };
-    let mut observed = Memory::default();
+    let mut observed = InMemory::default();
     Tuner::new(config).unwrap().run(&mut world.policy(), &problem, &mut observed).unwrap();
     let tokens = |at: usize, stage: &str| observed.reports()[at].tokens.get(stage).copied();
     for at in [0, 1] {

@@ -2,7 +2,7 @@
 
 use disco_divergence::FDivergence;
 use disco_tuner::{
-    Baseline, Memory, Optimizer, Partition, Problem, Sampling, SoftmaxTable, Tuner, TunerConfig,
+    Baseline, InMemory, Optimizer, Partition, Problem, Sampling, SoftmaxTable, Tuner, TunerConfig,
 };
 
 use crate::common::{Kind, World, scripted::Scripted, target};
@@ -25,7 +25,7 @@ fn limited(max_ratio: Option<f64>, max_reward: Option<f64>) -> (Vec<f64>, Option
         max_pseudo_reward: max_reward,
         ..TunerConfig::f_cdpg(FDivergence::KlReverse)
     };
-    let mut observed = Memory::default();
+    let mut observed = InMemory::default();
     let problem = Problem::new(&world.contexts, &target);
     Tuner::new(config).unwrap().run(&mut scripted, &problem, &mut observed).unwrap();
     (scripted.gradients.remove(0), observed.last("cut_share").map(|metric| metric.value))

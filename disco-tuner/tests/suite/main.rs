@@ -16,6 +16,7 @@ mod observers;
 mod resume;
 mod sampled_gradient;
 mod sampling;
+mod shared;
 #[cfg(unix)]
 mod signals;
 mod softmax_table;

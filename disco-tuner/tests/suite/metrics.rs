@@ -2,7 +2,7 @@
 
 use disco_core::{Distribution, Feature, Result, Sampled, Score, Scorer, Streams, feature};
 use disco_divergence::{FDivergence, exact};
-use disco_tuner::{Memory, Metric, MicroBatch, Partition, Problem, Sampling, Tuner, TunerConfig};
+use disco_tuner::{InMemory, Metric, MicroBatch, Partition, Problem, Sampling, Tuner, TunerConfig};
 use ndarray::Array2;
 
 use crate::common::{self, Kind, World, base, features, scripted::Scripted, target};
@@ -68,7 +68,7 @@ fn metrics_are_within_their_errors_of_the_exact_values() {
                 samples.iter().collect::<std::collections::HashSet<_>>().len() as f64
             })
             .unwrap();
-        let mut observed = Memory::default();
+        let mut observed = InMemory::default();
         let mut scripted = Scripted::new(vec![policy.clone()], proposal.clone(), false);
         Tuner::new(config).unwrap().run(&mut scripted, &problem, &mut observed).unwrap();
 
@@ -152,10 +152,10 @@ fn metrics_are_within_their_errors_of_the_exact_values() {
             }
             assert!((metric("statistic/distinct").value - 40.0).abs() < 3.0);
             assert!(metric("ess_share").value > 0.1 && metric("ess_share").value <= 1.0);
-            assert_eq!(report.metrics.contains_key("lacking_mass"), report.step == 2);
+            assert_eq!(report.metrics.contains_key("missing_mass"), report.step == 2);
             if report.step == 2 {
                 // Its error knows of the second step's samples only; the constant's is as large.
-                let lacking = metric("lacking_mass");
+                let lacking = metric("missing_mass");
                 assert!(lacking.value.abs() < 4.0 * 2f64.sqrt() * lacking.std_error.unwrap());
             }
             // The policy's two ways of computing a log-probability agree: it has only one.
@@ -171,7 +171,7 @@ fn a_seed_gives_the_numbers_it_gave() {
     let config =
         TunerConfig { steps: 20, learning_rate: 0.1, metrics_every: 5, seed: 11, ..TunerConfig::default() };
     let problem = Problem::new(&world.contexts, &target);
-    let (mut policy, mut observed) = (world.policy(), Memory::default());
+    let (mut policy, mut observed) = (world.policy(), InMemory::default());
     Tuner::new(config).unwrap().run(&mut policy, &problem, &mut observed).unwrap();
     let steps: Vec<u64> = observed.series("tv_target_policy").map(|(step, _)| step).collect();
     assert_eq!(steps, [1, 6, 11, 16, 20]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use disco_tuner::{
-    Background, Control, Memory, Observer, ObserverError, Outcome, Problem, Report, Tuner, TunerConfig,
+    Background, Control, InMemory, Observer, ObserverError, Outcome, Problem, StepReport, Tuner, TunerConfig,
 };
 
 use crate::common::{Kind, World, target};
@@ -29,7 +29,7 @@ fn an_infinite_metric_is_known_as_such_in_json() {
 
 #[test]
 fn samples_are_shown_at_measured_steps() {
-    let mut observed = Memory::default();
+    let mut observed = InMemory::default();
     tune(config(), &mut observed);
     let counts: Vec<usize> = observed.reports().iter().map(|report| report.shown.len()).collect();
     assert_eq!(counts, [3, 0, 3, 0, 3, 3]);
@@ -44,7 +44,7 @@ struct Slow {
 }
 
 impl Observer for Slow {
-    fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+    fn step(&mut self, report: &StepReport) -> Result<Control, ObserverError> {
         std::thread::sleep(self.delay);
         self.told.send(report.step)?;
         if self.fail { Err("no route to host".into()) } else { Ok(Control::Continue) }
@@ -84,7 +84,7 @@ fn an_observer_that_never_answers_does_not_hold_up_the_end() {
     // Left without an end, as by a run that failed to start.
     let mut left = Background::new(stuck(), 2).with_patience(patience);
     left.start(&config(), 0).unwrap();
-    let mut observed = Memory::default();
+    let mut observed = InMemory::default();
     tune(config(), &mut observed);
     left.step(&observed.reports()[0]).unwrap();
     drop(left);
@@ -95,7 +95,7 @@ fn an_observer_that_never_answers_does_not_hold_up_the_end() {
 struct Dying;
 
 impl Observer for Dying {
-    fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+    fn step(&mut self, report: &StepReport) -> Result<Control, ObserverError> {
         assert!(report.step < 3, "a bug of the logger's");
         Ok(Control::Continue)
     }
@@ -108,7 +108,7 @@ fn a_logger_that_dies_in_the_background_takes_nothing_with_it() {
     let [mut alone, mut watched] = [world.policy(), world.policy()];
     tuner.run(&mut alone, &problem, &mut ()).unwrap();
     let outcome = tuner.run(&mut watched, &problem, &mut Background::new(Dying, 10)).unwrap();
-    assert_eq!((outcome.step, outcome.reason), (6, disco_tuner::Reason::Finished));
+    assert_eq!((outcome.step, outcome.reason), (6, disco_tuner::StopReason::Finished));
     assert!(outcome.first_observer_failure.unwrap().1.contains("the observer's thread has died"));
     assert_eq!(watched.logits(), alone.logits());
 }
@@ -124,21 +124,21 @@ fn the_console_needs_no_terminal() {
 mod tensorboard {
     use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
-    use super::{Memory, Observer, config, tune};
-    use disco_tuner::{Control, ObserverError, Report, TensorBoard};
+    use super::{InMemory, Observer, config, tune};
+    use disco_tuner::{Control, ObserverError, StepReport, TensorBoard};
 
     /// Both: what is written is compared with what was told.
-    struct Both(TensorBoard, Memory);
+    struct Both(TensorBoard, InMemory);
 
     impl Observer for Both {
-        fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+        fn step(&mut self, report: &StepReport) -> Result<Control, ObserverError> {
             self.0.step(report)?;
             self.1.step(report)
         }
     }
 
-    fn write(folder: &Path) -> Memory {
-        let mut both = Both(TensorBoard::new(folder).unwrap(), Memory::default());
+    fn write(folder: &Path) -> InMemory {
+        let mut both = Both(TensorBoard::new(folder).unwrap(), InMemory::default());
         both.0.start(&config(), 0).unwrap();
         assert_eq!(tune(config(), &mut both).observer_failures, 0);
         both.1
@@ -257,8 +257,8 @@ mod mlflow {
         time::Duration,
     };
 
-    use super::{Memory, Observer, config, tune};
-    use disco_tuner::{Control, Error, Mlflow, ObserverError, Outcome, Report, TunerConfig};
+    use super::{InMemory, Observer, config, tune};
+    use disco_tuner::{Control, Error, Mlflow, ObserverError, Outcome, StepReport, TunerConfig};
 
     #[test]
     fn addresses_are_checked_and_a_server_that_is_not_there_refuses_the_run() {
@@ -287,14 +287,14 @@ mod mlflow {
     }
 
     /// Tells both what it is told, and keeps the run's id.
-    struct Both(Mlflow, Memory);
+    struct Both(Mlflow, InMemory);
 
     impl Observer for Both {
         fn start(&mut self, config: &TunerConfig, step: u64) -> Result<(), ObserverError> {
             self.0.start(config, step)
         }
 
-        fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+        fn step(&mut self, report: &StepReport) -> Result<Control, ObserverError> {
             self.1.step(report)?;
             self.0.step(report)
         }
@@ -329,7 +329,7 @@ mod mlflow {
         });
         assert!(waited, "the server did not come up");
         let address = format!("http://127.0.0.1:{port}");
-        let mut both = Both(Mlflow::new(&address, "disco's tests", "one").unwrap(), Memory::default());
+        let mut both = Both(Mlflow::new(&address, "disco's tests", "one").unwrap(), InMemory::default());
         let outcome = tune(config(), &mut both);
         assert_eq!(outcome.observer_failures, 0, "{:?}", outcome.first_observer_failure);
         let script = "
@@ -375,7 +375,8 @@ print(sorted(metric.step for metric in history))
         assert_eq!(second.run_id().unwrap(), id);
         reports[3..].iter().for_each(|report| assert!(second.step(report).is_ok()));
         assert!(asked(script, &[&address, &id]).starts_with("RUNNING"));
-        let stopped = Outcome { reason: disco_tuner::Reason::Observer, ..outcome };
+        let mut stopped = outcome;
+        stopped.reason = disco_tuner::StopReason::Observer;
         second.finish(&stopped).unwrap();
         let expected = "KILLED step 4, score: out of memory\n[1, 2, 3, 4, 5, 6]\n";
         assert_eq!(asked(script, &[&address, &id]), expected);

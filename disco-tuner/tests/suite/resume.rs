@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use disco_core::{Contexts, Scorer, scorer};
 use disco_tuner::{
     Checkpoints, Control, Csv, EarlyStopping, Error, JsonLines, MicroBatch, Observer, ObserverError, Problem,
-    Reason, Report, Tuner, TunerConfig,
+    StepReport, StopReason, Tuner, TunerConfig,
 };
 
 use crate::common::{Kind, World, target};
@@ -77,16 +77,13 @@ fn a_finished_run_can_be_made_longer_but_not_shorter() {
 
     let problem = Problem::new(&world.contexts, &target).with_fact("model", &"small").unwrap();
     let checkpoints = Checkpoints::new(folder.path(), 4, 3).unwrap();
-    // Memory may be cut otherwise.
+    // InMemory may be cut otherwise.
     let longer = TunerConfig { micro_batch: MicroBatch { samples: 5, tokens: None }, ..config(14) };
     let (tuner, mut policy) = (Tuner::new(longer).unwrap(), world.policy());
     let outcome = tuner.resume(&mut policy, &problem, &checkpoints).unwrap().drive(&mut ()).unwrap();
-    assert_eq!((outcome.step, outcome.reason), (14, Reason::Finished));
+    assert_eq!((outcome.step, outcome.reason), (14, StopReason::Finished));
     let mut expected = world.policy();
-    Checkpoints::<usize>::new(whole.path(), 4, 3)
-        .unwrap()
-        .load_policy::<usize, _>(14, &mut expected)
-        .unwrap();
+    Checkpoints::<usize>::new(whole.path(), 4, 3).unwrap().load_policy(14, &mut expected).unwrap();
     // What another micro-batch changes by rounding.
     let (found, expected) = (policy.logits(), expected.logits());
     let gap = found.iter().zip(expected).map(|(one, two)| (one - two).abs()).fold(0.0, f64::max);
@@ -106,15 +103,15 @@ fn the_policy_of_any_checkpoint_can_be_loaded() {
     assert!(steps.contains(&best), "{best} is not in {steps:?}");
     let mut policies: Vec<_> = steps.iter().map(|_| world.policy()).collect();
     for (step, policy) in steps.iter().zip(&mut policies) {
-        checkpoints.load_policy::<usize, _>(*step, policy).unwrap();
+        checkpoints.load_policy(*step, policy).unwrap();
     }
     assert_ne!(policies[0].logits(), policies[1].logits());
     let mut policy = world.policy();
-    let error = checkpoints.load_policy::<usize, _>(999, &mut policy).unwrap_err();
+    let error = checkpoints.load_policy(999, &mut policy).unwrap_err();
     assert!(matches!(error, Error::NoCheckpoint { .. }), "{error}");
     let file = checkpoints.path(best).join("policy").join("softmax_table.json");
     fs::write(&file, "{}").unwrap();
-    let error = checkpoints.load_policy::<usize, _>(best, &mut policy).unwrap_err();
+    let error = checkpoints.load_policy(best, &mut policy).unwrap_err();
     assert!(matches!(error, Error::Damaged { .. }), "{error}");
     assert_eq!(policy.logits(), world.policy().logits());
 }
@@ -123,7 +120,7 @@ fn the_policy_of_any_checkpoint_can_be_loaded() {
 struct Crash(u64);
 
 impl Observer for Crash {
-    fn step(&mut self, report: &Report) -> Result<Control, ObserverError> {
+    fn step(&mut self, report: &StepReport) -> Result<Control, ObserverError> {
         assert!(report.step < self.0, "crash");
         Ok(Control::Continue)
     }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use disco_core::{Condition, Contexts, Product, Space, feature, predicate, scorer};
 use disco_divergence::FDivergence;
 use disco_tuner::{
-    Baseline, Decay, Memory, MicroBatch, Optimizer, Partition, Problem, Sampling, Schedule, SoftmaxTable,
+    Baseline, Decay, InMemory, MicroBatch, Optimizer, Partition, Problem, Sampling, Schedule, SoftmaxTable,
     Tuner, TunerConfig, rlhf_target,
 };
 
@@ -23,9 +23,9 @@ fn quick(config: TunerConfig) -> TunerConfig {
 }
 
 #[track_caller]
-fn tuned_distance(config: TunerConfig, kind: Kind, contexts: usize) -> (f64, Memory) {
+fn tuned_distance(config: TunerConfig, kind: Kind, contexts: usize) -> (f64, InMemory) {
     let world = World::new(contexts, 64);
-    let (target, mut policy, mut observed) = (target(kind), world.policy(), Memory::default());
+    let (target, mut policy, mut observed) = (target(kind), world.policy(), InMemory::default());
     let problem = Problem::new(&world.contexts, &target);
     Tuner::new(config).unwrap().run(&mut policy, &problem, &mut observed).unwrap();
     (world.distance(&policy, &target), observed)
@@ -102,7 +102,7 @@ fn work_that_cannot_matter_is_not_done() {
     let world = World::new(2, 60);
     let target = target(Kind::Pointwise);
     let run = |config: TunerConfig| {
-        let (mut policy, mut observed) = (Counting::new(world.policy()), Memory::default());
+        let (mut policy, mut observed) = (Counting::new(world.policy()), InMemory::default());
         let config = TunerConfig { steps: 3, metrics_every: 0, optimizer: Optimizer::default(), ..config };
         let problem = Problem::new(&world.contexts, &target);
         Tuner::new(config).unwrap().run(&mut policy, &problem, &mut observed).unwrap();
@@ -133,7 +133,7 @@ fn a_context_without_a_success_costs_no_pass() {
     let only = scorer(|context: &usize, _: &usize| if *context == 0 { 0.0 } else { f64::NEG_INFINITY });
     for name in ["js", "tv", "hellinger", "forward-kl", "alpha:0.5", "skewed-kl:0.3"] {
         let config = TunerConfig { steps: 2, ..TunerConfig::f_cdpg(name.parse().unwrap()) };
-        let (mut policy, mut observed) = (Counting::new(world.policy()), Memory::default());
+        let (mut policy, mut observed) = (Counting::new(world.policy()), InMemory::default());
         let problem = Problem::new(&world.contexts, &only);
         Tuner::new(config).unwrap().run(&mut policy, &problem, &mut observed).unwrap();
         assert_eq!(policy.passed(), 2 * 128, "{name}");
@@ -153,7 +153,7 @@ fn the_base_is_not_asked_about_what_a_constraint_forbids() {
     });
     let third = predicate("third", |_: &usize, x: &usize| x.is_multiple_of(3));
     let target = Product(Condition { feature: third, wanted: true }, base);
-    let (mut policy, mut observed) = (world.policy(), Memory::default());
+    let (mut policy, mut observed) = (world.policy(), InMemory::default());
     let tuner = Tuner::new(TunerConfig { steps: 3, metrics_every: 1, ..TunerConfig::default() }).unwrap();
     tuner.run(&mut policy, &Problem::new(&world.contexts, &target), &mut observed).unwrap();
     let successes: usize = observed.reports().iter().map(|report| report.successes).sum();

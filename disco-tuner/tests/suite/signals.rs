@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use disco_tuner::{Checkpoints, Observer, Problem, Reason, StopFlag, Tuner, TunerConfig};
+use disco_tuner::{Checkpoints, Observer, Problem, StopFlag, StopReason, Tuner, TunerConfig};
 
 use crate::common::{Kind, World, child, target};
 
@@ -19,7 +19,7 @@ const STOPPED: i32 = 130;
 /// No checkpoint is due before the end: what there is was written because the run was told to stop.
 const NEVER: u64 = 1_000_000;
 
-fn run(folder: Option<&Path>, observer: &mut dyn Observer) -> (Reason, Vec<f64>) {
+fn run(folder: Option<&Path>, observer: &mut dyn Observer) -> (StopReason, Vec<f64>) {
     let (world, target) = (World::new(2, 40), target(Kind::Mixed));
     let problem = Problem::new(&world.contexts, &target);
     let tuner = Tuner::new(TunerConfig { steps: 1500, ..TunerConfig::default() }).unwrap();
@@ -51,7 +51,7 @@ fn child_of_the_signal_test() {
     std::fs::write(folder.join("ready"), "").unwrap();
     let (reason, _) = run(Some(&folder.join("checkpoints")), &mut StopFlag::new(flag));
     std::fs::remove_file(folder.join("ready")).unwrap();
-    std::process::exit(if reason == Reason::Observer { STOPPED } else { 0 });
+    std::process::exit(if reason == StopReason::Observer { STOPPED } else { 0 });
 }
 
 #[test]
@@ -74,5 +74,5 @@ fn a_signal_leaves_a_checkpoint_from_which_the_run_goes_on_to_the_bit() {
         assert!(steps.len() == 1 && steps[0] > last && steps[0] < 1500, "{signal}: {steps:?} after {last}");
         last = steps[0];
     }
-    assert_eq!(run(Some(&place), &mut ()), (Reason::Finished, whole));
+    assert_eq!(run(Some(&place), &mut ()), (StopReason::Finished, whole));
 }

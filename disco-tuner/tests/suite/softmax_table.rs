@@ -2,7 +2,10 @@
 //! PyTorch's optimisers, and for what a policy promises about saving and refusing.
 
 use disco_core::{Distribution, Error, ScorerExt, Space, Streams, scorer};
-use disco_tuner::{Adam, Item, Moments, Optimizer, Policy, SoftmaxTable, Tensors, Update};
+use disco_tuner::{
+    Adam, BatchItem, Checkpointed, Optimizer, OptimizerState, PendingGradient, Policy, SoftmaxTable, Tensors,
+    Update, WeightDecay,
+};
 use ndarray::Array2;
 use proptest::prelude::*;
 
@@ -29,7 +32,7 @@ proptest! {
         let (contexts, outcomes) = (Space::new([0u8, 1]).unwrap(), Space::new(0..5u8).unwrap());
         let of = |logits: Array2<f64>| SoftmaxTable::new(contexts.clone(), outcomes.clone(), logits).unwrap();
         let mut policy = of(logits.clone());
-        let items: Vec<_> = batch.iter().map(|(context, sample, _)| Item { context, sample }).collect();
+        let items: Vec<_> = batch.iter().map(|(context, sample, _)| BatchItem { context, sample }).collect();
         policy.accumulate(&items, &mut |_| Ok(batch.iter().map(|cell| cell.2).collect())).unwrap();
         let gradient = policy.pending().unwrap().remove("logits").unwrap();
         for (at, found) in gradient.into_iter().enumerate() {
@@ -48,7 +51,7 @@ proptest! {
 #[test]
 fn weigh_is_given_the_log_probabilities_of_the_batch() {
     let mut policy = table();
-    let items = [Item { context: &0, sample: &1 }, Item { context: &1, sample: &2 }];
+    let items = [BatchItem { context: &0, sample: &1 }, BatchItem { context: &1, sample: &2 }];
     let expected = [policy.rows()[0].as_log_probs()[1], policy.rows()[1].as_log_probs()[2]];
     let mut seen = Vec::new();
     policy
@@ -69,10 +72,10 @@ fn weigh_is_given_the_log_probabilities_of_the_batch() {
 fn check_optimizer(optimizer: Optimizer, expected: impl Fn(&mut [f64; 2], [f64; 2], i32)) {
     let gradients = [[3.0, -0.5], [1.0, 0.25], [-2.0, 4.0]];
     let (mut found, mut wanted) = ([1.0, -2.0], [1.0, -2.0]);
-    let mut moments = Moments::new(2);
+    let mut state = OptimizerState::new(2);
     let update = update(optimizer);
     for (step, gradient) in gradients.into_iter().enumerate() {
-        moments.descend(&update, 1.0, true, &mut found, &gradient).unwrap();
+        state.descend(&update, 1.0, WeightDecay::Apply, &mut found, &gradient).unwrap();
         expected(&mut wanted, gradient, step as i32 + 1);
         for (found, wanted) in found.iter().zip(wanted) {
             assert!((found - wanted).abs() < 1e-14, "step {step}: {found} is not {wanted}");
@@ -110,9 +113,9 @@ fn optimisers_follow_their_published_formulas() {
     });
 }
 
-/// Norms and biases: a policy says of each block whether it decays.
+/// As networks do for norms and biases.
 #[test]
-fn what_is_not_to_decay_does_not() {
+fn weight_decay_can_be_skipped() {
     let decayed = Adam { weight_decay: 0.3, ..Adam::default() };
     let sgd = |weight_decay| Optimizer::Sgd { momentum: 0.9, weight_decay };
     for (with, without) in [
@@ -120,15 +123,15 @@ fn what_is_not_to_decay_does_not() {
         (Optimizer::AdamW(decayed), Optimizer::AdamW(Adam::default())),
         (sgd(0.3), sgd(0.0)),
     ] {
-        let moved = |optimizer: &Optimizer, decays: bool| {
-            let (mut parameters, mut moments) = ([1.0, -2.0], Moments::new(2));
+        let moved = |optimizer: &Optimizer, decay: WeightDecay| {
+            let (mut parameters, mut state) = ([1.0, -2.0], OptimizerState::new(2));
             for gradient in [[3.0, -0.5], [1.0, 0.25]] {
-                moments.descend(&update(optimizer.clone()), 1.0, decays, &mut parameters, &gradient).unwrap();
+                state.descend(&update(optimizer.clone()), 1.0, decay, &mut parameters, &gradient).unwrap();
             }
             parameters
         };
-        assert_eq!(moved(&with, false), moved(&without, true), "{with:?}");
-        assert_ne!(moved(&with, true), moved(&without, true), "{with:?}");
+        assert_eq!(moved(&with, WeightDecay::Skip), moved(&without, WeightDecay::Apply), "{with:?}");
+        assert_ne!(moved(&with, WeightDecay::Apply), moved(&without, WeightDecay::Apply), "{with:?}");
     }
 }
 
@@ -168,7 +171,7 @@ fn save_and_load_continue_to_the_bit() {
     let folder = tempfile::tempdir().unwrap();
     let (mut policy, update) = (table(), update(Optimizer::default()));
     let push = |policy: &mut SoftmaxTable<u8, u8>, weight: f64| {
-        let items = [Item { context: &0, sample: &2 }, Item { context: &1, sample: &3 }];
+        let items = [BatchItem { context: &0, sample: &2 }, BatchItem { context: &1, sample: &3 }];
         policy.accumulate(&items, &mut |_| Ok(vec![weight, weight / 3.0])).unwrap();
         policy.step(&update).unwrap();
     };
@@ -200,9 +203,9 @@ fn bad_input_is_refused() {
     assert!(matches!(excluded, Err(Error::NotANumber { index: 1, .. })));
     let mut policy = SoftmaxTable::uniform(contexts, outcomes);
     let ones = &mut |log_probs: &[f64]| Ok(vec![1.0; log_probs.len()]);
-    assert!(policy.accumulate(&[Item { context: &9, sample: &0 }], ones).is_err());
-    assert!(policy.accumulate(&[Item { context: &0, sample: &9 }], ones).is_err());
-    assert!(policy.accumulate(&[Item { context: &0, sample: &0 }], &mut |_| Ok(vec![])).is_err());
+    assert!(policy.accumulate(&[BatchItem { context: &9, sample: &0 }], ones).is_err());
+    assert!(policy.accumulate(&[BatchItem { context: &0, sample: &9 }], ones).is_err());
+    assert!(policy.accumulate(&[BatchItem { context: &0, sample: &0 }], &mut |_| Ok(vec![])).is_err());
     assert!(policy.replace_pending(Tensors::from([("weights".to_owned(), vec![0.0; 3])])).is_err());
     assert!(policy.replace_pending(Tensors::from([("logits".to_owned(), vec![0.0; 2])])).is_err());
     let negative = Optimizer::Sgd { momentum: 1.0, weight_decay: 0.0 };

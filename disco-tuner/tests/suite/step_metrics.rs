@@ -6,8 +6,8 @@ use std::time::Duration;
 use disco_core::{Contexts, numerics::log_sum_exp, scorer};
 use disco_divergence::{Divergence, FDivergence};
 use disco_tuner::{
-    Baseline, Decay, Memory, Optimizer, Partition, Problem, Report, Sampling, Schedule, Tuner, TunerConfig,
-    Validation,
+    Baseline, Decay, InMemory, Optimizer, Partition, Problem, Sampling, Schedule, StepReport, Tuner,
+    TunerConfig, Validation,
 };
 
 use crate::common::{
@@ -20,10 +20,10 @@ use crate::common::{
 const ROUNDING: f64 = 1e-12;
 
 /// The report of one step whose samples are stratified, and its gradient. Offline, samples are those of `third`.
-fn step(config: TunerConfig, hard: bool) -> (Report, Vec<f64>) {
+fn step(config: TunerConfig, hard: bool) -> (StepReport, Vec<f64>) {
     let (contexts, target) = (contexts(), target(hard));
     let mut policy = Scripted::new(vec![first()], third(), true);
-    let (config, mut observed) = (TunerConfig { metrics_every: 1, ..config }, Memory::default());
+    let (config, mut observed) = (TunerConfig { metrics_every: 1, ..config }, InMemory::default());
     Tuner::new(config).unwrap().run(&mut policy, &Problem::new(&contexts, &target), &mut observed).unwrap();
     (observed.reports()[0].clone(), policy.gradients.remove(0))
 }
@@ -48,7 +48,7 @@ fn outcomes(divergence: &dyn Divergence, hard: bool, is_offline: bool) -> Vec<(f
 }
 
 #[track_caller]
-fn check(report: &Report, name: &str, expected: f64) {
+fn check(report: &StepReport, name: &str, expected: f64) {
     let found = report.metrics.get(name).unwrap_or_else(|| panic!("no {name}")).value;
     assert!(
         (found - expected).abs() <= ROUNDING * expected.abs().max(1.0),
@@ -120,7 +120,7 @@ fn the_mass_that_limits_take_is_that_of_enumeration() {
 }
 
 #[test]
-fn effective_sizes_and_lacking_mass_are_those_of_enumeration() {
+fn effective_sizes_and_missing_mass_are_those_of_enumeration() {
     let divergence = FDivergence::JensenShannon;
     let (report, _) = step(TunerConfig { sampling: offline(), ..config(divergence) }, true);
     let (mut ess, mut largest, mut samples) = (0.0, 0.0f64, 0.0);
@@ -138,7 +138,7 @@ fn effective_sizes_and_lacking_mass_are_those_of_enumeration() {
     check(&report, "ess_share", ess / samples);
     check(&report, "largest_weight_share", largest);
     // Every outcome is among the samples, as often as it should be.
-    check(&report, "lacking_mass", 0.0);
+    check(&report, "missing_mass", 0.0);
     check(&report, "log_z", 0.0);
 }
 
@@ -148,7 +148,7 @@ fn gradient_norms_and_learning_rates_are_those_of_the_updates() {
     let (contexts, target) = (contexts(), target(false));
     let mut policy = Scripted::new(vec![first(), third()], first(), false);
     let settings = TunerConfig { steps: 6, learning_rate: 0.2, schedule, ..config(FDivergence::KlForward) };
-    let mut observed = Memory::default();
+    let mut observed = InMemory::default();
     Tuner::new(settings).unwrap().run(&mut policy, &Problem::new(&contexts, &target), &mut observed).unwrap();
     // The warm-up's 1/2 and 1, then (1 + cos(pi u)) / 2 for u = 0, 1/4, 1/2, 3/4.
     let root = 0.5f64.sqrt();
@@ -179,7 +179,7 @@ fn seconds_are_counted_for_the_stage_that_takes_them() {
         validation: Some(Validation { every: 1, samples: 20 }),
         ..TunerConfig::default()
     };
-    let mut observed = Memory::default();
+    let mut observed = InMemory::default();
     Tuner::new(settings).unwrap().run(&mut world.policy(), &problem, &mut observed).unwrap();
     let seconds = &observed.reports()[0].seconds;
     let names: Vec<&str> = seconds.keys().copied().collect();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use disco_core::{Distribution, Result, Sampled, Score, Scorer, Streams};
-use disco_tuner::{Item, Policy, Update, Updated, Weigh};
+use disco_tuner::{BatchItem, Policy, Update, UpdateStats, WeightFn};
 
 use super::scripted::Table;
 
@@ -43,24 +43,21 @@ impl Distribution<usize, usize> for Counting {
 
 impl Policy<usize, usize> for Counting {
     type Frozen = Table;
-    type Scalar = f64;
 
     fn freeze(&self) -> Result<Table> {
         self.table.freeze()
     }
 
-    fn accumulate(&mut self, batch: &[Item<'_, usize, usize>], weigh: &mut Weigh<'_>) -> Result<()> {
+    fn accumulate(&mut self, batch: &[BatchItem<'_, usize, usize>], weigh: &mut WeightFn<'_>) -> Result<()> {
         self.passes.push(batch.iter().map(|item| *item.sample).collect());
         self.table.accumulate(batch, weigh)
     }
 
-    super::wrapping::leave_to_table!(table);
-
-    fn step(&mut self, update: &Update) -> Result<Updated> {
-        self.table.step(update)
+    fn clear(&mut self) {
+        self.table.clear();
     }
 
-    fn save(&self, folder: &std::path::Path) -> Result<()> {
-        self.table.save(folder)
+    fn step(&mut self, update: &Update) -> Result<UpdateStats> {
+        self.table.step(update)
     }
 }

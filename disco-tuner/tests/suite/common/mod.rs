@@ -4,8 +4,8 @@ pub(crate) mod child;
 pub(crate) mod counting;
 pub(crate) mod scripted;
 pub(crate) mod small;
+pub(crate) mod threads;
 pub(crate) mod variance;
-pub(crate) mod wrapping;
 
 use disco_core::{Contexts, Scorer, Space, scorer};
 use disco_tuner::SoftmaxTable;

@@ -1,9 +1,7 @@
 //! A policy that keeps its parameters, or follows a script of them, and records the gradients and updates it is given.
 
-use std::path::Path;
-
 use disco_core::{Distribution, Error, Result, Sampled, Score, Scorer, Streams};
-use disco_tuner::{Item, Policy, SoftmaxTable, Update, Updated, Weigh};
+use disco_tuner::{BatchItem, PendingGradient, Policy, SoftmaxTable, Update, UpdateStats, WeightFn};
 
 pub(crate) type Table = SoftmaxTable<usize, usize>;
 
@@ -72,29 +70,26 @@ impl Distribution<usize, usize> for Scripted {
 
 impl Policy<usize, usize> for Scripted {
     type Frozen = Source;
-    type Scalar = f64;
 
     fn freeze(&self) -> Result<Source> {
         Ok(self.proposal.clone())
     }
 
-    fn accumulate(&mut self, batch: &[Item<'_, usize, usize>], weigh: &mut Weigh<'_>) -> Result<()> {
+    fn accumulate(&mut self, batch: &[BatchItem<'_, usize, usize>], weigh: &mut WeightFn<'_>) -> Result<()> {
         self.source.table.accumulate(batch, weigh)
     }
 
-    super::wrapping::leave_to_table!(source.table);
+    fn clear(&mut self) {
+        self.source.table.clear();
+    }
 
-    fn step(&mut self, update: &Update) -> Result<Updated> {
-        let gradient = self.pending()?.remove("logits").unwrap_or_default();
+    fn step(&mut self, update: &Update) -> Result<UpdateStats> {
+        let gradient = self.source.table.pending()?.remove("logits").unwrap_or_default();
         let gradient_norm = gradient.iter().map(|value| value * value).sum::<f64>().sqrt();
         self.gradients.push(gradient);
         self.updates.push(update.clone());
         self.at = (self.at + 1) % self.script.len();
         self.source.table = self.script[self.at].clone();
-        Ok(Updated { gradient_norm })
-    }
-
-    fn save(&self, folder: &Path) -> Result<()> {
-        self.source.table.save(folder)
+        Ok(UpdateStats { gradient_norm })
     }
 }

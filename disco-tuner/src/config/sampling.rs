@@ -1,0 +1,85 @@
+//! The distribution that samples are drawn from.
+
+use disco_core::Result;
+use disco_divergence::FDivergence;
+use serde::{Deserialize, Serialize};
+
+use super::{at_least, not_negative};
+
+/// The distribution that samples are drawn from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", from = "Read")]
+#[non_exhaustive]
+pub enum Sampling {
+    /// The policy itself.
+    Online,
+    /// A frozen copy of the policy, called the proposal `q`. It is made when the run starts, and replaced by a copy of
+    /// the current policy when a test shows that the policy is nearer to the target.
+    ///
+    /// The test is paired: on one step's samples, `D(q||p) - D(pi||p)` must exceed `z` of its standard errors.
+    Offline {
+        /// The divergence in which "nearer" is measured; `forward-kl` by default.
+        metric: FDivergence,
+        /// Number of standard errors, at least 0; 1.645 by default (one-sided 5%).
+        z: f64,
+        /// The interval of the test in steps, at least 1; 1 by default.
+        every: u64,
+    },
+}
+
+impl Sampling {
+    /// Offline sampling with the default test.
+    pub fn offline() -> Self {
+        Self::Offline { metric: forward_kl(), z: z(), every: one() }
+    }
+
+    /// Checks every setting against its range.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`](disco_core::Error::Invalid) naming the first setting outside it.
+    pub fn validate(&self) -> Result<()> {
+        match *self {
+            Self::Online => Ok(()),
+            Self::Offline { z, every, .. } => {
+                not_negative("sampling.z", z)?;
+                at_least("sampling.every", every, 1)
+            }
+        }
+    }
+}
+
+/// The form in which settings are read: serde refuses unknown fields only in variants with braces.
+#[derive(Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+enum Read {
+    Online {},
+    Offline {
+        #[serde(default = "forward_kl")]
+        metric: FDivergence,
+        #[serde(default = "z")]
+        z: f64,
+        #[serde(default = "one")]
+        every: u64,
+    },
+}
+
+impl From<Read> for Sampling {
+    fn from(read: Read) -> Self {
+        match read {
+            Read::Online {} => Self::Online,
+            Read::Offline { metric, z, every } => Self::Offline { metric, z, every },
+        }
+    }
+}
+
+fn forward_kl() -> FDivergence {
+    FDivergence::KlForward
+}
+
+fn z() -> f64 {
+    1.645
+}
+
+fn one() -> u64 {
+    1
+}

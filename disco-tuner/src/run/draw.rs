@@ -1,0 +1,190 @@
+//! Drawing and scoring the samples of a step: each worker its part of every context's samples.
+
+use disco_core::{Distribution, Error as CoreError, StreamRng, Streams};
+use rand::SeedableRng;
+
+use super::{Run, collective::gather_lists, timer::Timer};
+use crate::{
+    error::{Error, Result, Stage},
+    gradient::{ContextSamples, checked_log_probs},
+    policy::Policy,
+    workers::part,
+};
+
+/// A worker's part of the samples of one context.
+pub(crate) struct Part {
+    /// The position of the context in the list of contexts.
+    pub(crate) context: usize,
+    /// The number of the part's first sample among all of the context.
+    pub(crate) start: usize,
+    /// One stream per sample of the part.
+    pub(crate) streams: Streams,
+}
+
+impl<P, C, X> Run<'_, P, C, X>
+where
+    P: Policy<C, X>,
+{
+    /// Draws contexts and samples, and scores them.
+    pub(crate) fn draw(&self, timer: &mut Timer) -> Result<Vec<ContextSamples<X>>> {
+        let (config, step) = (self.tuner.config(), self.progress.step);
+        let count = config.contexts_per_step.min(self.problem.contexts.len());
+        let positions = self.order.take(step * count as u64, count);
+        let mut rng = StreamRng::seed_from_u64(config.seed);
+        rng.set_stream(step);
+        let samples = |slot: usize| {
+            config.samples_per_step / count + usize::from(slot < config.samples_per_step % count)
+        };
+        let parts: Vec<Part> = positions
+            .into_iter()
+            .enumerate()
+            .map(|(slot, context)| self.part(slot, context, Streams::draw(&mut rng, samples(slot))))
+            .collect();
+        let own = self.draw_own(&parts, timer);
+        self.complete(&parts, own)
+    }
+
+    /// This worker's part of the samples that `streams` stand for.
+    pub(crate) fn part(&self, slot: usize, context: usize, streams: Streams) -> Part {
+        if !self.is_shared() {
+            return Part { context, start: 0, streams };
+        }
+        let part = part(streams.len(), self.workers.rank(), self.workers.count(), slot);
+        let streams = streams.split_at(part.end).0.split_at(part.start).1;
+        Part { context, start: part.start, streams }
+    }
+
+    /// Draws and scores this worker's parts.
+    fn draw_own(&self, parts: &[Part], timer: &mut Timer) -> Result<Vec<ContextSamples<X>>> {
+        let contexts = self.problem.contexts.items();
+        // A context with fewer samples than there are workers is empty on some of them.
+        let asked = || parts.iter().filter(|part| !part.streams.is_empty());
+        let (places, streams): (Vec<&C>, Vec<Streams>) =
+            asked().map(|part| (&contexts[part.context], part.streams.clone())).unzip();
+        let (by, sampled) = match &self.proposal {
+            _ if places.is_empty() => ("policy", Ok(Vec::new())),
+            Some(proposal) => {
+                ("proposal", timer.time(Stage::Sample, || proposal.sample_each(&places, &streams)))
+            }
+            None => ("policy", timer.time(Stage::Sample, || self.policy.sample_each(&places, &streams))),
+        };
+        let sampled = sampled.map_err(self.at(Stage::Sample))?;
+        CoreError::check_length("contexts sampled in", places.len(), sampled.len())
+            .map_err(self.at(Stage::Sample))?;
+        let mut sampled = sampled.into_iter();
+        let mut groups = Vec::with_capacity(parts.len());
+        for part in parts {
+            let drawn = if part.streams.is_empty() { Vec::new() } else { sampled.next().unwrap_or_default() };
+            let named = |error| self.in_context(Stage::Sample, part.context)(shifted(error, part.start));
+            CoreError::check_length("samples of a context", part.streams.len(), drawn.len())
+                .map_err(named)?;
+            let (samples, log_probs) = checked_log_probs(by, drawn).map_err(named)?;
+            groups.push(self.score(Stage::Score, contexts, part, samples, log_probs, timer)?);
+        }
+        Ok(groups)
+    }
+
+    /// Scores a part's samples under the target; errors name `stage`.
+    pub(crate) fn score(
+        &self,
+        stage: Stage,
+        contexts: &[C],
+        part: &Part,
+        samples: Vec<X>,
+        log_probs: Vec<f64>,
+        timer: &mut Timer,
+    ) -> Result<ContextSamples<X>> {
+        let borrowed: Vec<&X> = samples.iter().collect();
+        if let Some(length) = &self.problem.length {
+            let tokens: usize = samples.iter().map(length).sum();
+            timer.count(Stage::Sample, [tokens]);
+            timer.count(Stage::Score, [tokens]);
+        }
+        let context = &contexts[part.context];
+        let scores = match borrowed.is_empty() {
+            true => Ok(Vec::new()),
+            false => timer.time(Stage::Score, || self.problem.target.log_scores(context, &borrowed)),
+        };
+        scores
+            .and_then(|scores| ContextSamples::new(part.context, samples, log_probs, scores))
+            .map_err(|error| self.in_context(stage, part.context)(shifted(error, part.start)))
+    }
+
+    /// Adds the numbers of the other workers' samples.
+    pub(crate) fn complete(
+        &self,
+        parts: &[Part],
+        own: Result<Vec<ContextSamples<X>>>,
+    ) -> Result<Vec<ContextSamples<X>>> {
+        if !self.is_shared() {
+            return own;
+        }
+        let (groups, lists) = match own {
+            Ok(groups) => {
+                let lists =
+                    groups.iter().zip(parts).flat_map(|(group, part)| group.numbers(part.start)).collect();
+                (groups, Ok(lists))
+            }
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        let mut lists = gather_lists(self.workers, lists)?.into_iter();
+        let mut next = || lists.next().unwrap_or_default();
+        let completed = groups.into_iter().zip(parts).map(|(group, part)| {
+            let numbers = [next(), next(), next()];
+            group.completed(part.start, numbers)
+        });
+        Ok(completed.collect())
+    }
+
+    /// Refuses constraints that the divergence cannot have, and the last of too many steps without a success.
+    pub(crate) fn check_support(&self, groups: &[ContextSamples<X>]) -> Result<()> {
+        let step = self.progress.step;
+        if self.tuner.refuses_hard_constraints()
+            && let Some(group) = groups.iter().find(|group| group.successes() < group.len())
+        {
+            let at = group.log_target.iter().position(|score| *score == f64::NEG_INFINITY);
+            let (context, number) = (group.context, group.number(at.unwrap_or_default()));
+            let found =
+                format!("step {step}, context {context}: the target gives sample {number} no probability");
+            return Err(self.tuner.hard_constraints(found));
+        }
+        let (steps, samples) =
+            (self.progress.steps_without_success + 1, self.progress.samples_without_success + total(groups));
+        if successes(groups) == 0 && steps >= self.tuner.config().max_steps_without_success {
+            let skipped = groups.iter().map(|group| group.skipped() as u64).sum();
+            return Err(Error::NoSuccess { steps, samples, skipped });
+        }
+        Ok(())
+    }
+
+    /// Counts a finished step, for the next [`check_support`](Self::check_support).
+    pub(crate) fn count_support(&mut self, groups: &[ContextSamples<X>]) {
+        let progress = &mut self.progress;
+        if successes(groups) > 0 {
+            (progress.steps_without_success, progress.samples_without_success) = (0, 0);
+        } else {
+            progress.steps_without_success += 1;
+            progress.samples_without_success += total(groups);
+        }
+    }
+}
+
+/// Names the sample of an error by its number in its context, given its number in a part that begins at `start`.
+pub(crate) fn shifted(error: CoreError, start: usize) -> CoreError {
+    match error {
+        CoreError::NotANumber { by, index, value } => {
+            CoreError::NotANumber { by, index: start + index, value }
+        }
+        other => other,
+    }
+}
+
+/// The number of samples drawn, including the skipped ones.
+pub(crate) fn total<X>(groups: &[ContextSamples<X>]) -> u64 {
+    groups.iter().map(|group| (group.len() + group.skipped()) as u64).sum()
+}
+
+/// The number of samples in the target's support.
+pub(crate) fn successes<X>(groups: &[ContextSamples<X>]) -> usize {
+    groups.iter().map(ContextSamples::successes).sum()
+}

@@ -1,0 +1,54 @@
+//! Files that are either whole or not there.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::Path,
+};
+
+/// Writes a file under a temporary name, flushes it to the disk, and renames it into place. A reader sees the old
+/// content or the new one, never a part of it.
+pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".partial");
+    let partial = path.with_file_name(name);
+    let mut file = File::create(&partial)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&partial, path)?;
+    sync_directory(path.parent())
+}
+
+/// Makes a directory and its parents where they do not exist.
+pub(crate) fn make_directory(path: &Path) -> crate::Result<()> {
+    fs::create_dir_all(path).map_err(|source| match source.kind() {
+        io::ErrorKind::AlreadyExists => io_error(
+            path,
+            io::Error::new(io::ErrorKind::NotADirectory, "a file, where a directory is wanted"),
+        ),
+        _ => io_error(path, source),
+    })
+}
+
+/// Makes renames within a directory durable. Only Unix lets a directory be opened and synchronised.
+pub(crate) fn sync_directory(directory: Option<&Path>) -> io::Result<()> {
+    match directory {
+        Some(directory) if cfg!(unix) && !directory.as_os_str().is_empty() => {
+            File::open(directory)?.sync_all()
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The version number in a JSON file. Other fields are ignored: another version may have others.
+pub(crate) fn version(bytes: &[u8]) -> serde_json::Result<u32> {
+    #[derive(serde::Deserialize)]
+    struct Versioned {
+        version: u32,
+    }
+    serde_json::from_slice::<Versioned>(bytes).map(|found| found.version)
+}
+
+pub(crate) fn io_error(path: &Path, source: io::Error) -> crate::Error {
+    crate::Error::Io { path: path.to_path_buf(), source }
+}
