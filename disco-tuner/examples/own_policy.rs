@@ -235,7 +235,7 @@ fn tuned(directory: &Path, interrupted: Arc<AtomicBool>) -> Done<Option<Words>> 
     });
     // The hard constraint comes first: the base does not score words with double letters.
     let wanted = Product(
-        Condition { feature: &double, wanted: false },
+        Condition::never(&double),
         Exponential { feature: &vowels, coefficient: 0.5 },
     );
     let target = Product(wanted, &base);

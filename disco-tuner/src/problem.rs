@@ -137,7 +137,7 @@ impl<'a, C, X> Problem<'a, C, X> {
     /// ```
     /// use disco_core::{Contexts, scorer};
     /// use disco_tuner::{Problem, distinct_n, self_bleu};
-    /// let (contexts, target) = (Contexts::one(()), scorer(|_: &(), tokens: &Vec<u32>| -(tokens.len() as f64)));
+    /// let (contexts, target) = (Contexts::single(()), scorer(|_: &(), tokens: &Vec<u32>| -(tokens.len() as f64)));
     /// let problem = Problem::new(&contexts, &target)
     ///     .with_statistic("distinct_2", |samples: &[&Vec<u32>]| distinct_n(samples, 2))?
     ///     .with_statistic("self_bleu", |samples: &[&Vec<u32>]| self_bleu(samples, 4))?;

@@ -41,7 +41,7 @@ pub(crate) type StepSamples<X> = VecDeque<Vec<ContextSamples<X>>>;
 /// ```
 /// use disco_core::{Contexts, Space, scorer};
 /// use disco_tuner::{Checkpoints, Problem, SoftmaxTable, Tuner, TunerConfig};
-/// let (contexts, space) = (Contexts::one(()), Space::new(0..8u8)?);
+/// let (contexts, space) = (Contexts::single(()), Space::new(0..8u8)?);
 /// let target = scorer(|_: &(), x: &u8| f64::from(*x));
 /// let problem = Problem::new(&contexts, &target);
 /// let policy = || SoftmaxTable::uniform(Space::new([()]).unwrap(), space.clone());

@@ -118,7 +118,7 @@ impl<X> Checkpoints<X> {
     /// ```
     /// use disco_core::{Contexts, Space, scorer};
     /// use disco_tuner::{Checkpoints, EarlyStopping, Problem, SoftmaxTable, Tuner, TunerConfig};
-    /// let (contexts, target) = (Contexts::one(()), scorer(|_: &(), x: &u8| f64::from(*x)));
+    /// let (contexts, target) = (Contexts::single(()), scorer(|_: &(), x: &u8| f64::from(*x)));
     /// let problem = Problem::new(&contexts, &target);
     /// let stopping = EarlyStopping { metric: "tv_target_policy".into(), patience: 3, min_delta: 0.0 };
     /// let config = TunerConfig { steps: 50, early_stopping: Some(stopping), ..TunerConfig::default() };

@@ -62,7 +62,7 @@ pub enum Control {
 ///     }
 /// }
 ///
-/// let (contexts, target) = (Contexts::one(()), scorer(|_: &(), x: &u8| f64::from(*x)));
+/// let (contexts, target) = (Contexts::single(()), scorer(|_: &(), x: &u8| f64::from(*x)));
 /// let mut policy = SoftmaxTable::uniform(Space::new([()])?, Space::new(0..4u8)?);
 /// let tuner = Tuner::new(TunerConfig { learning_rate: 0.1, ..TunerConfig::default() })?;
 /// let outcome = tuner.run(&mut policy, &Problem::new(&contexts, &target), &mut NearEnough)?;

@@ -1,7 +1,6 @@
 //! Drawing and scoring the samples of a step: each worker its part of every context's samples.
 
 use disco_core::{Distribution, Error as CoreError, StreamRng, Streams};
-use rand::SeedableRng;
 
 use super::{Run, collective::gather_lists, timer::Timer};
 use crate::{
@@ -30,15 +29,14 @@ where
         let (config, step) = (self.tuner.config(), self.progress.step);
         let count = config.contexts_per_step.min(self.problem.contexts.len());
         let positions = self.order.take(step * count as u64, count);
-        let mut rng = StreamRng::seed_from_u64(config.seed);
-        rng.set_stream(step);
+        let mut rng = StreamRng::of_stream(config.seed, step);
         let samples = |slot: usize| {
             config.samples_per_step / count + usize::from(slot < config.samples_per_step % count)
         };
         let parts: Vec<Part> = positions
             .into_iter()
             .enumerate()
-            .map(|(slot, context)| self.part(slot, context, Streams::draw(&mut rng, samples(slot))))
+            .map(|(slot, context)| self.part(slot, context, Streams::from_rng(&mut rng, samples(slot))))
             .collect();
         let own = self.draw_own(&parts, timer);
         self.complete(&parts, own)

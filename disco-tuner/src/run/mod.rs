@@ -45,7 +45,7 @@ pub use tuner::Tuner;
 /// ```
 /// use disco_core::{Contexts, Space, scorer};
 /// use disco_tuner::{Problem, SoftmaxTable, Tuner, TunerConfig};
-/// let (contexts, target) = (Contexts::one(()), scorer(|_: &(), x: &u8| f64::from(*x)));
+/// let (contexts, target) = (Contexts::single(()), scorer(|_: &(), x: &u8| f64::from(*x)));
 /// let problem = Problem::new(&contexts, &target);
 /// let mut policy = SoftmaxTable::uniform(Space::new([()])?, Space::new(0..4u8)?);
 /// let tuner = Tuner::new(TunerConfig { steps: 5, metrics_every: 1, ..TunerConfig::default() })?;

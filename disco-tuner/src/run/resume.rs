@@ -182,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_checkpoint_of_another_version_is_refused_with_both_versions() {
-        let (contexts, target) = (Contexts::one(()), scorer(|_: &(), x: &u8| f64::from(*x)));
+        let (contexts, target) = (Contexts::single(()), scorer(|_: &(), x: &u8| f64::from(*x)));
         let problem = Problem::new(&contexts, &target);
         let mut policy = SoftmaxTable::uniform(Space::new([()]).unwrap(), Space::new(0..4u8).unwrap());
         let tuner = Tuner::new(TunerConfig { steps: 2, ..TunerConfig::default() }).unwrap();

@@ -45,7 +45,7 @@ use crate::{
 /// use disco_tuner::{InMemory, Problem, SoftmaxTable, Tuner, TunerConfig};
 /// let space = Space::new(0..8u8)?;
 /// let target = scorer(|_: &(), x: &u8| -f64::from(*x) / 2.0);
-/// let contexts = Contexts::one(());
+/// let contexts = Contexts::single(());
 /// let mut policy = SoftmaxTable::uniform(Space::new([()])?, space.clone());
 /// let config = TunerConfig { steps: 200, learning_rate: 0.05, ..TunerConfig::default() };
 /// let mut observed = InMemory::default();

@@ -125,7 +125,7 @@ fn hard_constraints_are_refused_where_they_must_be() {
         let before = policy.logits().to_owned();
         let declared = Problem::new(&world.contexts, &target).with_hard_constraints();
         let even = feature("even", |_: &usize, x: &usize| f64::from(x.is_multiple_of(2)));
-        let known = Product(Condition { feature: even, wanted: true }, base());
+        let known = Product(Condition::always(even), base());
         for problem in [declared, Problem::new(&world.contexts, &known)] {
             let error = tuner.start(&mut policy, &problem).map(|_| ()).unwrap_err();
             assert!(
@@ -166,7 +166,7 @@ fn numbers_that_are_none_stop_the_step_before_the_update() {
     let space = Space::new([0u8, 1]).unwrap();
     let logits = ndarray::array![[0.0, -20.0]];
     let mut policy = SoftmaxTable::new(Space::new([()]).unwrap(), space, logits.clone()).unwrap();
-    let contexts = Contexts::one(());
+    let contexts = Contexts::single(());
     let far = scorer(|_: &(), x: &u8| if *x == 0 { 700.0 } else { 0.0 });
     let config = TunerConfig {
         partition: disco_tuner::Partition::Normalised,

@@ -83,7 +83,7 @@ fn rlhf_reaches_the_optimum_of_the_penalised_reward() {
     let reward = |x: &u32| f64::from(x % 5) / 4.0;
     let target =
         rlhf_target(base.clone(), feature("reward", move |_: &(), x: &u32| reward(x)), beta).unwrap();
-    let contexts = Contexts::one(());
+    let contexts = Contexts::single(());
     let mut policy = SoftmaxTable::from_scorer(Space::new([()]).unwrap(), space.clone(), &base).unwrap();
     let tuner = Tuner::new(quick(TunerConfig::rlhf())).unwrap();
     tuner.run(&mut policy, &Problem::new(&contexts, &target), &mut ()).unwrap();
@@ -152,7 +152,7 @@ fn the_base_is_not_asked_about_what_a_constraint_forbids() {
         -0.1 * *x as f64
     });
     let third = predicate("third", |_: &usize, x: &usize| x.is_multiple_of(3));
-    let target = Product(Condition { feature: third, wanted: true }, base);
+    let target = Product(Condition::always(third), base);
     let (mut policy, mut observed) = (world.policy(), InMemory::default());
     let tuner = Tuner::new(TunerConfig { steps: 3, metrics_every: 1, ..TunerConfig::default() }).unwrap();
     tuner.run(&mut policy, &Problem::new(&world.contexts, &target), &mut observed).unwrap();

@@ -78,9 +78,9 @@ fn score(job: &Job, model: &LanguageModel) -> Result<Outcome> {
 /// word), the gradient, and Adam's update. Metrics are off; no baseline, so that a forward-KL step has no gradient to
 /// compute for samples outside of the target's support.
 fn steps(job: &Job, mut policy: LmPolicy, base: LanguageModel, divergence: FDivergence) -> Result<Outcome> {
-    let contexts = Contexts::one(job.context.clone());
+    let contexts = Contexts::single(job.context.clone());
     let word = predicate("word", |_: &String, sample: &Completion| sample.text.contains(&job.word));
-    let target = Condition { feature: word, wanted: true } * base;
+    let target = Condition::always(word) * base;
     let problem = Problem::new(&contexts, &target).with_length(|sample: &Completion| sample.tokens.len());
     let config = TunerConfig {
         divergence,

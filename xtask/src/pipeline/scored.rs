@@ -39,7 +39,7 @@ pub(crate) fn draw<X, D: Distribution<String, X>>(
     progress: &mut Progress,
 ) -> Result<Vec<Vec<Sampled<X>>>> {
     let mut rng = StreamRng::seed_from_u64(key);
-    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::draw(&mut rng, count)).collect();
+    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::from_rng(&mut rng, count)).collect();
     let contexts: Vec<&String> = contexts.iter().collect();
     let size = CHUNK.div_ceil(contexts.len());
     let mut chunks: Vec<_> = streams.iter().map(|streams| streams.chunks(size)).collect();

@@ -203,7 +203,7 @@ fn a_workflow_leaves_everything_that_a_run_made() {
     assert!(fs::read_dir(out.join(WEIGHTS)).unwrap().next().is_some());
     let lines = fs::read_to_string(out.join("samples.jsonl")).unwrap().lines().count();
     assert_eq!(lines, 4000 + 200 + record.qrs.accepted);
-    let saved = disco_ebm::SavedTarget::read(out.join("target.json")).unwrap();
+    let saved = disco_ebm::SavedTarget::load(out.join("target.json")).unwrap();
     assert_eq!(saved.feature_names().collect::<Vec<_>>(), ["king", "sword", "stops"]);
     if let Some(copy) = std::env::var_os("DISCO_PIPELINE_REPORT") {
         fs::copy(out.join("report.html"), copy).unwrap();
