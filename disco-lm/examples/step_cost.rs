@@ -8,7 +8,7 @@ use std::{error::Error, path::Path, time::Instant};
 
 use disco_core::{Distribution, Streams};
 use disco_lm::{Backend, Generation, LanguageModel, LmPolicy, Lora};
-use disco_tuner::{Item, Optimizer, Policy, Update};
+use disco_tuner::{BatchItem, Optimizer, Policy, Update};
 
 const CONTEXT: &str = "It was a cold and stormy night";
 
@@ -39,7 +39,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         proposal.log_probs(&context, &values)?;
         drop(proposal);
         clock.lap("score", tokens);
-        let batch: Vec<_> = values.iter().map(|&sample| Item { context: &context, sample }).collect();
+        let batch: Vec<_> = values.iter().map(|&sample| BatchItem { context: &context, sample }).collect();
         for part in batch.chunks(micro_batch) {
             policy.accumulate(part, &mut |log_probs| Ok(vec![-1.0 / samples as f64; log_probs.len()]))?;
         }

@@ -30,7 +30,8 @@ impl Classifier {
     ///
     /// # Errors
     /// As [`TokenClassifier::load`]; [`Error::Vocabulary`] if the tokenizer does not fit the model.
-    pub fn load(folder: &Path, device: &Device, overlong: Overlong) -> Result<Self> {
+    pub fn load(folder: impl AsRef<Path>, device: &Device, overlong: Overlong) -> Result<Self> {
+        let folder = folder.as_ref();
         let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
         let tokens = TokenClassifier::load(folder, device)?;
         tokenizer.check_fits(tokens.vocabulary())?;

@@ -1,7 +1,5 @@
 //! Classifiers over token ids: an encoder with a classification head.
 
-use crate::layers::weight::Weight;
-
 use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use burn::tensor::{Device, Tensor};
@@ -25,6 +23,7 @@ use crate::{
         norm::NormWeights,
         reader::ParameterReader,
         stack::{Direction, Stack},
+        weight::Weight,
     },
     model::forward::padded,
     weights::{self, TensorSource},
@@ -55,7 +54,8 @@ impl TokenClassifier {
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Format`], [`Error::Config`], [`Error::Weights`] or [`Error::NotFiniteWeight`], naming the file.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self> {
+    pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
+        let folder = folder.as_ref();
         let path = folder.join("config.json");
         let config = ClassifierConfig::from_config(&weights::read_json(&path)?, &path)?;
         let source = weights::SafetensorsFolder::open(folder)?;

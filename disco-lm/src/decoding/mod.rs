@@ -88,7 +88,7 @@ impl Decoding {
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the field.
-    pub fn check(&self) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         let positive = |x: f64| x > 0.0 && x.is_finite() && x.recip().is_finite();
         let fraction = |x: f64| x > 0.0 && x <= 1.0;
         let conditions = [
@@ -113,13 +113,13 @@ impl Decoding {
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the field.
-    pub(crate) fn check_for(
+    pub(crate) fn validate_for(
         &self,
         vocabulary: usize,
         end_tokens: &[u32],
         max_new_tokens: usize,
     ) -> Result<()> {
-        self.check()?;
+        self.validate()?;
         if self.min_new_tokens > max_new_tokens {
             let allowed = format!("at most `max_new_tokens`, {max_new_tokens}");
             return Err(Error::invalid("min_new_tokens", self.min_new_tokens, allowed));

@@ -66,7 +66,7 @@ impl BeamSearch {
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the field.
-    pub fn check(&self) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         if !(1..=WIDEST).contains(&self.width) {
             return Err(Error::invalid("width", self.width, format!("1 to {WIDEST}")));
         }
@@ -183,7 +183,7 @@ impl TokenModel {
         contexts: &[&[u32]],
         search: &BeamSearch,
     ) -> Result<Vec<Vec<Hypothesis<Vec<u32>>>>> {
-        search.check()?;
+        search.validate()?;
         for context in contexts {
             self.check_context(context)?;
         }

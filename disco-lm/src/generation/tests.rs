@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     BeamSearch, Decoding, Generation, TokenModel,
     device::host::is_host,
+    layers::weight::Weight,
     testing::{config, elsewhere, random},
 };
 
@@ -132,10 +133,10 @@ fn contexts_without_sequences_are_not_prefilled() {
 #[test]
 fn a_model_that_gives_nan_is_an_error_that_stops_all_workers() {
     let sound = model(&llama(), 64, 12);
-    let mut tensors = sound.tensors.clone();
+    let mut weights = sound.weights.clone();
     let row = Tensor::from_data([[f32::NAN; 16]], &sound.shared.device);
-    tensors[0] = tensors[0].clone().slice_assign([9..10, 0..16], row);
-    let broken = TokenModel { tensors, ..sound };
+    weights[0] = Weight::F32(weights[0].to_f32().slice_assign([9..10, 0..16], row));
+    let broken = TokenModel { weights, ..sound };
     let streams = [Streams::new(1, 200)];
     let pool = rayon::ThreadPoolBuilder::new().num_threads(2).build().expect("threads");
     let drawn = pool.install(|| broken.draw(&[&[5, 6]], &streams));

@@ -50,7 +50,7 @@ impl Lora {
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the field.
-    pub fn check(&self) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         if self.rank == 0 {
             return Err(Error::invalid("lora.rank", 0, "at least 1"));
         }
@@ -70,7 +70,7 @@ impl Lora {
 
     /// The modules among a model's parameters that are to have an adapter, in their order.
     pub(crate) fn select(&self, parameters: &[Parameter]) -> Result<Vec<Module>> {
-        self.check()?;
+        self.validate()?;
         let all = modules(parameters);
         if self.target_modules == [ALL_LINEAR] {
             return Ok(all);

@@ -100,7 +100,8 @@ impl TokenModel {
     ///
     /// # Errors
     /// [`Error::Invalid`] if the model has no adapter; [`Error::Io`] or [`Error::Format`], naming the file.
-    pub fn save_adapter(&self, folder: &Path) -> Result<()> {
+    pub fn save_adapter(&self, folder: impl AsRef<Path>) -> Result<()> {
+        let folder = folder.as_ref();
         let Some(adapter) = &self.adapter else {
             return Err(Error::invalid("adapter", "none", "a model with an adapter"));
         };
@@ -123,7 +124,8 @@ impl TokenModel {
     /// [`Error::Config`] for a kind of adapter that is not supported (DoRA, biases, ranks that differ);
     /// [`Error::Weights`] listing all tensors that do not fit the model; [`Error::Io`] or [`Error::Format`], naming
     /// the file; [`Error::Invalid`] if the model has an adapter already.
-    pub fn with_adapter(&self, folder: &Path) -> Result<Self> {
+    pub fn with_adapter(&self, folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
         if self.adapter.is_some() {
             return Err(Error::invalid("adapter", "a second one", "a model without an adapter"));
         }
@@ -161,7 +163,8 @@ impl LanguageModel {
     ///
     /// # Errors
     /// As [`TokenModel::with_adapter`].
-    pub fn with_adapter(&self, folder: &Path) -> Result<Self> {
+    pub fn with_adapter(&self, folder: impl AsRef<Path>) -> Result<Self> {
+        let folder = folder.as_ref();
         Ok(self.with_tokens(self.tokens().with_adapter(folder)?))
     }
 
@@ -174,7 +177,8 @@ impl LanguageModel {
     ///
     /// # Errors
     /// As [`TokenModel::save_adapter`].
-    pub fn save_adapter(&self, folder: &Path) -> Result<()> {
+    pub fn save_adapter(&self, folder: impl AsRef<Path>) -> Result<()> {
+        let folder = folder.as_ref();
         self.tokens().save_adapter(folder)
     }
 }

@@ -35,19 +35,19 @@ impl Generation {
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the field.
-    pub fn check(&self) -> Result<()> {
+    pub fn validate(&self) -> Result<()> {
         if self.max_new_tokens == 0 {
             return Err(Error::invalid("max_new_tokens", 0, "at least 1"));
         }
         if self.batch == 0 {
             return Err(Error::invalid("batch", 0, "at least 1"));
         }
-        self.decoding.check()
+        self.decoding.validate()
     }
 
     /// Checks every field, also against a vocabulary's size and its end tokens.
-    pub(crate) fn check_for(&self, vocabulary: usize, end_tokens: &[u32]) -> Result<()> {
-        self.check()?;
-        self.decoding.check_for(vocabulary, end_tokens, self.max_new_tokens)
+    pub(crate) fn validate_for(&self, vocabulary: usize, end_tokens: &[u32]) -> Result<()> {
+        self.validate()?;
+        self.decoding.validate_for(vocabulary, end_tokens, self.max_new_tokens)
     }
 }

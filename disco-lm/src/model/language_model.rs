@@ -56,7 +56,8 @@ impl LanguageModel {
     ///
     /// # Errors
     /// As [`TokenModel::load`]; [`Error::Vocabulary`] if the tokenizer does not fit the model.
-    pub fn load(path: &Path, device: &Device, generation: Generation) -> Result<Self> {
+    pub fn load(path: impl AsRef<Path>, device: &Device, generation: Generation) -> Result<Self> {
+        let path = path.as_ref();
         let mut files = ModelFiles::open(path)?;
         // The tokenizer first: it is read in no time, and a folder without one is the commonest mistake.
         let tokenizer = files.tokenizer()?;
@@ -150,7 +151,8 @@ impl LanguageModel {
     ///
     /// # Errors
     /// As [`check_folder`](Self::check_folder); [`Error::Io`] or [`Error::Format`], naming the file.
-    pub fn save(&self, folder: &Path, precision: Precision) -> Result<()> {
+    pub fn save(&self, folder: impl AsRef<Path>, precision: Precision) -> Result<()> {
+        let folder = folder.as_ref();
         replace_folder(folder, CONFIG, |new| {
             for (name, content) in self.files.iter() {
                 let path = new.join(name);
@@ -167,7 +169,8 @@ impl LanguageModel {
     /// # Errors
     /// [`Error::Invalid`] if there is something else in its place than a model or an empty folder; [`Error::Io`] if its parent
     /// cannot be written to.
-    pub fn check_folder(folder: &Path) -> Result<()> {
+    pub fn check_folder(folder: impl AsRef<Path>) -> Result<()> {
+        let folder = folder.as_ref();
         check_folder(folder, CONFIG)
     }
 
@@ -228,25 +231,25 @@ impl LanguageModel {
     }
 }
 
-impl Scorer<String, Completion> for LanguageModel {
-    fn log_scores(&self, context: &String, samples: &[&Completion]) -> disco_core::Result<Vec<Score>> {
+impl<C: AsRef<str> + ?Sized> Scorer<C, Completion> for LanguageModel {
+    fn log_scores(&self, context: &C, samples: &[&Completion]) -> disco_core::Result<Vec<Score>> {
         let samples: Vec<&Vec<u32>> = samples.iter().map(|sample| &sample.tokens).collect();
-        self.tokens.log_scores(&self.encode(context)?, &samples)
+        self.tokens.log_scores(&self.encode(context.as_ref())?, &samples)
     }
 }
 
-impl Distribution<String, Completion> for LanguageModel {
-    fn sample(&self, context: &String, streams: &Streams) -> disco_core::Result<Vec<Sampled<Completion>>> {
-        self.complete(self.tokens.sample(&self.encode(context)?, streams)?)
+impl<C: AsRef<str> + ?Sized> Distribution<C, Completion> for LanguageModel {
+    fn sample(&self, context: &C, streams: &Streams) -> disco_core::Result<Vec<Sampled<Completion>>> {
+        self.complete(self.tokens.sample(&self.encode(context.as_ref())?, streams)?)
     }
 
     fn sample_each(
         &self,
-        contexts: &[&String],
+        contexts: &[&C],
         streams: &[Streams],
     ) -> disco_core::Result<Vec<Vec<Sampled<Completion>>>> {
         let contexts: Vec<Vec<u32>> =
-            contexts.iter().map(|context| self.encode(context)).collect::<Result<_>>()?;
+            contexts.iter().map(|context| self.encode((*context).as_ref())).collect::<Result<_>>()?;
         let drawn = self.tokens.sample_each(&contexts.iter().collect::<Vec<_>>(), streams)?;
         drawn.into_iter().map(|drawn| self.complete(drawn)).collect()
     }

@@ -57,7 +57,8 @@ impl TokenModel {
     /// # Errors
     /// [`Error::Io`], [`Error::Format`], [`Error::Config`], [`Error::Weights`] or [`Error::NotFiniteWeight`], naming the file;
     /// [`Error::Feature`] for what is not compiled in.
-    pub fn load(path: &Path, device: &Device, generation: Generation) -> Result<Self> {
+    pub fn load(path: impl AsRef<Path>, device: &Device, generation: Generation) -> Result<Self> {
+        let path = path.as_ref();
         Self::from_files(&ModelFiles::open(path)?, device, generation)
     }
 
@@ -78,7 +79,7 @@ impl TokenModel {
             return Err(Error::TokenId { id: *id, vocabulary: config.vocabulary });
         }
         end_tokens.sort_unstable();
-        generation.check_for(config.vocabulary, &end_tokens)?;
+        generation.validate_for(config.vocabulary, &end_tokens)?;
         let parameters = parameters(&config);
         let weights = parameters.iter().zip(values);
         let weights =
@@ -99,7 +100,7 @@ impl TokenModel {
     /// # Errors
     /// [`Error::Invalid`] naming the setting.
     pub fn with_generation(&self, generation: Generation) -> Result<Self> {
-        generation.check_for(self.vocabulary(), &self.shared.end_tokens)?;
+        generation.validate_for(self.vocabulary(), &self.shared.end_tokens)?;
         Ok(Self { generation, ..self.clone() })
     }
 
@@ -149,7 +150,8 @@ impl TokenModel {
     ///
     /// # Errors
     /// [`Error::Format`] naming the file if it cannot be written.
-    pub fn save_weights(&self, folder: &Path, precision: Precision) -> Result<()> {
+    pub fn save_weights(&self, folder: impl AsRef<Path>, precision: Precision) -> Result<()> {
+        let folder = folder.as_ref();
         weights::save(folder, &self.shared.parameters, &self.values()?, precision)
     }
 
@@ -214,27 +216,34 @@ impl TokenModel {
     }
 }
 
-impl Scorer<Vec<u32>, Vec<u32>> for TokenModel {
-    fn log_scores(&self, context: &Vec<u32>, samples: &[&Vec<u32>]) -> disco_core::Result<Vec<Score>> {
-        let samples: Vec<&[u32]> = samples.iter().map(|sample| sample.as_slice()).collect();
-        let rows = self.token_log_probs(context, &samples)?;
+impl<C, X> Scorer<C, X> for TokenModel
+where
+    C: AsRef<[u32]> + ?Sized,
+    X: AsRef<[u32]> + ?Sized,
+{
+    fn log_scores(&self, context: &C, samples: &[&X]) -> disco_core::Result<Vec<Score>> {
+        let samples: Vec<&[u32]> = samples.iter().map(|sample| (*sample).as_ref()).collect();
+        let rows = self.token_log_probs(context.as_ref(), &samples)?;
         Ok(rows.into_iter().map(|row| Ok(row.map_or(f64::NEG_INFINITY, |row| row.iter().sum()))).collect())
     }
 }
 
-impl Distribution<Vec<u32>, Vec<u32>> for TokenModel {
-    fn sample(&self, context: &Vec<u32>, streams: &Streams) -> disco_core::Result<Vec<Sampled<Vec<u32>>>> {
-        let mut drawn = self.draw(&[context], std::slice::from_ref(streams))?;
+impl<C> Distribution<C, Vec<u32>> for TokenModel
+where
+    C: AsRef<[u32]> + ?Sized,
+{
+    fn sample(&self, context: &C, streams: &Streams) -> disco_core::Result<Vec<Sampled<Vec<u32>>>> {
+        let mut drawn = self.draw(&[context.as_ref()], std::slice::from_ref(streams))?;
         Ok(drawn.remove(0))
     }
 
     fn sample_each(
         &self,
-        contexts: &[&Vec<u32>],
+        contexts: &[&C],
         streams: &[Streams],
     ) -> disco_core::Result<Vec<Vec<Sampled<Vec<u32>>>>> {
         CoreError::check_length("streams, one run per context", contexts.len(), streams.len())?;
-        let contexts: Vec<&[u32]> = contexts.iter().map(|context| context.as_slice()).collect();
+        let contexts: Vec<&[u32]> = contexts.iter().map(|context| (*context).as_ref()).collect();
         Ok(self.draw(&contexts, streams)?)
     }
 }

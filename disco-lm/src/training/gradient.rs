@@ -13,8 +13,6 @@
 //!
 //! A model with an encoder, or with norms behind its residual sums, is differentiated by Burn ([`autodiff`]).
 
-use crate::layers::weight::Weight;
-
 use std::{collections::BTreeMap, mem::take};
 
 use burn::tensor::{IndexingUpdateOp, Tensor, TensorData};
@@ -31,6 +29,7 @@ use crate::{
         rotary::Angles,
         saved::SavedActivations,
         transformer::Transformer,
+        weight::Weight,
     },
     model::forward::{PredictionRow, SequenceInContext, Target, add_log_probs, distinct, padded},
     training::{autodiff, ordered_workers::in_ordered_workers},

@@ -3,9 +3,11 @@
 pub(crate) mod adam;
 pub(crate) mod autodiff;
 pub(crate) mod gradient;
+mod lm_policy;
 pub(crate) mod optimizer;
 pub(crate) mod ordered_workers;
-pub(crate) mod policy;
 pub mod pretrain;
+mod token_policy;
 
-pub use policy::{LmPolicy, TokenPolicy};
+pub use lm_policy::LmPolicy;
+pub use token_policy::TokenPolicy;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::Tensor;
-use disco_tuner::{Optimizer, Update, Updated};
+use disco_tuner::{Optimizer, Update, UpdateStats};
 use rayon::prelude::*;
 
 use crate::{
@@ -44,7 +44,7 @@ impl OptimizerState {
         tensors: Vec<&mut Tensor<2>>,
         mut gradient: Gradient,
         update: &Update,
-    ) -> Result<Updated> {
+    ) -> Result<UpdateStats> {
         let norm = norm(&mut gradient)?;
         if !norm.is_finite() {
             return Err(Error::NotFinite { what: "the norm of the gradient".into(), value: norm });
@@ -83,7 +83,7 @@ impl OptimizerState {
                 (other, _) => unreachable!("{other:?} is not known to this version"),
             };
         });
-        Ok(Updated { gradient_norm: norm })
+        Ok(UpdateStats { gradient_norm: norm })
     }
 
     /// Writes the state to a file of `folder`.

@@ -11,7 +11,7 @@ use crate::{
 };
 use disco_core::Distribution;
 use disco_lm::{Error, Generation, Precision, TokenModel, TokenPolicy};
-use disco_tuner::{Item, Optimizer, Policy, Update};
+use disco_tuner::{BatchItem, Optimizer, PendingGradient, Policy, Update};
 use tempfile::TempDir;
 
 fn load(folder: &std::path::Path) -> Result<TokenModel, Error> {
@@ -31,7 +31,7 @@ fn contexts_of_several_lengths_give_the_sum_of_their_gradients() {
         let samples = [vec![9, 10, 1], vec![11, 12, 13, 14, 15, 16, 17, 1], vec![1]];
         let weights = [1.0, -2.0, 0.5];
         let batch: Vec<_> =
-            contexts.iter().zip(&samples).map(|(context, sample)| Item { context, sample }).collect();
+            contexts.iter().zip(&samples).map(|(context, sample)| BatchItem { context, sample }).collect();
         let mut together = TokenPolicy::new(model.clone());
         together.accumulate(&batch, &mut |_| Ok(weights.to_vec())).expect("a gradient");
         let mut apart = TokenPolicy::new(model);
@@ -165,7 +165,7 @@ fn transformers_loads_and_scores_what_was_tuned_and_saved() {
     for source in golden.chain([untied.path().to_path_buf()]) {
         let mut policy = TokenPolicy::new(load(&source).expect("the model loads"));
         let (context, sample) = (vec![2, 3, 2, 1, 3], vec![2, 3, 2, 2, 3, 2, 3, 2]);
-        let batch = [Item { context: &context, sample: &sample }];
+        let batch = [BatchItem { context: &context, sample: &sample }];
         policy.accumulate(&batch, &mut |_| Ok(vec![-1.0])).expect("a gradient");
         let optimizer = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
         let update = Update { optimizer, learning_rate: 1e-2, max_gradient_norm: Some(1.0) };

@@ -5,7 +5,7 @@ use disco_core::{Distribution, Streams};
 use disco_lm::{
     BeamSearch, Decoding, EarlyStopping, Generation, Hypothesis, RepetitionScope, TokenModel, TokenPolicy,
 };
-use disco_tuner::{Item, Optimizer, Policy, Update};
+use disco_tuner::{BatchItem, Optimizer, PendingGradient, Policy, Update};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -232,7 +232,7 @@ fn slope_along_the_gradient(policy: &TokenPolicy, seed: u64) -> f64 {
         let log_probs = policy.log_probs(&context, &samples.iter().collect::<Vec<_>>()).expect("scores");
         log_probs.iter().zip(weights).map(|(log_prob, weight)| weight * log_prob).sum()
     };
-    let batch: Vec<_> = samples.iter().map(|sample| Item { context: &context, sample }).collect();
+    let batch: Vec<_> = samples.iter().map(|sample| BatchItem { context: &context, sample }).collect();
     let mut ahead = policy.clone();
     ahead.accumulate(&batch, &mut |_| Ok(weights.to_vec())).expect("a gradient");
     let pending = ahead.pending().expect("pending");

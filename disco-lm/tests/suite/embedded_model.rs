@@ -3,7 +3,7 @@
 use crate::common::{assert_close, device, ids, numbers};
 use disco_core::{Distribution, Streams};
 use disco_lm::{Generation, LanguageModel, LmPolicy, Precision};
-use disco_tuner::{Item, Optimizer, Policy, Update};
+use disco_tuner::{BatchItem, Optimizer, Policy, Update};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -13,7 +13,7 @@ const SEQUENCE_TOLERANCE: f64 = 1e-4;
 fn load(max_new_tokens: usize) -> LanguageModel {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/tiny-shakespeare");
     let generation = Generation { max_new_tokens, ..Generation::default() };
-    LanguageModel::load(folder.as_ref(), &device(), generation).expect("the embedded model loads")
+    LanguageModel::load(folder, &device(), generation).expect("the embedded model loads")
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn a_tuned_policy_is_saved_and_read_back() {
     let context = "JULIET:\n".to_string();
     let drawn = policy.sample(&context, &Streams::new(1, 4)).expect("samples");
     let batch: Vec<_> =
-        drawn.iter().map(|sample| Item { context: &context, sample: &sample.value }).collect();
+        drawn.iter().map(|sample| BatchItem { context: &context, sample: &sample.value }).collect();
     // A step along the likelihood of its own samples makes them more likely.
     policy.accumulate(&batch, &mut |log_probs| Ok(vec![-1.0; log_probs.len()])).expect("a gradient");
     let update = Update { optimizer: Optimizer::default(), learning_rate: 1e-3, max_gradient_norm: None };

@@ -2,7 +2,7 @@
 
 use crate::common::{ENCODER_DECODERS, assert_close, device, folder, golden, ids, language_models, numbers};
 use disco_lm::{Decoding, Generation, TokenModel, TokenPolicy};
-use disco_tuner::{Item, Policy};
+use disco_tuner::{BatchItem, PendingGradient, Policy};
 use serde_json::Value;
 
 /// Reference and model both compute in f32.
@@ -95,8 +95,8 @@ fn golden_gradient_norms() {
     for case in cases() {
         let coefficients = numbers(&case.golden["coef"]);
         let mut policy = TokenPolicy::new(case.model);
-        let batch: Vec<Item<'_, Vec<u32>, Vec<u32>>> =
-            case.samples.iter().map(|sample| Item { context: &case.context, sample }).collect();
+        let batch: Vec<BatchItem<'_, Vec<u32>, Vec<u32>>> =
+            case.samples.iter().map(|sample| BatchItem { context: &case.context, sample }).collect();
         let expected = numbers(&case.golden["log_probs"]);
         policy
             .accumulate(&batch, &mut |log_probs| {

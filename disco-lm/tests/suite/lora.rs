@@ -6,7 +6,7 @@ use std::{path::PathBuf, process::Command};
 
 use disco_core::{Distribution, Streams};
 use disco_lm::{Generation, Lora, Precision, TokenModel, TokenPolicy};
-use disco_tuner::{Adam, Item, Optimizer, Policy, Update};
+use disco_tuner::{Adam, BatchItem, Checkpointed, Optimizer, PendingGradient, Policy, Update};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -52,7 +52,7 @@ impl Case {
     /// Accumulates `sum_i coef_i grad log pi(x_i)`; returns the log-probabilities of that pass.
     fn accumulate(&self, policy: &mut TokenPolicy) -> Vec<f64> {
         let batch: Vec<_> =
-            self.samples.iter().map(|sample| Item { context: &self.context, sample }).collect();
+            self.samples.iter().map(|sample| BatchItem { context: &self.context, sample }).collect();
         let mut seen = Vec::new();
         let mut weigh = |log_probs: &[f64]| {
             seen = log_probs.to_vec();

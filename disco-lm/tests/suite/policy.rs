@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::common::{assert_close, device, folder, golden, ids};
 use disco_core::{Distribution, Streams};
 use disco_lm::{Generation, TokenModel, TokenPolicy};
-use disco_tuner::{Adam, Item, Optimizer, Policy, Tensors, Update};
+use disco_tuner::{
+    Adam, BatchItem, Checkpointed, Optimizer, PendingGradient, Policy, Tensors, Update, WeightDecay,
+};
 use tempfile::TempDir;
 
 const MODEL: &str = "llama-gqa-tied";
@@ -23,7 +25,7 @@ fn samples() -> (Vec<u32>, Vec<Vec<u32>>) {
 
 fn accumulate(policy: &mut TokenPolicy, weights: &[f64]) {
     let (context, samples) = samples();
-    let batch: Vec<_> = samples.iter().map(|sample| Item { context: &context, sample }).collect();
+    let batch: Vec<_> = samples.iter().map(|sample| BatchItem { context: &context, sample }).collect();
     policy.accumulate(&batch, &mut |_| Ok(weights.to_vec())).expect("a gradient");
 }
 
@@ -69,7 +71,7 @@ fn a_gradient_in_parts_is_the_gradient_of_the_whole() {
     let mut parts = policy();
     for (sample, weight) in samples.iter().zip([0.7, -1.3, 0.4, 2.0]) {
         parts
-            .accumulate(&[Item { context: &context, sample }], &mut |_| Ok(vec![weight]))
+            .accumulate(&[BatchItem { context: &context, sample }], &mut |_| Ok(vec![weight]))
             .expect("a gradient");
     }
     let [whole, parts] = [whole, parts].map(|policy| flat(&policy.pending().expect("pending")));
@@ -82,7 +84,7 @@ fn contexts_in_one_batch_give_the_sum_of_their_gradients() {
     let contexts = [vec![5, 6, 7], vec![8]];
     let sample = vec![9, 10, 2];
     let mut together = policy();
-    let batch: Vec<_> = contexts.iter().map(|context| Item { context, sample: &sample }).collect();
+    let batch: Vec<_> = contexts.iter().map(|context| BatchItem { context, sample: &sample }).collect();
     together.accumulate(&batch, &mut |_| Ok(vec![1.0, -2.0])).expect("a gradient");
     let mut apart = policy();
     for (item, weight) in batch.iter().zip([1.0, -2.0]) {
@@ -103,14 +105,16 @@ fn optimisers_agree_with_the_f64_reference() {
         let update = Update { max_gradient_norm: Some(0.5), ..update(optimizer) };
         let name = "model.layers.0.mlp.down_proj.weight";
         let mut reference = parameter(&policy, name);
-        let mut moments = disco_tuner::Moments::new(reference.len());
+        let mut moments = disco_tuner::OptimizerState::new(reference.len());
         for step in 0..3 {
             accumulate(&mut policy, &[0.3, -0.2 * f64::from(step), 0.1, 0.4]);
             let pending = policy.pending().expect("pending");
             let norm = flat(&pending).iter().map(|value| value * value).sum::<f64>().sqrt();
             let gradient: Vec<f64> = pending[name].iter().map(|value| f64::from(*value)).collect();
             let scale = update.clip_scale(norm);
-            moments.descend(&update, scale, true, &mut reference, &gradient).expect("equal lengths");
+            moments
+                .descend(&update, scale, WeightDecay::Apply, &mut reference, &gradient)
+                .expect("equal lengths");
             let updated = policy.step(&update).expect("a step");
             assert_close("norm", &[updated.gradient_norm / norm], &[1.0], 1e-5);
         }
@@ -219,8 +223,9 @@ fn the_pending_gradient_can_be_read_and_replaced() {
 #[test]
 fn what_is_no_sequence_of_the_policy_is_refused() {
     let mut policy = policy();
-    let error = policy.accumulate(&[Item { context: &vec![1], sample: &vec![1, 3] }], &mut |_| Ok(vec![1.0]));
+    let error =
+        policy.accumulate(&[BatchItem { context: &vec![1], sample: &vec![1, 3] }], &mut |_| Ok(vec![1.0]));
     assert!(error.expect_err("cut too early").to_string().contains("not one of its sequences"));
-    let error = policy.accumulate(&[Item { context: &vec![1], sample: &vec![2] }], &mut |_| Ok(vec![]));
+    let error = policy.accumulate(&[BatchItem { context: &vec![1], sample: &vec![2] }], &mut |_| Ok(vec![]));
     assert!(error.expect_err("too few weights").to_string().contains("weights of a batch"));
 }

@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 use disco_core::{Contexts, Distribution, Product, Scorer, scorer};
 use disco_lm::{Completion, Generation, LanguageModel, LmPolicy, Lora, TokenModel, TokenPolicy};
 use disco_tuner::{
-    Checkpoints, Decay, Error, Memory, Optimizer, Policy, Problem, Sampling, Schedule, Tuner, TunerConfig,
+    Checkpointed, Checkpoints, Decay, Error, InMemory, Optimizer, Policy, Problem, Sampling, Schedule, Tuner,
+    TunerConfig,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tempfile::TempDir;
@@ -36,7 +37,7 @@ fn offline() -> TunerConfig {
 }
 
 /// The files that a policy saves, byte by byte: parameters and optimizer state, with its count of steps.
-fn saved<C, X>(policy: &impl Policy<C, X>) -> BTreeMap<String, Vec<u8>> {
+fn saved(policy: &impl Checkpointed) -> BTreeMap<String, Vec<u8>> {
     let folder = TempDir::new().expect("a temporary folder");
     policy.save(folder.path()).expect("saved");
     let files = fs::read_dir(folder.path()).expect("a folder").map(|entry| entry.expect("an entry"));
@@ -52,7 +53,7 @@ fn saved<C, X>(policy: &impl Policy<C, X>) -> BTreeMap<String, Vec<u8>> {
 fn left<C: Serialize, X: Serialize + DeserializeOwned>(
     tuner: &Tuner,
     problem: &Problem<'_, C, X>,
-    mut policy: impl Policy<C, X>,
+    mut policy: impl Policy<C, X> + Checkpointed,
     folder: &Path,
     done: u64,
 ) {
@@ -65,7 +66,7 @@ fn left<C: Serialize, X: Serialize + DeserializeOwned>(
 }
 
 /// Runs from `new` to the end, in one go and with a stop after each number of steps.
-fn check<C: Serialize, X: Serialize + DeserializeOwned, P: Policy<C, X>>(
+fn check<C: Serialize, X: Serialize + DeserializeOwned, P: Policy<C, X> + Checkpointed>(
     what: &str,
     config: TunerConfig,
     problem: &Problem<'_, C, X>,
@@ -73,7 +74,7 @@ fn check<C: Serialize, X: Serialize + DeserializeOwned, P: Policy<C, X>>(
     stops: impl IntoIterator<Item = u64>,
 ) {
     let tuner = Tuner::new(config).expect("settings");
-    let (mut whole, mut observed) = (new(), Memory::default());
+    let (mut whole, mut observed) = (new(), InMemory::default());
     tuner.run(&mut whole, problem, &mut observed).expect("a whole run");
     let expected = saved(&whole);
     assert!(expected.len() == 2 && expected != saved(&new()), "{what}: the run changes the policy");
@@ -133,7 +134,7 @@ fn a_token_model_goes_on_to_the_bit() {
 fn a_language_model_goes_on_to_the_bit() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../models/tiny-shakespeare");
     let generation = Generation { max_new_tokens: 6, ..Generation::default() };
-    let base = LanguageModel::load(source.as_ref(), &device(), generation).expect("the embedded model loads");
+    let base = LanguageModel::load(source, &device(), generation).expect("the embedded model loads");
     let contexts = Contexts::new(vec!["ROMEO:\n".to_string(), "KING:\n".to_string()]).expect("contexts");
     let king = scorer(|_: &String, completion: &Completion| f64::from(completion.text.contains("my")));
     let target = Product(king, &base);

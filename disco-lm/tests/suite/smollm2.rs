@@ -4,7 +4,7 @@
 
 use disco_core::{Distribution, Streams};
 use disco_lm::{Generation, LanguageModel, LmPolicy};
-use disco_tuner::{Item, Optimizer, Policy, Update};
+use disco_tuner::{BatchItem, Optimizer, Policy, Update};
 use serde_json::Value;
 
 use crate::common::{assert_close, device, ids};
@@ -18,7 +18,7 @@ fn load(max_new_tokens: usize) -> Option<LanguageModel> {
         return None;
     };
     let generation = Generation { max_new_tokens, ..Generation::default() };
-    Some(LanguageModel::load(folder.as_ref(), &device(), generation).expect("SmolLM2 loads"))
+    Some(LanguageModel::load(folder, &device(), generation).expect("SmolLM2 loads"))
 }
 
 #[test]
@@ -40,7 +40,7 @@ fn smollm2_samples_scores_and_follows_a_gradient() {
 
     let mut policy = LmPolicy::new(model);
     let batch: Vec<_> =
-        drawn.iter().map(|sample| Item { context: &context, sample: &sample.value }).collect();
+        drawn.iter().map(|sample| BatchItem { context: &context, sample: &sample.value }).collect();
     policy.accumulate(&batch, &mut |log_probs| Ok(vec![-1.0; log_probs.len()])).expect("a gradient");
     let update =
         Update { optimizer: Optimizer::default(), learning_rate: 1e-5, max_gradient_norm: Some(1.0) };
@@ -62,7 +62,7 @@ fn smollm2_from_gguf_scores_as_transformers_does() {
         serde_json::from_str(include_str!("reference/smollm2.json")).expect("the reference is JSON");
     let max_new_tokens = reference["max_new_tokens"].as_u64().expect("a number") as usize;
     let generation = Generation { max_new_tokens, ..Generation::default() };
-    let model = LanguageModel::load(file.as_ref(), &device(), generation).expect("SmolLM2 loads");
+    let model = LanguageModel::load(file, &device(), generation).expect("SmolLM2 loads");
     check_scores(&model, &reference);
     let Some(folder) = load(max_new_tokens) else { return };
     for text in

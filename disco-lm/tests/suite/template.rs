@@ -2,7 +2,7 @@
 
 use disco_core::{Distribution, Streams};
 use disco_lm::{ContextTemplate, Generation, LanguageModel, LmPolicy, Precision};
-use disco_tuner::{Item, Policy};
+use disco_tuner::{BatchItem, Policy};
 use tempfile::TempDir;
 
 use crate::common::{assert_close, device};
@@ -37,7 +37,8 @@ fn the_model_reads_what_the_template_renders() {
 
     // A policy also reads contexts through the template, and so does its model.
     let mut policy = LmPolicy::new(templated);
-    let batch: Vec<_> = drawn.iter().map(|sample| Item { context: &short, sample: &sample.value }).collect();
+    let batch: Vec<_> =
+        drawn.iter().map(|sample| BatchItem { context: &short, sample: &sample.value }).collect();
     policy
         .accumulate(&batch, &mut |log_probs| {
             assert_close("in training", log_probs, &expected, SEQUENCE_TOLERANCE);

@@ -97,7 +97,7 @@ pub struct Progress {
 }
 
 impl Pretrain {
-    fn check(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         for (field, value) in [
             ("vocabulary", self.vocabulary),
             ("width", self.width),
@@ -177,7 +177,7 @@ impl Pretrain {
         device: &Device,
         mut observe: impl FnMut(Progress, &LanguageModel) -> Result<()>,
     ) -> Result<LanguageModel> {
-        self.check()?;
+        self.validate()?;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let base = self.initial(corpus, device, &mut rng)?;
         let mut policy = TokenPolicy::new(base.tokens().clone());

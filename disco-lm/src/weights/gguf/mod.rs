@@ -2,12 +2,6 @@
 //!
 //! Source: the format's specification, `docs/gguf.md` of ggml. Weights are dequantised to f32 once, on loading.
 
-use crate::architecture::parameters::parameters_named;
-
-use crate::architecture::parameters::parameters;
-
-use crate::architecture::Gguf;
-
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -18,7 +12,11 @@ use serde_json::Value;
 
 use crate::{
     Error, Result,
-    architecture::{parameters::StoredTensor, read_config},
+    architecture::{
+        Gguf,
+        parameters::{StoredTensor, parameters, parameters_named},
+        read_config,
+    },
     weights::{
         TensorSource,
         encoding::read_values,

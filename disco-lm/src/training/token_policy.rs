@@ -1,12 +1,12 @@
-//! A language model as something to be tuned.
+//! The policy over token ids: a token model with a pending gradient and the state of its optimiser.
 
 use std::{fs, path::Path};
 
 use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Streams};
-use disco_tuner::{Item, Policy, Tensors, Update, Updated, Weigh};
+use disco_tuner::{BatchItem, Checkpointed, PendingGradient, Policy, Tensors, Update, UpdateStats, WeightFn};
 
 use crate::{
-    Completion, Error, LanguageModel, Lora, Precision, Result, TokenModel,
+    Error, Lora, Precision, Result, TokenModel,
     device::transfer::{download, upload},
     layers::gradients::Gradient,
     model::forward::SequenceInContext,
@@ -24,7 +24,7 @@ const FILE: &str = "parameters.safetensors";
 /// Of any other model, every parameter is tuned.
 #[derive(Clone, Debug)]
 pub struct TokenPolicy {
-    model: TokenModel,
+    pub(super) model: TokenModel,
     // Invariant: one entry per trained parameter.
     pending: Gradient,
     optimizer: OptimizerState,
@@ -51,26 +51,33 @@ impl TokenPolicy {
     }
 
     /// Follows the pending gradient, or any other, by one step.
-    pub(crate) fn follow(&mut self, gradient: Gradient, update: &Update) -> Result<Updated> {
+    pub(crate) fn follow(&mut self, gradient: Gradient, update: &Update) -> Result<UpdateStats> {
         let (parameters, tensors) = self.model.trained_mut();
         self.optimizer.step(&parameters, tensors, gradient, update)
     }
 }
 
-impl Scorer<Vec<u32>, Vec<u32>> for TokenPolicy {
-    fn log_scores(&self, context: &Vec<u32>, samples: &[&Vec<u32>]) -> disco_core::Result<Vec<Score>> {
+impl<C, X> Scorer<C, X> for TokenPolicy
+where
+    C: AsRef<[u32]> + ?Sized,
+    X: AsRef<[u32]> + ?Sized,
+{
+    fn log_scores(&self, context: &C, samples: &[&X]) -> disco_core::Result<Vec<Score>> {
         self.model.log_scores(context, samples)
     }
 }
 
-impl Distribution<Vec<u32>, Vec<u32>> for TokenPolicy {
-    fn sample(&self, context: &Vec<u32>, streams: &Streams) -> disco_core::Result<Vec<Sampled<Vec<u32>>>> {
+impl<C> Distribution<C, Vec<u32>> for TokenPolicy
+where
+    C: AsRef<[u32]> + ?Sized,
+{
+    fn sample(&self, context: &C, streams: &Streams) -> disco_core::Result<Vec<Sampled<Vec<u32>>>> {
         self.model.sample(context, streams)
     }
 
     fn sample_each(
         &self,
-        contexts: &[&Vec<u32>],
+        contexts: &[&C],
         streams: &[Streams],
     ) -> disco_core::Result<Vec<Vec<Sampled<Vec<u32>>>>> {
         self.model.sample_each(contexts, streams)
@@ -78,7 +85,11 @@ impl Distribution<Vec<u32>, Vec<u32>> for TokenPolicy {
 }
 
 impl TokenPolicy {
-    fn accumulate_sequences(&mut self, batch: &[SequenceInContext<'_>], weigh: &mut Weigh<'_>) -> Result<()> {
+    pub(super) fn accumulate_sequences(
+        &mut self,
+        batch: &[SequenceInContext<'_>],
+        weigh: &mut WeightFn<'_>,
+    ) -> Result<()> {
         for (index, sequence) in batch.iter().enumerate() {
             self.model.check_context(sequence.context)?;
             self.model.check_ids(sequence.tokens)?;
@@ -101,7 +112,6 @@ impl TokenPolicy {
 
 impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
     type Frozen = TokenModel;
-    type Scalar = f32;
 
     fn freeze(&self) -> disco_core::Result<TokenModel> {
         Ok(self.model.clone())
@@ -109,8 +119,8 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
 
     fn accumulate(
         &mut self,
-        batch: &[Item<'_, Vec<u32>, Vec<u32>>],
-        weigh: &mut Weigh<'_>,
+        batch: &[BatchItem<'_, Vec<u32>, Vec<u32>>],
+        weigh: &mut WeightFn<'_>,
     ) -> disco_core::Result<()> {
         let batch: Vec<SequenceInContext<'_>> = batch
             .iter()
@@ -118,6 +128,27 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
             .collect();
         Ok(self.accumulate_sequences(&batch, weigh)?)
     }
+
+    fn clear(&mut self) {
+        self.pending.fill(None);
+    }
+
+    fn step(&mut self, update: &Update) -> disco_core::Result<UpdateStats> {
+        update.optimizer.validate()?;
+        let nothing = vec![None; self.pending.len()];
+        let pending = std::mem::replace(&mut self.pending, nothing);
+        Ok(self.follow(pending, update)?)
+    }
+
+    /// Shares all tensors with the policy until that writes its own: after an update there are, of what is trained,
+    /// two copies of parameters and optimiser state in memory.
+    fn snapshot(&self) -> Option<Self> {
+        Some(self.clone())
+    }
+}
+
+impl PendingGradient for TokenPolicy {
+    type Scalar = f32;
 
     fn pending(&self) -> disco_core::Result<Tensors> {
         let mut tensors = Tensors::new();
@@ -150,24 +181,9 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
         self.pending = replaced;
         Ok(())
     }
+}
 
-    fn clear(&mut self) {
-        self.pending.fill(None);
-    }
-
-    fn step(&mut self, update: &Update) -> disco_core::Result<Updated> {
-        update.optimizer.validate()?;
-        let nothing = vec![None; self.pending.len()];
-        let pending = std::mem::replace(&mut self.pending, nothing);
-        Ok(self.follow(pending, update)?)
-    }
-
-    /// Shares all tensors with the policy until that writes its own: after an update there are, of what is trained,
-    /// two copies of parameters and optimiser state in memory.
-    fn snapshot(&self) -> Option<Self> {
-        Some(self.clone())
-    }
-
+impl Checkpointed for TokenPolicy {
     fn save(&self, folder: &Path) -> disco_core::Result<()> {
         fs::create_dir_all(folder)
             .map_err(|source| CoreError::failed(folder.display().to_string(), source))?;
@@ -197,107 +213,5 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
         }
         self.clear();
         Ok(())
-    }
-}
-
-/// A language model that can be tuned towards a target: text contexts, completions as samples.
-#[derive(Clone, Debug)]
-pub struct LmPolicy {
-    /// Knows the tokenizer and how to draw; its own parameters are those that tuning started from.
-    base: LanguageModel,
-    tokens: TokenPolicy,
-}
-
-impl LmPolicy {
-    /// A policy that starts as `model`. The parameters are shared until the first step.
-    pub fn new(model: LanguageModel) -> Self {
-        Self { tokens: TokenPolicy::new(model.tokens().clone()), base: model }
-    }
-
-    /// A policy that starts as `model` and tunes a new adapter; the model's own weights stay as they are, and
-    /// shared.
-    ///
-    /// # Errors
-    /// As [`TokenModel::with_lora`].
-    pub fn lora(model: &LanguageModel, lora: &Lora) -> Result<Self> {
-        Ok(Self::new(model.with_lora(lora)?))
-    }
-
-    /// The policy as it is now, as a language model that can be saved.
-    pub fn model(&self) -> LanguageModel {
-        self.base.with_tokens(self.tokens.model.clone())
-    }
-}
-
-impl Scorer<String, Completion> for LmPolicy {
-    fn log_scores(&self, context: &String, samples: &[&Completion]) -> disco_core::Result<Vec<Score>> {
-        self.model().log_scores(context, samples)
-    }
-}
-
-impl Distribution<String, Completion> for LmPolicy {
-    fn sample(&self, context: &String, streams: &Streams) -> disco_core::Result<Vec<Sampled<Completion>>> {
-        self.model().sample(context, streams)
-    }
-
-    fn sample_each(
-        &self,
-        contexts: &[&String],
-        streams: &[Streams],
-    ) -> disco_core::Result<Vec<Vec<Sampled<Completion>>>> {
-        self.model().sample_each(contexts, streams)
-    }
-}
-
-impl Policy<String, Completion> for LmPolicy {
-    type Frozen = LanguageModel;
-    type Scalar = f32;
-
-    fn freeze(&self) -> disco_core::Result<LanguageModel> {
-        Ok(self.model())
-    }
-
-    fn accumulate(
-        &mut self,
-        batch: &[Item<'_, String, Completion>],
-        weigh: &mut Weigh<'_>,
-    ) -> disco_core::Result<()> {
-        let contexts: Vec<Vec<u32>> =
-            batch.iter().map(|item| self.base.encode(item.context)).collect::<Result<_>>()?;
-        let sequences: Vec<SequenceInContext<'_>> = batch
-            .iter()
-            .zip(&contexts)
-            .map(|(item, context)| SequenceInContext { context, tokens: &item.sample.tokens })
-            .collect();
-        Ok(self.tokens.accumulate_sequences(&sequences, weigh)?)
-    }
-
-    fn pending(&self) -> disco_core::Result<Tensors> {
-        self.tokens.pending()
-    }
-
-    fn replace_pending(&mut self, gradient: Tensors) -> disco_core::Result<()> {
-        self.tokens.replace_pending(gradient)
-    }
-
-    fn clear(&mut self) {
-        self.tokens.clear();
-    }
-
-    fn step(&mut self, update: &Update) -> disco_core::Result<Updated> {
-        self.tokens.step(update)
-    }
-
-    /// As [`TokenPolicy::snapshot`].
-    fn snapshot(&self) -> Option<Self> {
-        Some(self.clone())
-    }
-
-    fn save(&self, folder: &Path) -> disco_core::Result<()> {
-        self.tokens.save(folder)
-    }
-
-    fn load(&mut self, folder: &Path) -> disco_core::Result<()> {
-        self.tokens.load(folder)
     }
 }
