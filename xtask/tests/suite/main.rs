@@ -2,6 +2,7 @@
 
 mod command_line;
 mod common;
+mod dump;
 #[cfg(unix)]
 mod interrupt;
 #[cfg(feature = "flex")]

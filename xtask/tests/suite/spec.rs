@@ -314,7 +314,8 @@ fn a_classifier_is_found_with_its_labels_before_anything_is_computed() {
     assert_eq!(spec.features[0].kind, FeatureKind::Classifier(expected));
 
     let other = "model = \"sentiment\"\nlabel = \"best\"";
-    let expected = ("`features.1.label` is none of the classifier's".to_string(), "bad, good".to_string());
+    let expected =
+        ("`features.1.label` is not one of the classifier's labels".to_string(), "bad, good".to_string());
     assert_eq!(problem(other, "mean = 0.5"), expected);
     let (message, _) = problem("model = \"sentiment\"", "mean = 0.5");
     assert_eq!(message, "[features.1] has no `label`");
