@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand};
 use crate::{
     Backend, Error, INTERRUPTED, Result,
     commands::{self, BenchOptions, PretrainArguments, RunOptions, SampleArguments},
-    repository::{self, CiOptions},
+    repository::{self, CiOptions, TidyOptions},
 };
 
 /// Every workflow of disco, and the checks of its repository.
@@ -22,14 +22,14 @@ struct Cli {
 enum Command {
     /// Steer the embedded language model to a distribution: measure, fit, tune, sample, report.
     Demo(RunOptions),
-    /// The same from a file that names model, contexts, features with targets, and settings.
+    /// Do what `demo` does for a spec file, which names model, contexts, features with targets, and settings.
     Run {
         /// The file; `xtask/specs/demo.toml` is one in which every field is explained.
         spec: PathBuf,
         #[command(flatten)]
         options: RunOptions,
     },
-    /// Draw from a model or from the policy of a finished run, or search it: JSON lines of completions with log-probabilities.
+    /// Sample from a model or from the policy of a finished run, or search it: JSON lines of completions with log-probabilities.
     Sample(Box<SampleArguments>),
     /// Train the embedded model from nothing, on a text.
     Pretrain(PretrainArguments),
@@ -54,8 +54,8 @@ enum Command {
     },
     /// Check everything that has to hold for a change to land, cheapest check first.
     Ci(CiOptions),
-    /// Check the hygiene of the repository: edges between crates, documentation, leftovers.
-    Tidy,
+    /// Check the hygiene of the repository: edges between crates and between folders, documentation, leftovers.
+    Tidy(TidyOptions),
 }
 
 /// The subject of a measurement.
@@ -95,6 +95,6 @@ fn dispatch(command: Command) -> Result<()> {
         Command::BenchJob { job } => commands::run_job(&job),
         Command::Test { backend, arguments } => repository::test(backend, &arguments),
         Command::Ci(options) => repository::ci(&options),
-        Command::Tidy => repository::tidy(),
+        Command::Tidy(options) => repository::tidy(&options),
     }
 }

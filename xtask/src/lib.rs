@@ -21,7 +21,10 @@ pub use commands::RunOptions;
 pub use error::{Error, Problem, Result, SpecError};
 pub use features::{TextFeature, TextSample, TextScorer, TextScorers};
 pub use process::workspace_root;
-pub use repository::{CrateGraph, Finding, check_crates, check_source, findings};
+pub use repository::{
+    CrateGraph, Finding, Import, ModuleGraph, Tree, check_crates, check_document, check_modules, check_order,
+    check_source, findings, graph_text,
+};
 pub use results::{
     BaseRecord, DistanceRow, FeatureRow, FitRecord, FittedFeature, FromBase, ModelRecord, OutputFolder,
     PolicyRecord, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord,

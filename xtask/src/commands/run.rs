@@ -24,7 +24,7 @@ pub struct RunOptions {
     /// The backend that the language model runs on, instead of the file's.
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
-    /// Where the results go; replaced if it holds those of an earlier run. [default: target/runs/NAME]
+    /// The folder for the results; earlier results in it are replaced. [default: target/runs/NAME]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// A model instead of the one that the file names: a folder in Hugging Face's format, a GGUF file, the results of a run, or

@@ -91,7 +91,7 @@ impl Libtorch {
     /// Makes `command` build and run with this libtorch.
     pub(crate) fn apply(&self, command: &mut Command) {
         // A Python environment's torch has the layout of a download, so `LIBTORCH` serves for both, and no build script has
-        // to start Python. Wheels of 2.9 and downloads alike have the C++11 ABI, which is what build scripts assume.
+        // to start Python. Wheels of 2.9 and downloads alike have the C++11 ABI, as build scripts assume.
         command.env("LIBTORCH", &self.root).env_remove("LIBTORCH_USE_PYTORCH");
         command.env(LIBRARY_PATH, self.library_path(env::var_os(LIBRARY_PATH)));
     }

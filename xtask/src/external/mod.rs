@@ -1,4 +1,4 @@
-//! What disco uses from outside of the workspace, found on this machine or made in `target`: Python, libtorch and a reference model.
+//! Programs and models from outside of the workspace, found on this machine or made in `target`: Python, libtorch and a reference model.
 
 mod libtorch;
 mod python;

@@ -1,4 +1,4 @@
-//! Features of texts: which values a sample has, and what computes them.
+//! Features of texts: the values of a sample, and the code that computes them.
 //!
 //! A [`TextFeature`] is one feature of a run file, ready to be computed on any sample that has a text ([`TextSample`]). The
 //! rules for words and lengths are part of it; a value that a model or program gives comes from a [`TextScorer`].

@@ -8,7 +8,7 @@ pub(crate) use cargo::{cargo_for, run_xtask};
 
 use crate::{Backend, Result, process};
 
-/// What a program must have compiled in to do some work.
+/// The features that a program must have compiled in to do some work.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Requirements {
     /// The backend of the language model.
@@ -49,7 +49,7 @@ impl Requirements {
 /// feature `lm` no backend is compiled in and `here` is never called, so its body may be empty there.
 ///
 /// # Errors
-/// Those of `here`; [`Error::Libtorch`](crate::Error::Libtorch) if a library is missing;
+/// The errors of `here`; [`Error::Libtorch`](crate::Error::Libtorch) if a library is missing;
 /// [`Error::Start`](crate::Error::Start) if there is no cargo.
 pub(crate) fn with_language_model(
     requirements: Requirements,

@@ -30,7 +30,7 @@ pub(crate) enum ModelKind {
 /// The folder or file of a model. A model of a hub is downloaded if it is not in the cache.
 ///
 /// # Errors
-/// Those of the hub.
+/// The errors of the hub.
 pub(crate) fn folder_of(source: &ModelSource, kind: ModelKind) -> Result<PathBuf> {
     let id = match source {
         ModelSource::Embedded => return Ok(embedded_model()),

@@ -39,7 +39,7 @@ impl TextScorer for LabelFeature {
 /// The text scorers of a spec's classifiers. A classifier that several features use is loaded once.
 ///
 /// # Errors
-/// Those of loading a classifier, and of a label that it does not have.
+/// The errors of loading a classifier, and of a label that it does not have.
 pub(crate) fn text_scorers(spec: &Spec) -> Result<TextScorers> {
     let device = device(spec.backend)?;
     let mut loaded: BTreeMap<(&ModelSource, bool), Classifier> = BTreeMap::new();

@@ -53,7 +53,7 @@ impl Step {
     fn run(self) -> Result<Vec<&'static str>> {
         match self {
             Self::Format => format(),
-            Self::Tidy => tidy::run(),
+            Self::Tidy => tidy::run(&tidy::TidyOptions::default()),
             Self::Clippy => clippy(),
             Self::Docs => docs(),
             Self::Tests => process::run(tests(Backend::default(), WORKSPACE, &[])?),

@@ -7,5 +7,8 @@ mod tidy;
 
 pub(crate) use ci::{CiOptions, run as ci};
 pub(crate) use test_commands::run as test;
-pub(crate) use tidy::run as tidy;
-pub use tidy::{CrateGraph, Finding, check_crates, check_source, findings};
+pub use tidy::{
+    CrateGraph, Finding, Import, ModuleGraph, Tree, check_crates, check_document, check_modules, check_order,
+    check_source, findings, graph_text,
+};
+pub(crate) use tidy::{TidyOptions, run as tidy};

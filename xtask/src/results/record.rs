@@ -160,8 +160,8 @@ pub struct PolicyRecord {
     pub samples: Vec<SampleRecord>,
 }
 
-/// Quasi-rejection sampling with the tuned policy as proposal. In JSON only its own numbers: [`Summary`](super::summary) has the
-/// others beside those of the other stages.
+/// Quasi-rejection sampling with the tuned policy as proposal. Its own numbers alone are a part of `summary.json`, which has
+/// the others in its rows of features and divergences.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct QrsRecord {
     /// `ln beta`.

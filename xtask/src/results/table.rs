@@ -51,7 +51,7 @@ pub fn terminal_table(record: &RunRecord) -> String {
     for warning in record.skipped_notes().iter().chain(fit).chain(qrs) {
         text.push_str(&format!("Note: {warning}\n"));
     }
-    let seconds: f64 = record.stages.iter().map(|stage| stage.seconds).sum();
+    let seconds = record.stages.iter().fold(0.0, |sum, stage| sum + stage.seconds);
     let memory = record
         .peak_memory_bytes
         .map_or_else(String::new, |bytes| format!(", at most {} of memory", megabytes(bytes)));

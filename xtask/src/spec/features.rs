@@ -15,10 +15,10 @@ use super::{
 pub struct FeatureSpec {
     /// Its name in reports and in the saved target.
     pub name: String,
-    /// What the feature computes.
+    /// The kind, which says how its values are computed.
     #[serde(flatten)]
     pub kind: FeatureKind,
-    /// What is asked of its values.
+    /// The target for its values.
     pub target: Target,
 }
 

@@ -92,7 +92,7 @@ impl<'a> Section<'a> {
         self.value(field).is_some()
     }
 
-    /// Reports that `field`'s value is not what is `allowed`, or that the field is missing.
+    /// Reports a problem with the value of `field`, or that the field is missing, with the values that are `allowed`.
     pub(super) fn wrong(&self, field: &'static str, message: &str, allowed: &str) {
         let span = self.value(field).map_or(self.span.clone(), Spanned::span);
         self.document.report(span, format!("`{}` {message}", self.name(field)), allowed);

@@ -1,4 +1,4 @@
-//! Where a model comes from, as a file or command line names it.
+//! The source of a model, as a file or command line names it.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ pub const WEIGHTS: &str = "model";
 /// The name of the model in this repository.
 const EMBEDDED: &str = "embedded";
 
-/// Where a model comes from.
+/// The source of a model.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelSource {

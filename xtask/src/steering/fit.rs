@@ -28,7 +28,7 @@ pub struct Fitted<X> {
 /// Fits the constraints of the spec to the samples of the base.
 ///
 /// # Errors
-/// Those of the fit: [`disco_ebm::Error`] names the feature and the means that it can have.
+/// The errors of the fit: [`disco_ebm::Error`] names the feature and the means that it can have.
 ///
 /// # Cost
 /// No call of a model; text scorers score each sample once more.

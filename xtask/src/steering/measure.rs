@@ -25,7 +25,7 @@ pub struct Measurement<X> {
 /// Draws `fit.samples` samples of the base and computes the features on them.
 ///
 /// # Errors
-/// Those of the base and of the features; [`disco_ebm::Error::AllSkipped`] where a text scorer skips every sample of a context.
+/// The errors of the base and of the features; [`disco_ebm::Error::AllSkipped`] where a text scorer skips every sample of a context.
 ///
 /// # Cost
 /// `fit.samples` samples of the base; text scorers score each sample twice.

@@ -26,11 +26,11 @@ pub struct Finished<X> {
 
 /// Tunes `policy`, which starts as `base`, towards the target of the plan's spec, and samples from it.
 ///
-/// The same spec gives the same record but for seconds and memory, also where tuning is resumed from a checkpoint; the
+/// Two runs of a spec give the same record but for seconds and memory, also if tuning is resumed from a checkpoint; the
 /// stages before it are then computed again.
 ///
 /// # Errors
-/// Those of the stages: [`measure`](measure()), [`fit`](fit()), [`tune`](tune()), [`sample`](sample()), [`reject`](reject()).
+/// The errors of the stages: [`measure`](measure()), [`fit`](fit()), [`tune`](tune()), [`sample`](sample()), [`reject`](reject()).
 ///
 /// # Cost
 /// The sum of the stages': `fit.samples` samples of the base; `tune.steps * tune.samples_per_step` of the policy, scored by the base
@@ -51,7 +51,7 @@ where
     let spec = plan.spec;
     let mut record = RunRecord::new(spec, model);
 
-    // The base's samples are dropped before tuning: the record has what is reported of them.
+    // The base's samples are dropped before tuning: the record keeps the reported part of them.
     let fitted = {
         let measured = measure(plan, base)?;
         clock.lap("measure base", measured.record.samples.len(), tokens(&measured.record.samples));

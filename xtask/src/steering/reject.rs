@@ -26,7 +26,7 @@ const BATCH: usize = 256;
 /// Chooses beta from the samples of the policy, and draws as many new proposals as the spec says.
 ///
 /// # Errors
-/// Those of policy, base and features; [`Error::NothingAccepted`].
+/// The errors of policy, base and features; [`Error::NothingAccepted`].
 ///
 /// # Cost
 /// `sample.count` samples of the policy, scored by the base; text scorers score each proposal once, and accepted ones twice.

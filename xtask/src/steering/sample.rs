@@ -22,7 +22,7 @@ pub struct PolicySamples<X> {
 /// Draws `sample.count` samples of the tuned policy, and scores them under base and target.
 ///
 /// # Errors
-/// Those of the policy, the base and the features.
+/// The errors of the policy, the base and the features.
 ///
 /// # Cost
 /// `sample.count` samples of the policy, scored by the base; text scorers score each sample twice.

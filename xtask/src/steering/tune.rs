@@ -28,7 +28,7 @@ pub struct Tuned {
 /// Tunes `policy` towards the fitted target, from the latest checkpoint in the folder, or from the beginning.
 ///
 /// # Errors
-/// Those of the tuner, the models and the features; [`Error::Interrupted`] after an interrupt, with a checkpoint; [`Error::Log`].
+/// The errors of the tuner, the models and the features; [`Error::Interrupted`] after an interrupt, with a checkpoint; [`Error::Log`].
 ///
 /// # Cost
 /// `tune.steps * tune.samples_per_step` samples of the policy, scored by the base and differentiated.

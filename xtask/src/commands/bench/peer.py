@@ -72,7 +72,7 @@ def log_probs(model, rows):
     tokens = torch.tensor([row + [int(ends[0])] * (width - len(row)) for row in rows])
     mask = torch.tensor([[1.0] * len(row) + [0.0] * (width - len(row)) for row in rows])
     whole = torch.cat([context.expand(len(rows), -1), tokens], 1)
-    # What is padded stands behind what is scored, so that no attention mask is needed.
+    # Padding comes behind the tokens that are scored, so that no attention mask is needed.
     logits = model(whole[:, :-1], use_cache=False, logits_to_keep=width).logits
     return (chosen(logits, tokens) * mask).sum(1)
 

@@ -29,7 +29,7 @@ pub(crate) struct PretrainArguments {
     /// Number of training steps; by default that of the embedded model.
     #[arg(long)]
     steps: Option<usize>,
-    /// Where to compute.
+    /// The backend that computes.
     #[arg(long, value_enum, default_value_t)]
     backend: Backend,
 }

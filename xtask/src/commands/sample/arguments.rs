@@ -58,12 +58,12 @@ pub(crate) struct SampleArguments {
     /// A file for the JSON lines, which appears whole or not at all. [default: standard output]
     #[arg(long, value_name = "FILE")]
     pub(super) out: Option<PathBuf>,
-    /// Where to compute.
+    /// The backend that computes.
     #[arg(long, value_enum, default_value_t)]
     pub(super) backend: Backend,
 }
 
-/// How logits become the distribution of the next token: that is what is drawn from, searched and reported as `log_prob`.
+/// How logits become the distribution of the next token, which is sampled, searched and reported as `log_prob`.
 #[derive(Clone, Debug, Args)]
 pub(super) struct DecodingArguments {
     /// A completion is cut after this number of tokens. [default: 40]

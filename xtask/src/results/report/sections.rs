@@ -229,7 +229,7 @@ pub(super) fn settings(record: &RunRecord) -> String {
     }
 
     let mut stages = vec![cells(["stage", "seconds", "samples", "tokens", "tokens per second"])];
-    let total: f64 = record.stages.iter().map(|stage| stage.seconds).sum();
+    let total = record.stages.iter().fold(0.0, |sum, stage| sum + stage.seconds);
     for stage in &record.stages {
         let rate = (stage.tokens > 0).then(|| grouped((stage.tokens as f64 / stage.seconds).round() as u64));
         let count = |count: usize| if count > 0 { grouped(count as u64) } else { "—".into() };
