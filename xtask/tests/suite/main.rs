@@ -2,7 +2,6 @@
 
 mod command_line;
 mod common;
-mod dump;
 #[cfg(unix)]
 mod interrupt;
 #[cfg(feature = "flex")]

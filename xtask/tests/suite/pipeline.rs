@@ -44,7 +44,7 @@ count = 2000
 acceptance_rate = 0.6
 "#;
 
-pub(crate) fn spec(changes: &[(&str, &str)]) -> Spec {
+fn spec(changes: &[(&str, &str)]) -> Spec {
     let text = changes.iter().fold(SPEC.to_owned(), |text, (from, to)| {
         assert!(text.contains(from), "{from}");
         text.replace(from, to)
@@ -57,7 +57,7 @@ fn model() -> ModelRecord {
 }
 
 /// Runs the pipeline; gives the policy too.
-pub(crate) fn run(spec: &Spec) -> (Finished<Speech>, SoftmaxTable<String, Speech>) {
+fn run(spec: &Spec) -> (Finished<Speech>, SoftmaxTable<String, Speech>) {
     let mut policy = base(&spec.contexts);
     let base = policy.freeze().unwrap();
     let plan = RunPlan::new(spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();
