@@ -1,6 +1,6 @@
 //! Features of texts: the values of a sample, and the code that computes them.
 //!
-//! A [`TextFeature`] is one feature of a run file, ready to be computed on any sample that has a text ([`TextSample`]). The
+//! A [`TextFeature`] is one feature of a spec file, ready to be computed on any sample that has a text ([`TextSample`]). The
 //! rules for words and lengths are part of it; a value that a model or program gives comes from a [`TextScorer`].
 
 mod text_feature;

@@ -1,4 +1,4 @@
-//! The features that a run file can name.
+//! The features that a spec file can name.
 
 use std::{ops::Range, sync::Arc};
 

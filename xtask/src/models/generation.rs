@@ -4,7 +4,7 @@ use disco_lm::{Decoding, Generation, RepetitionScope};
 
 use crate::spec::ModelSpec;
 
-/// The length and decoding of samples, as a run file describes them.
+/// The length and decoding of samples, as a spec file describes them.
 pub(crate) fn generation(model: &ModelSpec) -> Generation {
     let decoding = Decoding {
         temperature: model.temperature,

@@ -1,4 +1,4 @@
-//! Language models and classifiers of disco-lm, as run files and command lines name them. Compiled with the feature `lm` only.
+//! Language models and classifiers of disco-lm, as spec files and command lines name them. Compiled with the feature `lm` only.
 
 mod files;
 mod generation;

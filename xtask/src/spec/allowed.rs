@@ -1,4 +1,4 @@
-//! Conditions on single values, in words and in code, shared by run files and command lines.
+//! Conditions on single values, in words and in code, shared by spec files and command lines.
 
 use super::reader::Allowed;
 

@@ -1,4 +1,4 @@
-//! A classifier's label as a feature, as a run file describes it.
+//! A classifier's label as a feature, as a spec file describes it.
 
 use std::{fs, path::Path};
 

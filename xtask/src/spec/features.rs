@@ -131,7 +131,7 @@ pub(super) fn read_feature(section: &Section<'_>, folder: &Path) -> Option<Featu
     Some(FeatureSpec { name: name?, kind: kind?, target: target? })
 }
 
-/// A kind as a run file names it: its name, the fields of its table, and their reader.
+/// A kind as a spec file names it: its name, the fields of its table, and their reader.
 type Kind = (&'static str, (&'static [&'static str], fn(&Section<'_>, &Path) -> Option<FeatureKind>));
 
 /// All kinds. A new kind is a line here, a variant of [`FeatureKind`], and a rule of `features::TextFeature`.

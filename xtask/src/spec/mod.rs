@@ -1,4 +1,4 @@
-//! A run file: the settings of a run, as a value.
+//! A spec file: the settings of a run, as a value.
 //!
 //! A [`Spec`] is read from TOML, and every value in it is checked at once, so that a run does not fail late.
 

@@ -238,7 +238,11 @@ fn documents_name_files_that_exist() {
     check_line("one/README.md", "`top.rs`", &["top.rs"]);
     check_line("README.md", "`top.rs` and `file.rs` in [one](one) and [two](two/src/top.rs#L1)", &[]);
     check_line("README.md", "`gone.rs` beside [gone](three)", &["gone.rs", "three"]);
-    check_line("one/README.md", "`lost/` and `src/lost` and [x](lost.md)", &["lost/", "src/lost", "lost.md"]);
+    check_line(
+        "one/README.md",
+        "`lost/`, `model/lost.rs` and `src/lost` and [x](lost.md)",
+        &["lost/", "model/lost.rs", "src/lost", "lost.md"],
+    );
     for meant_otherwise in [
         "`org/model@v1`, `HuggingFaceTB/SmolLM2-135M`, `loss/policy`, `target/runs/demo/report.html`, `model/`",
         "`config.json`, `cargo run file.toml`, `crate::gone`, `{a,b}.rs`, `NAME.XXXXXX`, `a/b`",

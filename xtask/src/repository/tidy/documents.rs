@@ -11,8 +11,11 @@ use super::Finding;
 /// Endings of the files that people edit: a name with one of them is meant as a file of the repository.
 const EDITED: [&str; 6] = ["rs", "toml", "md", "py", "sh", "css"];
 
-/// Names that are no files of the repository: folders that runs and builds leave, and placeholders for a reader's own files.
-const ELSEWHERE: [&str; 5] = ["target", "model", "adapter", "COPY.toml", "SPEC.toml"];
+/// The folder of builds and runs.
+const OUTPUT: &str = "target";
+
+/// Names that are no files of the repository: folders in the results of a run, and placeholders for a reader's own files.
+const ELSEWHERE: [&str; 4] = ["model/", "adapter/", "COPY.toml", "SPEC.toml"];
 
 /// The document about the past, which names files that are gone.
 const ABOUT_THE_PAST: &str = "CHANGELOG.md";
@@ -108,13 +111,10 @@ fn is_meant(name: &str, document: &Path, tree: &Tree) -> bool {
     }
     let path = Path::new(name);
     let first = path.components().next();
-    if let Some(Component::Normal(first)) = first
-        && ELSEWHERE.iter().any(|elsewhere| first == OsStr::new(elsewhere))
-    {
+    if ELSEWHERE.contains(&name) || path.starts_with(OUTPUT) {
         return false;
     }
     if path.extension().is_some_and(|extension| EDITED.iter().any(|edited| extension == OsStr::new(edited))) {
-        // An extension alone, such as `.rs`, has no stem.
         return true;
     }
     // Other names with a slash may be ids of a hub, metrics or output. They are meant if they name a folder, or begin with one.
