@@ -1,57 +1,46 @@
 #![doc = include_str!("../README.md")]
+// The crate is never published: its public names are for its own tests, in `tests/`.
 
-mod backend;
-mod bench;
-mod ci;
 mod cli;
+mod commands;
 mod error;
-mod interrupt;
-mod kept;
-mod libtorch;
-mod loggers;
-mod memory;
+mod external;
+mod features;
+mod launch;
 #[cfg(feature = "lm")]
-mod model;
-mod numbers;
-mod output;
-mod pipeline;
-#[cfg(feature = "lm")]
-mod pretrain;
-mod progress;
-mod python;
-mod record;
-mod report;
-mod sample;
-mod smollm2;
+mod models;
+mod process;
+mod repository;
+mod results;
 mod spec;
-mod standard_output;
-mod steer;
-mod text;
-mod tidy;
-mod workflow;
+mod steering;
+mod terminal;
 
-pub use backend::{Backend, workspace_root};
 pub use cli::main;
-pub use error::{Error, Result};
-pub use interrupt::{INTERRUPTED, Interrupt};
-pub use kept::{Kept, Session, Start};
-pub use output::{OutputFolder, terminal_table, write_outputs};
-pub use pipeline::{Clock, Finished, run_pipeline};
-pub use progress::{Progress, ProgressTarget};
-pub use record::{
-    DistanceRecord, FeatureRecord, FitRecord, FromBase, ModelRecord, QrsPoint, QrsRecord, RunRecord,
-    SampleRecord, Samples, StageRecord, StepRecord,
+pub use commands::RunOptions;
+pub use error::{Error, Problem, Result, SpecError};
+pub use features::{TextFeature, TextSample, TextScorer, TextScorers};
+pub use process::workspace_root;
+pub use repository::{
+    CrateGraph, Finding, Import, ModuleGraph, Tree, check_crates, check_document, check_modules, check_order,
+    check_source, findings, graph_text,
 };
-pub use report::render_report;
+pub use results::{
+    BaseRecord, DistanceRow, FeatureRow, FitRecord, FittedFeature, FromBase, ModelRecord, OutputFolder,
+    PolicyRecord, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord,
+    TuningRecord, render_report, terminal_table, write_outputs,
+};
 pub use spec::{
-    AdapterSpec, CheckpointSpec, ClassifierSpec, FeatureKind, FeatureSpec, FitSpec, LabelValue, LengthUnit,
-    ModelSource, ModelSpec, Problem, QrsGoal, SampleSpec, Spec, SpecError, Target, TuneSpec, Words,
+    AdapterSpec, Backend, CheckpointSpec, ClassifierSpec, FeatureKind, FeatureSpec, FitSpec, LabelValue,
+    LengthUnit, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, Target, TuneSpec, WEIGHTS, Words,
     read_spec,
 };
-pub use steer::RunOptions;
-pub use text::{Judge, Judges, TextFeature, TextSample};
-pub use tidy::{CrateGraph, Finding, check_crates, check_source, findings};
-pub use workflow::{Loaded, WEIGHTS, run_workflow};
+pub use steering::{
+    CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,
+    RunControl, RunPlan, Scored, StartMode, Tuned, fit, measure, reject, run_pipeline, run_workflow, sample,
+    tune,
+};
+pub use terminal::{Progress, ProgressTarget};
 
 /// The example of the repository's README, as a test.
 #[cfg(doctest)]

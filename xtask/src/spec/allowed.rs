@@ -1,4 +1,4 @@
-//! Conditions on single values, in words and in code.
+//! Conditions on single values, in words and in code, shared by spec files and command lines.
 
 use super::reader::Allowed;
 
@@ -16,7 +16,7 @@ pub(crate) const COUNT: Allowed<u64> = Allowed {
     words: "a whole number from 1 to 1000000000",
     holds: |count| (1..=1_000_000_000).contains(count),
 };
-/// As `disco_lm::BeamSearch` has it, to be told so before a language model is built.
+/// As `disco_lm::BeamSearch` has it, so that it can be checked before a program with a language model is built.
 pub(crate) const BEAM: Allowed<u64> =
     Allowed { words: "a whole number from 1 to 1024", holds: |width| (1..=1024).contains(width) };
 /// Standard errors need two; all samples of a stage are held in memory.

@@ -1,4 +1,4 @@
-//! A classifier's label as a feature.
+//! A classifier's label as a feature, as a spec file describes it.
 
 use std::{fs, path::Path};
 
@@ -11,35 +11,40 @@ use super::{
     reader::Section,
 };
 
-/// A label of a classifier, in its eyes.
+/// A label of a classifier whose value is a feature.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClassifierSpec {
-    /// Where the classifier comes from: a folder in Hugging Face's format, or a hub.
+    /// The place of the classifier: a folder in Hugging Face's format, or a hub.
     pub model: ModelSource,
     /// One of its labels.
     pub label: String,
-    /// What the feature is.
+    /// The value of the feature.
     pub value: LabelValue,
     /// Logits are divided by this.
     pub temperature: f64,
-    /// Texts longer than the classifier can read are cut; otherwise they are an error.
+    /// Whether texts longer than the classifier can read are cut; otherwise they are an error.
     pub truncate: bool,
 }
 
-/// What a classifier says of a label.
+/// A value that a classifier gives for a label.
+///
+/// `disco_lm::LabelValue` is its twin, as for [`Backend`](crate::Backend); a test holds the two to each other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelValue {
-    /// Its probability.
+    /// The probability of the label.
     #[default]
     Probability,
-    /// The natural logarithm of it.
+    /// The natural logarithm of the probability.
     LogProbability,
-    /// The logit over the temperature.
+    /// The logit, divided by the temperature.
     Logit,
 }
 
-/// Reads what belongs to a feature of this kind; none if a problem was reported.
+/// The fields of a feature of this kind, beside those of all kinds.
+pub(super) const CLASSIFIER_FIELDS: &[&str] = &["model", "label", "value", "temperature", "truncate"];
+
+/// Reads the fields of a feature of this kind; `None` if a problem was reported.
 pub(super) fn read_classifier(section: &Section<'_>, folder: &Path) -> Option<ClassifierSpec> {
     let values = [
         ("probability", LabelValue::Probability),
@@ -65,14 +70,14 @@ pub(super) fn read_classifier(section: &Section<'_>, folder: &Path) -> Option<Cl
             None
         }
         Ok((Some(labels), _)) if label.as_ref().is_some_and(|label| !labels.contains(label)) => {
-            section.wrong("label", "is none of the classifier's", &labels.join(", "));
+            section.wrong("label", "is not one of the classifier's labels", &labels.join(", "));
             None
         }
         Ok((_, model)) => Some(ClassifierSpec { model, label: label?, value, temperature, truncate }),
     }
 }
 
-/// The labels of a classifier, if its configuration is here and names them; or what is wrong with it.
+/// The labels of a classifier, if its configuration is on this machine and names them; or the problem with it.
 fn labels(model: &ModelSource) -> Result<Option<Vec<String>>, String> {
     let ModelSource::Folder(folder) = model else { return Ok(None) };
     if !folder.join("tokenizer.json").is_file() {

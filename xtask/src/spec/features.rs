@@ -1,4 +1,4 @@
-//! Features of a text and what is asked of them.
+//! Features of a text and their targets.
 
 use std::path::Path;
 
@@ -6,66 +6,66 @@ use serde::Serialize;
 
 use super::{
     allowed::{FINITE, INSIDE_UNIT, NEGATIVE, NOT_NEGATIVE, SOME_TEXT},
-    classifier::{ClassifierSpec, LabelValue, read_classifier},
+    classifier::{CLASSIFIER_FIELDS, ClassifierSpec, LabelValue, read_classifier},
     reader::{Allowed, Section},
 };
 
-/// A feature and what is asked of it.
+/// A feature and its target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FeatureSpec {
     /// Its name in reports and in the saved target.
     pub name: String,
-    /// What it computes.
+    /// The kind, which says how its values are computed.
     #[serde(flatten)]
     pub kind: FeatureKind,
-    /// What is asked.
+    /// The target for its values.
     pub target: Target,
 }
 
-/// What a feature computes from a sample's text, which does not include the context.
+/// A kind of feature: a function of a sample's text, which does not include the context.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FeatureKind {
-    /// 1 if `text` occurs.
+    /// 1 if `text` occurs, else 0.
     Contains(Words),
-    /// How often `text` occurs, without overlap.
+    /// The number of occurrences of `text`, without overlap.
     Count(Words),
-    /// 1 if a match of the regular expression is found.
+    /// 1 if a match of the regular expression is found, else 0.
     Regex {
         /// In the syntax of Rust's regex crate.
         pattern: String,
     },
-    /// 1 if the text begins with `text`.
+    /// 1 if the text begins with `text`, else 0.
     StartsWith {
         /// The beginning.
         text: String,
     },
-    /// 1 if the text ends with `text`, or, without it, if the model ended it (it was not cut off).
+    /// 1 if the text ends with `text`, else 0; without `text`, 1 if the model ended the sample (it was not cut off).
     Ends {
         /// The end, white space after it not counted.
         text: Option<String>,
     },
-    /// How long the sample is.
+    /// The length of the sample.
     Length {
-        /// What is counted.
+        /// The unit of the length.
         unit: LengthUnit,
     },
-    /// What a classifier says of the text.
+    /// The value that a classifier gives for a label of the text.
     Classifier(ClassifierSpec),
 }
 
-/// A word or piece of text that is looked for.
+/// A word or piece of text to find.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Words {
-    /// What is looked for.
+    /// The text to find.
     pub text: String,
-    /// Only where neither side continues with a letter, digit or underscore.
+    /// Whether occurrences count only where neither side continues with a letter, digit or underscore.
     pub whole_word: bool,
-    /// Upper and lower case are the same.
+    /// Whether upper and lower case are the same.
     pub ignore_case: bool,
 }
 
-/// What a length counts.
+/// The unit of a length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LengthUnit {
@@ -77,7 +77,7 @@ pub enum LengthUnit {
     Words,
 }
 
-/// What is asked of a feature.
+/// The target of a feature.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
@@ -85,12 +85,12 @@ pub enum Target {
     Always,
     /// It holds for no sample.
     Never,
-    /// Its mean is this.
+    /// It has this mean.
     Mean(f64),
 }
 
 impl Target {
-    /// The mean that the feature is to have.
+    /// The mean that is asked for: 1 for always, 0 for never.
     pub fn moment(self) -> f64 {
         match self {
             Self::Always => 1.0,
@@ -106,7 +106,7 @@ impl FeatureKind {
         !matches!(self, Self::Count(_) | Self::Length { .. } | Self::Classifier(_))
     }
 
-    /// The means that it can have.
+    /// The means that can be asked for.
     fn means(&self) -> &'static Allowed<f64> {
         match self {
             Self::Count(_) | Self::Length { .. } => &NOT_NEGATIVE,
@@ -120,7 +120,7 @@ impl FeatureKind {
     }
 }
 
-/// Reads one table of `[[features]]`; none if a problem was reported.
+/// Reads one table of `[[features]]`; `None` if a problem was reported.
 pub(super) fn read_feature(section: &Section<'_>, folder: &Path) -> Option<FeatureSpec> {
     let kind = read_kind(section, folder);
     let name = section.string("name", &SOME_TEXT);
@@ -131,49 +131,53 @@ pub(super) fn read_feature(section: &Section<'_>, folder: &Path) -> Option<Featu
     Some(FeatureSpec { name: name?, kind: kind?, target: target? })
 }
 
+/// A kind as a spec file names it: its name, the fields of its table, and their reader.
+type Kind = (&'static str, (&'static [&'static str], fn(&Section<'_>, &Path) -> Option<FeatureKind>));
+
+/// All kinds. A new kind is a line here, a variant of [`FeatureKind`], and a rule of `features::TextFeature`.
+const KINDS: [Kind; 7] = [
+    ("contains", (WORDS, |section, _| read_words(section).map(FeatureKind::Contains))),
+    ("count", (WORDS, |section, _| read_words(section).map(FeatureKind::Count))),
+    ("regex", (&["pattern"], |section, _| read_regex(section))),
+    (
+        "starts_with",
+        (&["text"], |section, _| Some(FeatureKind::StartsWith { text: required_text(section, "text")? })),
+    ),
+    ("ends", (&["text"], |section, _| Some(FeatureKind::Ends { text: section.string("text", &SOME_TEXT) }))),
+    (
+        "classifier",
+        (CLASSIFIER_FIELDS, |section, folder| read_classifier(section, folder).map(FeatureKind::Classifier)),
+    ),
+    ("length", (&["unit"], |section, _| read_length(section))),
+];
+
+/// The fields of [`Words`].
+const WORDS: &[&str] = &["text", "whole_word", "ignore_case"];
+
 fn read_kind(section: &Section<'_>, folder: &Path) -> Option<FeatureKind> {
-    type Read = fn(&Section<'_>, &Path) -> Option<FeatureKind>;
-    let kinds: [(&str, Read); 7] = [
-        ("contains", |section, _| read_words(section).map(FeatureKind::Contains)),
-        ("count", |section, _| read_words(section).map(FeatureKind::Count)),
-        ("regex", |section, _| read_regex(section)),
-        ("starts_with", |section, _| Some(FeatureKind::StartsWith { text: required_text(section, "text")? })),
-        ("ends", |section, _| Some(FeatureKind::Ends { text: section.string("text", &SOME_TEXT) })),
-        ("classifier", |section, folder| read_classifier(section, folder).map(FeatureKind::Classifier)),
-        ("length", |section, _| {
-            let units = [
-                ("tokens", LengthUnit::Tokens),
-                ("characters", LengthUnit::Characters),
-                ("words", LengthUnit::Words),
-            ];
-            if !section.has("unit") {
-                section.wrong_table("has no `unit`", "tokens, characters, words");
-            }
-            Some(FeatureKind::Length { unit: section.choice("unit", &units)? })
-        }),
-    ];
     if !section.has("kind") {
-        section.wrong_table("has no `kind`", &kinds.map(|(name, _)| name).join(", "));
+        section.wrong_table("has no `kind`", &KINDS.map(|(name, _)| name).join(", "));
     }
-    let read = section.choice("kind", &kinds);
-    if read.is_none() {
-        // Which fields there are depends on the kind: without it none is unknown.
-        for field in [
-            "text",
-            "whole_word",
-            "ignore_case",
-            "pattern",
-            "unit",
-            "model",
-            "label",
-            "value",
-            "temperature",
-            "truncate",
-        ] {
+    let Some((_, read)) = section.choice("kind", &KINDS) else {
+        // The allowed fields depend on the kind: without a kind, no field of any kind is reported as unknown.
+        for field in KINDS.iter().flat_map(|(_, (fields, _))| *fields) {
             section.has(field);
         }
+        return None;
+    };
+    read(section, folder)
+}
+
+fn read_length(section: &Section<'_>) -> Option<FeatureKind> {
+    let units = [
+        ("tokens", LengthUnit::Tokens),
+        ("characters", LengthUnit::Characters),
+        ("words", LengthUnit::Words),
+    ];
+    if !section.has("unit") {
+        section.wrong_table("has no `unit`", "tokens, characters, words");
     }
-    read?(section, folder)
+    Some(FeatureKind::Length { unit: section.choice("unit", &units)? })
 }
 
 fn required_text(section: &Section<'_>, field: &'static str) -> Option<String> {

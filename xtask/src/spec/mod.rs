@@ -1,11 +1,11 @@
-//! What a run is asked to do, as a value.
+//! A spec file: the settings of a run, as a value.
 //!
-//! A [`Spec`] is read from TOML; everything in it has been checked, so that a run does not find out late.
+//! A [`Spec`] is read from TOML, and every value in it is checked at once, so that a run does not fail late.
 
 pub(crate) mod allowed;
+mod backend;
 mod classifier;
 mod features;
-mod problem;
 mod read;
 mod reader;
 mod source;
@@ -14,14 +14,14 @@ use disco_divergence::{Divergence, FDivergence};
 use disco_tuner::{Decay, Optimizer};
 use serde::{Deserialize, Serialize};
 
+pub use backend::Backend;
 pub use classifier::{ClassifierSpec, LabelValue};
 pub use features::{FeatureKind, FeatureSpec, LengthUnit, Target, Words};
-pub use problem::{Problem, SpecError};
 pub use read::read_spec;
 pub(crate) use reader::Allowed;
-pub use source::ModelSource;
+pub use source::{ModelSource, WEIGHTS};
 
-use crate::{Backend, Error};
+use crate::Error;
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -34,27 +34,27 @@ pub struct Spec {
     pub backend: Backend,
     /// The base distribution.
     pub model: ModelSpec,
-    /// What the samples continue. Never empty.
+    /// The contexts, which the samples continue. Never empty.
     pub contexts: Vec<String>,
-    /// What is measured and asked for. Never empty; names differ.
+    /// The features and their targets. Never empty; names differ.
     pub features: Vec<FeatureSpec>,
-    /// How the target is found.
+    /// How the target is fitted.
     pub fit: FitSpec,
-    /// How the policy is brought to it.
+    /// How the policy is tuned.
     pub tune: TuneSpec,
-    /// What is kept of tuning, to go on from.
+    /// The checkpoints of tuning, from which a run can be resumed.
     pub checkpoints: CheckpointSpec,
-    /// What is drawn in the end.
+    /// The samples that are drawn from the tuned policy.
     pub sample: SampleSpec,
 }
 
 impl Spec {
-    /// How many samples of `total` each context has: at least two, for there to be an error.
+    /// The number of samples of each context, of `total` samples: at least two, which a standard error needs.
     pub fn per_context(&self, total: usize) -> usize {
         total.div_ceil(self.contexts.len()).max(2)
     }
 
-    /// Whether some of its models may have to be fetched from a hub.
+    /// Whether some of its models may have to be downloaded from a hub.
     pub(crate) fn asks_a_hub(&self) -> bool {
         let classifiers = self.features.iter().filter_map(|feature| match &feature.kind {
             FeatureKind::Classifier(asked) => Some(&asked.model),
@@ -66,12 +66,12 @@ impl Spec {
             .any(|source| matches!(source, ModelSource::Hub(_)))
     }
 
-    /// Checks that the divergence can have the constraints.
+    /// Checks that the divergence allows the constraints.
     ///
     /// # Errors
-    /// [`Error::HardConstraints`] for one that is infinite where the policy leaves the target's support, if a
-    /// feature is always or never to hold.
-    pub fn check_divergence(&self) -> crate::Result<()> {
+    /// [`Error::HardConstraints`] for a divergence that is infinite where the policy leaves the target's support, if a
+    /// feature is to hold always or never.
+    pub fn validate_divergence(&self) -> crate::Result<()> {
         let divergence = self.tune.divergence;
         let hard = self.features.iter().find(|feature| !matches!(feature.target, Target::Mean(_)));
         match hard {
@@ -89,32 +89,32 @@ impl Spec {
 /// Which language model, and how it is decoded: both are part of the base distribution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ModelSpec {
-    /// Where it comes from.
+    /// The place of the model.
     pub source: ModelSource,
     /// A sample is cut after this many tokens.
     pub max_new_tokens: usize,
     /// Logits are divided by this.
     pub temperature: f64,
-    /// Only so many of the most probable tokens.
+    /// Only this number of the most probable tokens are drawn.
     pub top_k: Option<usize>,
-    /// Only the most probable tokens that together have this probability.
+    /// Only the most probable tokens that together have this probability are drawn.
     pub top_p: Option<f64>,
-    /// Only tokens at least so many times as probable as the most probable one.
+    /// Only tokens whose probability is at least this fraction of the largest probability are drawn.
     pub min_p: Option<f64>,
-    /// Only the tokens nearest to the expected log-probability that together have this probability.
+    /// Only the tokens nearest to the expected log-probability that together have this probability are drawn.
     pub typical_p: Option<f64>,
     /// Logits of tokens that have occurred are made smaller by this factor, if it is above 1.
     pub repetition_penalty: f64,
     /// Whether tokens of the context count as having occurred.
     pub penalize_context: bool,
-    /// No end before so many tokens.
+    /// No sample ends before this number of tokens.
     pub min_new_tokens: usize,
     /// Token ids that are never drawn.
     pub forbidden_tokens: Vec<u32>,
 }
 
 impl ModelSpec {
-    /// A model as it is, with samples of the usual length.
+    /// A model without truncation, with samples of at most 40 tokens.
     pub(crate) fn plain(source: ModelSource) -> Self {
         Self {
             source,
@@ -131,7 +131,7 @@ impl ModelSpec {
         }
     }
 
-    /// How the model is decoded, choice by choice, in words.
+    /// The decoding settings in words, one string per setting that differs from the default, and the temperature.
     pub fn decoding(&self) -> Vec<String> {
         let mut choices = vec![format!("temperature {}", self.temperature)];
         choices.extend(self.top_k.map(|k| format!("top-k {k}")));
@@ -162,70 +162,70 @@ impl ModelSpec {
     }
 }
 
-/// How the target is found.
+/// How the target is fitted.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FitSpec {
-    /// How many samples of the base it is fitted on and measured with, in all contexts together.
+    /// The number of samples of the base, in all contexts together: features are measured and the target is fitted on them.
     pub samples: usize,
-    /// The share of them that is not fitted on, to check the fit with.
+    /// The share of these samples that only checks the fit.
     pub held_out: f64,
 }
 
-/// How the policy is brought to the target.
+/// How the policy is tuned towards the target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct TuneSpec {
-    /// What is minimised.
+    /// The divergence that is minimised.
     pub divergence: FDivergence,
-    /// How many updates.
+    /// The number of updates.
     pub steps: usize,
-    /// How many samples an update is made from, in all its contexts together.
+    /// The number of samples of an update, in all its contexts together.
     pub samples_per_step: usize,
-    /// How many contexts they are divided over.
+    /// The number of contexts of an update, which share its samples equally.
     pub contexts_per_step: usize,
     /// The step size.
     pub learning_rate: f64,
-    /// The rate rises linearly over so many steps.
+    /// The number of steps over which the learning rate rises linearly.
     pub warmup_steps: usize,
-    /// How it falls after that.
+    /// How the learning rate falls after that.
     pub decay: Decay,
     /// The rule that follows the gradient.
     pub optimizer: Optimizer,
     /// The gradient is scaled down to this norm.
     pub max_gradient_norm: Option<f64>,
-    /// How many samples are differentiated at once: a limit on memory that changes no result.
+    /// The number of samples of a micro-batch: a limit on memory that changes no result.
     pub micro_batch: usize,
-    /// What is tuned in the place of all parameters: a low-rank adapter beside them.
+    /// The low-rank adapter that is tuned instead of all parameters, if there is one.
     pub adapter: Option<AdapterSpec>,
 }
 
 /// A low-rank adapter (LoRA).
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct AdapterSpec {
-    /// The rank of its products.
+    /// The rank of its low-rank updates.
     pub rank: usize,
-    /// They are multiplied by `alpha / rank`.
+    /// The updates are multiplied by `alpha / rank`.
     pub alpha: f64,
     /// The modules that have one, by their Hugging Face names, or `all-linear` alone. Never empty.
     pub target_modules: Vec<String>,
 }
 
-/// What is kept of tuning, to go on from. An interrupt always leaves a checkpoint.
+/// The checkpoints of tuning, from which a run can be resumed. An interrupt always leaves a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CheckpointSpec {
-    /// One every so many steps.
+    /// The number of steps between checkpoints.
     pub every: usize,
-    /// The last so many are kept.
+    /// The number of latest checkpoints that are kept.
     pub keep: usize,
-    /// And the one with the lowest value of this metric.
+    /// The metric whose best (lowest) checkpoint is kept as well.
     pub best: Option<&'static str>,
 }
 
-/// What is drawn in the end.
+/// The samples that are drawn from the tuned policy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SampleSpec {
-    /// How many samples of the tuned policy, and how many proposals for quasi-rejection sampling.
+    /// The number of samples of the tuned policy, and of proposals for quasi-rejection sampling.
     pub count: usize,
-    /// How many of each kind are shown in the report.
+    /// The number of samples of each kind in the report.
     pub shown: usize,
     /// How quasi-rejection sampling chooses its beta.
     pub qrs: QrsGoal,
@@ -235,10 +235,10 @@ pub struct SampleSpec {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QrsGoal {
-    /// The one with this acceptance rate.
+    /// The beta with this acceptance rate.
     AcceptanceRate(f64),
-    /// The one with this total variation to the target.
+    /// The beta with this total variation to the target.
     TotalVariation(f64),
-    /// This one.
+    /// This `ln beta`.
     LogBeta(f64),
 }

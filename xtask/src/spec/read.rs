@@ -8,8 +8,7 @@ use disco_divergence::FDivergence;
 use disco_tuner::{Adam, Decay, Optimizer};
 
 use super::{
-    AdapterSpec, CheckpointSpec, FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, SpecError,
-    TuneSpec,
+    AdapterSpec, CheckpointSpec, FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, TuneSpec,
     allowed::{
         ANY_TEXT, CLOSED_SHARE, COUNT, FINITE, INSIDE_UNIT, NOT_NEGATIVE, POSITIVE, POSITIVE_SHARE, SAMPLES,
         SHARE, SOME_TEXT, TEXTS, TOKEN_IDS, WHOLE,
@@ -17,18 +16,18 @@ use super::{
     features::read_feature,
     reader::{Document, Section},
 };
-use crate::Backend;
+use crate::{Backend, SpecError};
 
-/// Reads a spec. `name` is what errors call the file; its paths are relative to `folder`.
+/// Reads a spec. Errors call the file `name`; its paths are relative to `folder`.
 ///
 /// # Errors
-/// Every problem of the file at once, each with line, column, field and what is allowed.
+/// Every problem of the file at once, each with line, column, field and the allowed values.
 pub fn read_spec(name: &str, text: &str, folder: &Path) -> Result<Spec, SpecError> {
     let spec = Document::read(name, text, |top| read_top(top, folder, name))?;
     Ok(spec.expect("a document that reports no problem has every section"))
 }
 
-/// None only if a problem was reported.
+/// Reads the top table; `None` only if a problem was reported.
 fn read_top(top: &Section<'_>, folder: &Path, name: &str) -> Option<Spec> {
     let stem =
         Path::new(name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
@@ -218,7 +217,7 @@ fn read_optimizer(optimizer: &Section<'_>) -> Optimizer {
     if kind == Some("adamw") { Optimizer::AdamW(adam) } else { Optimizer::Adam(adam) }
 }
 
-/// Which modules there are is known when the model is: it is loaded before anything is computed.
+/// Reads an adapter. Module names are checked when the model is loaded, which is before anything is computed.
 fn read_adapter(adapter: &Section<'_>) -> AdapterSpec {
     AdapterSpec {
         rank: adapter.integer("rank", &COUNT).map_or(8, |rank| rank as usize),

@@ -1,7 +1,7 @@
 //! Reading TOML tables field by field, so that every problem is found at once and names its place.
 //!
-//! serde stops at the first problem and loses the place inside of tagged enums; here each field is asked
-//! for by name, with what is allowed, and the names that were asked for are the fields there are.
+//! serde stops at the first problem and loses the place inside of tagged enums. Here each field is asked
+//! for by its name, with the allowed values; a field that was never asked for is unknown.
 
 use std::{cell::RefCell, ops::Range};
 
@@ -10,7 +10,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::problem::{Problem, SpecError};
+use crate::{Problem, SpecError};
 
 /// A condition on a value, in code and in words.
 pub(crate) struct Allowed<T> {
@@ -92,7 +92,7 @@ impl<'a> Section<'a> {
         self.value(field).is_some()
     }
 
-    /// Reports that `field`'s value is not what is `allowed`, or that the field is missing.
+    /// Reports a problem with the value of `field`, or that the field is missing, with the values that are `allowed`.
     pub(super) fn wrong(&self, field: &'static str, message: &str, allowed: &str) {
         let span = self.value(field).map_or(self.span.clone(), Spanned::span);
         self.document.report(span, format!("`{}` {message}", self.name(field)), allowed);
@@ -203,7 +203,7 @@ impl<'a> Section<'a> {
         Some(self.nested(self.name(field), table, self.header(field), read))
     }
 
-    /// The same, but read from an empty table if it is not there: every field has its default.
+    /// As [`table`](Self::table), but an empty table is read if there is none: every field has its default.
     pub(super) fn table_or_empty<T>(
         &self,
         field: &'static str,
@@ -215,7 +215,7 @@ impl<'a> Section<'a> {
         Some(self.nested(self.name(field), &DeTable::new(), self.span.clone(), read))
     }
 
-    /// The tables of an array of tables, each read by `read`; none if the field is missing.
+    /// The tables of an array of tables, each read by `read`; an empty list if the field is missing.
     pub(super) fn tables<T>(&self, field: &'static str, read: impl Fn(&Section<'_>) -> T) -> Vec<T> {
         let Some(value) = self.value(field) else { return Vec::new() };
         let items = value.get_ref().as_array().map(|array| array.iter().collect::<Vec<_>>());
@@ -252,12 +252,12 @@ impl<'a> Section<'a> {
         value
     }
 
-    /// Where the table `field` is headed.
+    /// The place of the header of the table `field`.
     fn header(&self, field: &str) -> Range<usize> {
         self.table.get_key_value(field).map_or(self.span.clone(), |(key, _)| key.span())
     }
 
-    /// Reports the fields that nobody has asked for.
+    /// Reports the fields that were never asked for.
     fn finish(&self) {
         let fields = self.fields.borrow();
         for (key, _) in self.table {

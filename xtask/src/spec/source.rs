@@ -1,19 +1,22 @@
-//! Where a model comes from, as a file or command line names it.
+//! The source of a model, as a file or command line names it.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::workflow::WEIGHTS;
+use crate::Error;
 
-/// The word that names the model in this repository.
-pub(crate) const EMBEDDED: &str = "embedded";
+/// The folder of the tuned weights, inside of the results of a run.
+pub const WEIGHTS: &str = "model";
 
-/// Where a model comes from.
+/// The name of the model in this repository.
+const EMBEDDED: &str = "embedded";
+
+/// The source of a model.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ModelSource {
-    /// The one in this repository.
+    /// The model in this repository.
     Embedded,
     /// A folder in Hugging Face's format, or a GGUF file.
     Folder(PathBuf),
@@ -22,14 +25,14 @@ pub enum ModelSource {
 }
 
 impl ModelSource {
-    /// What [`ModelSource::find`] finds.
+    /// The sources that [`ModelSource::find`] knows, in words.
     pub(crate) const ALLOWED: &str = "\"embedded\", a folder in Hugging Face's format, the results of a run, a GGUF file, or an id of the hub such \
          as \"HuggingFaceTB/SmolLM2-135M\" or \"HuggingFaceTB/SmolLM2-135M@main\", with \":FILE.gguf\" behind it for a GGUF file there";
 
-    /// The language model that `text` names, seen from `folder`. What is there wins over a hub.
+    /// The language model that `text` names, seen from `folder`. A local path takes precedence over a hub id.
     ///
     /// # Errors
-    /// What is wrong with it, to be put behind it.
+    /// The problem with it, as the end of a sentence that begins with `text`.
     pub(crate) fn find(text: &str, folder: &Path) -> Result<Self, String> {
         if text == EMBEDDED {
             return Ok(Self::Embedded);
@@ -58,7 +61,19 @@ impl ModelSource {
         }
     }
 
-    /// What a report calls it.
+    /// The language model that an argument of the command line names, seen from the current folder.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no such model.
+    pub(crate) fn from_argument(flag: &'static str, text: &str) -> crate::Result<Self> {
+        Self::find(text, Path::new("")).map_err(|problem| Error::Argument {
+            flag,
+            problem: format!("\"{text}\" {problem}"),
+            allowed: Self::ALLOWED.into(),
+        })
+    }
+
+    /// Its name in a report.
     pub fn name(&self) -> String {
         match self {
             Self::Embedded => EMBEDDED.into(),
@@ -68,7 +83,7 @@ impl ModelSource {
     }
 }
 
-/// Whether `text` is meant for an id of the hub rather than a path. What its parts may be made of is the hub's affair.
+/// Whether `text` looks like an id of the hub rather than a path. The hub itself decides which characters are allowed.
 fn is_hub_id(text: &str) -> bool {
     let (model, file) = text.split_once(':').unwrap_or((text, "model.gguf"));
     let (repository, revision) = model.split_once('@').unwrap_or((model, "main"));
@@ -87,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_wins_over_a_hub() {
+    fn a_local_path_takes_precedence_over_a_hub_id() {
         let place = tempfile::tempdir().unwrap();
         let find = |text: &str| ModelSource::find(text, place.path());
         assert_eq!(find("embedded"), Ok(ModelSource::Embedded));

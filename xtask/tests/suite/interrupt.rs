@@ -1,4 +1,4 @@
-//! A run that is interrupted or killed, as a process of its own, goes on to the bit.
+//! A run that is interrupted or killed, as a process of its own, can be resumed and gives the same bits.
 
 use std::{
     fs,
@@ -8,15 +8,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use disco_tuner::{Policy, SoftmaxTable};
+use disco_tuner::{Checkpointed, SoftmaxTable};
 use xtask::{
-    Error, INTERRUPTED, Interrupt, Judges, Loaded, ModelRecord, ProgressTarget, Session, Spec, Start,
-    WEIGHTS, read_spec, run_workflow,
+    Error, INTERRUPTED, Interrupt, Loaded, ModelRecord, ProgressTarget, RunControl, Spec, StartMode,
+    TextScorers, WEIGHTS, read_spec, run_workflow,
 };
 
 use crate::common::speech::{Speech, base};
 
-/// Names the folder that the child works in, and whether it goes on.
+/// The variables that name the folder of the child, and whether it resumes a run.
 const FOLDER: &str = "DISCO_INTERRUPT_TEST";
 const RESUME: &str = "DISCO_INTERRUPT_TEST_RESUME";
 
@@ -52,21 +52,21 @@ fn spec(changes: &[(&str, &str)]) -> Spec {
     read_spec("test.toml", &text, Path::new("")).unwrap()
 }
 
-fn run(spec: &Spec, out: &Path, session: &Session) -> xtask::Result<()> {
+fn run(spec: &Spec, out: &Path, control: &RunControl) -> xtask::Result<()> {
     let load = || {
         let policy = base(&spec.contexts);
         let record = ModelRecord { name: "speeches".into(), facts: Default::default() };
-        Ok(Loaded { base: policy.freeze()?, policy, judges: Judges::new(), record })
+        Ok(Loaded { base: policy.freeze()?, policy, scorers: TextScorers::new(), record })
     };
     let save = |policy: &SoftmaxTable<String, Speech>, to: &Path| {
         fs::create_dir(to).map_err(|source| Error::write(to, source))?;
         Ok(policy.save(to)?)
     };
-    run_workflow(spec, out, 0, session, load, save).map(drop)
+    run_workflow(spec, out, 0, control, load, save).map(drop)
 }
 
-fn session(start: Start) -> Session {
-    Session { start, ..Session::new(ProgressTarget::Hidden) }
+fn control(start: StartMode) -> RunControl {
+    RunControl { start, ..RunControl::new(ProgressTarget::Hidden) }
 }
 
 /// The tuned weights, and the summary but for times.
@@ -84,9 +84,9 @@ fn results(out: &Path) -> (Vec<u8>, serde_json::Value) {
 #[test]
 fn child_of_the_interrupt_tests() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };
-    let start = if std::env::var_os(RESUME).is_some() { Start::Resume } else { Start::New };
-    let session = Session { interrupt: Interrupt::install().unwrap(), ..session(start) };
-    match run(&spec(&[]), &Path::new(&folder).join("out"), &session) {
+    let start = if std::env::var_os(RESUME).is_some() { StartMode::Resume } else { StartMode::New };
+    let control = RunControl { interrupt: Interrupt::install().unwrap(), ..control(start) };
+    match run(&spec(&[]), &Path::new(&folder).join("out"), &control) {
         Ok(()) => {}
         Err(error @ Error::Interrupted { .. }) => {
             eprintln!("{error}");
@@ -138,14 +138,14 @@ fn ended(child: Child) -> (ExitStatus, String) {
 #[test]
 fn a_run_that_is_interrupted_says_how_to_go_on_and_goes_on_to_the_bit() {
     let place = tempfile::tempdir().unwrap();
-    run(&spec(&[]), &place.path().join("whole"), &session(Start::New)).unwrap();
+    run(&spec(&[]), &place.path().join("whole"), &control(StartMode::New)).unwrap();
     let whole = results(&place.path().join("whole"));
 
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = folder.path().join("out.checkpoints");
     for (attempt, name) in ["-TERM", "-INT"].into_iter().enumerate() {
         let child = child(folder.path(), attempt > 0);
-        // The second goes on from the first: some steps later there is a new checkpoint.
+        // The second run resumes the first one: some steps later there is a new checkpoint.
         let steps = names(&checkpoints);
         let until = Instant::now() + Duration::from_secs(60);
         while attempt > 0 && names(&checkpoints) == steps && Instant::now() < until {
@@ -160,18 +160,18 @@ fn a_run_that_is_interrupted_says_how_to_go_on_and_goes_on_to_the_bit() {
     }
     // Beginning anew by mistake would lose it all.
     let out = folder.path().join("out");
-    let refused = run(&spec(&[]), &out, &session(Start::New)).unwrap_err().to_string();
+    let refused = run(&spec(&[]), &out, &control(StartMode::New)).unwrap_err().to_string();
     assert!(refused.contains("--resume") && refused.contains("--restart"), "{refused}");
     let other = spec(&[("mean = 0.5", "mean = 0.4")]);
-    let refused = run(&other, &out, &session(Start::Resume)).unwrap_err().to_string();
+    let refused = run(&other, &out, &control(StartMode::Resume)).unwrap_err().to_string();
     assert!(refused.contains("features") && refused.contains("target.coefficients"), "{refused}");
-    run(&spec(&[]), &out, &session(Start::Resume)).unwrap();
+    run(&spec(&[]), &out, &control(StartMode::Resume)).unwrap();
     assert_eq!(results(&out), whole);
 
     // A finished run can be made longer, and is replaced without a question.
-    run(&spec(&[("steps = 1000", "steps = 1010")]), &out, &session(Start::Resume)).unwrap();
+    run(&spec(&[("steps = 1000", "steps = 1010")]), &out, &control(StartMode::Resume)).unwrap();
     assert_eq!(results(&out).1["steps"].as_array().unwrap().len(), 1010);
-    run(&spec(&[]), &out, &session(Start::New)).unwrap();
+    run(&spec(&[]), &out, &control(StartMode::New)).unwrap();
     assert_eq!(results(&out), whole);
 }
 
@@ -190,7 +190,7 @@ fn an_interrupt_before_there_is_anything_to_keep_leaves_nothing() {
 #[test]
 fn kill_9_costs_nothing_but_the_steps_since_the_last_checkpoint() {
     let place = tempfile::tempdir().unwrap();
-    run(&spec(&[]), &place.path().join("whole"), &session(Start::New)).unwrap();
+    run(&spec(&[]), &place.path().join("whole"), &control(StartMode::New)).unwrap();
     let folder = tempfile::tempdir().unwrap();
     for attempt in 0..5 {
         let mut child = child(folder.path(), attempt > 0);
@@ -199,14 +199,14 @@ fn kill_9_costs_nothing_but_the_steps_since_the_last_checkpoint() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    // What room was set aside with: each run has freed that of the one before it.
+    // Files that reserve space: each run has removed the file of the run before it.
     let reserved = || {
         let names = names(folder.path()).into_iter();
         names.filter(|name| folder.path().join(name).join("reserve").exists()).count()
     };
     assert!(reserved() <= 1, "{:?}", names(folder.path()));
     let out = folder.path().join("out");
-    run(&spec(&[]), &out, &session(Start::Resume)).unwrap();
+    run(&spec(&[]), &out, &control(StartMode::Resume)).unwrap();
     assert_eq!(results(&out), results(&place.path().join("whole")));
     assert_eq!(reserved(), 0, "{:?}", names(folder.path()));
 }

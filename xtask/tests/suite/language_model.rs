@@ -111,7 +111,7 @@ fn a_classifier_is_a_feature_from_spec_to_report() {
     let device = disco_lm::Backend::Flex.device().unwrap();
     let loaded = Classifier::load(&place.path().join("classifier"), &device, Overlong::Truncate).unwrap();
     let liked = loaded.feature("liked", label, LabelValue::Probability, 1.0).unwrap();
-    // What there is to be had depends on the golden model: a fifth of the way from the mean to the largest value.
+    // The means that can be reached depend on the golden model: a fifth of the way from the mean to the largest value can.
     let common =
         ["sample", "--model", "embedded", "--max-new-tokens", "6", "--top-k", "200", "--count", "200"];
     let drawn = lines(&succeeds(&[&common[..], &["--context", "KING:\n", "--context", "No"]].concat()));
@@ -262,7 +262,7 @@ fn an_id_of_the_hub_that_the_environment_names_is_as_good_as_a_folder() {
     server.requests();
     assert_eq!(draw(&format!("org/tiny@{COMMIT}"), "1").0, local);
     assert_eq!(server.requests(), Vec::<String>::new());
-    // What is measured is named as what is drawn from.
+    // `bench` names models as `sample` does.
     let mut command =
         command(&["bench", "lm", "--model", "org/tiny", "--only", "load", "--repetitions", "1", "--json"]);
     let output = command.env("HF_HOME", home.path()).output().unwrap();

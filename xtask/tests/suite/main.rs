@@ -9,6 +9,7 @@ mod language_model;
 mod outputs;
 mod pipeline;
 mod report;
+mod skipping;
 mod spec;
 mod text;
 mod tidy;

@@ -65,12 +65,16 @@ fn texts_of_samples_are_escaped_and_marked() {
 #[test]
 fn a_run_of_one_step_without_errors_is_rendered_too() {
     let mut record = record();
-    record.steps.truncate(1);
-    record.qrs.curve.truncate(1);
-    record.samples = Default::default();
-    record.features[0].tuned = estimate(0.5, f64::INFINITY);
-    record.features[0].held_out = None;
-    record.distances[0].qrs = None;
+    record.tuning.as_mut().unwrap().steps.truncate(1);
+    record.base.as_mut().unwrap().samples.clear();
+    let policy = record.policy.as_mut().unwrap();
+    policy.samples.clear();
+    policy.means[0] = estimate(0.5, f64::INFINITY);
+    let qrs = record.qrs.as_mut().unwrap();
+    qrs.curve.truncate(1);
+    qrs.samples.clear();
+    qrs.distances.clear();
+    record.target.as_mut().unwrap().features[0].held_out = None;
     let html = render_report(&record);
     check_nesting(&html);
     assert!(!html.contains("NaN") && !html.contains("inf\""));

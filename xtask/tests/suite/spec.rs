@@ -37,7 +37,7 @@ fn check(text: &str, message: &str, allowed: &str) {
     assert!(problem.allowed.contains(allowed), "`{}` should contain `{allowed}`", problem.allowed);
 }
 
-/// The same for `LEAST` with one line replaced by another.
+/// As [`check`], for `LEAST` with one line replaced by another.
 #[track_caller]
 fn check_line(line: &str, instead: &str, message: &str, allowed: &str) {
     assert!(LEAST.contains(line));
@@ -314,7 +314,8 @@ fn a_classifier_is_found_with_its_labels_before_anything_is_computed() {
     assert_eq!(spec.features[0].kind, FeatureKind::Classifier(expected));
 
     let other = "model = \"sentiment\"\nlabel = \"best\"";
-    let expected = ("`features.1.label` is none of the classifier's".to_string(), "bad, good".to_string());
+    let expected =
+        ("`features.1.label` is not one of the classifier's labels".to_string(), "bad, good".to_string());
     assert_eq!(problem(other, "mean = 0.5"), expected);
     let (message, _) = problem("model = \"sentiment\"", "mean = 0.5");
     assert_eq!(message, "[features.1] has no `label`");
@@ -322,7 +323,7 @@ fn a_classifier_is_found_with_its_labels_before_anything_is_computed() {
     assert_eq!(message, "`features.1.temperature` is 0");
     let (message, _) = problem(complete, "always = true");
     assert_eq!(message, "`features.1.always` is asked of a feature that is not 0 or 1");
-    // What a mean can be depends on what is averaged.
+    // The means that can be asked for depend on the value that is averaged.
     for (value, good, bad) in
         [("probability", "0.5", "1.5"), ("log_probability", "-0.5", "0.5"), ("logit", "-3", "inf")]
     {

@@ -2,9 +2,10 @@
 
 use std::{path::Path, sync::Arc};
 
+use disco_core::Score;
 use xtask::{
-    ClassifierSpec, FeatureKind, FeatureSpec, Judge, Judges, LabelValue, ModelSource, Target, TextFeature,
-    TextSample, read_spec,
+    ClassifierSpec, FeatureKind, FeatureSpec, LabelValue, ModelSource, Target, TextFeature, TextSample,
+    TextScorer, TextScorers, read_spec,
 };
 
 #[derive(Clone)]
@@ -31,7 +32,7 @@ fn feature(fields: &str) -> TextFeature {
     let text = format!(
         "[model]\nsource = \"embedded\"\n[contexts]\nlist = [\"\"]\n[[features]]\nname = \"it\"\n{fields}\n{target}\n"
     );
-    TextFeature::new(&read_spec("test.toml", &text, Path::new("")).unwrap().features[0], &Judges::new())
+    TextFeature::new(&read_spec("test.toml", &text, Path::new("")).unwrap().features[0], &TextScorers::new())
         .unwrap()
 }
 
@@ -39,7 +40,7 @@ fn feature(fields: &str) -> TextFeature {
 fn check(fields: &str, cases: &[(&'static str, f64)]) {
     let feature = feature(fields);
     for &(text, expected) in cases {
-        assert_eq!(feature.values_of(&[&Sample(text, true)]).unwrap(), [expected], "{fields}: {text:?}");
+        assert_eq!(feature.scores_of(&[&Sample(text, true)]).unwrap(), [Ok(expected)], "{fields}: {text:?}");
     }
 }
 
@@ -81,8 +82,8 @@ fn patterns_beginnings_ends_and_lengths() {
     check("kind = \"length\"\nunit = \"words\"", &[(" one  two\n", 2.0)]);
     let ended = feature("kind = \"ends\"");
     assert_eq!(
-        [true, false].map(|finished| ended.values_of(&[&Sample("x", finished)]).unwrap()[0]),
-        [1.0, 0.0]
+        [true, false].map(|finished| ended.scores_of(&[&Sample("x", finished)]).unwrap()[0].clone()),
+        [Ok(1.0), Ok(0.0)]
     );
 }
 
@@ -93,18 +94,18 @@ fn occurrences_are_ranges_of_bytes() {
     assert!(feature("kind = \"ends\"").occurrences("a.").is_empty());
 }
 
-/// Says of a text how long it is.
+/// Gives a text its length.
 #[derive(Debug)]
 struct Lengths;
 
-impl Judge for Lengths {
-    fn judge(&self, texts: &[&str]) -> disco_core::Result<Vec<f64>> {
-        Ok(texts.iter().map(|text| text.len() as f64).collect())
+impl TextScorer for Lengths {
+    fn scores(&self, texts: &[&str]) -> disco_core::Result<Vec<Score>> {
+        Ok(texts.iter().map(|text| Ok(text.len() as f64)).collect())
     }
 }
 
 #[test]
-fn a_classifier_is_asked_about_all_texts_at_once_and_must_be_loaded() {
+fn a_text_scorer_is_given_all_texts_at_once_and_must_be_there() {
     let classifier = ClassifierSpec {
         model: ModelSource::Folder("somewhere".into()),
         label: "good".into(),
@@ -117,11 +118,11 @@ fn a_classifier_is_asked_about_all_texts_at_once_and_must_be_loaded() {
         kind: FeatureKind::Classifier(classifier),
         target: Target::Mean(0.5),
     };
-    let judges: Judges = [("good".to_string(), Arc::new(Lengths) as Arc<dyn Judge>)].into();
-    let feature = TextFeature::new(&spec, &judges).unwrap();
+    let scorers: TextScorers = [("good".to_string(), Arc::new(Lengths) as Arc<dyn TextScorer>)].into();
+    let feature = TextFeature::new(&spec, &scorers).unwrap();
     let samples = [&Sample("four", true), &Sample("", false)];
-    assert_eq!(feature.values_of(&samples).unwrap(), [4.0, 0.0]);
+    assert_eq!(feature.scores_of(&samples).unwrap(), [Ok(4.0), Ok(0.0)]);
     assert!(feature.occurrences("four").is_empty());
-    let error = TextFeature::new(&spec, &Judges::new()).unwrap_err().to_string();
-    assert!(error.contains("`good` is a classifier's"), "{error}");
+    let error = TextFeature::new(&spec, &TextScorers::new()).unwrap_err().to_string();
+    assert!(error.contains("`good` needs a text scorer"), "{error}");
 }

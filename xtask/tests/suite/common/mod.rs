@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, path::Path};
 use disco_core::Estimate;
 use disco_tuner::Metric;
 use xtask::{
-    DistanceRecord, FeatureRecord, FitRecord, FromBase, ModelRecord, QrsPoint, QrsRecord, RunRecord,
-    SampleRecord, Samples, Spec, StageRecord, StepRecord, read_spec,
+    BaseRecord, FitRecord, FittedFeature, ModelRecord, PolicyRecord, QrsPoint, QrsRecord, RunRecord,
+    SampleRecord, Spec, StageRecord, StepRecord, TargetRecord, TuningRecord, read_spec,
 };
 
 /// The spec of the demo, but for the word that the made-up samples speak of.
@@ -59,20 +59,13 @@ fn samples(texts: &[(&str, bool)]) -> Vec<SampleRecord> {
         log_prob: -(text.len() as f64) * 1.07,
         tokens: text.len() / 4,
         finished: *finished,
-        features: vec![f64::from(u8::from(text.to_lowercase().contains("king"))), 0.0],
+        features: vec![Some(f64::from(u8::from(text.to_lowercase().contains("king")))), Some(0.0)],
     };
     texts.iter().map(sample).collect()
 }
 
 /// A run of the demo that went well.
 pub(crate) fn record() -> RunRecord {
-    let distance = |name: &str, formula: &str, base, tuned, qrs: Option<Estimate>| DistanceRecord {
-        name: name.into(),
-        formula: formula.into(),
-        base,
-        tuned,
-        qrs,
-    };
     let curve = (0..40).map(|index| {
         let rate = 1.0 - f64::from(index) / 45.0;
         QrsPoint {
@@ -93,51 +86,63 @@ pub(crate) fn record() -> RunRecord {
                 ("vocabulary".to_owned(), "2048".to_owned()),
             ]),
         },
-        features: vec![
-            FeatureRecord {
-                name: "king".into(),
-                asked: 0.5,
-                base: estimate(0.083, 0.0061),
-                tuned: estimate(0.4672, 0.0156),
-                qrs: estimate(0.4981, 0.0221),
-                coefficient: Some(estimate(2.41, 0.08)),
-                fitted: estimate(0.5, 0.0213),
-                held_out: Some(estimate(0.4871, 0.0371)),
+        base: Some(BaseRecord {
+            means: vec![estimate(0.083, 0.0061), estimate(0.551, 0.011)],
+            skipped: 0,
+            samples: samples(&[
+                ("Why, then the sun will not be seen to-day;\nThe sky doth frown and lour upon our army.", true),
+                ("What, is he dead?\n\nCATESBY:\nHe is, my lord; and thus I <come> to thee", false),
+                ("A horse, a horse & a bottle of ale.", true),
+            ]),
+        }),
+        target: Some(TargetRecord {
+            fit: FitRecord {
+                samples: 1536,
+                log_z: estimate(-0.61, 0.05),
+                kl: estimate(1.8134, 0.0612),
+                ess: 192.4,
+                largest_share: 0.0072,
+                iterations: 5,
+                reason: "the gradient vanished".into(),
+                warnings: Vec::new(),
             },
-            FeatureRecord {
-                name: "no name in capitals".into(),
-                asked: 0.0,
-                base: estimate(0.551, 0.011),
-                tuned: estimate(0.0176, 0.0041),
-                qrs: estimate(0.0, 0.0),
-                coefficient: None,
-                fitted: estimate(0.0, 0.0),
-                held_out: Some(estimate(0.0, 0.0)),
-            },
-        ],
-        fit: FitRecord {
-            samples: 1536,
-            log_z: estimate(-0.61, 0.05),
-            kl: estimate(1.8134, 0.0612),
-            ess: 192.4,
-            largest_share: 0.0072,
-            iterations: 5,
-            reason: "the gradient vanished".into(),
-            warnings: Vec::new(),
-        },
-        steps: (1..=40).map(step).collect(),
-        distances: vec![
-            distance("forward KL", "KL(p‖π)", estimate(1.81, 0.06), estimate(0.071, 0.012), Some(estimate(0.021, 0.008))),
-            distance("reverse KL", "KL(π‖p)", estimate(f64::INFINITY, 0.0), estimate(f64::INFINITY, 0.0), Some(estimate(0.018, 0.006))),
-            distance("total variation", "TV", estimate(0.742, 0.013), estimate(0.112, 0.011), Some(estimate(0.031, 0.009))),
-            distance("Jensen-Shannon", "JS", estimate(0.412, 0.011), estimate(0.014, 0.003), Some(estimate(0.002, 0.001))),
-        ],
-        kl_from_base: FromBase {
-            target: estimate(1.8134, 0.0612),
-            tuned: estimate(1.74, 0.05),
-            qrs: Some(estimate(1.80, 0.05)),
-        },
-        qrs: QrsRecord {
+            features: vec![
+                FittedFeature {
+                    coefficient: Some(estimate(2.41, 0.08)),
+                    fitted: estimate(0.5, 0.0213),
+                    held_out: Some(estimate(0.4871, 0.0371)),
+                },
+                FittedFeature {
+                    coefficient: None,
+                    fitted: estimate(0.0, 0.0),
+                    held_out: Some(estimate(0.0, 0.0)),
+                },
+            ],
+            base_distances: vec![
+                estimate(1.81, 0.06),
+                estimate(f64::INFINITY, 0.0),
+                estimate(0.742, 0.013),
+                estimate(0.412, 0.011),
+            ],
+        }),
+        tuning: Some(TuningRecord { steps: (1..=40).map(step).collect() }),
+        policy: Some(PolicyRecord {
+            means: vec![estimate(0.4672, 0.0156), estimate(0.0176, 0.0041)],
+            distances: vec![
+                estimate(0.071, 0.012),
+                estimate(f64::INFINITY, 0.0),
+                estimate(0.112, 0.011),
+                estimate(0.014, 0.003),
+            ],
+            kl_from_base: estimate(1.74, 0.05),
+            skipped: 0,
+            samples: samples(&[
+                ("Go to the king, and tell him what I say.", true),
+                ("I will not be a King, nor serve a king that", false),
+                ("Let us not dream that we shall wake again.", true),
+            ]),
+        }),
+        qrs: Some(QrsRecord {
             log_beta: -34.912,
             proposals: 1024,
             accepted: 517,
@@ -145,24 +150,21 @@ pub(crate) fn record() -> RunRecord {
             total_variation: estimate(0.031, 0.009),
             curve: curve.collect(),
             warnings: vec!["The largest 5 weights hold 31% of the sum: the total variation may be larger than its error says.".into()],
-        },
-        samples: Samples {
-            base: samples(&[
-                ("Why, then the sun will not be seen to-day;\nThe sky doth frown and lour upon our army.", true),
-                ("What, is he dead?\n\nCATESBY:\nHe is, my lord; and thus I <come> to thee", false),
-                ("A horse, a horse & a bottle of ale.", true),
-            ]),
-            tuned: samples(&[
-                ("Go to the king, and tell him what I say.", true),
-                ("I will not be a King, nor serve a king that", false),
-                ("Let us not dream that we shall wake again.", true),
-            ]),
-            qrs: samples(&[
+            means: vec![estimate(0.4981, 0.0221), estimate(0.0, 0.0)],
+            distances: vec![
+                estimate(0.021, 0.008),
+                estimate(0.018, 0.006),
+                estimate(0.031, 0.009),
+                estimate(0.002, 0.001),
+            ],
+            kl_from_base: estimate(1.80, 0.05),
+            skipped: 0,
+            samples: samples(&[
                 ("The king himself is not so much a man.", true),
                 ("Your grace is welcome to the house of York.", true),
                 ("O, that I were the King of all this land!", true),
             ]),
-        },
+        }),
         stages: vec![
             stage("load", 0.21, 0, 0),
             stage("base", 9.8, 2048, 71_204),

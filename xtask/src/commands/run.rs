@@ -1,0 +1,117 @@
+//! `cargo xtask demo` and `cargo xtask run`: a spec file is read, changed as the command line says, and run.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use crate::{
+    Backend, Error, Result,
+    launch::{Requirements, with_language_model},
+    spec::{ModelSource, Spec, read_spec},
+};
+#[cfg(feature = "lm")]
+use crate::{
+    Interrupt, ProgressTarget, RunControl, StartMode, process::workspace_root, results::terminal_table,
+    steering::language_model, terminal::print,
+};
+
+/// The settings of a run on the command line, which replace those of the file.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RunOptions {
+    /// The backend that the language model runs on, instead of the file's.
+    #[arg(long, value_enum)]
+    pub backend: Option<Backend>,
+    /// The folder for the results; earlier results in it are replaced. [default: target/runs/NAME]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// A model instead of the one that the file names: a folder in Hugging Face's format, a GGUF file, the results of a run, or
+    /// an id of the hub (organisation/name, with @revision and :FILE.gguf behind it if need be).
+    #[arg(long, value_name = "MODEL")]
+    pub model: Option<String>,
+    /// The divergence to tune by, instead of the file's: forward-kl, tv, js, ...
+    #[arg(long, value_name = "NAME")]
+    pub divergence: Option<String>,
+    /// The seed of every random draw, instead of the file's.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Continue from the latest checkpoint of this run; where there is none, begin.
+    #[arg(long)]
+    pub resume: bool,
+    /// Begin anew, and remove the checkpoints of a run that was interrupted.
+    #[arg(long, conflicts_with = "resume")]
+    pub restart: bool,
+}
+
+impl RunOptions {
+    /// The spec with these changes.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a model that does not exist; an error for a divergence that does not exist, or that does not allow the spec's
+    /// constraints.
+    pub fn apply(&self, mut spec: Spec) -> Result<Spec> {
+        if let Some(model) = &self.model {
+            spec.model.source = ModelSource::from_argument("--model", model)?;
+        }
+        if let Some(name) = &self.divergence {
+            spec.tune.divergence = name.parse()?;
+        }
+        spec.seed = self.seed.unwrap_or(spec.seed);
+        spec.backend = self.backend.unwrap_or(spec.backend);
+        spec.validate_divergence()?;
+        Ok(spec)
+    }
+}
+
+#[cfg(feature = "lm")]
+impl RunOptions {
+    /// A run on this terminal that Ctrl-C ends.
+    fn control(&self) -> Result<RunControl> {
+        let start = match (self.resume, self.restart) {
+            (true, _) => StartMode::Resume,
+            (_, true) => StartMode::Restart,
+            _ => StartMode::New,
+        };
+        Ok(RunControl { progress: ProgressTarget::detect(), start, interrupt: Interrupt::install()? })
+    }
+}
+
+/// Runs the demo.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn demo(options: &RunOptions) -> Result<()> {
+    let (name, text) = ("xtask/specs/demo.toml", include_str!("../../specs/demo.toml"));
+    run_spec("demo", options.apply(read_spec(name, text, Path::new("xtask/specs"))?)?, options)
+}
+
+/// Runs a spec file.
+///
+/// # Errors
+/// [`Error::File`] and [`Error::Spec`] for the file, and as [`RunOptions::apply`], before anything is built; those of the run.
+pub(crate) fn run(path: &Path, options: &RunOptions) -> Result<()> {
+    let text = fs::read_to_string(path).map_err(|cause| Error::read(path, cause))?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let spec = read_spec(&path.display().to_string(), &text, folder)?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    run_spec(&name, options.apply(spec)?, options)
+}
+
+/// Runs a spec whose results are called `name`. It has been read and checked by now, before anything is built.
+#[cfg_attr(not(feature = "lm"), allow(unused_variables, reason = "a launcher only looks at the backend"))]
+fn run_spec(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
+    let requirements = Requirements { hub: spec.asks_a_hub(), ..Requirements::of(spec.backend) };
+    with_language_model(requirements, || {
+        #[cfg(feature = "lm")]
+        {
+            let folder = workspace_root().join("target").join("runs").join(name);
+            let out = options.out.as_ref().unwrap_or(&folder);
+            let (folder, record) = language_model::run(&spec, out, &options.control()?)?;
+            print(format_args!("\n{}", terminal_table(&record)))?;
+            print(folder.join("report.html").display())?;
+        }
+        Ok(())
+    })
+}

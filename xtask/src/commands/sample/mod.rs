@@ -1,0 +1,133 @@
+//! `cargo xtask sample`: completions of a model, or of the policy of a finished run.
+
+mod arguments;
+#[cfg(feature = "lm")]
+mod draw;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+pub(crate) use arguments::SampleArguments;
+use disco_core::Contexts;
+use serde::Deserialize;
+
+use crate::{
+    Backend, Error, Result,
+    launch::{Requirements, with_language_model},
+    results::SUMMARY,
+    spec::{ModelSource, ModelSpec, allowed::TEXTS},
+};
+
+/// The completions that were asked for; everything has been checked.
+#[cfg_attr(
+    not(feature = "lm"),
+    allow(dead_code, reason = "the code that draws is compiled with the language model")
+)]
+struct Sampling {
+    /// The model and how it is decoded.
+    model: ModelSpec,
+    adapter: Option<ModelSource>,
+    /// Whether contexts are messages of a user, behind the message of the system if there is one.
+    chat: bool,
+    system: Option<String>,
+    contexts: Vec<String>,
+    decoder: Decoder,
+    out: Option<PathBuf>,
+    backend: Backend,
+}
+
+/// How completions are found.
+#[cfg_attr(
+    not(feature = "lm"),
+    allow(dead_code, reason = "the code that draws is compiled with the language model")
+)]
+enum Decoder {
+    /// `count` completions at random in each context.
+    Draw { count: usize, seed: u64 },
+    /// The completion whose tokens are each the most probable one.
+    Greedy,
+    /// The `count` most probable completions in each context that a beam search finds.
+    Beam { count: usize, width: usize, length_penalty: f64 },
+}
+
+/// The part of an earlier run's summary that is read.
+#[derive(Deserialize)]
+struct Summary {
+    spec: RunSpec,
+}
+
+#[derive(Deserialize)]
+struct RunSpec {
+    model: ModelSpec,
+    contexts: Vec<String>,
+}
+
+/// Prints completions, or writes them to a file.
+///
+/// # Errors
+/// [`Error::Argument`] or [`Error::File`] for wrong arguments, before anything is built or loaded; those of the model.
+pub(crate) fn run(arguments: &SampleArguments) -> Result<()> {
+    let sampling = sampling(arguments)?;
+    let sources = [Some(&sampling.model.source), sampling.adapter.as_ref()];
+    let hub = sources.into_iter().flatten().any(|source| matches!(source, ModelSource::Hub(_)));
+    with_language_model(Requirements { hub, ..Requirements::of(sampling.backend) }, || {
+        #[cfg(feature = "lm")]
+        draw::run(&sampling)?;
+        Ok(())
+    })
+}
+
+fn sampling(arguments: &SampleArguments) -> Result<Sampling> {
+    let here = Path::new("");
+    let source = ModelSource::from_argument("--model", &arguments.model)?;
+    let adapter = arguments.adapter.as_ref().map(|adapter| {
+        let found = ModelSource::find_with(adapter, here, "adapter_config.json");
+        let allowed = "a folder in the layout of PEFT, or the id of one on the hub".into();
+        found.map_err(|problem| Error::Argument {
+            flag: "--adapter",
+            problem: format!("\"{adapter}\" {problem}"),
+            allowed,
+        })
+    });
+    let run = run_of(Path::new(&arguments.model))?;
+    let (model, of_run) = match run {
+        Some(RunSpec { model, contexts }) => (ModelSpec { source, ..model }, contexts),
+        None => (ModelSpec::plain(source), Vec::new()),
+    };
+    let model = arguments.decoding.over(model)?;
+    let given = !arguments.context.is_empty();
+    let contexts = match &arguments.contexts {
+        Some(file) => Contexts::from_text_file(file)?.items().to_vec(),
+        None if given => arguments.context.clone(),
+        None => of_run,
+    };
+    if contexts.is_empty() {
+        let problem = "is missing: what is to be continued?".into();
+        let allowed = format!("--context TEXT once or more, or --contexts FILE ({})", TEXTS.words);
+        return Err(Error::Argument { flag: "--context", problem, allowed });
+    }
+    Ok(Sampling {
+        model,
+        adapter: adapter.transpose()?,
+        chat: arguments.chat,
+        system: arguments.system.clone(),
+        contexts,
+        decoder: arguments.decoder()?,
+        out: arguments.out.clone(),
+        backend: arguments.backend,
+    })
+}
+
+/// The settings of the run whose results are in this folder; `None` if it holds no results.
+fn run_of(folder: &Path) -> Result<Option<RunSpec>> {
+    let path = folder.join(SUMMARY);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let text = fs::read_to_string(&path).map_err(|source| Error::read(&path, source))?;
+    let summary: Summary = serde_json::from_str(&text)
+        .map_err(|error| Error::read(&path, std::io::Error::new(std::io::ErrorKind::InvalidData, error)))?;
+    Ok(Some(summary.spec))
+}

@@ -1,0 +1,263 @@
+//! Why a command or workflow could not finish.
+
+mod spec_problem;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+pub use spec_problem::{Problem, SpecError};
+
+/// A result whose error is xtask's [`enum@Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a command or workflow could not finish.
+///
+/// Each message is complete: it contains the message of its cause, which is therefore not returned by
+/// [`source`](std::error::Error::source) as well. The variants that wrap an error of another disco crate show that error as it is.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A command could not be started.
+    #[error("`{command}` could not be started: {cause}")]
+    Start {
+        /// The command.
+        command: String,
+        /// Why.
+        cause: io::Error,
+    },
+    /// A command ended with another code than 0.
+    #[error("`{command}` failed{}", code.map_or(" by a signal".into(), |code| format!(" with exit code {code}")))]
+    Failed {
+        /// The command.
+        command: String,
+        /// Its exit code; `None` if a signal ended it.
+        code: Option<i32>,
+    },
+    /// A command did not answer as it is documented to.
+    #[error("`{command}` gave no usable answer: {problem}")]
+    Answer {
+        /// The command.
+        command: String,
+        /// The problem with its answer.
+        problem: String,
+    },
+    /// An argument of the command line has a value that is not allowed.
+    #[error("`{flag}` {problem}; allowed: {allowed}")]
+    Argument {
+        /// The argument.
+        flag: &'static str,
+        /// Its value and the problem with it.
+        problem: String,
+        /// The values that are allowed.
+        allowed: String,
+    },
+    /// No libtorch of the right version was found.
+    #[error(
+        "libtorch 2.9.0, which the backend tch needs, was not found ({tried}). Get it with `python3 -m venv target/python \
+         && target/python/bin/pip install torch==2.9.0` (7 GB on Linux: PyPI has no build without CUDA for x86), where it \
+         is found by itself; or set LIBTORCH to the folder of an unpacked libtorch 2.9.0, or DISCO_TORCH_PYTHON to a \
+         Python that has torch 2.9.0"
+    )]
+    Libtorch {
+        /// The places that were searched, and the problem with each.
+        tried: String,
+    },
+    /// The Python environment of torch and transformers could not be made.
+    #[error(
+        "{needed}: {cause}. To use a Python that has torch and transformers already, set DISCO_HF_PYTHON to it"
+    )]
+    Python {
+        /// The requirement that is not met.
+        needed: &'static str,
+        /// The command that failed.
+        cause: Box<Error>,
+    },
+    /// A step of `cargo xtask ci` failed.
+    #[error("ci step `{step}` failed: {cause}")]
+    Step {
+        /// The step.
+        step: String,
+        /// Why.
+        cause: Box<Error>,
+    },
+    /// The demo did not reach the means that its spec asks for.
+    #[error("feature {feature}: {stage} {reached}, asked {asked}, allowed distance {tolerance}")]
+    Missed {
+        /// The feature.
+        feature: String,
+        /// Tuned, or sampled by quasi-rejection.
+        stage: &'static str,
+        /// The moment that was asked for.
+        asked: f64,
+        /// The moment that was reached.
+        reached: f64,
+        /// How far they may be from each other.
+        tolerance: f64,
+    },
+    /// The repository is not tidy.
+    #[error("{findings} findings, see above")]
+    Untidy {
+        /// How many.
+        findings: usize,
+    },
+    /// A file or folder could not be read or written.
+    #[error("cannot {action} {}: {cause}", path.display())]
+    File {
+        /// The attempted action: "read" or "write".
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why it failed.
+        cause: io::Error,
+    },
+    /// The output folder holds something that is not the results of a run.
+    #[error("{} is no folder of earlier results: name another one, or move it away", path.display())]
+    Occupied {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Checkpoints of a run that was interrupted are in the way.
+    #[error(
+        "{} holds the checkpoints of a run that was interrupted: `--resume` continues from them, `--restart` removes them",
+        path.display()
+    )]
+    Unfinished {
+        /// Their folder.
+        path: PathBuf,
+    },
+    /// The run was interrupted.
+    #[error(
+        "interrupted after step {step} of {steps}; the checkpoint is in {}: the same command with `--resume` continues from it",
+        path.display()
+    )]
+    Interrupted {
+        /// How many steps are done.
+        step: u64,
+        /// How many there are.
+        steps: u64,
+        /// The folder of the checkpoints.
+        path: PathBuf,
+    },
+    /// The log of the steps could not be written.
+    #[error("{}, step {step}: {failure}", path.display())]
+    Log {
+        /// The file.
+        path: PathBuf,
+        /// The step.
+        step: u64,
+        /// Why.
+        failure: String,
+    },
+    /// Signals cannot be handled.
+    #[error("cannot handle SIGINT and SIGTERM: {0}")]
+    Signals(io::Error),
+    /// A spec file has problems.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// The language model failed.
+    #[cfg(feature = "lm")]
+    #[error(transparent)]
+    Model(#[from] disco_lm::Error),
+    /// The divergence is infinite wherever the policy leaves the target's support, and the target has less support than the base.
+    #[error(
+        "the divergence `{divergence}` is infinite, since `{feature}` is to hold always or never and the policy \
+         cannot keep to that from the start: choose forward-kl, js, tv or another that is finite, or ask for a mean"
+    )]
+    HardConstraints {
+        /// The divergence.
+        divergence: String,
+        /// The feature that always or never is to hold.
+        feature: String,
+    },
+    /// Quasi-rejection sampling accepted nothing.
+    #[error(
+        "none of {proposals} proposals was accepted at ln beta = {log_beta}: ask for a larger `acceptance_rate`, or \
+         draw more with `sample.count`"
+    )]
+    NothingAccepted {
+        /// How many proposals there were.
+        proposals: u64,
+        /// `ln beta`.
+        log_beta: f64,
+    },
+    /// A feature's pattern cannot be compiled.
+    #[error("a feature's pattern: {0}")]
+    Pattern(regex::Error),
+    /// The values of a feature come from a text scorer, such as a classifier, and this workflow was given none for it.
+    #[error(
+        "the feature `{feature}` needs a text scorer (its classifier), and the workflow was given none of that name"
+    )]
+    NoTextScorer {
+        /// The feature.
+        feature: String,
+    },
+    /// A distribution, feature or estimate failed.
+    #[error(transparent)]
+    Core(#[from] disco_core::Error),
+    /// The target could not be fitted.
+    #[error(transparent)]
+    Fit(#[from] disco_ebm::Error),
+    /// A divergence could not be estimated.
+    #[error(transparent)]
+    Divergence(#[from] disco_divergence::Error),
+    /// Tuning failed.
+    #[error(transparent)]
+    Tune(#[from] disco_tuner::Error),
+    /// Quasi-rejection sampling failed.
+    #[error(transparent)]
+    Reject(#[from] disco_qrs::Error),
+    /// A value cannot be written as JSON.
+    #[error("cannot write as JSON: {0}")]
+    Json(serde_json::Error),
+}
+
+impl Error {
+    /// An [`Error::File`] of reading.
+    pub fn read(path: &Path, cause: io::Error) -> Self {
+        Self::File { action: "read", path: path.into(), cause }
+    }
+
+    /// An [`Error::File`] of writing.
+    pub fn write(path: &Path, cause: io::Error) -> Self {
+        Self::File { action: "write", path: path.into(), cause }
+    }
+
+    /// An [`Error::Answer`].
+    pub(crate) fn answer(command: &str, problem: &str) -> Self {
+        Self::Answer { command: command.into(), problem: problem.into() }
+    }
+}
+
+impl From<regex::Error> for Error {
+    fn from(cause: regex::Error) -> Self {
+        Self::Pattern(cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn a_message_contains_its_cause_which_is_not_a_source_as_well() {
+        let file = || Error::read(Path::new("a.txt"), io::ErrorKind::NotFound.into());
+        let shown = file().to_string();
+        assert!(
+            shown.starts_with("cannot read a.txt: ") && shown.len() > "cannot read a.txt: ".len(),
+            "{shown}"
+        );
+        for error in [
+            file(),
+            Error::Step { step: "tidy".into(), cause: Box::new(file()) },
+            Error::Python { needed: "Python", cause: Box::new(file()) },
+            regex::Error::Syntax("unclosed group".into()).into(),
+        ] {
+            assert!(error.source().is_none(), "{error:?}");
+            assert!(error.to_string().contains(&shown) || matches!(error, Error::Pattern(_)), "{error}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The problems of a spec file, each shown at its place in the file.
+
+use std::{fmt, ops::Range};
+
+/// One problem of a spec file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Line and column (in characters), both from 1.
+    pub position: (usize, usize),
+    /// The field as a path, and the problem with it.
+    pub message: String,
+    /// The values that are allowed.
+    pub allowed: String,
+    /// The line of the file.
+    source: String,
+    /// The number of characters of that line that the problem covers.
+    width: usize,
+}
+
+impl Problem {
+    /// A problem at a range of bytes of `text`.
+    pub(crate) fn new(text: &str, span: Range<usize>, message: String, allowed: String) -> Self {
+        let before = &text[..span.start];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line_end = text[span.start..].find('\n').map_or(text.len(), |at| span.start + at);
+        let width = text[span.start..span.end.clamp(span.start, line_end)].chars().count().max(1);
+        let position = (before.matches('\n').count() + 1, text[line_start..span.start].chars().count() + 1);
+        let source = text[line_start..line_end].trim_end().replace('\t', " ");
+        Self { position, message, allowed, source, width }
+    }
+}
+
+/// All problems of one spec file, in the order of its lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpecError {
+    /// The file, as it was named.
+    pub file: String,
+    /// The problems; never empty.
+    pub problems: Vec<Problem>,
+}
+
+impl std::error::Error for SpecError {}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.problems.len();
+        write!(f, "{} has {count} problem{}", self.file, if count == 1 { "" } else { "s" })?;
+        for Problem { position: (line, column), message, allowed, source, width } in &self.problems {
+            let margin = " ".repeat(line.to_string().len());
+            let indent = " ".repeat(column - 1);
+            let carets = "^".repeat(*width);
+            write!(f, "\n\n{}:{line}:{column}: {message}", self.file)?;
+            write!(f, "\n {line} | {source}\n {margin} | {indent}{carets}\n {margin} = allowed: {allowed}")?;
+        }
+        Ok(())
+    }
+}

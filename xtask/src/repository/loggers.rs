@@ -1,0 +1,72 @@
+//! The CI step that tests disco-tuner's observers with every feature, and with the programs that read their files.
+
+use std::{
+    env,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    Result,
+    process::{self, workspace_root},
+};
+
+/// The variables by which the tests are told of a Python that has TensorBoard, and of one that has MLflow.
+const PYTHONS: [&str; 2] = ["DISCO_TENSORBOARD_PYTHON", "DISCO_MLFLOW_PYTHON"];
+
+/// Compiles disco-tuner without features, and tests its observers with all of them: also against TensorBoard itself and an
+/// MLflow server, from the Pythons that the environment names, or from one in `target/loggers` that is made here. The other
+/// tests of disco-tuner do not depend on features.
+///
+/// # Errors
+/// [`Error::Failed`](crate::Error::Failed) of a test, or of making that Python, which needs `python3` with its `venv`
+/// and access to PyPI once.
+pub(crate) fn run() -> Result<()> {
+    let mut bare = process::cargo();
+    bare.current_dir(workspace_root()).args(["check", "--package", "disco-tuner", "--no-default-features"]);
+    process::run(bare)?;
+    let mut tests = process::cargo();
+    tests.current_dir(workspace_root()).args([
+        "test",
+        "--package",
+        "disco-tuner",
+        "--all-features",
+        "--test",
+        "suite",
+        "--",
+        "observers::",
+    ]);
+    if PYTHONS.iter().any(|name| env::var_os(name).is_none()) {
+        let python = made()?;
+        for name in PYTHONS {
+            tests.env(name, env::var_os(name).unwrap_or_else(|| OsString::from(&python)));
+        }
+    }
+    process::run(tests)
+}
+
+/// A Python with both packages, made if there is none.
+fn made() -> Result<PathBuf> {
+    let folder = workspace_root().join("target").join("loggers");
+    let python = interpreter(&folder);
+    let has_both = |python: &Path| {
+        let mut command = Command::new(python);
+        command.args(["-c", "import mlflow, tensorboard"]);
+        command.output().is_ok_and(|output| output.status.success())
+    };
+    if !has_both(&python) {
+        let mut make = Command::new(if cfg!(windows) { "python" } else { "python3" });
+        make.args(["-m", "venv", "--clear"]).arg(&folder);
+        process::run(make)?;
+        let mut install = Command::new(&python);
+        install.args(["-m", "pip", "install", "--quiet", "tensorboard", "mlflow"]);
+        process::run(install)?;
+    }
+    Ok(python)
+}
+
+/// The interpreter of a virtual environment.
+fn interpreter(folder: &Path) -> PathBuf {
+    if cfg!(windows) { folder.join("Scripts").join("python.exe") } else { folder.join("bin").join("python") }
+}

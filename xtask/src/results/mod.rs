@@ -1,0 +1,27 @@
+//! The results of a run: the record that its stages fill, and the folder, files and tables that are functions of it.
+
+mod distances;
+mod folder;
+mod numbers;
+mod output;
+mod record;
+mod report;
+mod rows;
+mod staging;
+mod summary;
+mod table;
+
+pub(crate) use distances::DISTANCES;
+pub use folder::OutputFolder;
+pub(crate) use folder::SUMMARY;
+#[cfg(feature = "lm")]
+pub(crate) use numbers::grouped;
+pub(crate) use numbers::plain;
+pub use output::write_outputs;
+pub use record::{
+    BaseRecord, FitRecord, FittedFeature, ModelRecord, PolicyRecord, QrsPoint, QrsRecord, RunRecord,
+    SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord,
+};
+pub use report::render_report;
+pub use rows::{DistanceRow, FeatureRow, FromBase};
+pub use table::terminal_table;

@@ -1,0 +1,237 @@
+//! Everything that is known of a finished run, as plain data, in one part per stage.
+//!
+//! Each stage of a workflow fills its own part, and a workflow that runs only some stages leaves the other parts `None`. Report,
+//! summary and the table on the terminal are functions of the record alone, and leave out the parts that are missing.
+//! Numbers that do not exist (the standard error of one sample) are infinite here, and the string "inf" in JSON.
+
+use std::collections::BTreeMap;
+
+use disco_core::Estimate;
+use disco_tuner::Metric;
+use serde::Serialize;
+
+use crate::spec::Spec;
+
+/// A finished run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRecord {
+    /// The version of disco that made it.
+    pub version: &'static str,
+    /// The settings of the run.
+    pub spec: Spec,
+    /// The model that was run.
+    pub model: ModelRecord,
+    /// Stage "measure": the base.
+    pub base: Option<BaseRecord>,
+    /// Stage "fit": the target.
+    pub target: Option<TargetRecord>,
+    /// Stage "tune": each step.
+    pub tuning: Option<TuningRecord>,
+    /// Stage "sample": the tuned policy.
+    pub policy: Option<PolicyRecord>,
+    /// Stage "reject": quasi-rejection sampling from the tuned policy.
+    pub qrs: Option<QrsRecord>,
+    /// Wall times.
+    pub stages: Vec<StageRecord>,
+    /// The largest resident set of the process, in bytes, where the system reports it.
+    pub peak_memory_bytes: Option<u64>,
+}
+
+impl RunRecord {
+    /// A run of which no stage is finished.
+    pub fn new(spec: &Spec, model: ModelRecord) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            spec: spec.clone(),
+            model,
+            base: None,
+            target: None,
+            tuning: None,
+            policy: None,
+            qrs: None,
+            stages: Vec::new(),
+            peak_memory_bytes: None,
+        }
+    }
+}
+
+/// The model of a run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ModelRecord {
+    /// Its name or folder.
+    pub name: String,
+    /// Facts for the report, such as architecture, parameters and vocabulary.
+    pub facts: BTreeMap<String, String>,
+}
+
+/// The base, as measured on its own samples.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct BaseRecord {
+    /// The features' means under the base, in the order of the spec.
+    pub means: Vec<Estimate>,
+    /// The number of samples that a text scorer skipped.
+    pub skipped: usize,
+    /// All samples.
+    pub samples: Vec<SampleRecord>,
+}
+
+/// The fitted target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetRecord {
+    /// How the fit went.
+    pub fit: FitRecord,
+    /// The features under the target, in the order of the spec.
+    pub features: Vec<FittedFeature>,
+    /// The divergences from the base to the target, in the order of the report: forward KL, reverse KL, total variation,
+    /// Jensen-Shannon. Infinite where the base leaves the target's support and the divergence forbids it.
+    pub base_distances: Vec<Estimate>,
+}
+
+/// How a fit went.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FitRecord {
+    /// The number of samples that the target was fitted on.
+    pub samples: usize,
+    /// `ln Z`, the mean over contexts, in nats.
+    pub log_z: Estimate,
+    /// `KL(p || base)` in nats.
+    pub kl: Estimate,
+    /// The effective sample size of the importance weights.
+    pub ess: f64,
+    /// The share of the largest weight in the sum of all weights.
+    pub largest_share: f64,
+    /// The number of Newton steps.
+    pub iterations: usize,
+    /// Why the fit ended.
+    pub reason: String,
+    /// Reasons to doubt the fit.
+    pub warnings: Vec<String>,
+}
+
+/// A feature under the fitted target.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct FittedFeature {
+    /// Its coefficient; `None` for a feature that holds always or never.
+    pub coefficient: Option<Estimate>,
+    /// Its mean under the target, from the samples that the target was fitted on.
+    pub fitted: Estimate,
+    /// Its mean under the target, from the samples that were held out.
+    pub held_out: Option<Estimate>,
+}
+
+/// The course of tuning.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TuningRecord {
+    /// Every step, from the first.
+    pub steps: Vec<StepRecord>,
+}
+
+/// One step of tuning, measured on its own samples before the update.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepRecord {
+    /// The number of the step, from 1.
+    pub step: usize,
+    /// The number of tokens of its samples.
+    pub tokens: usize,
+    /// The features' means under the policy, in the order of the spec; `None` where no sample could be evaluated.
+    pub moments: Vec<Option<Metric>>,
+    /// Divergences by name, in nats where they have a unit; fewer where no sample was in the target's support.
+    pub divergences: BTreeMap<String, Metric>,
+    /// The effective sample size of the target's importance weights.
+    pub ess: Option<f64>,
+    /// The gradient's L2 norm before clipping.
+    pub gradient_norm: f64,
+    /// The learning rate.
+    pub learning_rate: f64,
+}
+
+/// The tuned policy, as measured on its own samples.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyRecord {
+    /// The features' means under the policy, in the order of the spec.
+    pub means: Vec<Estimate>,
+    /// The divergences from the policy to the target, in the order of [`TargetRecord::base_distances`].
+    pub distances: Vec<Estimate>,
+    /// `KL(policy || base)` in nats.
+    pub kl_from_base: Estimate,
+    /// The number of samples that a text scorer skipped.
+    pub skipped: usize,
+    /// All samples.
+    pub samples: Vec<SampleRecord>,
+}
+
+/// Quasi-rejection sampling with the tuned policy as proposal. Its own numbers alone are a part of `summary.json`, which has
+/// the others in its rows of features and divergences.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct QrsRecord {
+    /// `ln beta`.
+    pub log_beta: f64,
+    /// The number of proposals.
+    pub proposals: usize,
+    /// The number of accepted proposals.
+    pub accepted: usize,
+    /// The acceptance rate at beta.
+    pub acceptance_rate: Estimate,
+    /// The total variation to the target at beta.
+    pub total_variation: Estimate,
+    /// Acceptance rate and total variation for other values of beta, by falling acceptance rate.
+    pub curve: Vec<QrsPoint>,
+    /// Reasons to doubt these numbers.
+    pub warnings: Vec<String>,
+    /// The features' means over accepted proposals, in the order of the spec.
+    #[serde(skip)]
+    pub means: Vec<Estimate>,
+    /// The divergences from the accepted samples to the target, in the order of [`TargetRecord::base_distances`].
+    #[serde(skip)]
+    pub distances: Vec<Estimate>,
+    /// `KL(p_beta || base)` in nats.
+    #[serde(skip)]
+    pub kl_from_base: Estimate,
+    /// The number of proposals that a text scorer skipped. They are rejected.
+    #[serde(skip)]
+    pub skipped: usize,
+    /// The accepted samples.
+    #[serde(skip)]
+    pub samples: Vec<SampleRecord>,
+}
+
+/// One value of beta.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct QrsPoint {
+    /// `ln beta`.
+    pub log_beta: f64,
+    /// The share of proposals that are accepted.
+    pub acceptance_rate: Estimate,
+    /// The total variation from the accepted samples to the target.
+    pub total_variation: Estimate,
+}
+
+/// One sample.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SampleRecord {
+    /// The context that it continues.
+    pub context: String,
+    /// The text.
+    pub text: String,
+    /// Its log-probability (tuned, base) or log-score (QRS) under the distribution it was drawn from, in nats.
+    pub log_prob: f64,
+    /// Its length in tokens.
+    pub tokens: usize,
+    /// Whether the model ended it.
+    pub finished: bool,
+    /// The features' values, in the order of the spec; `None` (`null` in JSON) where a text scorer skipped the sample.
+    pub features: Vec<Option<f64>>,
+}
+
+/// The wall time of a stage.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StageRecord {
+    /// The name of the stage.
+    pub name: &'static str,
+    /// The wall time in seconds.
+    pub seconds: f64,
+    /// The number of samples that it drew.
+    pub samples: usize,
+    /// The number of tokens of these samples.
+    pub tokens: usize,
+}

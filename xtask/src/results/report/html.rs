@@ -1,0 +1,85 @@
+//! Pieces of HTML.
+
+use std::ops::Range;
+
+use disco_core::Estimate;
+
+use crate::results::numbers::with_error;
+
+/// Text with the characters that HTML gives a meaning replaced.
+pub(super) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            _ => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+/// Text with the ranges of bytes marked. Ranges may come in any order and overlap.
+pub(super) fn marked(text: &str, mut ranges: Vec<Range<usize>>) -> String {
+    // Of ranges that begin together the longest comes first, and holds the others.
+    ranges.sort_by_key(|range| (range.start, std::cmp::Reverse(range.end)));
+    let mut html = String::new();
+    let mut at = 0;
+    for range in ranges {
+        let (start, end) = (range.start.max(at), range.end);
+        if start < end {
+            html.push_str(&escape(&text[at..start]));
+            html.push_str(&format!("<mark>{}</mark>", escape(&text[start..end])));
+            at = end;
+        }
+    }
+    html + &escape(&text[at..])
+}
+
+/// An estimate, with its error in smaller type beside it.
+pub(super) fn estimate(estimate: &Estimate) -> String {
+    match with_error(estimate) {
+        (value, Some(error)) => format!(r#"{value}<span class="error"> ± {error}</span>"#),
+        (value, None) => value,
+    }
+}
+
+/// A table; the first row is its head, the first column names the rows. Cells are HTML.
+pub(super) fn table(class: &str, rows: &[Vec<String>]) -> String {
+    let mut html = format!(r#"<div class="scroll"><table class="{class}">"#);
+    for (index, row) in rows.iter().enumerate() {
+        html.push_str("<tr>");
+        for (column, cell) in row.iter().enumerate() {
+            let (tag, scope) = match (index, column) {
+                (0, _) => ("th", r#" scope="col""#),
+                (_, 0) => ("th", r#" scope="row""#),
+                _ => ("td", ""),
+            };
+            html.push_str(&format!("<{tag}{scope}>{cell}</{tag}>"));
+        }
+        html.push_str("</tr>");
+    }
+    html + "</table></div>"
+}
+
+/// A section with a heading, a paragraph of HTML, and content.
+pub(super) fn section(heading: &str, introduction: &str, content: &str) -> String {
+    format!("<section><h2>{}</h2><p>{introduction}</p>{content}</section>", escape(heading))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::single_range_in_vec_init, reason = "these are lists of ranges")]
+    fn occurrences_are_marked_once_and_escaped() {
+        assert_eq!(marked("a < b", vec![2..3]), "a <mark>&lt;</mark> b");
+        assert_eq!(marked("the king", vec![4..8, 4..6]), "the <mark>king</mark>");
+        assert_eq!(marked("abcdef", vec![3..5, 1..4]), "a<mark>bcd</mark><mark>e</mark>f");
+        assert_eq!(marked("é", vec![0..2]), "<mark>é</mark>");
+        assert_eq!(marked("plain", Vec::new()), "plain");
+    }
+}

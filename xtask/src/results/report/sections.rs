@@ -1,0 +1,250 @@
+//! The sections of the report, in the order in which they are read.
+
+use disco_core::Estimate;
+
+use super::{
+    figures,
+    html::{escape, estimate, marked, section, table},
+};
+use crate::{
+    features::{TextFeature, TextScorers},
+    results::{
+        numbers::{grouped, megabytes, one_decimal, plain},
+        record::{RunRecord, SampleRecord},
+        rows::StageSamples,
+    },
+    spec::{ModelSource, Target},
+};
+
+fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+/// A share as a percentage, other means as they are.
+fn mean_in_words(value: f64, binary: bool) -> String {
+    if binary { format!("{:.0}%", 100.0 * value) } else { plain(value) }
+}
+
+/// An estimate that may not exist.
+fn optional(value: Option<Estimate>) -> String {
+    value.as_ref().map_or_else(|| "—".into(), estimate)
+}
+
+/// The means of all features in one paragraph.
+pub(super) fn lede(record: &RunRecord) -> String {
+    let features = record.features();
+    let sentences = features.iter().zip(&record.spec.features).map(|(feature, spec)| {
+        let words = |value| mean_in_words(value, spec.kind.is_binary());
+        let asked = match spec.target {
+            Target::Always => "always".into(),
+            Target::Never => "never".into(),
+            Target::Mean(mean) => words(mean),
+        };
+        let [base, tuned, qrs] =
+            [feature.base, feature.tuned, feature.qrs].map(|mean| mean.map(|mean| words(mean.value)));
+        let reached = [
+            base.map(|base| format!("{base} before")),
+            tuned.map(|tuned| format!("<span class=\"tuned\">{tuned}</span> after tuning")),
+            qrs.map(|qrs| format!("<span class=\"qrs\">{qrs}</span> by QRS")),
+        ];
+        let reached: Vec<String> = reached.into_iter().flatten().collect();
+        let (name, separator) = (escape(&feature.name), if reached.is_empty() { "" } else { "; " });
+        format!(
+            "<span class=\"feature\">{name}</span>: asked <span class=\"asked\">{asked}</span>{separator}{}.",
+            reached.join(", ")
+        )
+    });
+    format!(r#"<p class="lede">{}</p>"#, sentences.collect::<Vec<_>>().join("<br>"))
+}
+
+/// Each feature's mean before, asked, tuned and by QRS.
+pub(super) fn moments(record: &RunRecord) -> String {
+    let stages = [true, record.base.is_some(), true, record.policy.is_some(), record.qrs.is_some(), true];
+    let row = |cells: [String; 6]| -> Vec<String> {
+        cells.into_iter().zip(stages).filter_map(|(cell, is_there)| is_there.then_some(cell)).collect()
+    };
+    let head = ["feature", "before", "asked", "tuned", "QRS", "two standard errors either way"];
+    let mut rows = vec![row(head.map(str::to_owned))];
+    for (feature, spec) in record.features().iter().zip(&record.spec.features) {
+        rows.push(row([
+            escape(&feature.name),
+            optional(feature.base),
+            format!(r#"<span class="asked">{}</span>"#, plain(feature.asked)),
+            optional(feature.tuned),
+            optional(feature.qrs),
+            figures::strip(feature, spec.kind.is_binary()),
+        ]));
+    }
+    let key = "Means over samples of the <span class=\"base\">base</span>, of the <span class=\"tuned\">tuned policy</span>, and of what \
+               <span class=\"qrs\">quasi-rejection sampling</span> accepts of it, with what was <span class=\"asked\">asked</span>.";
+    let notes = warnings(&record.skipped_notes());
+    section("What was asked, and what came of it", key, &(table("moments", &rows) + &notes))
+}
+
+/// The divergences to the target and to the base.
+pub(super) fn distances(record: &RunRecord) -> Option<String> {
+    let from_base = record.kl_from_base();
+    let target = from_base.target?;
+    let mut rows = vec![cells(["divergence to the target", "before", "tuned", "QRS"])];
+    for distance in record.distances() {
+        rows.push(vec![
+            format!("{} <span class=\"formula\">{}</span>", escape(distance.name), escape(distance.formula)),
+            optional(distance.base),
+            optional(distance.tuned),
+            optional(distance.qrs),
+        ]);
+    }
+    rows.push(vec!["KL to the base".into(), "0".into(), optional(from_base.tuned), optional(from_base.qrs)]);
+    let introduction = format!(
+        "The target is the distribution nearest to the base that has what was asked; it is {} nats away from it (KL). \
+         KL in nats, total variation and Jensen-Shannon as they are.",
+        estimate(&target)
+    );
+    Some(section("How far from the target", &introduction, &table("distances", &rows)))
+}
+
+/// The course of tuning.
+pub(super) fn tuning(record: &RunRecord) -> Option<String> {
+    let tuning = record.tuning.as_ref()?;
+    let tune = &record.spec.tune;
+    let introduction = format!(
+        "{} steps of {} samples, minimising <em>{}</em>. Bands are one standard error of a step's own samples.",
+        tuning.steps.len(),
+        grouped(tune.samples_per_step as u64),
+        escape(&tune.divergence.to_string()),
+    );
+    let moments = figures::moments_by_step(record, tuning).concat();
+    let divergences = figures::divergences_by_step(tuning).concat();
+    let figures = format!(r#"<div class="multiples">{moments}{divergences}</div>"#);
+    Some(section("Tuning, step by step", &introduction, &figures))
+}
+
+/// Quasi-rejection sampling.
+pub(super) fn rejection(record: &RunRecord) -> Option<String> {
+    let qrs = record.qrs.as_ref()?;
+    let introduction = format!(
+        "Of {} proposals of the tuned policy {} were accepted: an acceptance rate of {} at ln β = {}, where the \
+         estimated total variation to the target is {}. A larger β accepts fewer and comes nearer.",
+        grouped(qrs.proposals as u64),
+        grouped(qrs.accepted as u64),
+        estimate(&qrs.acceptance_rate),
+        plain(qrs.log_beta),
+        estimate(&qrs.total_variation),
+    );
+    let content = figures::qrs_curve(qrs) + &warnings(&qrs.warnings);
+    Some(section("Quasi-rejection sampling", &introduction, &content))
+}
+
+/// The samples of each stage, side by side.
+pub(super) fn samples(record: &RunRecord) -> Option<String> {
+    let stages = record.samples();
+    if stages.is_empty() {
+        return None;
+    }
+    // A classifier does not look for a place in the text: without its scorer there is no such feature to mark.
+    let no_scorers = TextScorers::new();
+    let features: Vec<TextFeature> =
+        record.spec.features.iter().filter_map(|spec| TextFeature::new(spec, &no_scorers).ok()).collect();
+    let column = |stage: &StageSamples<'_>| {
+        let samples = stage.samples.iter().take(record.spec.sample.shown);
+        let shown: String = samples.map(|sample| shown(sample, &features)).collect();
+        format!(r#"<div><h3 class="{}">{}</h3>{shown}</div>"#, stage.stage, stage.heading)
+    };
+    let columns: String = stages.iter().map(column).collect();
+    let introduction = "The first of each, not chosen. Grey is the context; what a feature looks for is marked; \
+                        ∎ stands where the model ended the text itself.";
+    Some(section("Samples", introduction, &format!(r#"<div class="samples">{columns}</div>"#)))
+}
+
+fn shown(sample: &SampleRecord, features: &[TextFeature]) -> String {
+    // White space at the end would only push the sign of the end down.
+    let text = sample.text.trim_end();
+    let ranges = features.iter().flat_map(|feature| feature.occurrences(text)).collect();
+    let end = if sample.finished {
+        r#"<span class="end">&nbsp;∎</span>"#
+    } else {
+        r#"<span class="end">&nbsp;…</span>"#
+    };
+    format!(
+        r#"<blockquote><span class="context">{}</span>{}{end}<footer>{} nats, {} tokens</footer></blockquote>"#,
+        escape(&sample.context),
+        marked(text, ranges),
+        one_decimal(sample.log_prob),
+        sample.tokens,
+    )
+}
+
+/// The fitted target, and the reasons to doubt it.
+pub(super) fn fit(record: &RunRecord) -> Option<String> {
+    let target = record.target.as_ref()?;
+    let fit = &target.fit;
+    let mut rows = vec![cells(["feature", "asked", "coefficient λ", "under the target", "held out"])];
+    for (spec, feature) in record.spec.features.iter().zip(&target.features) {
+        rows.push(vec![
+            escape(&spec.name),
+            plain(spec.target.moment()),
+            feature.coefficient.as_ref().map_or_else(|| "hard".into(), estimate),
+            estimate(&feature.fitted),
+            optional(feature.held_out),
+        ]);
+    }
+    let introduction = format!(
+        "Fitted on {} samples of the base; ended after {} Newton steps ({}). Effective sample size {}, largest \
+         weight {}% of all, ln Z = {}, KL from the base {} nats.",
+        grouped(fit.samples as u64),
+        fit.iterations,
+        escape(&fit.reason),
+        plain(fit.ess.round()),
+        one_decimal(100.0 * fit.largest_share),
+        estimate(&fit.log_z),
+        estimate(&fit.kl),
+    );
+    Some(section("The target", &introduction, &(table("fit", &rows) + &warnings(&fit.warnings))))
+}
+
+fn warnings(warnings: &[String]) -> String {
+    warnings.iter().map(|warning| format!(r#"<p class="warning">{}</p>"#, escape(warning))).collect()
+}
+
+/// The model, the settings and the wall times.
+pub(super) fn settings(record: &RunRecord) -> String {
+    let spec = &record.spec;
+    let mut facts = vec![cells(["setting", "value"])];
+    let mut fact = |name: &str, value: String| facts.push(vec![escape(name), escape(&value)]);
+    fact("model", record.model.name.clone());
+    if let ModelSource::Folder(folder) = &spec.model.source {
+        fact("read from", folder.display().to_string());
+    }
+    for (name, value) in &record.model.facts {
+        fact(name, value.clone());
+    }
+    fact("backend", spec.backend.feature().into());
+    fact("decoding", spec.model.decoding().join(", "));
+    fact("longest sample", format!("{} tokens", spec.model.max_new_tokens));
+    fact("contexts", format!("{}, the first: {:?}", spec.contexts.len(), spec.contexts[0]));
+    fact("learning rate", spec.tune.learning_rate.to_string());
+    fact("seed", spec.seed.to_string());
+    if let Some(bytes) = record.peak_memory_bytes {
+        fact("peak memory", megabytes(bytes));
+    }
+
+    let mut stages = vec![cells(["stage", "seconds", "samples", "tokens", "tokens per second"])];
+    let total = record.stages.iter().fold(0.0, |sum, stage| sum + stage.seconds);
+    for stage in &record.stages {
+        let rate = (stage.tokens > 0).then(|| grouped((stage.tokens as f64 / stage.seconds).round() as u64));
+        let count = |count: usize| if count > 0 { grouped(count as u64) } else { "—".into() };
+        stages.push(vec![
+            escape(stage.name),
+            format!("{:.1}", stage.seconds),
+            count(stage.samples),
+            count(stage.tokens),
+            rate.unwrap_or_else(|| "—".into()),
+        ]);
+    }
+    stages.push(vec!["all".into(), format!("{total:.1}"), String::new(), String::new(), String::new()]);
+    let tables =
+        format!(r#"<div class="making">{}{}</div>"#, table("stages", &stages), table("facts", &facts));
+    let introduction = "The same settings and seed on the same machine give the same samples, fit and weights. Every \
+                        number of this page is in <code>summary.json</code>, every sample in <code>samples.jsonl</code>.";
+    section("How it was made", introduction, &tables)
+}

@@ -1,0 +1,145 @@
+//! The parts of a record side by side: a row per feature and per divergence, with a value for each stage that there was.
+
+use disco_core::Estimate;
+use serde::Serialize;
+
+use super::{
+    distances::DISTANCES,
+    record::{BaseRecord, FittedFeature, PolicyRecord, QrsRecord, RunRecord, SampleRecord, TargetRecord},
+};
+
+/// One feature at every stage.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct FeatureRow {
+    /// Its name.
+    pub name: String,
+    /// The mean that was asked for.
+    pub asked: f64,
+    /// Its mean under the base.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<Estimate>,
+    /// Its mean under the tuned policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tuned: Option<Estimate>,
+    /// Its mean over accepted proposals.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qrs: Option<Estimate>,
+    /// Its coefficient and its means under the target.
+    #[serde(flatten)]
+    pub fitted: Option<FittedFeature>,
+}
+
+/// One divergence to the target, from base, tuned policy and quasi-rejection sampling.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct DistanceRow {
+    /// Its name.
+    pub name: &'static str,
+    /// Its formula.
+    pub formula: &'static str,
+    /// From the base.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub base: Option<Estimate>,
+    /// From the tuned policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tuned: Option<Estimate>,
+    /// From quasi-rejection sampling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qrs: Option<Estimate>,
+}
+
+/// KL divergences to the base, in nats.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct FromBase {
+    /// `KL(p || base)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Estimate>,
+    /// `KL(policy || base)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tuned: Option<Estimate>,
+    /// `KL(p_beta || base)`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qrs: Option<Estimate>,
+}
+
+/// The samples of one stage.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct StageSamples<'a> {
+    /// The stage, in files and as a class of the report.
+    pub(crate) stage: &'static str,
+    /// The stage as a heading of the report.
+    pub(crate) heading: &'static str,
+    pub(crate) samples: &'a [SampleRecord],
+    /// The number of samples that a text scorer skipped.
+    pub(crate) skipped: usize,
+}
+
+impl RunRecord {
+    /// One row per feature, in the order of the spec.
+    pub fn features(&self) -> Vec<FeatureRow> {
+        let of =
+            |means: Option<&Vec<Estimate>>, index: usize| means.and_then(|means| means.get(index)).copied();
+        let row = |(index, spec): (usize, &crate::spec::FeatureSpec)| FeatureRow {
+            name: spec.name.clone(),
+            asked: spec.target.moment(),
+            base: of(self.base.as_ref().map(|BaseRecord { means, .. }| means), index),
+            tuned: of(self.policy.as_ref().map(|PolicyRecord { means, .. }| means), index),
+            qrs: of(self.qrs.as_ref().map(|QrsRecord { means, .. }| means), index),
+            fitted: self.target.as_ref().and_then(|target| target.features.get(index)).copied(),
+        };
+        self.spec.features.iter().enumerate().map(row).collect()
+    }
+
+    /// One row per divergence; no row where no stage has estimated any.
+    pub fn distances(&self) -> Vec<DistanceRow> {
+        let base = self.target.as_ref().map(|TargetRecord { base_distances, .. }| base_distances);
+        let tuned = self.policy.as_ref().map(|PolicyRecord { distances, .. }| distances);
+        let qrs = self.qrs.as_ref().map(|QrsRecord { distances, .. }| distances);
+        let of =
+            |found: Option<&Vec<Estimate>>, index: usize| found.and_then(|found| found.get(index)).copied();
+        let rows = DISTANCES.iter().enumerate().map(|(index, distance)| DistanceRow {
+            name: distance.name,
+            formula: distance.formula,
+            base: of(base, index),
+            tuned: of(tuned, index),
+            qrs: of(qrs, index),
+        });
+        rows.filter(|row| [row.base, row.tuned, row.qrs].iter().any(Option::is_some)).collect()
+    }
+
+    /// The KL divergences to the base.
+    pub fn kl_from_base(&self) -> FromBase {
+        FromBase {
+            target: self.target.as_ref().map(|target| target.fit.kl),
+            tuned: self.policy.as_ref().map(|policy| policy.kl_from_base),
+            qrs: self.qrs.as_ref().map(|qrs| qrs.kl_from_base),
+        }
+    }
+
+    /// The samples of each stage that drew some.
+    pub(crate) fn samples(&self) -> Vec<StageSamples<'_>> {
+        let base = self.base.as_ref().map(|base| ("base", "Before", &base.samples, base.skipped));
+        let tuned = self.policy.as_ref().map(|policy| ("tuned", "Tuned", &policy.samples, policy.skipped));
+        let qrs = self.qrs.as_ref().map(|qrs| ("qrs", "QRS", &qrs.samples, qrs.skipped));
+        let stages = [base, tuned, qrs].into_iter().flatten();
+        stages
+            .map(|(stage, heading, samples, skipped)| StageSamples { stage, heading, samples, skipped })
+            .collect()
+    }
+
+    /// A sentence per stage in which a text scorer skipped samples.
+    pub(crate) fn skipped_notes(&self) -> Vec<String> {
+        let stages = self.samples().into_iter().filter(|stage| stage.skipped > 0);
+        let note = |stage: StageSamples<'_>| {
+            let of = match stage.stage {
+                "base" => "samples of the base",
+                "tuned" => "samples of the tuned policy",
+                _ => "proposals",
+            };
+            format!(
+                "{} {of} were skipped by a text scorer: they count as forbidden by the target, and means are over the others.",
+                stage.skipped
+            )
+        };
+        stages.map(note).collect()
+    }
+}

@@ -1,0 +1,64 @@
+//! `summary.json`: the record as JSON, with features and divergences as rows.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{
+    record::{FitRecord, ModelRecord, QrsRecord, RunRecord, StageRecord, StepRecord},
+    rows::{DistanceRow, FeatureRow, FromBase},
+};
+use crate::{Error, Result, spec::Spec};
+
+/// The fields of the file, in its order. A part that is missing has no field.
+#[derive(Serialize)]
+struct Summary<'a> {
+    version: &'static str,
+    spec: &'a Spec,
+    model: &'a ModelRecord,
+    features: Vec<FeatureRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fit: Option<&'a FitRecord>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    steps: Option<&'a Vec<StepRecord>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    distances: Vec<DistanceRow>,
+    #[serde(skip_serializing_if = "is_empty")]
+    kl_from_base: FromBase,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qrs: Option<&'a QrsRecord>,
+    /// The number of samples that a text scorer skipped, by stage, where there were some.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    skipped: BTreeMap<&'static str, usize>,
+    stages: &'a [StageRecord],
+    peak_memory_bytes: Option<u64>,
+}
+
+fn is_empty(from_base: &FromBase) -> bool {
+    *from_base == FromBase::default()
+}
+
+/// The record as indented JSON with a line end.
+///
+/// # Errors
+/// [`Error::Json`].
+pub(super) fn summary(record: &RunRecord) -> Result<Vec<u8>> {
+    let stages = record.samples().into_iter().filter(|stage| stage.skipped > 0);
+    let summary = Summary {
+        version: record.version,
+        spec: &record.spec,
+        model: &record.model,
+        features: record.features(),
+        fit: record.target.as_ref().map(|target| &target.fit),
+        steps: record.tuning.as_ref().map(|tuning| &tuning.steps),
+        distances: record.distances(),
+        kl_from_base: record.kl_from_base(),
+        qrs: record.qrs.as_ref(),
+        skipped: stages.map(|stage| (stage.stage, stage.skipped)).collect(),
+        stages: &record.stages,
+        peak_memory_bytes: record.peak_memory_bytes,
+    };
+    let mut bytes = serde_json::to_vec_pretty(&summary).map_err(Error::Json)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

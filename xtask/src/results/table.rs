@@ -1,0 +1,77 @@
+//! The table that a run prints on the terminal at its end.
+
+use disco_core::Estimate;
+
+use super::{
+    numbers::{grouped, megabytes, plain, plus_minus},
+    record::RunRecord,
+};
+
+/// The features' means and the divergences to the target at every stage that there was, then acceptance rate and cost.
+pub fn terminal_table(record: &RunRecord) -> String {
+    let stages = [record.base.is_some(), true, record.policy.is_some(), record.qrs.is_some()];
+    let row = |cells: [String; 5]| -> Vec<String> {
+        let [name, cells @ ..] = cells;
+        let kept = cells.into_iter().zip(stages).filter_map(|(cell, is_there)| is_there.then_some(cell));
+        std::iter::once(name).chain(kept).collect()
+    };
+    let shown = |estimate: &Option<Estimate>| estimate.as_ref().map_or_else(String::new, plus_minus);
+
+    let mut rows = vec![row(["feature", "before", "asked", "tuned", "QRS"].map(str::to_owned))];
+    for feature in record.features() {
+        let [base, tuned, qrs] = [&feature.base, &feature.tuned, &feature.qrs].map(shown);
+        rows.push(row([feature.name, base, plain(feature.asked), tuned, qrs]));
+    }
+    let mut text = aligned(&rows);
+
+    let distances = record.distances();
+    if !distances.is_empty() {
+        let mut rows = vec![row(["distance to target", "before", "", "tuned", "QRS"].map(str::to_owned))];
+        for distance in distances {
+            let [base, tuned, qrs] = [&distance.base, &distance.tuned, &distance.qrs].map(shown);
+            rows.push(row([distance.formula.to_owned(), base, String::new(), tuned, qrs]));
+        }
+        let from_base = record.kl_from_base();
+        let [target, tuned, qrs] = [&from_base.target, &from_base.tuned, &from_base.qrs].map(shown);
+        rows.push(row(["KL to the base".into(), "0".into(), target, tuned, qrs]));
+        text.push('\n');
+        text.push_str(&aligned(&rows));
+    }
+    if let Some(qrs) = &record.qrs {
+        text.push_str(&format!(
+            "\nQRS accepts {} of the proposals (ln beta = {}): {} of {}.\n",
+            plus_minus(&qrs.acceptance_rate),
+            plain(qrs.log_beta),
+            grouped(qrs.accepted as u64),
+            grouped(qrs.proposals as u64),
+        ));
+    }
+    let fit = record.target.iter().flat_map(|target| &target.fit.warnings);
+    let qrs = record.qrs.iter().flat_map(|qrs| &qrs.warnings);
+    for warning in record.skipped_notes().iter().chain(fit).chain(qrs) {
+        text.push_str(&format!("Note: {warning}\n"));
+    }
+    let seconds = record.stages.iter().fold(0.0, |sum, stage| sum + stage.seconds);
+    let memory = record
+        .peak_memory_bytes
+        .map_or_else(String::new, |bytes| format!(", at most {} of memory", megabytes(bytes)));
+    text.push_str(&format!("{seconds:.0} seconds{memory}, seed {}.\n", record.spec.seed));
+    text
+}
+
+/// Rows of equal length, with columns of equal width; the first column to the left, the others to the right.
+fn aligned(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = format!("{:<1$}", row[0], widths[0]);
+        for (cell, width) in row.iter().zip(&widths).skip(1) {
+            line.push_str(&format!("  {cell:>width$}"));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,74 @@
+//! A run on its language model. Compiled with the feature `lm` only.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use disco_lm::{LanguageModel, LmPolicy, Lora, Precision};
+
+use super::{Loaded, RunControl, run_workflow};
+use crate::{
+    Error, Result,
+    models::{ModelKind, device, folder_of, generation, text_scorers},
+    results::{ModelRecord, RunRecord, grouped},
+    spec::{AdapterSpec, Spec},
+};
+
+/// The folder of a tuned adapter, beside that of the weights, into which the adapter is merged.
+const ADAPTER: &str = "adapter";
+
+/// Runs a spec on its language model; returns the folder of the results, and their record.
+///
+/// # Errors
+/// As [`run_workflow`], and those of the model.
+pub(crate) fn run(spec: &Spec, out: &Path, control: &RunControl) -> Result<(PathBuf, RunRecord)> {
+    let folder = folder_of(&spec.model.source, ModelKind::LanguageModel)?;
+    let load = || load(spec, &folder);
+    let save = |policy: &LmPolicy, to: &Path| {
+        let model = policy.model();
+        if model.tokens().lora().is_some() {
+            model.save_adapter(&to.with_file_name(ADAPTER))?;
+        }
+        Ok(model.save(to, Precision::F32)?)
+    };
+    run_workflow(spec, out, weight_bytes(&folder)?, control, load, save)
+}
+
+fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
+    let base = LanguageModel::load(folder, &device(spec.backend)?, generation(&spec.model))?;
+    let tokens = base.tokens();
+    let facts = [
+        ("parameters", grouped(tokens.parameters() as u64)),
+        ("vocabulary", grouped(tokens.vocabulary() as u64)),
+    ];
+    let name = spec.model.source.name();
+    let facts = BTreeMap::from(facts.map(|(name, value)| (name.to_owned(), value)));
+    let policy = match &spec.tune.adapter {
+        None => LmPolicy::new(base.clone()),
+        Some(AdapterSpec { rank, alpha, target_modules }) => {
+            let target_modules = target_modules.clone();
+            LmPolicy::lora(&base, &Lora { rank: *rank, alpha: *alpha, target_modules, seed: spec.seed })?
+        }
+    };
+    Ok(Loaded { policy, base, scorers: text_scorers(spec)?, record: ModelRecord { name, facts } })
+}
+
+/// The largest size that a model's weights can have when they are saved in f32: twice that of a file in f16.
+fn weight_bytes(folder: &Path) -> Result<u64> {
+    if folder.is_file() {
+        // A GGUF file holds at least 2.6 bits per weight, which become 32.
+        let file = fs::metadata(folder).map_err(|cause| Error::read(folder, cause))?;
+        return Ok(13 * file.len());
+    }
+    let entries = fs::read_dir(folder).map_err(|cause| Error::read(folder, cause))?;
+    let mut bytes = 0;
+    for entry in entries {
+        let entry = entry.map_err(|cause| Error::read(folder, cause))?;
+        if entry.path().extension().is_some_and(|extension| extension == "safetensors") {
+            bytes += entry.metadata().map_err(|cause| Error::read(&entry.path(), cause))?.len();
+        }
+    }
+    Ok(2 * bytes)
+}

@@ -1,0 +1,37 @@
+//! Steering a model to a target: the stages of a run, and the workflow around them.
+//!
+//! One file per stage: [`measure`](measure()), [`fit`](fit()), [`tune`](tune()), [`sample`](sample()) and
+//! [`reject`](reject()) take values and return values, among them the stage's part of the [`RunRecord`](crate::RunRecord).
+//! `pipeline.rs` composes all of them; a workflow of some stages composes fewer. `workflow.rs` adds the folder of results around a
+//! whole run, `checkpoints.rs` the folder of its checkpoints, and `interrupt.rs` the signals that end it. Only `language_model.rs` names disco-lm.
+
+mod checkpoints;
+mod clock;
+mod fit;
+mod interrupt;
+#[cfg(feature = "lm")]
+pub(crate) mod language_model;
+mod measure;
+mod pipeline;
+mod plan;
+mod reject;
+mod sample;
+mod scored;
+mod step_log;
+mod tune;
+mod workflow;
+
+pub use checkpoints::{CheckpointFolder, RunControl, StartMode};
+pub use clock::Clock;
+pub use fit::{Fitted, fit};
+pub use interrupt::{INTERRUPTED, Interrupt};
+pub use measure::{Measurement, measure};
+pub use pipeline::{Finished, run_pipeline};
+pub use plan::RunPlan;
+pub use reject::reject;
+pub use sample::{PolicySamples, sample};
+pub use scored::Scored;
+#[cfg(feature = "lm")]
+pub(crate) use scored::draw;
+pub use tune::{Tuned, tune};
+pub use workflow::{Loaded, run_workflow};

@@ -1,0 +1,87 @@
+//! A whole run: the composition of all stages, and nothing else.
+//!
+//! It knows no language model, only distributions over samples that have a text.
+
+use disco_core::Distribution;
+use disco_ebm::Fit;
+use disco_tuner::{Checkpointed, Policy};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{CheckpointFolder, Clock, RunPlan, fit, measure, reject, sample, tune};
+use crate::{
+    Result,
+    features::TextSample,
+    process::peak_bytes,
+    results::{ModelRecord, RunRecord, SampleRecord},
+};
+
+/// A finished run.
+#[derive(Debug)]
+pub struct Finished<X> {
+    /// Everything that was measured.
+    pub record: RunRecord,
+    /// The fitted target.
+    pub fit: Fit<String, X>,
+}
+
+/// Tunes `policy`, which starts as `base`, towards the target of the plan's spec, and samples from it.
+///
+/// Two runs of a spec give the same record but for seconds and memory, also if tuning is resumed from a checkpoint; the
+/// stages before it are then computed again.
+///
+/// # Errors
+/// The errors of the stages: [`measure`](measure()), [`fit`](fit()), [`tune`](tune()), [`sample`](sample()), [`reject`](reject()).
+///
+/// # Cost
+/// The sum of the stages': `fit.samples` samples of the base; `tune.steps * tune.samples_per_step` of the policy, scored by the base
+/// and differentiated; twice `sample.count` of the tuned policy, scored by the base.
+pub fn run_pipeline<X, B, P>(
+    plan: &RunPlan<'_>,
+    model: ModelRecord,
+    base: &B,
+    policy: &mut P,
+    clock: &mut Clock,
+    checkpoints: Option<&CheckpointFolder>,
+) -> Result<Finished<X>>
+where
+    X: TextSample + Serialize + DeserializeOwned,
+    B: Distribution<String, X>,
+    P: Policy<String, X> + Checkpointed,
+{
+    let spec = plan.spec;
+    let mut record = RunRecord::new(spec, model);
+
+    // The base's samples are dropped before tuning: the record keeps the reported part of them.
+    let fitted = {
+        let measured = measure(plan, base)?;
+        clock.lap("measure base", measured.record.samples.len(), tokens(&measured.record.samples));
+        let fitted = fit(plan, &measured)?;
+        clock.lap("fit", 0, 0);
+        record.base = Some(measured.record);
+        fitted
+    };
+
+    let tuned = tune(plan, base, &fitted.fit, policy, checkpoints)?;
+    let steps = &tuned.record.steps[tuned.earlier..];
+    clock.lap("tune", steps.len() * spec.tune.samples_per_step, steps.iter().map(|step| step.tokens).sum());
+
+    let policy = policy.freeze()?;
+    let samples = sample(plan, base, &fitted.fit, &policy)?;
+    clock.lap("sample and score", samples.record.samples.len(), tokens(&samples.record.samples));
+
+    let qrs = reject(plan, base, &fitted.fit, &policy, &samples)?;
+    clock.lap("reject", qrs.proposals, 0);
+
+    record.target = Some(fitted.record);
+    record.tuning = Some(tuned.record);
+    record.policy = Some(samples.record);
+    record.qrs = Some(qrs);
+    record.stages = clock.stages().to_vec();
+    record.peak_memory_bytes = peak_bytes();
+    Ok(Finished { record, fit: fitted.fit })
+}
+
+/// The number of tokens of all samples.
+fn tokens(samples: &[SampleRecord]) -> usize {
+    samples.iter().map(|sample| sample.tokens).sum()
+}

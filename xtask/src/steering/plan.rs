@@ -1,0 +1,49 @@
+//! The values that all stages of a run share.
+
+use disco_core::StreamRng;
+use rand::{Rng, SeedableRng};
+
+use crate::{
+    ProgressTarget, Result,
+    features::{TextFeature, TextScorers},
+    spec::Spec,
+};
+
+/// A spec that is ready to be run: its features can be computed, and each stage has its seed.
+#[derive(Clone, Debug)]
+pub struct RunPlan<'a> {
+    pub(super) spec: &'a Spec,
+    /// The features of the spec, in its order.
+    pub(super) features: Vec<TextFeature>,
+    pub(super) seeds: Seeds,
+    /// The place for progress of every stage.
+    pub(super) progress: ProgressTarget,
+}
+
+impl<'a> RunPlan<'a> {
+    /// A plan for `spec`, whose classifiers are among `scorers` by the names of their features.
+    ///
+    /// # Errors
+    /// As [`TextFeature::new`].
+    pub fn new(spec: &'a Spec, scorers: &TextScorers, progress: ProgressTarget) -> Result<Self> {
+        let features = spec.features.iter().map(|feature| TextFeature::new(feature, scorers));
+        Ok(Self { spec, features: features.collect::<Result<_>>()?, seeds: Seeds::new(spec.seed), progress })
+    }
+}
+
+/// The seed of each stage, so that the samples of no stage depend on how many another stage has drawn.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Seeds {
+    pub(super) base: u64,
+    pub(super) tune: u64,
+    pub(super) sample: u64,
+    pub(super) reject: u64,
+}
+
+impl Seeds {
+    fn new(seed: u64) -> Self {
+        let mut rng = StreamRng::seed_from_u64(seed);
+        let mut next = || rng.next_u64();
+        Self { base: next(), tune: next(), sample: next(), reject: next() }
+    }
+}

@@ -1,0 +1,205 @@
+//! Samples with their log-probabilities and feature values, each computed once, and the estimates from them.
+
+use disco_core::{Distribution, Error as CoreError, Estimate, Sampled, Scorer, StreamRng, Streams};
+use disco_divergence::{Estimator, FDivergence, LogZ};
+use disco_ebm::Tilt;
+use rand::SeedableRng;
+
+use crate::{
+    Progress, Result,
+    features::{TextFeature, TextSample},
+    results::{DISTANCES, SampleRecord},
+};
+
+/// The number of samples that are drawn or scored between two updates of the progress.
+const CHUNK: usize = 256;
+
+/// Samples of one context. All logarithms are natural, one per sample.
+#[derive(Clone, Debug)]
+pub struct Scored<X> {
+    /// The samples.
+    pub samples: Vec<X>,
+    /// `ln` of the probability with which they were drawn.
+    pub log_prob: Vec<f64>,
+    /// `ln a(x|c)` under the base.
+    pub log_base: Vec<f64>,
+    /// `ln P(x|c)` under the unnormalised target; `-inf` also for a sample that a text scorer skipped.
+    pub log_target: Vec<f64>,
+}
+
+/// The values of all features for one sample, in the order of the spec; `None` where a text scorer skipped the sample.
+pub(super) type Values = Vec<Option<f64>>;
+
+/// Draws `count` samples in each context, in chunks; the samples do not depend on the chunks.
+pub(crate) fn draw<X, D: Distribution<String, X>>(
+    distribution: &D,
+    contexts: &[String],
+    count: usize,
+    key: u64,
+    progress: &mut Progress,
+) -> Result<Vec<Vec<Sampled<X>>>> {
+    let mut rng = StreamRng::seed_from_u64(key);
+    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::from_rng(&mut rng, count)).collect();
+    let contexts: Vec<&String> = contexts.iter().collect();
+    let size = CHUNK.div_ceil(contexts.len());
+    let mut chunks: Vec<_> = streams.iter().map(|streams| streams.chunks(size)).collect();
+    let mut drawn: Vec<Vec<Sampled<X>>> = contexts.iter().map(|_| Vec::new()).collect();
+    loop {
+        let now: Vec<Streams> = chunks.iter_mut().filter_map(Iterator::next).collect();
+        if now.is_empty() {
+            return Ok(drawn);
+        }
+        let samples = distribution.sample_each(&contexts, &now)?;
+        CoreError::check_length("lists of samples, one per context", contexts.len(), samples.len())?;
+        progress.advance(samples.iter().map(Vec::len).sum(), String::new);
+        drawn.iter_mut().zip(samples).for_each(|(drawn, samples)| drawn.extend(samples));
+    }
+}
+
+/// Scores samples under base and target. `of_base` returns `ln a(x|c)` of some samples of a context, and is also given the
+/// log-probabilities with which they were drawn.
+///
+/// A sample that the target skips has the score `-inf`: its share counts as forbidden.
+pub(super) fn score<X: TextSample>(
+    contexts: &[String],
+    drawn: Vec<Vec<Sampled<X>>>,
+    of_base: impl Fn(&String, &[&X], &[f64]) -> disco_core::Result<Vec<f64>>,
+    tilt: &Tilt<String, X>,
+    progress: &mut Progress,
+) -> Result<Vec<Scored<X>>> {
+    let score = |(context, drawn): (&String, Vec<Sampled<X>>)| {
+        let (samples, log_prob): (Vec<X>, Vec<f64>) =
+            drawn.into_iter().map(|sample| (sample.value, sample.log_prob)).unzip();
+        let mut log_base = Vec::with_capacity(samples.len());
+        let mut log_target = Vec::with_capacity(samples.len());
+        for (chunk, own) in samples.chunks(CHUNK).zip(log_prob.chunks(CHUNK)) {
+            let chunk: Vec<&X> = chunk.iter().collect();
+            let scores = of_base(context, &chunk, own)?;
+            for (factor, log_base) in tilt.log_scores(context, &chunk)?.into_iter().zip(&scores) {
+                log_target.push(factor.map_or(f64::NEG_INFINITY, |factor| factor + log_base));
+            }
+            log_base.extend(scores);
+            progress.advance(chunk.len(), String::new);
+        }
+        Ok(Scored { samples, log_prob, log_base, log_target })
+    };
+    contexts.iter().zip(drawn).map(score).collect()
+}
+
+impl<X: TextSample> Scored<X> {
+    /// The samples with the log-probability with which each was drawn.
+    pub(super) fn pairs(&self) -> Vec<(&X, f64)> {
+        self.samples.iter().zip(self.log_prob.iter().copied()).collect()
+    }
+
+    /// The divergences [`DISTANCES`] from the distribution that drew the samples to the target.
+    pub(super) fn distances_to_target(&self) -> Result<Vec<Estimate>> {
+        let estimator = Estimator::new(&self.log_target, &self.log_prob, &self.log_prob)?;
+        let divergences = DISTANCES.map(|distance| distance.divergence);
+        let found = estimator.target_log_z(LogZ::Estimated)?.estimate(&divergences)?;
+        Ok(found.divergences.into_iter().map(|divergence| divergence.estimate).collect())
+    }
+
+    /// KL to the base of the distribution with these unnormalised log-scores.
+    pub(super) fn kl_to_base(&self, log_scores: &[f64], log_z: LogZ) -> Result<Estimate> {
+        let estimator = Estimator::new(&self.log_base, log_scores, &self.log_prob)?;
+        let estimator = estimator.target_log_z(LogZ::Known(0.0))?.policy_log_z(log_z)?;
+        Ok(estimator.estimate(&[FDivergence::KlReverse])?.divergences[0].estimate)
+    }
+}
+
+/// The mean of estimates from independent samples, such as those of each context.
+pub(super) fn mean(estimates: &[Estimate]) -> Estimate {
+    let count = estimates.len() as f64;
+    let value = estimates.iter().map(|estimate| estimate.value).sum::<f64>() / count;
+    let variance: f64 = estimates.iter().map(|estimate| estimate.std_error.powi(2)).sum();
+    let ess = estimates.iter().map(|estimate| estimate.ess).sum();
+    Estimate { value, std_error: variance.sqrt() / count, ess }
+}
+
+/// The mean over contexts of each of several estimates; every context has the same number of them.
+pub(super) fn means(contexts: &[Vec<Estimate>]) -> Vec<Estimate> {
+    let columns = contexts.first().map_or(0, Vec::len);
+    let column = |index| contexts.iter().map(|estimates| estimates[index]).collect::<Vec<_>>();
+    (0..columns).map(|index| mean(&column(index))).collect()
+}
+
+/// The values of all features for some samples of one context or several.
+pub(super) fn values<X: TextSample>(features: &[TextFeature], samples: &[&X]) -> Result<Vec<Values>> {
+    let columns: Vec<_> =
+        features.iter().map(|feature| feature.scores_of(samples)).collect::<disco_core::Result<_>>()?;
+    let row = |index: usize| columns.iter().map(|column| column[index].as_ref().ok().copied()).collect();
+    Ok((0..samples.len()).map(row).collect())
+}
+
+/// The values of all features for all samples, by context.
+pub(super) fn feature_values<X: TextSample>(
+    features: &[TextFeature],
+    contexts: &[Vec<(&X, f64)>],
+) -> Result<Vec<Vec<Values>>> {
+    let of = |samples: &Vec<(&X, f64)>| {
+        values(features, &samples.iter().map(|(sample, _)| *sample).collect::<Vec<_>>())
+    };
+    contexts.iter().map(of).collect()
+}
+
+/// The mean of each feature over samples, and over contexts that have some. A sample that one feature skips counts for none.
+pub(super) fn feature_means(features: usize, contexts: &[Vec<&Values>]) -> Vec<Estimate> {
+    let whole: Vec<Vec<&Values>> = contexts
+        .iter()
+        .map(|rows| rows.iter().copied().filter(|row| !is_skipped(row)).collect())
+        .filter(|rows: &Vec<&Values>| !rows.is_empty())
+        .collect();
+    let column = |rows: &Vec<&Values>, index: usize| -> Vec<f64> {
+        rows.iter().filter_map(|row| row[index]).collect()
+    };
+    let of = |index: usize| -> Vec<Estimate> {
+        whole.iter().map(|rows| Estimate::mean(&column(rows, index))).collect()
+    };
+    (0..features).map(|index| mean(&of(index))).collect()
+}
+
+/// Whether some feature skipped the sample.
+pub(super) fn is_skipped(values: &Values) -> bool {
+    values.contains(&None)
+}
+
+/// A sample in the form of the record.
+pub(super) fn record<X: TextSample>(
+    context: &str,
+    sample: &X,
+    log_prob: f64,
+    features: Values,
+) -> SampleRecord {
+    SampleRecord {
+        context: context.into(),
+        text: sample.text().into(),
+        log_prob,
+        tokens: sample.token_count(),
+        finished: sample.finished(),
+        features,
+    }
+}
+
+/// Samples in the form of the record: the first of every context, the second of every context, and so on.
+pub(super) fn records<X: TextSample>(
+    contexts: &[String],
+    samples: &[Vec<(&X, f64)>],
+    values: &[Vec<Values>],
+) -> Vec<SampleRecord> {
+    let most = samples.iter().map(Vec::len).max().unwrap_or(0);
+    let of = |index: usize| {
+        contexts.iter().zip(samples).zip(values).filter_map(move |((context, samples), values)| {
+            let (sample, log_prob) = *samples.get(index)?;
+            Some(record(context, sample, log_prob, values[index].clone()))
+        })
+    };
+    (0..most).flat_map(of).collect()
+}
+
+/// The text with a capital letter and a full stop.
+pub(super) fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
+}

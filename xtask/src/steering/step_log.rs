@@ -1,0 +1,145 @@
+//! The log of the steps, so that the report of a resumed run has all of them.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Display,
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use disco_tuner::Metric;
+use serde::{Deserialize, Serialize};
+
+use crate::results::StepRecord;
+
+/// A file with one line per step.
+#[derive(Debug)]
+pub(super) struct StepLog {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+/// A line. Numbers are written as their bits, since JSON has no infinity.
+#[derive(Serialize, Deserialize)]
+struct Line {
+    step: usize,
+    tokens: usize,
+    moments: Vec<Option<(u64, Option<u64>)>>,
+    divergences: BTreeMap<String, (u64, Option<u64>)>,
+    ess: Option<u64>,
+    gradient_norm: u64,
+    learning_rate: u64,
+}
+
+impl StepLog {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Self { path, file: None }
+    }
+
+    /// The records of the first `done` steps; later lines are removed, since these steps will be made again.
+    pub(super) fn open(&mut self, done: u64) -> io::Result<Vec<StepRecord>> {
+        let text = match fs::read_to_string(&self.path) {
+            Err(source) if source.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read.map_err(|source| self.unusable("", source))?,
+        };
+        let lines: Vec<&str> = text.lines().take(done as usize).collect();
+        let mut records = Vec::with_capacity(lines.len());
+        for (number, line) in (1..).zip(&lines) {
+            let line = serde_json::from_str(line).map_err(|error| {
+                // serde counts the lines of a text of one line.
+                let what = error.to_string();
+                let what = what.split(" at line ").next().unwrap_or(&what);
+                self.unusable(&format!(", line {number}, column {}", error.column()), what)
+            })?;
+            records.push(read(line));
+        }
+        if !records.iter().map(|record| record.step).eq(1..=done as usize) {
+            return Err(self.unusable("", format!("it does not have each of the {done} steps once")));
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        file.set_len(lines.iter().map(|line| line.len() as u64 + 1).sum())?;
+        self.file = Some(file);
+        Ok(records)
+    }
+
+    /// The error of a log that cannot be used: the place, the problem and the remedy.
+    fn unusable(&self, place: &str, problem: impl Display) -> io::Error {
+        let path = self.path.display();
+        let remedy = "the report needs a line for each step that was made; `--restart` begins anew";
+        io::Error::new(io::ErrorKind::InvalidData, format!("{path}{place}: {problem}; {remedy}"))
+    }
+
+    pub(super) fn write(&mut self, record: &StepRecord) -> io::Result<()> {
+        let bits = |metric: &Metric| (metric.value.to_bits(), metric.std_error.map(f64::to_bits));
+        let line = Line {
+            step: record.step,
+            tokens: record.tokens,
+            moments: record.moments.iter().map(|moment| moment.as_ref().map(bits)).collect(),
+            divergences: record.divergences.iter().map(|(name, found)| (name.clone(), bits(found))).collect(),
+            ess: record.ess.map(f64::to_bits),
+            gradient_norm: record.gradient_norm.to_bits(),
+            learning_rate: record.learning_rate.to_bits(),
+        };
+        let mut bytes = serde_json::to_vec(&line)?;
+        bytes.push(b'\n');
+        self.file.as_mut().map_or(Ok(()), |file| file.write_all(&bytes))
+    }
+}
+
+fn read(line: Line) -> StepRecord {
+    let metric = |(value, error): (u64, Option<u64>)| Metric {
+        value: f64::from_bits(value),
+        std_error: error.map(f64::from_bits),
+    };
+    StepRecord {
+        step: line.step,
+        tokens: line.tokens,
+        moments: line.moments.into_iter().map(|moment| moment.map(metric)).collect(),
+        divergences: line.divergences.into_iter().map(|(name, bits)| (name, metric(bits))).collect(),
+        ess: line.ess.map(f64::from_bits),
+        gradient_norm: f64::from_bits(line.gradient_norm),
+        learning_rate: f64::from_bits(line.learning_rate),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_read_back_and_later_steps_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("steps.jsonl");
+        let record = |step| StepRecord {
+            step,
+            tokens: 7,
+            moments: vec![None, Some(Metric { value: 0.1 + 0.2, std_error: None })],
+            divergences: [("KL".to_owned(), Metric { value: f64::INFINITY, std_error: Some(1e-300) })].into(),
+            ess: Some(3.5),
+            gradient_norm: 1.0 / 3.0,
+            learning_rate: 0.1,
+        };
+        let mut log = StepLog::new(path.clone());
+        assert!(log.open(0).unwrap().is_empty());
+        (1..=3).for_each(|step| log.write(&record(step)).unwrap());
+        fs::write(&path, [fs::read(&path).unwrap(), b"{\"step\":4,\"tok".to_vec()].concat()).unwrap();
+        assert_eq!(StepLog::new(path.clone()).open(2).unwrap(), [record(1), record(2)]);
+        assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
+        let refused = || StepLog::new(path.clone()).open(2).unwrap_err().to_string();
+        let more = StepLog::new(path.clone()).open(3).unwrap_err().to_string();
+        assert!(more.contains("each of the 3 steps") && more.contains("--restart"), "{more}");
+
+        let whole = fs::read_to_string(&path).unwrap();
+        let (first, second) = whole.split_once('\n').unwrap();
+        for (line, expected) in [
+            ("garbage", "steps.jsonl, line 2, column 1: expected value; "),
+            (&second[..9], "steps.jsonl, line 2, column "),
+            ("{}", "steps.jsonl, line 2, column 2: missing field `step`; "),
+        ] {
+            fs::write(&path, format!("{first}\n{line}\n")).unwrap();
+            let said = refused();
+            assert!(said.contains(expected) && said.contains("--restart"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Stage "tune": the policy follows the gradient towards the target, and every step is recorded.
+
+use disco_core::{Contexts, Distribution, Feature};
+use disco_ebm::Fit;
+use disco_tuner::{
+    Checkpointed, Checkpoints, Control, EarlyStopping, MicroBatch, Observer, ObserverError, Policy, Problem,
+    Schedule, Stage, StepReport, StopFlag, Tuner, TunerConfig,
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{CheckpointFolder, RunPlan, step_log::StepLog};
+use crate::{
+    Error, Progress, Result,
+    features::{TextFeature, TextSample},
+    results::{DISTANCES, StepRecord, TuningRecord},
+    spec::Spec,
+};
+
+/// The course of tuning.
+#[derive(Clone, Debug)]
+pub struct Tuned {
+    /// The number of steps that an earlier run had made, from whose checkpoint this one was resumed.
+    pub earlier: usize,
+    /// This stage's part of the record, with the steps of the earlier run.
+    pub record: TuningRecord,
+}
+
+/// Tunes `policy` towards the fitted target, from the latest checkpoint in the folder, or from the beginning.
+///
+/// # Errors
+/// The errors of the tuner, the models and the features; [`Error::Interrupted`] after an interrupt, with a checkpoint; [`Error::Log`].
+///
+/// # Cost
+/// `tune.steps * tune.samples_per_step` samples of the policy, scored by the base and differentiated.
+pub fn tune<X, P>(
+    plan: &RunPlan<'_>,
+    base: &impl Distribution<String, X>,
+    fit: &Fit<String, X>,
+    policy: &mut P,
+    checkpoints: Option<&CheckpointFolder>,
+) -> Result<Tuned>
+where
+    X: TextSample + Serialize + DeserializeOwned,
+    P: Policy<String, X> + Checkpointed,
+{
+    let RunPlan { spec, features, .. } = plan;
+    let contexts = Contexts::new(spec.contexts.clone())?;
+    let ebm = fit.target(base);
+    // The place of the model does not identify it.
+    let mut model = serde_json::to_value(&spec.model).map_err(Error::Json)?;
+    model.as_object_mut().and_then(|model| model.remove("source"));
+    let problem = Problem::new(&contexts, &ebm)
+        .with_features(features.iter().map(|feature| feature as &dyn Feature<String, X>))?
+        .with_length(TextSample::token_count)
+        .with_fact("features", &spec.features)?
+        .with_fact("model", &model)?
+        .with_fact("target.coefficients", &fit.tilt().coefficients().collect::<Vec<_>>())?;
+    let tuner = Tuner::new(config(spec, plan.seeds.tune))?;
+    let progress = Progress::new(plan.progress, "tune", "steps", spec.tune.steps);
+    let mut recorder = Recorder {
+        progress,
+        features,
+        records: Vec::new(),
+        earlier: 0,
+        log: None,
+        stop: StopFlag::default(),
+    };
+    let Some(folder) = checkpoints else {
+        tuner.run(policy, &problem, &mut recorder)?;
+        return Ok(recorder.into_tuned());
+    };
+    let checkpoints = Checkpoints::new(folder.path(), spec.checkpoints.every as u64, spec.checkpoints.keep)?;
+    recorder.log = Some(StepLog::new(folder.steps()));
+    let (outcome, asked) = folder.interrupt.while_tuning(|stop| {
+        recorder.stop = stop;
+        let run = if checkpoints.steps()?.is_empty() {
+            tuner.start(policy, &problem)?.with_checkpoints(&checkpoints)?
+        } else {
+            tuner.resume(policy, &problem, &checkpoints)?
+        };
+        run.drive(&mut recorder)
+    });
+    let outcome = outcome?;
+    // Without its log, a resumed run could not report the earlier steps.
+    if let Some((step, failure)) = outcome.first_observer_failure {
+        return Err(Error::Log { path: folder.steps(), step, failure });
+    }
+    if asked {
+        let steps = spec.tune.steps as u64;
+        return Err(Error::Interrupted { step: outcome.step, steps, path: folder.path().into() });
+    }
+    Ok(recorder.into_tuned())
+}
+
+fn config(spec: &Spec, seed: u64) -> TunerConfig {
+    let tune = &spec.tune;
+    TunerConfig {
+        divergence: tune.divergence,
+        steps: tune.steps as u64,
+        samples_per_step: tune.samples_per_step,
+        contexts_per_step: tune.contexts_per_step,
+        seed,
+        micro_batch: MicroBatch { samples: tune.micro_batch, tokens: None },
+        optimizer: tune.optimizer.clone(),
+        learning_rate: tune.learning_rate,
+        schedule: Schedule { decay: tune.decay, warmup_steps: tune.warmup_steps as u64, floor: 0.0 },
+        max_gradient_norm: tune.max_gradient_norm,
+        metrics_every: 1,
+        // With this patience it never ends the run; it only decides which checkpoint is the best.
+        early_stopping: spec.checkpoints.best.map(|metric| EarlyStopping {
+            metric: metric.into(),
+            patience: u64::MAX,
+            min_delta: 0.0,
+        }),
+        ..TunerConfig::default()
+    }
+}
+
+/// Records each step.
+struct Recorder<'a> {
+    progress: Progress,
+    features: &'a [TextFeature],
+    records: Vec<StepRecord>,
+    /// The number of records of steps that an earlier run had made.
+    earlier: usize,
+    log: Option<StepLog>,
+    stop: StopFlag,
+}
+
+impl Recorder<'_> {
+    fn into_tuned(self) -> Tuned {
+        Tuned { earlier: self.earlier, record: TuningRecord { steps: self.records } }
+    }
+}
+
+impl Observer for Recorder<'_> {
+    fn start(&mut self, _: &TunerConfig, step: u64) -> std::result::Result<(), ObserverError> {
+        if let Some(log) = &mut self.log {
+            self.records = log.open(step)?;
+        }
+        self.earlier = self.records.len();
+        self.progress.advance(self.earlier, String::new);
+        Ok(())
+    }
+
+    fn step(&mut self, report: &StepReport) -> std::result::Result<Control, ObserverError> {
+        let metrics = &report.metrics;
+        let moment =
+            |feature: &TextFeature| metrics.get(&format!("moment/{}/policy", feature.name())).copied();
+        let divergences =
+            DISTANCES.iter().filter_map(|distance| Some((distance.formula, *metrics.get(distance.metric)?)));
+        let record = StepRecord {
+            step: report.step as usize,
+            moments: self.features.iter().map(moment).collect(),
+            divergences: divergences.map(|(name, metric)| (name.to_owned(), metric)).collect(),
+            tokens: report.tokens.get(Stage::Sample.name()).map_or(0, |tokens| *tokens as usize),
+            ess: metrics.get("ess").map(|metric| metric.value),
+            gradient_norm: report.gradient_norm,
+            learning_rate: report.learning_rate,
+        };
+        self.progress.advance(1, || line(self.features, &record));
+        if let Some(log) = &mut self.log {
+            log.write(&record)?;
+        }
+        self.records.push(record);
+        self.stop.step(report)
+    }
+}
+
+/// The message beside the progress bar: the means, and the total variation.
+fn line(features: &[TextFeature], record: &StepRecord) -> String {
+    let moments = features.iter().zip(&record.moments);
+    let moments = moments.filter_map(|(feature, moment)| Some((feature.name(), moment.as_ref()?.value)));
+    let distance = record.divergences.get("TV").map(|distance| ("TV", distance.value));
+    let parts: Vec<String> =
+        moments.chain(distance).map(|(name, value)| format!("{name} {value:.3}")).collect();
+    parts.join("  ")
+}
