@@ -32,8 +32,7 @@ where
         }
         let mut tokens = Timer::default();
         let metrics = timer.time(Stage::Validation, || {
-            // The same streams every time, so that two measurements differ by the policy alone; no step has
-            // this number.
+            // These streams are used every time, so that two measurements differ by the policy alone; no step has this number.
             let mut rng = StreamRng::seed_from_u64(config.seed);
             rng.set_stream(u64::MAX);
             let stream = |context| (context, Streams::draw(&mut rng, validation.samples));
