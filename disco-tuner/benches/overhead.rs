@@ -1,4 +1,4 @@
-//! What the tuner itself costs per sample, next to a policy and a target that cost next to nothing.
+//! The cost of the tuner itself per sample, beside a policy and a target that cost next to nothing.
 //!
 //! Issue 4 allows 2 microseconds per sample at 10,000 samples a step. Criterion prints the throughput; one
 //! sample takes its inverse.
@@ -71,7 +71,7 @@ fn overhead(criterion: &mut Criterion) {
     group.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
     let samplings = [
         ("online", Sampling::Online, 0),
-        // The test of nearness is made at every step, and never passed.
+        // The proposal test is made at every step, and never passed.
         ("offline", Sampling::Offline { metric: FDivergence::KlForward, z: 1e12, every: 1 }, 0),
         ("replay of one", Sampling::Online, 1),
     ];
@@ -96,7 +96,7 @@ fn overhead(criterion: &mut Criterion) {
                     };
                     let contexts = Contexts::new((0..contexts).collect()).unwrap();
                     let (tuner, mut policy) = (Tuner::new(config).unwrap(), Free);
-                    // What is measured: the divergences from target and base, and the moments of two features.
+                    // The metrics: the divergences from target and base, and the moments of two features.
                     let problem =
                         Problem::new(&contexts, &Target).with_base(&Free).with_features(features).unwrap();
                     let mut run = tuner.start(&mut policy, &problem).unwrap();

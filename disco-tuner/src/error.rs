@@ -10,8 +10,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// A step that fails leaves the policy's parameters as they were before it; the one exception is
 /// [`LaterEpoch`](Self::LaterEpoch).
 ///
-/// The message of an error is complete: it contains the message of the error that caused it. That is why
-/// [`source`](std::error::Error::source) gives `None`; the cause itself is in the field `source`.
+/// The message of an error is complete: it contains the message of its cause. So that no reporter prints that twice,
+/// [`source`](std::error::Error::source) does not give the cause, which is in the field `source`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -225,5 +225,31 @@ impl Stage {
 impl std::fmt::Display for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::{Error, Stage};
+
+    #[test]
+    fn a_message_holds_its_cause_and_no_chain_repeats_it() {
+        let cause = || disco_core::Error::Empty { what: "batch".into() };
+        let step = Error::Step { step: 3, stage: Stage::Update, source: cause() };
+        let later = Error::LaterEpoch { epoch: 1, source: Box::new(step) };
+        let errors = [
+            Error::Context { step: 3, stage: Stage::Score, context: 2, source: cause() },
+            Error::PolicyFiles { path: "step-3".into(), source: cause() },
+            Error::Io { path: "step-3".into(), source: std::io::Error::other("batch is empty") },
+            Error::Workers { source: cause() },
+            Error::Observer("batch is empty".into()),
+            Error::Core(cause()),
+            later,
+        ];
+        for error in errors {
+            assert!(error.to_string().contains("batch is empty") && error.source().is_none(), "{error:?}");
+        }
     }
 }

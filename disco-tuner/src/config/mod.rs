@@ -44,7 +44,7 @@ pub use sampling::Sampling;
 /// use disco_tuner::{Baseline, Tuner, TunerConfig};
 /// let config = TunerConfig { steps: 200, learning_rate: 1e-4, baseline: Baseline::None, ..TunerConfig::default() };
 /// config.validate()?;
-/// // The same, as a settings file has it.
+/// // The settings as a file has them.
 /// let read: TunerConfig =
 ///     serde_json::from_str(r#"{"steps": 200, "learning_rate": 0.0001, "baseline": "none"}"#).unwrap();
 /// assert_eq!(read, config);

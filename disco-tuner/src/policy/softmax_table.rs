@@ -95,7 +95,7 @@ impl<C, X> SoftmaxTable<C, X> {
     /// The normalised form of a scorer, which must give every outcome a finite log-score.
     ///
     /// # Errors
-    /// Those of the scorer and of [`new`](Self::new).
+    /// Errors of the scorer and of [`new`](Self::new).
     pub fn from_scorer(contexts: Space<C>, outcomes: Space<X>, scorer: &impl Scorer<C, X>) -> Result<Self> {
         let mut logits = Array2::zeros((contexts.len(), outcomes.len()));
         for (context, mut row) in contexts.outcomes().iter().zip(logits.rows_mut()) {

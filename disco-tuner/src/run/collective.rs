@@ -7,17 +7,20 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::Run;
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, Stage},
     gradient::ContextSamples,
     policy::{GradientScalar, PendingGradient, Policy},
     storage::crc32c,
     workers::Workers,
 };
 
+/// Sums the pending gradient of a policy over all workers; the last argument adds the step to an error.
+type SumGradient<P> = fn(&mut P, &dyn Workers, &dyn Fn(CoreError) -> Error) -> Result<()>;
+
 /// The operations of a shared run that need more of policy and samples than other runs do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sharing<P, X> {
-    sum_gradient: fn(&mut P, &dyn Workers, &dyn Fn(CoreError) -> Error) -> Result<()>,
+    sum_gradient: SumGradient<P>,
     encode: fn(&[&[X]]) -> serde_json::Result<String>,
     decode: fn(&str) -> serde_json::Result<Vec<Vec<X>>>,
 }
@@ -182,7 +185,7 @@ where
 
     /// Replaces the pending gradient by its sum over all workers.
     pub(crate) fn sum_gradient(&mut self) -> Result<()> {
-        let named = self.at(crate::error::Stage::Gradient);
+        let named = self.at(Stage::Gradient);
         match &self.sharing {
             Some(sharing) if self.is_shared() => (sharing.sum_gradient)(self.policy, self.workers, &named),
             _ => Ok(()),

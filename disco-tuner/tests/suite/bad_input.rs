@@ -1,4 +1,4 @@
-//! What is refused, when, and what it says.
+//! Refusals: which input, when, and with which message.
 
 use disco_core::{Condition, Contexts, Error as CoreError, Feature, Product, Space, feature, scorer};
 use disco_divergence::FDivergence;
@@ -192,7 +192,7 @@ fn runs_that_see_nothing_of_the_target_end_with_advice() {
     assert_eq!(policy.logits(), before);
 }
 
-/// Fails when told to.
+/// An observer that fails.
 struct Failing {
     start: bool,
     every_step: bool,

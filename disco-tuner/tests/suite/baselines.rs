@@ -1,4 +1,4 @@
-//! What a baseline does to the variance of the gradient: exactly, by enumeration, and as sampled.
+//! The effect of baselines on the variance of the gradient: exactly, by enumeration, and as sampled.
 
 use disco_core::Scorer;
 use disco_divergence::{Divergence, FDivergence};
@@ -83,7 +83,7 @@ const RAISED: [(&str, &str); 5] = [
     ("6, far", "jeffreys"),
 ];
 
-/// The README's table is what this prints.
+/// It prints the table of BENCHMARKS.md.
 #[test]
 fn leave_one_out_baselines_lower_the_variance_but_where_it_is_listed() {
     println!(
@@ -106,7 +106,7 @@ fn leave_one_out_baselines_lower_the_variance_but_where_it_is_listed() {
                 raised.push((scene.name, divergence.to_string()));
             }
             let what = format!("{}, {divergence}: {mean}", scene.name);
-            // A constant to be removed is most of what there is near the target.
+            // Near the target most of the derivative is a constant, which the baseline removes.
             assert!(
                 divergence.derivative(0.0) == 0.0 || !scene.name.contains("near") || mean > 30.0,
                 "{what}"

@@ -1,4 +1,4 @@
-//! What a user may do wrong or meet with: messages name what it was, and nothing is left half-written.
+//! Mistakes and failures that a user may meet: messages name the cause, and nothing is left half-written.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -150,7 +150,7 @@ fn a_file_in_the_place_of_a_folder_is_called_that() {
     }
 }
 
-/// Scores nothing.
+/// Skips every sample.
 struct Skips;
 
 impl Scorer<usize, usize> for Skips {
@@ -181,7 +181,8 @@ fn settings_of_offline_sampling_are_none_of_online_sampling() {
     }
 }
 
-/// Of a metric that is asked for wrongly, the names that there are; each is reported by one of two runs, and no other.
+/// The error for an unknown metric lists the names of all metrics; each of them is reported by one of two runs, and no
+/// other.
 #[test]
 fn the_metric_of_early_stopping_is_looked_for_before_the_first_step() {
     let (world, target) = (World::new(2, 12), target(Kind::Mixed));

@@ -1,4 +1,4 @@
-//! A run that stops, or is killed, goes on to the bit; and no checkpoint is taken for what it is not.
+//! A run that stops or is killed resumes to the bit, and no checkpoint is mistaken for another.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::common::{self, Kind, World, child, target};
 /// Names the folder that the child of the kill test works in.
 const FOLDER: &str = "DISCO_TUNER_KILL_TEST";
 
-/// Everything that has a state: proposal, window, constants, moments, context order.
+/// Everything that has a state: proposal, replay buffer, estimates of Z, optimiser, order of contexts.
 fn config() -> TunerConfig {
     TunerConfig {
         steps: 120,
@@ -73,7 +73,7 @@ fn a_stopped_run_goes_on_to_the_bit() {
         let started = tuner.start(&mut policy, &problem).unwrap().with_checkpoints(&checkpoints).unwrap();
         let outcome = started.drive(&mut flag.clone()).unwrap();
         assert_eq!((outcome.step, outcome.reason), (1, StopReason::Observer));
-        // Left without a word after ten more.
+        // Dropped after ten more.
         let mut policy = world.policy();
         let mut resumed = tuner.resume(&mut policy, &problem, &checkpoints).unwrap();
         assert_eq!(resumed.done(), 1);
@@ -90,7 +90,7 @@ fn a_stopped_run_goes_on_to_the_bit() {
     }
 }
 
-/// Not a test of its own: what the test below starts and kills.
+/// Not a test of its own: the test below starts and kills it.
 #[test]
 fn child_of_the_kill_test() {
     if let Some(folder) = std::env::var_os(FOLDER) {
@@ -111,15 +111,15 @@ fn kill_9_at_twenty_random_moments_costs_nothing() {
     let (mut killed, mut resumed_from) = (0, Vec::new());
     for attempt in 0..400 {
         let mut child = child::start("checkpoints::child_of_the_kill_test", FOLDER, folder.path());
-        // Each fourth is killed wherever it is, before its first checkpoint or in its start; the others at most 30 ms after
-        // a checkpoint of theirs, however long a busy machine takes to come to it.
+        // Each fourth is killed at any moment, before its first checkpoint or during its start; the others at most 30 ms
+        // after one of their checkpoints, however long a busy machine takes to reach it.
         let last = resumed_from.last().copied();
         while attempt % 4 > 0 && child.try_wait().unwrap().is_none() && latest(folder.path()) <= last {
             std::thread::sleep(Duration::from_millis(1));
         }
         std::thread::sleep(Duration::from_micros((common::hash(attempt, 99) * 30_000.0) as u64));
         match child.try_wait().unwrap() {
-            // The run came to its end between two kills; the next begins anew.
+            // The run reached its end between two kills; the next begins anew.
             Some(status) => {
                 assert!(status.success(), "the child failed: {status}");
                 assert_eq!(run(&config(), Some(folder.path())), whole);
@@ -128,7 +128,7 @@ fn kill_9_at_twenty_random_moments_costs_nothing() {
                 }
                 fs::remove_dir_all(folder.path()).unwrap();
                 fs::create_dir(folder.path()).unwrap();
-                // Of this folder none yet; not counted below.
+                // There is no checkpoint in this folder yet; the entry is not counted below.
                 resumed_from.push(0);
             }
             None => {
@@ -219,7 +219,7 @@ fn a_damaged_checkpoint_names_the_one_to_go_on_from() {
     let said = refused();
     assert!(said.ends_with("; no earlier checkpoint is whole: the run has to begin anew"), "{said}");
 
-    // What is said can be done.
+    // The advice of the message works.
     let folder = tempfile::tempdir().unwrap();
     let checkpoints = prepared(folder.path());
     fs::remove_dir_all(checkpoints.path(8)).unwrap();

@@ -1,4 +1,4 @@
-//! Policies that are written otherwise than ours: what the tuner does for them, and what it refuses.
+//! Policies that are written in other ways than ours: the tuner works with them, or says why not.
 
 use disco_core::{Distribution, Result, Sampled, Score, Scorer, Streams};
 use disco_tuner::{
@@ -18,7 +18,7 @@ enum Asking {
     OneByOne,
 }
 
-/// A table that asks for weights in a way of its own, and relies on the folder it is told to save into.
+/// A table that asks for weights in another way, and relies on the directory that it saves into.
 struct Plain {
     table: Table,
     asking: Asking,

@@ -5,7 +5,7 @@ use disco_tuner::{Decay, Problem, Schedule, Tuner, TunerConfig};
 
 use crate::common::{Kind, World, target};
 
-/// What issue 4 asks for, on 512 outcomes.
+/// The bound of issue 4, on 512 outcomes.
 const TOTAL_VARIATION: f64 = 0.005;
 
 fn config(divergence: FDivergence, contexts: usize) -> TunerConfig {

@@ -1,5 +1,5 @@
-//! The gradient that the tuner hands to a policy is that of the divergence, exactly where the samples are the
-//! distribution itself. In the mean where they are drawn: `sampled_gradient.rs`.
+//! The gradient that the tuner hands to a policy is the gradient of the divergence: exactly, if every outcome occurs
+//! among the samples as often as its probability says. For samples that are drawn see `sampled_gradient.rs`.
 
 use disco_divergence::FDivergence;
 use disco_tuner::{Baseline, Problem, Sampling, Tuner, TunerConfig};

@@ -1,4 +1,4 @@
-//! What fails in the middle of a run names where, and leaves the parameters alone.
+//! Failures in the middle of a run name their place and leave the parameters unchanged.
 
 use disco_core::{
     Distribution, Error as CoreError, Feature, Result, Sampled, Score, Scorer, Streams, feature,

@@ -12,11 +12,14 @@ mod failures;
 mod limits;
 mod metrics;
 mod micro_batches;
+#[cfg(feature = "mlflow")]
+mod mlflow;
 mod observers;
 mod resume;
 mod sampled_gradient;
 mod sampling;
 mod shared;
+mod shared_failures;
 #[cfg(unix)]
 mod signals;
 mod softmax_table;

@@ -1,4 +1,4 @@
-//! How an update is cut changes nothing.
+//! The size of micro-batches changes nothing.
 
 use disco_divergence::FDivergence;
 use disco_tuner::{MicroBatch, Problem, Sampling, Tuner, TunerConfig};

@@ -1,4 +1,4 @@
-//! What a run that goes on must agree with, and what may change.
+//! Resuming a run: settings that must agree with the checkpoint, and settings that may change.
 
 use std::{fs, path::Path};
 
@@ -53,7 +53,7 @@ fn another_problem_is_noticed_and_named() {
     assert!(text.contains("contexts: 2 of 3 are others") && text.contains("first number 1"), "{text}");
     let text = refused(&[0, 1, 2], &mixed, "large");
     assert!(text.contains("model: \"small\" in the checkpoint, \"large\" now"), "{text}");
-    // Nobody says that the target is another one: its scores do.
+    // The changed target shows in its scores.
     let shifted = scorer(|context: &usize, x: &usize| {
         mixed.log_scores(context, &[x]).unwrap()[0].clone().unwrap() + 0.01
     });
@@ -77,14 +77,14 @@ fn a_finished_run_can_be_made_longer_but_not_shorter() {
 
     let problem = Problem::new(&world.contexts, &target).with_fact("model", &"small").unwrap();
     let checkpoints = Checkpoints::new(folder.path(), 4, 3).unwrap();
-    // InMemory may be cut otherwise.
+    // Micro-batches may have another size.
     let longer = TunerConfig { micro_batch: MicroBatch { samples: 5, tokens: None }, ..config(14) };
     let (tuner, mut policy) = (Tuner::new(longer).unwrap(), world.policy());
     let outcome = tuner.resume(&mut policy, &problem, &checkpoints).unwrap().drive(&mut ()).unwrap();
     assert_eq!((outcome.step, outcome.reason), (14, StopReason::Finished));
     let mut expected = world.policy();
     Checkpoints::<usize>::new(whole.path(), 4, 3).unwrap().load_policy(14, &mut expected).unwrap();
-    // What another micro-batch changes by rounding.
+    // Another micro-batch changes results by rounding.
     let (found, expected) = (policy.logits(), expected.logits());
     let gap = found.iter().zip(expected).map(|(one, two)| (one - two).abs()).fold(0.0, f64::max);
     assert!(gap < 1e-10, "{gap}");
@@ -116,7 +116,7 @@ fn the_policy_of_any_checkpoint_can_be_loaded() {
     assert_eq!(policy.logits(), world.policy().logits());
 }
 
-/// Ends the run as a crash would: by a panic after so many steps, in the middle of a line.
+/// Ends the run as a crash would: by a panic after some steps, in the middle of a line.
 struct Crash(u64);
 
 impl Observer for Crash {

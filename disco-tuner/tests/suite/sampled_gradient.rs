@@ -1,5 +1,5 @@
-//! The gradient that the tuner hands to a policy, where samples are drawn: its mean is the exact gradient. What
-//! baselines do to its variance: `baselines.rs`.
+//! The gradient that the tuner hands to a policy, where samples are drawn: its mean is the exact gradient. The effect
+//! of baselines on its variance is in `baselines.rs`.
 
 use disco_divergence::FDivergence;
 use disco_tuner::{Baseline, MicroBatch, Partition, Problem, Tuner, TunerConfig};

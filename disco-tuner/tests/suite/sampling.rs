@@ -110,7 +110,7 @@ fn work_that_cannot_matter_is_not_done() {
         let passed = policy.passed();
         (policy.scored.into_inner(), passed, successes)
     };
-    // Online, the log-probabilities of sampling serve; forward KL passes by what has no weight.
+    // Online, the log-probabilities of sampling are used; for forward KL, samples without weight need no pass.
     let plain = TunerConfig { baseline: Baseline::None, ..TunerConfig::f_cdpg(FDivergence::KlForward) };
     let (scored, passed, successes) = run(plain);
     assert_eq!((scored, passed), (0, successes));
@@ -120,13 +120,13 @@ fn work_that_cannot_matter_is_not_done() {
     let (scored, passed, successes) = run(TunerConfig { sampling, ..TunerConfig::cdpg() });
     // Only the first step has a test.
     assert_eq!((scored, passed), (256, successes));
-    // With a baseline what is forbidden has a weight, and is passed.
+    // With a baseline, forbidden samples have a weight, and need a pass.
     let (scored, passed, successes) = run(TunerConfig::f_cdpg(FDivergence::JensenShannon));
     assert_eq!((scored, passed), (0, 3 * 256));
     assert!(successes < passed);
 }
 
-/// Where nothing at all is allowed the baseline takes all of each weight, in the numbers as in the formula.
+/// If no sample is allowed, the baseline equals every derivative, and the weights are exactly zero.
 #[test]
 fn a_context_without_a_success_costs_no_pass() {
     let world = World::new(2, 60);

@@ -1,4 +1,4 @@
-//! SIGINT and SIGTERM end a run after its step, with a checkpoint from which it goes on to the bit.
+//! SIGINT and SIGTERM end a run after its step, with a checkpoint from which it resumes to the bit.
 
 use std::{
     path::Path,
@@ -16,7 +16,7 @@ const FOLDER: &str = "DISCO_TUNER_SIGNAL_TEST";
 /// The child's exit codes: done, and stopped.
 const STOPPED: i32 = 130;
 
-/// No checkpoint is due before the end: what there is was written because the run was told to stop.
+/// No checkpoint is due before the end: if there is one, it was written because the run was stopped.
 const NEVER: u64 = 1_000_000;
 
 fn run(folder: Option<&Path>, observer: &mut dyn Observer) -> (StopReason, Vec<f64>) {
@@ -39,7 +39,7 @@ fn run(folder: Option<&Path>, observer: &mut dyn Observer) -> (StopReason, Vec<f
     (outcome.reason, policy.logits().iter().copied().collect())
 }
 
-/// Not a test of its own: what the test below starts and tells to stop.
+/// Not a test of its own: the test below starts it and sends it a signal.
 #[test]
 fn child_of_the_signal_test() {
     let Some(folder) = std::env::var_os(FOLDER) else { return };

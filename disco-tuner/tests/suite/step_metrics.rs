@@ -1,4 +1,4 @@
-//! What is reported of a step itself: statistics of the gradient's terms, norm, learning rate, seconds. Where each
+//! The report of a step itself: statistics of the gradient's terms, norm, learning rate, seconds. Where each
 //! outcome is drawn as often as its probability says, these are exact.
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::common::{
     small::{CONTEXTS, config, contexts, divergences, first, is_soft, log_target, offline, target, third},
 };
 
-/// Of sums in another order.
+/// The rounding of sums in another order.
 const ROUNDING: f64 = 1e-12;
 
 /// The report of one step whose samples are stratified, and its gradient. Offline, samples are those of `third`.

@@ -1,4 +1,4 @@
-//! A policy that counts what it is asked for.
+//! A policy that counts the calls of the tuner.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -7,7 +7,7 @@ use disco_tuner::{BatchItem, Policy, Update, UpdateStats, WeightFn};
 
 use super::scripted::Table;
 
-/// Counts what the tuner asks of a policy.
+/// Counts the samples that the tuner asks a policy about.
 #[derive(Debug)]
 pub(crate) struct Counting {
     pub(crate) table: Table,

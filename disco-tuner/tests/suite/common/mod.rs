@@ -10,14 +10,14 @@ pub(crate) mod variance;
 use disco_core::{Contexts, Scorer, Space, scorer};
 use disco_tuner::SoftmaxTable;
 
-/// What the target asks for.
+/// The kind of target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A hard constraint: two thirds of the outcomes are allowed.
     Pointwise,
     /// Exponential weights of two features.
     Distributional,
-    /// Both.
+    /// A hard constraint and exponential weights.
     Mixed,
 }
 

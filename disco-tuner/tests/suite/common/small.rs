@@ -9,7 +9,7 @@ use super::scripted::Table;
 
 pub(crate) const CONTEXTS: usize = 2;
 pub(crate) const OUTCOMES: usize = 6;
-/// What all probabilities below are multiples of.
+/// All probabilities below are multiples of one over this.
 const SAMPLES: usize = 40;
 
 fn table(counts: [[u32; OUTCOMES]; CONTEXTS]) -> Table {

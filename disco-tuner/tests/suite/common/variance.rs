@@ -9,7 +9,7 @@ pub(crate) struct Exact {
     rewards: Vec<f64>,
     /// `E[r s]`, which no baseline changes.
     pub(crate) gradient: Vec<f64>,
-    /// `E[r]`, what leave-one-out baselines estimate.
+    /// `E[r]`, which leave-one-out baselines estimate.
     pub(crate) mean: f64,
     /// `Var[r]`.
     spread: f64,
@@ -54,7 +54,7 @@ impl Exact {
         second - self.gradient_norm() + baseline * (baseline - 2.0 * self.best()) * norm
     }
 
-    /// The same, as `E[|(r - b) s - E[r s]|^2]`, parameter by parameter.
+    /// The variance as `E[|(r - b) s - E[r s]|^2]`, parameter by parameter.
     pub(crate) fn variance_by_parameter(&self, baseline: f64) -> f64 {
         let outcomes = 0..self.rewards.len();
         let of = |x: usize, at: usize| {
@@ -71,7 +71,7 @@ impl Exact {
     }
 
     /// The variance of the mean of `n` terms, times `n`, where the baseline of each is the mean of the `r` of all but
-    /// its own sixteenth: that of the exact mean, and what estimating it from `m = 15/16 n` samples adds.
+    /// its own sixteenth: the variance with the exact mean, and the part that estimating it from `m = 15/16 n` samples adds.
     pub(crate) fn leave_one_out(&self, n: usize) -> f64 {
         assert!(n.is_multiple_of(16), "the tuner cuts a context's samples into sixteen parts");
         let others = (n - n / 16) as f64;
