@@ -32,9 +32,8 @@ where
         let mut tokens = Timer::default();
         let metrics = timer.time(Stage::Validation, || {
             // These streams are used every time, so that two measurements differ by the policy alone; no step has this number.
-            let mut rng = StreamRng::seed_from_u64(config.seed);
-            rng.set_stream(u64::MAX);
-            let stream = |context| (context, Streams::draw(&mut rng, validation.samples));
+            let mut rng = StreamRng::of_stream(config.seed, u64::MAX);
+            let stream = |context| (context, Streams::from_rng(&mut rng, validation.samples));
             let streams: Vec<(usize, Streams)> = (0..held_out.len()).map(stream).collect();
             let parts: Vec<Part> =
                 streams.into_iter().map(|(context, streams)| self.part(context, context, streams)).collect();
