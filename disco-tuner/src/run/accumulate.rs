@@ -54,9 +54,10 @@ where
         let weighing = Weighing { step, rule: tuner.weight_rule(), batch, log_policy, filled };
         let (known, jobs) = weighing.jobs()?;
         let passed = self.pass_all(&weighing, &jobs, timer);
-        let passed = self.gathered(passed, &jobs, batch.groups.len())?;
+        let mut passed = self.gathered(passed, &jobs, batch.groups.len())?;
         self.sum_gradient()?;
-        let weights = known.into_iter().chain(passed.weights).collect();
+        let mut weights = known;
+        weights.append(&mut passed.weights);
         Ok(Accumulated { weights, ..passed })
     }
 
