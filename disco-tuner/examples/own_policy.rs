@@ -234,10 +234,7 @@ fn tuned(directory: &Path, interrupted: Arc<AtomicBool>) -> Done<Option<Words>> 
         word.bytes().filter(|letter| b"ae".contains(letter)).count() as f64
     });
     // The hard constraint comes first: the base does not score words with double letters.
-    let wanted = Product(
-        Condition::never(&double),
-        Exponential { feature: &vowels, coefficient: 0.5 },
-    );
+    let wanted = Product(Condition::never(&double), Exponential { feature: &vowels, coefficient: 0.5 });
     let target = Product(wanted, &base);
 
     let contexts = Contexts::new(vec![0, 1, 2, 4, 5, 7, 8, 9])?;

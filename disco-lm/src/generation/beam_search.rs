@@ -1,13 +1,13 @@
 //! Beam search: looks for the most probable sequences with a beam of bounded width.
 
 use burn::tensor::Tensor;
-use disco_core::Sampled;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Completion, Error, LanguageModel, Result, TokenModel,
     attention::kv_cache::{DeviceCache, HostCache, KvCache, is_by_row},
     decoding::History,
+    generation::slices,
     layers::{block::Mode, transformer::Transformer},
     model::{forward::prefill, lm_head::LmHead},
 };
@@ -285,16 +285,6 @@ impl TokenModel {
 }
 
 impl LanguageModel {
-    /// Greedy decoding of each context: see [`TokenModel::greedy`].
-    ///
-    /// # Errors
-    /// As [`TokenModel::greedy`] and [`encode`](Self::encode).
-    pub fn greedy(&self, contexts: &[&str]) -> Result<Vec<Sampled<Completion>>> {
-        let found = self.tokens().greedy(&slices(&self.encode_all(contexts)?))?;
-        let complete = |Sampled { value, log_prob }| Ok(Sampled { value: self.completion(value)?, log_prob });
-        found.into_iter().map(complete).collect()
-    }
-
     /// Searches for the most probable completions of each context, the best first: see
     /// [`TokenModel::beam_search`].
     ///
@@ -311,12 +301,4 @@ impl LanguageModel {
         };
         found.into_iter().map(|found| found.into_iter().map(complete).collect()).collect()
     }
-
-    fn encode_all(&self, contexts: &[&str]) -> Result<Vec<Vec<u32>>> {
-        contexts.iter().map(|context| self.encode(context)).collect()
-    }
-}
-
-fn slices(contexts: &[Vec<u32>]) -> Vec<&[u32]> {
-    contexts.iter().map(Vec::as_slice).collect()
 }

@@ -4,7 +4,7 @@
 use disco_core::{Sampled, StreamRng, Streams};
 
 use crate::{
-    Result, TokenModel,
+    Completion, LanguageModel, Result, TokenModel,
     attention::kv_cache::{DeviceCache, HostCache, is_by_row},
     generation::{continuous_batching::draw_all, sequence::Sequence},
 };
@@ -79,4 +79,24 @@ impl TokenModel {
         tokens.len() == self.generation.max_new_tokens
             || tokens.last().is_some_and(|token| self.is_end(*token))
     }
+}
+
+impl LanguageModel {
+    /// Greedy decoding of each context: see [`TokenModel::greedy`].
+    ///
+    /// # Errors
+    /// As [`TokenModel::greedy`] and [`encode`](Self::encode).
+    pub fn greedy(&self, contexts: &[&str]) -> Result<Vec<Sampled<Completion>>> {
+        let found = self.tokens().greedy(&slices(&self.encode_all(contexts)?))?;
+        let complete = |Sampled { value, log_prob }| Ok(Sampled { value: self.completion(value)?, log_prob });
+        found.into_iter().map(complete).collect()
+    }
+
+    pub(crate) fn encode_all(&self, contexts: &[&str]) -> Result<Vec<Vec<u32>>> {
+        contexts.iter().map(|context| self.encode(context)).collect()
+    }
+}
+
+pub(crate) fn slices(contexts: &[Vec<u32>]) -> Vec<&[u32]> {
+    contexts.iter().map(Vec::as_slice).collect()
 }

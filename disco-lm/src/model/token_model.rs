@@ -18,12 +18,6 @@ use crate::{
     weights,
 };
 
-/// From this width on, the products of a batch keep all threads busy by themselves.
-const WIDE: usize = 512;
-
-/// The parts into which the sequences of a narrow model are cut for its gradient.
-const PARTS: usize = 4;
-
 /// What models of one architecture on one device share.
 #[derive(Debug)]
 pub(crate) struct SharedState {
@@ -195,15 +189,6 @@ impl TokenModel {
 }
 
 impl TokenModel {
-    /// How many of `count` sequences are of one forward and backward pass.
-    ///
-    /// A narrow model's products are too small to be shared among threads, so its sequences are cut into parts instead.
-    /// The number of parts is fixed, for the sums over them not to depend on the machine.
-    pub(crate) fn part(&self, count: usize) -> usize {
-        let parts = if self.shared.config.hidden_size < WIDE { PARTS } else { 1 };
-        count.div_ceil(parts).max(1)
-    }
-
     /// Does `work` on batches of items, as [`in_batches`], each of at most `most`, and
     /// [`Generation::batch`](crate::Generation::batch) at a time.
     pub(crate) fn in_batches<T: Send, R: Send>(

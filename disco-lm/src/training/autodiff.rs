@@ -3,6 +3,8 @@
 //! Pretraining uses it, since a layer with dropout cannot be recomputed. So do models with an encoder, since all layers of
 //! their decoder attend to the encoder's output, and models with norms behind their residual sums.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
@@ -13,6 +15,8 @@ use crate::{
     layers::{
         block::Mode,
         gradients::{Gradient, SharedGradient},
+        transformer::Transformer,
+        weight::Weight,
     },
     model::forward::{
         PredictionRow, PredictionRows, SequenceInContext, add_log_probs, distinct, forward_sequences, prefill,
@@ -38,7 +42,7 @@ pub(crate) fn accumulate(
     weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
     gradient: &mut Gradient,
 ) -> Result<()> {
-    let size = model.part(sequences.len());
+    let size = model.sequences_per_pass(sequences.len());
     let passes: Vec<AutodiffPass<'_>> = sequences
         .par_chunks(size)
         .map(|micro_batch| AutodiffPass::from_sequences(model, micro_batch))
@@ -116,5 +120,23 @@ impl<'a> AutodiffPass<'a> {
             .zip(head_gradient.into_gradient())
             .for_each(|(sum, head_gradient)| add(sum, head_gradient));
         Ok(gradient)
+    }
+}
+
+impl TokenModel {
+    /// A transformer whose trained parameters are leaves of a new automatic-differentiation graph, and those leaves in the order
+    /// of the trained parameters.
+    fn tracked(&self) -> (Transformer, Vec<Tensor<2>>) {
+        let leaves: Vec<Tensor<2>> =
+            self.trained().1.iter().map(|tensor| tensor.clone().autodiff().require_grad()).collect();
+        let transformer = match &self.adapter {
+            Some(adapter) => self
+                .transformer_with(&self.weights, &adapter.layout.updates(&self.shared.parameters, &leaves)),
+            None => {
+                let weights: Vec<Weight> = leaves.iter().cloned().map(Weight::F32).collect();
+                self.transformer_with(&weights, &BTreeMap::new())
+            }
+        };
+        (transformer, leaves)
     }
 }

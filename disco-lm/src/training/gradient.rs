@@ -13,7 +13,7 @@
 //!
 //! A model with an encoder, or with norms behind its residual sums, is differentiated by Burn ([`autodiff`]).
 
-use std::{collections::BTreeMap, mem::take};
+use std::mem::take;
 
 use burn::tensor::{IndexingUpdateOp, Tensor, TensorData};
 use rayon::prelude::*;
@@ -29,20 +29,17 @@ use crate::{
         rotary::Angles,
         saved::SavedActivations,
         transformer::Transformer,
-        weight::Weight,
     },
     model::forward::{PredictionRow, SequenceInContext, Target, add_log_probs, distinct, padded},
-    training::{autodiff, ordered_workers::in_ordered_workers},
+    training::{
+        autodiff,
+        micro_batches::{MICRO_BATCH_TOKENS, split_into_micro_batches},
+        ordered_workers::in_ordered_workers,
+    },
 };
 
 /// About how many bytes of activations and logits are saved for the backward pass, by all micro-batches in progress together.
 const SAVED_BYTES: usize = 192 << 20;
-
-/// About how many tokens a micro-batch has: enough rows for its matmuls to be efficient.
-const MICRO_BATCH_TOKENS: usize = 84;
-
-/// A micro-batch has at least this multiple of the tokens of its longest context: each micro-batch runs its contexts again.
-const CONTEXT_MULTIPLE: usize = 12;
 
 /// The number of groups of similar length into which the sequences of a pass are sorted: each group is padded to its own longest.
 const LENGTH_GROUPS: usize = 4;
@@ -92,7 +89,7 @@ impl TokenModel {
         weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>,
         gradient: &mut Gradient,
     ) -> Result<()> {
-        let size = self.part(sequences.len());
+        let size = self.sequences_per_pass(sequences.len());
         if size == sequences.len() {
             // Other devices have memory of their own, and are efficient with larger matmuls.
             let is_host = is_host(&self.shared.device);
@@ -191,22 +188,6 @@ impl TokenModel {
             .iter()
             .filter_map(|module| self.shared.parameters[module.parameter].layer());
         layers.min().unwrap_or(0)
-    }
-
-    /// A transformer whose trained parameters are leaves of a new automatic-differentiation graph, and those leaves in the order
-    /// of the trained parameters.
-    pub(crate) fn tracked(&self) -> (Transformer, Vec<Tensor<2>>) {
-        let leaves: Vec<Tensor<2>> =
-            self.trained().1.iter().map(|tensor| tensor.clone().autodiff().require_grad()).collect();
-        let transformer = match &self.adapter {
-            Some(adapter) => self
-                .transformer_with(&self.weights, &adapter.layout.updates(&self.shared.parameters, &leaves)),
-            None => {
-                let weights: Vec<Weight> = leaves.iter().cloned().map(Weight::F32).collect();
-                self.transformer_with(&weights, &BTreeMap::new())
-            }
-        };
-        (transformer, leaves)
     }
 }
 
@@ -336,30 +317,6 @@ impl EmbeddingGradient {
             transformer.embed_backward(&self.ids, &self.positions, self.grad_x, gradients);
         }
     }
-}
-
-/// Splits sequences, in their order, into micro-batches of about equally many tokens: at most about `most`, contexts included,
-/// unless a context is long ([`CONTEXT_MULTIPLE`]).
-fn split_into_micro_batches<'s, 'a>(
-    sequences: &'s [SequenceInContext<'a>],
-    most: usize,
-) -> Vec<&'s [SequenceInContext<'a>]> {
-    let longest = sequences.iter().map(|sequence| sequence.context.len()).max().unwrap_or(0);
-    let most = most.max(CONTEXT_MULTIPLE * longest) - longest;
-    let all: usize = sequences.iter().map(|sequence| sequence.tokens.len()).sum();
-    let even = all.div_ceil(all.div_ceil(most).max(1)).max(1);
-    let mut micro_batches = Vec::new();
-    let (mut start, mut before) = (0, 0);
-    for (at, sequence) in sequences.iter().enumerate() {
-        let middle = before + sequence.tokens.len() / 2;
-        if middle / even > micro_batches.len() && at > start {
-            micro_batches.push(&sequences[start..at]);
-            start = at;
-        }
-        before += sequence.tokens.len();
-    }
-    micro_batches.push(&sequences[start..]);
-    micro_batches
 }
 
 #[cfg(test)]

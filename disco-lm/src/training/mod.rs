@@ -4,6 +4,7 @@ pub(crate) mod adam;
 pub(crate) mod autodiff;
 pub(crate) mod gradient;
 mod lm_policy;
+pub(crate) mod micro_batches;
 pub(crate) mod optimizer;
 pub(crate) mod ordered_workers;
 pub mod pretrain;

@@ -9,21 +9,21 @@ use std::{
 use disco_lm::{Error, Hub, HubModel, HubProblem};
 use tempfile::TempDir;
 
-use crate::hub_server::{BRANCH, COMMIT, Faults, HubServer, sha256};
+use crate::hub_server::{BRANCH, COMMIT, Faults, HubServer};
 
-const NAME: &str = "org/tiny";
+pub(crate) const NAME: &str = "org/tiny";
 
 /// Bytes that stand for the weights, enough of them to be in the storage server.
-fn weights() -> Vec<u8> {
+pub(crate) fn weights() -> Vec<u8> {
     (0..20_000u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
 
-fn json() -> Vec<u8> {
+pub(crate) fn json() -> Vec<u8> {
     b"{}".to_vec()
 }
 
 /// A hub with a language model, and with files that do not belong to it.
-fn server() -> HubServer {
+pub(crate) fn server() -> HubServer {
     let files = [
         ("config.json", json()),
         ("generation_config.json", json()),
@@ -37,17 +37,17 @@ fn server() -> HubServer {
     HubServer::new(NAME, files)
 }
 
-fn model(text: &str) -> HubModel {
+pub(crate) fn model(text: &str) -> HubModel {
     text.parse().expect("a valid name")
 }
 
-fn hub(server: &HubServer, cache: &TempDir) -> Hub {
+pub(crate) fn hub(server: &HubServer, cache: &TempDir) -> Hub {
     Hub::new(&server.endpoint, cache.path()).expect("valid")
 }
 
 /// The problem of a call that must fail.
 #[track_caller]
-fn problem(fetched: Result<PathBuf, Error>) -> HubProblem {
+pub(crate) fn problem(fetched: Result<PathBuf, Error>) -> HubProblem {
     let error = fetched.expect_err("refused");
     let said = error.to_string();
     match error {
@@ -59,17 +59,17 @@ fn problem(fetched: Result<PathBuf, Error>) -> HubProblem {
     }
 }
 
-fn names(folder: &Path) -> BTreeSet<String> {
+pub(crate) fn names(folder: &Path) -> BTreeSet<String> {
     let Ok(entries) = fs::read_dir(folder) else { return BTreeSet::new() };
     entries.map(|entry| entry.expect("readable").file_name().into_string().expect("text")).collect()
 }
 
-fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+pub(crate) fn set<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
     names.map(String::from).into()
 }
 
 /// The cache's folder of contents.
-fn blobs(cache: &TempDir) -> PathBuf {
+pub(crate) fn blobs(cache: &TempDir) -> PathBuf {
     cache.path().join("models--org--tiny").join("blobs")
 }
 
@@ -288,97 +288,4 @@ fn what_another_program_did_not_look_for_is_looked_for_once() {
     assert!(folder.join("generation_config.json").exists());
     let absent = cache.path().join("models--org--tiny/.no_exist").join(COMMIT);
     assert_eq!(names(&absent), set(["chat_template.jinja", "special_tokens_map.json"]));
-}
-
-#[test]
-fn an_interrupted_download_goes_on_where_it_ended() {
-    let (server, cache) = (server(), TempDir::new().expect("a folder"));
-    let hub = hub(&server, &cache);
-    server.misbehave(Faults { truncated: Some(("model.safetensors", 4_000, 2)), ..Faults::default() });
-    hub.language_model(&model(NAME)).expect("fetched in three pieces");
-    let pieces: Vec<_> =
-        server.requests().into_iter().filter(|request| request.contains("/store/")).collect();
-    let at = |from: &str| format!("GET /store/model.safetensors{from}");
-    assert_eq!(pieces, [at(""), at(" bytes=4000-"), at(" bytes=8000-")]);
-
-    // The download fails: the partial content has another name, and the next call resumes it.
-    let cache = TempDir::new().expect("a folder");
-    let hub = Hub::new(&server.endpoint, cache.path()).expect("valid");
-    server.misbehave(Faults { truncated: Some(("model.safetensors", 100, 99)), ..Faults::default() });
-    match problem(hub.language_model(&model(NAME))) {
-        HubProblem::Interrupted { file, received: 500, size: 20_000, .. } => {
-            assert_eq!(file, "model.safetensors")
-        }
-        other => panic!("{other}"),
-    }
-    let content = sha256(&weights());
-    assert!(!blobs(&cache).join(&content).exists());
-    assert_eq!(
-        fs::read(blobs(&cache).join(format!("{content}.disco-partial"))).expect("kept"),
-        weights()[..500]
-    );
-    server.misbehave(Faults::default());
-    server.requests();
-    let folder = hub.language_model(&model(NAME)).expect("fetched");
-    assert!(server.requests().contains(&at(" bytes=500-")));
-    assert_eq!(fs::read(folder.join("model.safetensors")).expect("readable"), weights());
-    assert!(names(&blobs(&cache)).iter().all(|name| !name.ends_with("partial")));
-}
-
-#[test]
-fn what_is_not_what_was_announced_never_gets_a_name() {
-    for faults in [Faults { corrupt: true, ..Faults::default() }, Faults { excess: 3, ..Faults::default() }] {
-        let (server, cache) = (server(), TempDir::new().expect("a folder"));
-        let hub = hub(&server, &cache);
-        server.misbehave(faults.clone());
-        match problem(hub.language_model(&model(NAME))) {
-            HubProblem::Damaged { reason, .. } => assert!(reason.contains("SHA-256"), "{reason}"),
-            HubProblem::Answer { reason, .. } => assert!(reason.contains("more than the 20000"), "{reason}"),
-            other => panic!("{other}"),
-        }
-        assert!(!blobs(&cache).join(sha256(&weights())).exists(), "{faults:?}");
-        server.misbehave(Faults::default());
-        let folder = hub.language_model(&model(NAME)).expect("fetched");
-        assert_eq!(fs::read(folder.join("model.safetensors")).expect("readable"), weights());
-    }
-}
-
-#[test]
-fn what_earlier_attempts_left_does_no_harm() {
-    let content = sha256(&weights());
-    // A partial file that is too long, one of the right length with another content, and the beginning of another content.
-    for left in [vec![7; 30_000], vec![7; 20_000], vec![7; 300]] {
-        for no_ranges in [false, true] {
-            let (server, cache) = (server(), TempDir::new().expect("a folder"));
-            let hub = hub(&server, &cache);
-            server.misbehave(Faults { no_ranges, ..Faults::default() });
-            fs::create_dir_all(blobs(&cache)).expect("made");
-            fs::write(blobs(&cache).join(format!("{content}.disco-partial")), &left).expect("written");
-            let first = hub.language_model(&model(NAME));
-            // Only the beginning of another content is resumed; the hash finds it out at the end, and the file is removed.
-            let mixed = left.len() == 300 && !no_ranges;
-            assert_eq!(first.is_err(), mixed, "{} {no_ranges}", left.len());
-            let folder = hub.language_model(&model(NAME)).expect("fetched");
-            assert_eq!(fs::read(folder.join("model.safetensors")).expect("readable"), weights());
-        }
-    }
-    // Half a content under its final name, left by a program that does not check the size.
-    let (server, cache) = (server(), TempDir::new().expect("a folder"));
-    fs::create_dir_all(blobs(&cache)).expect("made");
-    fs::write(blobs(&cache).join(&content), &weights()[..9_000]).expect("written");
-    let folder = hub(&server, &cache).language_model(&model(NAME)).expect("fetched");
-    assert_eq!(fs::read(folder.join("model.safetensors")).expect("readable"), weights());
-}
-
-#[test]
-fn two_who_fetch_the_same_share_it() {
-    let (server, cache) = (server(), TempDir::new().expect("a folder"));
-    let hub = hub(&server, &cache);
-    std::thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| hub.language_model(&model(NAME)).expect("fetched"));
-        }
-    });
-    let fetched = server.requests().iter().filter(|request| request.contains("GET /store/")).count();
-    assert_eq!(fetched, 1);
 }

@@ -13,6 +13,8 @@ mod golden;
 #[cfg(feature = "hub-http")]
 mod hub;
 #[cfg(feature = "hub-http")]
+mod hub_interrupted;
+#[cfg(feature = "hub-http")]
 mod hub_models;
 #[cfg(feature = "hub-http")]
 mod hub_server;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use disco_tuner::{Checkpointed, SoftmaxTable};
+use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
 use xtask::{
     Error, INTERRUPTED, Interrupt, Loaded, ModelRecord, ProgressTarget, RunControl, Spec, StartMode,
     TextScorers, WEIGHTS, read_spec, run_workflow,

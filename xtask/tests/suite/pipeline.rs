@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use disco_core::{Estimate, Scorer};
-use disco_tuner::{Checkpointed, SoftmaxTable};
+use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
 use xtask::{
     Clock, Error, Finished, Loaded, ModelRecord, ProgressTarget, RunControl, RunOptions, RunPlan, RunRecord,
     Spec, TextScorers, WEIGHTS, read_spec, run_pipeline, run_workflow,

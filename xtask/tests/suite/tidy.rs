@@ -10,25 +10,9 @@ use xtask::{
     findings, graph_text, workspace_root,
 };
 
-/// Files that other branches of issue 14 bring into order, beside BENCHMARKS.md. To be removed at the merge.
-const BEFORE_THE_MERGE: [&str; 8] = [
-    "ARCHITECTURE.md",
-    "CONTRIBUTING.md",
-    "disco-core",
-    "disco-divergence",
-    "disco-ebm",
-    "disco-lm",
-    "disco-qrs",
-    "disco-tuner",
-];
-
 #[test]
 fn the_repository_is_tidy() {
-    let mut findings = findings(&workspace_root()).unwrap();
-    findings.retain(|finding| {
-        let is_ours = !BEFORE_THE_MERGE.iter().any(|path| finding.path.starts_with(path));
-        is_ours && !finding.message.contains("BENCHMARKS.md")
-    });
+    let findings = findings(&workspace_root()).unwrap();
     let lines: Vec<String> = findings.iter().map(ToString::to_string).collect();
     assert!(findings.is_empty(), "\n{}\n", lines.join("\n"));
 }
