@@ -1,39 +1,23 @@
 #![doc = include_str!("../README.md")]
 
-// In the order of dependencies: a module imports only from those above it (`cargo xtask tidy` checks it).
-mod error;
-
 mod architecture;
-
-mod device;
-
-mod kernels;
-
 mod attention;
-
-mod text;
-
-mod layers;
-
-mod weights;
-
-mod lora;
-
-mod decoding;
-
-mod model;
-
 mod classifier;
-
+mod decoding;
+mod device;
+mod error;
 mod generation;
-
 #[cfg(feature = "hub-http")]
 mod hub;
-
-mod training;
-
+mod kernels;
+mod layers;
+mod lora;
+mod model;
 #[cfg(test)]
 mod testing;
+mod text;
+mod training;
+mod weights;
 
 pub use classifier::{Classifier, LabelFeature, LabelValue, Overlong, TokenClassifier};
 pub use decoding::{Decoding, RepetitionScope};

@@ -3,13 +3,6 @@
 //! An architecture is one file (how its `config.json` is read, and what its tensors are called in each file format) and one
 //! entry in [`ARCHITECTURES`].
 
-use std::path::Path;
-
-use self::{config_reader::ConfigReader, model_config::ModelConfig, tensor_names::TensorNames};
-use serde_json::Value;
-
-use crate::{Error, Result};
-
 mod bert;
 pub(crate) mod classifier_config;
 pub(crate) mod config_reader;
@@ -27,6 +20,13 @@ mod t5;
 pub(crate) mod tensor_names;
 #[cfg(test)]
 mod tests;
+
+use std::path::Path;
+
+use self::{config_reader::ConfigReader, model_config::ModelConfig, tensor_names::TensorNames};
+use serde_json::Value;
+
+use crate::{Error, Result};
 
 /// A language model's architecture: one value of `model_type`.
 pub(crate) struct Architecture {

@@ -1,7 +1,5 @@
 //! Attention: which keys and values a query sees, and how it combines them. The attention backends of a transformer's layers.
 
-use burn::tensor::Tensor;
-
 pub(crate) mod bidirectional;
 pub(crate) mod causal;
 pub(crate) mod cross;
@@ -12,6 +10,8 @@ pub(crate) mod prefix;
 pub(crate) mod relative_bias;
 pub(crate) mod sdpa;
 pub(crate) mod sliding_window;
+
+use burn::tensor::Tensor;
 
 pub(crate) use self::{
     bidirectional::BidirectionalAttention, causal::CausalAttention, cross::EncoderOutput,

@@ -4,11 +4,14 @@ use std::{path::Path, sync::Arc};
 
 use burn::tensor::Device;
 use disco_core::{Feature, Score};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, TokenClassifier, Tokenizer, classifier::token_classifier::check_temperature};
 
 /// The treatment of a text that has more tokens than a classifier has positions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Overlong {
     /// The text is an error.
     #[default]
@@ -32,7 +35,7 @@ impl Classifier {
     /// As [`TokenClassifier::load`]; [`Error::Vocabulary`] if the tokenizer does not fit the model.
     pub fn load(folder: impl AsRef<Path>, device: &Device, overlong: Overlong) -> Result<Self> {
         let folder = folder.as_ref();
-        let tokenizer = Tokenizer::load(&folder.join("tokenizer.json"))?;
+        let tokenizer = Tokenizer::load(folder.join("tokenizer.json"))?;
         let tokens = TokenClassifier::load(folder, device)?;
         tokenizer.check_fits(tokens.vocabulary())?;
         let tokenizer = match overlong {
@@ -95,7 +98,9 @@ impl Classifier {
 }
 
 /// The value of a [`LabelFeature`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum LabelValue {
     /// The label's probability, in [0, 1].
     #[default]

@@ -145,7 +145,7 @@ impl TokenClassifier {
 
     fn check(&self, text: &[u32]) -> Result<()> {
         if text.is_empty() {
-            return Err(Error::EmptyContext { text: String::new() });
+            return Err(Error::EmptyContext { text: None });
         }
         let positions = self.positions();
         if text.len() > positions {

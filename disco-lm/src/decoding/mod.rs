@@ -1,14 +1,14 @@
 //! Decoding: from logits to the distribution of the next token, by one code path for sampling, scoring and the gradient.
 
-use serde::{Deserialize, Serialize};
-
-use crate::{Error, Result};
-
 pub(crate) mod next_token;
 pub(crate) mod softmax;
 #[cfg(test)]
 mod tests;
 pub(crate) mod truncation;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
 
 pub(crate) use next_token::{History, NextToken};
 
@@ -59,6 +59,7 @@ pub struct Decoding {
 /// Where a token must have occurred for [`Decoding::repetition_penalty`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum RepetitionScope {
     /// In the context or in the sequence so far, as in transformers.
     #[default]

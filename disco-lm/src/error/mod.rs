@@ -1,18 +1,18 @@
 //! What can go wrong when a language model is loaded, run or saved.
 
+#[cfg(feature = "hub-http")]
+pub(crate) mod hub_problem;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
 };
 
 #[cfg(feature = "hub-http")]
-pub(crate) mod hub_problem;
-
-#[cfg(feature = "hub-http")]
 pub use hub_problem::HubProblem;
 
 /// A result whose error is disco-lm's [`enum@Error`].
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A weight whose shape is not the one that the configuration implies.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,12 +36,12 @@ impl fmt::Display for Misshapen {
 #[non_exhaustive]
 pub enum Error {
     /// A file could not be read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        cause: std::io::Error,
     },
     /// There is neither a folder nor a file of this name.
     #[error(
@@ -109,24 +109,24 @@ pub enum Error {
     #[error("the model has no chat template, in `chat_template.jinja` or in `tokenizer_config.json`")]
     NoChatTemplate,
     /// A chat template cannot be read, or refuses the messages.
-    #[error("chat template: {source}")]
+    #[error("chat template: {cause}")]
     ChatTemplate {
         /// What the template or its engine said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The tokenizer failed.
-    #[error("tokenizer: {source}")]
+    #[error("tokenizer: {cause}")]
     Tokenizer {
         /// What it said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A context could not be rendered.
-    #[error("the template of the context {context:?}: {source}")]
+    #[error("the template of the context {context:?}: {cause}")]
     Template {
         /// The context.
         context: String,
         /// What the template said.
-        source: Box<dyn std::error::Error + Send + Sync>,
+        cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A context and its new tokens do not fit into the model's positions.
     #[error("context of {context} tokens and {new} new ones exceed the model's {positions} positions")]
@@ -154,11 +154,11 @@ pub enum Error {
         /// The size of the vocabulary.
         vocabulary: usize,
     },
-    /// A context without a token, and no begin token to stand for it.
-    #[error("the context {text:?} has no token, and the tokenizer adds no begin token")]
+    /// A context without a token.
+    #[error("{}", no_token(text.as_deref()))]
     EmptyContext {
-        /// The context.
-        text: String,
+        /// The text of the context; `None` if it was given as token ids.
+        text: Option<String>,
     },
     /// A backend that is not compiled in.
     #[error("backend `{asked}` is not compiled in (there is: {compiled}); build with `--features {asked}`")]
@@ -232,13 +232,20 @@ fn listed(what: &str, tensors: &[impl fmt::Display]) -> String {
 }
 
 /// Whether a path looks like `organisation/name`.
+fn no_token(text: Option<&str>) -> String {
+    match text {
+        Some(text) => format!("the context {text:?} has no token, and the tokenizer adds no begin token"),
+        None => "a list of token ids is empty; at least one id is needed".into(),
+    }
+}
+
 fn may_be_id(path: &Path) -> bool {
     path.is_relative() && path.components().count() == 2
 }
 
 impl Error {
-    pub(crate) fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::Io { path: path.as_ref().to_path_buf(), source }
+    pub(crate) fn io(path: impl AsRef<Path>, cause: std::io::Error) -> Self {
+        Self::Io { path: path.as_ref().to_path_buf(), cause }
     }
 
     pub(crate) fn format(path: impl AsRef<Path>, reason: impl ToString) -> Self {

@@ -44,6 +44,7 @@ pub struct BeamSearch {
 /// When a beam search stops, once `width` sequences have ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum EarlyStopping {
     /// When the best open sequence, scored at its current length, is no better than the worst ended one
     /// (`early_stopping=False` in transformers).

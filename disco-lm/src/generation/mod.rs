@@ -1,6 +1,13 @@
 //! How are sequences produced? Sampling, greedy decoding and beam search: methods of [`TokenModel`] and
 //! [`LanguageModel`](crate::LanguageModel).
 
+pub(crate) mod beam_search;
+pub(crate) mod continuous_batching;
+pub(crate) mod queue;
+pub(crate) mod sequence;
+#[cfg(test)]
+mod tests;
+
 use disco_core::{Sampled, StreamRng, Streams};
 
 use crate::{
@@ -8,13 +15,6 @@ use crate::{
     attention::kv_cache::{DeviceCache, HostCache, is_by_row},
     generation::{continuous_batching::draw_all, sequence::Sequence},
 };
-
-pub(crate) mod beam_search;
-pub(crate) mod continuous_batching;
-pub(crate) mod queue;
-pub(crate) mod sequence;
-#[cfg(test)]
-mod tests;
 
 pub use beam_search::{BeamSearch, EarlyStopping, Hypothesis};
 

@@ -1,6 +1,12 @@
 //! How does a model get from a hub onto this machine? Downloads from the Hugging Face Hub, into the cache that Python's
 //! huggingface_hub and hf-hub share.
 
+mod cache;
+mod client;
+mod download;
+mod files;
+mod model;
+
 use std::{
     ffi::OsString,
     fmt,
@@ -14,16 +20,6 @@ use crate::{
 };
 
 pub use model::HubModel;
-
-mod cache;
-
-mod client;
-
-mod download;
-
-mod files;
-
-mod model;
 
 /// The endpoint if `HF_ENDPOINT` is not set.
 const ENDPOINT: &str = "https://huggingface.co";
@@ -111,7 +107,7 @@ impl Hub {
             ["1", "true", "yes", "on"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
         });
         let endpoint = text("HF_ENDPOINT")?.unwrap_or_else(|| ENDPOINT.into());
-        Ok(Self::new(&endpoint, &cache)?.with_token(token.as_deref())?.offline(offline))
+        Ok(Self { offline, ..Self::new(&endpoint, &cache)?.with_token(token.as_deref())? })
     }
 
     /// A hub, given its URL and the folder of the cache.
@@ -136,12 +132,14 @@ impl Hub {
         Ok(self)
     }
 
-    /// Returns this hub, offline or not: an offline hub uses only its cache.
-    pub fn offline(self, offline: bool) -> Self {
-        Self { offline, ..self }
+    /// This hub, using its cache alone: nothing is asked for over the network.
+    #[must_use]
+    pub fn offline(self) -> Self {
+        Self { offline: true, ..self }
     }
 
     /// Returns this hub with a callback that is called each time that a download has received some bytes.
+    #[must_use]
     pub fn with_progress(self, progress: impl Fn(&HubProgress<'_>) + Send + Sync + 'static) -> Self {
         Self { progress: Arc::new(progress), ..self }
     }

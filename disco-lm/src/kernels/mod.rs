@@ -5,9 +5,6 @@
 //! for several operations, and its results equal Burn's up to rounding. It copies nothing: `flex` hands over the memory of a
 //! tensor that has no other handle. Other devices, and tensors on an autodiff graph, use Burn's operations.
 
-use burn::tensor::{Tensor, TensorData};
-use rayon::prelude::*;
-
 pub(crate) mod adam;
 pub(crate) mod exp;
 #[cfg(feature = "flex")]
@@ -21,6 +18,9 @@ pub(crate) mod square_sum;
 pub(crate) mod swiglu;
 #[cfg(test)]
 mod tests;
+
+use burn::tensor::{Tensor, TensorData};
+use rayon::prelude::*;
 
 pub(crate) use self::{
     matmul::{add, add_matmul, matmul},

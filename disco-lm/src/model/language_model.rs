@@ -227,7 +227,7 @@ impl LanguageModel {
                 }
             }
         };
-        if ids.is_empty() { Err(Error::EmptyContext { text: context.into() }) } else { Ok(ids) }
+        if ids.is_empty() { Err(Error::EmptyContext { text: Some(context.into()) }) } else { Ok(ids) }
     }
 }
 

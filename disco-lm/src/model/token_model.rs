@@ -158,7 +158,7 @@ impl TokenModel {
     pub(crate) fn check_fits(&self, context: &[u32], new: usize) -> Result<()> {
         let positions = self.shared.config.max_positions;
         if context.is_empty() {
-            return Err(Error::EmptyContext { text: String::new() });
+            return Err(Error::EmptyContext { text: None });
         }
         if context.len() + new > positions {
             return Err(Error::TooLong { context: context.len(), new, positions });

@@ -72,7 +72,7 @@ impl ChatTemplate {
 
     /// Renders a conversation, up to the beginning of the next answer.
     pub(crate) fn render(&self, messages: &[Message], now: SystemTime) -> Result<String> {
-        let refused = |error: minijinja::Error| Error::ChatTemplate { source: error.into() };
+        let refused = |error: minijinja::Error| Error::ChatTemplate { cause: error.into() };
         let environment = environment(now).map_err(refused)?;
         let template = environment.template_from_str(&self.source).map_err(refused)?;
         let context = context! {

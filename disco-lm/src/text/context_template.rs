@@ -60,7 +60,7 @@ impl ContextTemplate {
     /// # Errors
     /// [`Error::Template`] if the rendering function fails.
     pub fn render(&self, context: &str) -> Result<String> {
-        (self.rendering)(context).map_err(|source| Error::Template { context: context.into(), source })
+        (self.rendering)(context).map_err(|cause| Error::Template { context: context.into(), cause })
     }
 }
 

@@ -26,7 +26,7 @@ impl Tokenizer {
         let mut tokenizer = HfTokenizer::from_bytes(bytes).map_err(|error| Error::format(path, error))?;
         // Files may ask for padding and truncation, which would change what is scored.
         tokenizer.with_padding(None);
-        tokenizer.with_truncation(None).map_err(|source| Error::Tokenizer { source })?;
+        tokenizer.with_truncation(None).map_err(|cause| Error::Tokenizer { cause })?;
         Ok(Self(tokenizer))
     }
 
@@ -36,7 +36,7 @@ impl Tokenizer {
     /// [`Error::Tokenizer`] if there are more special tokens than that.
     pub(crate) fn truncated(mut self, tokens: usize) -> Result<Self> {
         let truncation = TruncationParams { max_length: tokens, ..TruncationParams::default() };
-        self.0.with_truncation(Some(truncation)).map_err(|source| Error::Tokenizer { source })?;
+        self.0.with_truncation(Some(truncation)).map_err(|cause| Error::Tokenizer { cause })?;
         Ok(self)
     }
 
@@ -45,7 +45,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`].
     pub fn to_json(&self) -> Result<String> {
-        self.0.to_string(false).map_err(|source| Error::Tokenizer { source })
+        self.0.to_string(false).map_err(|cause| Error::Tokenizer { cause })
     }
 
     /// The ids of `text`, with the special tokens that the tokenizer itself adds (such as a begin token).
@@ -66,7 +66,7 @@ impl Tokenizer {
 
     fn ids(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>> {
         let encoding = self.0.encode_fast(text, add_special_tokens);
-        Ok(encoding.map_err(|source| Error::Tokenizer { source })?.get_ids().to_vec())
+        Ok(encoding.map_err(|cause| Error::Tokenizer { cause })?.get_ids().to_vec())
     }
 
     /// The text of `ids`, special tokens left out.
@@ -74,7 +74,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Tokenizer`].
     pub fn decode(&self, ids: &[u32]) -> Result<String> {
-        self.0.decode(ids, true).map_err(|source| Error::Tokenizer { source })
+        self.0.decode(ids, true).map_err(|cause| Error::Tokenizer { cause })
     }
 
     /// The id of a token by its text.

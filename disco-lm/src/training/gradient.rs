@@ -13,6 +13,9 @@
 //!
 //! A model with an encoder, or with norms behind its residual sums, is differentiated by Burn ([`autodiff`]).
 
+#[cfg(test)]
+mod tests;
+
 use std::mem::take;
 
 use burn::tensor::{IndexingUpdateOp, Tensor, TensorData};
@@ -318,6 +321,3 @@ impl EmbeddingGradient {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

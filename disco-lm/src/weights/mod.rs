@@ -1,5 +1,13 @@
 //! How do tensors get from a file into memory, and back? Loading and saving the weights of a model.
 
+pub(crate) mod atomic_folder;
+pub(crate) mod encoding;
+#[cfg(feature = "gguf")]
+pub(crate) mod gguf;
+pub(crate) mod layout;
+pub(crate) mod safetensors;
+pub(crate) mod save;
+
 use std::{collections::BTreeMap, path::Path};
 
 use rayon::prelude::*;
@@ -9,14 +17,6 @@ use crate::{
     architecture::parameters::{Parameter, StoredTensor},
     error::Misshapen,
 };
-
-pub(crate) mod atomic_folder;
-pub(crate) mod encoding;
-#[cfg(feature = "gguf")]
-pub(crate) mod gguf;
-pub(crate) mod layout;
-pub(crate) mod safetensors;
-pub(crate) mod save;
 
 pub(crate) use atomic_folder::{check_folder, replace_folder};
 pub(crate) use layout::{join, split};

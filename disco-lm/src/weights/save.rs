@@ -4,11 +4,14 @@ use std::path::Path;
 
 use half::f16;
 use safetensors::{Dtype, tensor::TensorView};
+use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, architecture::parameters::Parameter, weights::layout::split};
 
 /// The number format of saved weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Precision {
     /// IEEE 754 single precision: four bytes per weight, exact.
     F32,

@@ -24,14 +24,14 @@ fn cases(name: &str) -> Vec<Value> {
 }
 
 fn load(name: &str, overlong: Overlong) -> Classifier {
-    Classifier::load(&reference(name), &device(), overlong).expect("the classifier loads")
+    Classifier::load(reference(name), &device(), overlong).expect("the classifier loads")
 }
 
 #[test]
 fn golden_classifier_log_probs() {
     let name = "distilbert-classifier";
     let golden = golden(name);
-    let model = TokenClassifier::load(&folder(name), &device()).expect("the classifier loads");
+    let model = TokenClassifier::load(folder(name), &device()).expect("the classifier loads");
     let rows = golden["input_ids"].as_array().expect("rows");
     let texts: Vec<Vec<u32>> = rows
         .iter()
@@ -167,6 +167,6 @@ fn bad_labels_temperatures_ids_and_folders_are_named() {
     assert!(matches!(error, Error::TokenId { id: 80, vocabulary: 80 }), "{error}");
     let error = model.tokens().logits(&[&[]]).expect_err("no token");
     assert!(matches!(error, Error::EmptyContext { .. }), "{error}");
-    let error = TokenClassifier::load(&folder("gpt2"), &device()).expect_err("no classifier").to_string();
+    let error = TokenClassifier::load(folder("gpt2"), &device()).expect_err("no classifier").to_string();
     assert!(error.contains("bert, distilbert, roberta"), "{error}");
 }

@@ -175,7 +175,7 @@ fn a_wide_beam_is_enumeration() {
 #[test]
 fn contexts_are_searched_as_if_alone() {
     let generation = Generation { max_new_tokens: 6, ..Generation::default() };
-    let with_encoder = TokenModel::load(&folder(ENCODER_DECODERS[0]), &device(), generation.clone());
+    let with_encoder = TokenModel::load(folder(ENCODER_DECODERS[0]), &device(), generation.clone());
     for model in [tiny_model(3, generation), with_encoder.expect("the model loads")] {
         check_contexts(&model);
     }

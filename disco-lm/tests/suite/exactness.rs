@@ -73,7 +73,7 @@ fn a_sample_scores_what_it_was_drawn_with() {
         let context = ids(&golden(name)["context_ids"]);
         for decoding in decodings {
             let generation = Generation { decoding, ..short(12) };
-            let model = TokenModel::load(&folder(name), &device(), generation).expect("the model loads");
+            let model = TokenModel::load(folder(name), &device(), generation).expect("the model loads");
             let drawn = model.sample(&context, &Streams::new(5, 50)).expect("samples");
             let samples: Vec<&Vec<u32>> = drawn.iter().map(|sample| &sample.value).collect();
             let returned: Vec<f64> = drawn.iter().map(|sample| sample.log_prob).collect();

@@ -75,7 +75,7 @@ fn golden_end(folder: &Path) -> Value {
 #[test]
 fn a_sentence_piece_tokenizer_gives_the_ids_of_sentencepiece() {
     let model =
-        LanguageModel::load(&file("sentencepiece.gguf"), &device(), Generation::default()).expect("loads");
+        LanguageModel::load(file("sentencepiece.gguf"), &device(), Generation::default()).expect("loads");
     let rows: Value = serde_json::from_str(include_str!("reference/gguf-sentencepiece.json"))
         .expect("the reference is JSON");
     for row in rows.as_array().expect("rows") {
@@ -89,10 +89,10 @@ fn a_sentence_piece_tokenizer_gives_the_ids_of_sentencepiece() {
 #[test]
 fn a_model_from_gguf_is_saved_as_a_folder() {
     let model =
-        LanguageModel::load(&file("sentencepiece.gguf"), &device(), Generation::default()).expect("loads");
+        LanguageModel::load(file("sentencepiece.gguf"), &device(), Generation::default()).expect("loads");
     let folder = TempDir::new().expect("a temporary folder");
-    model.save(&folder.path().join("saved"), Precision::F32).expect("saved");
-    let again = LanguageModel::load(&folder.path().join("saved"), &device(), Generation::default())
+    model.save(folder.path().join("saved"), Precision::F32).expect("saved");
+    let again = LanguageModel::load(folder.path().join("saved"), &device(), Generation::default())
         .expect("loads again");
     let context = model.encode("the king").expect("ids");
     assert_eq!(again.encode("the king").expect("ids"), context);
@@ -260,7 +260,7 @@ fn a_tokenizer_with_more_tokens_than_the_embedding_has_rows_is_refused() {
     let rows = u64::from_le_bytes(bytes[at + 12..at + 20].try_into().expect("eight bytes"));
     fewer[at + 12..at + 20].copy_from_slice(&(rows - 1).to_le_bytes());
     let folder = written(&fewer);
-    let error = LanguageModel::load(&folder.path().join("model.gguf"), &device(), Generation::default());
+    let error = LanguageModel::load(folder.path().join("model.gguf"), &device(), Generation::default());
     let error = error.expect_err("too many tokens");
     assert!(
         matches!(error, Error::Vocabulary { vocabulary, .. } if vocabulary as u64 == rows - 1),
@@ -300,6 +300,6 @@ proptest! {
         let position = position.min(bytes.len() - 8);
         bytes[position..position + 8].copy_from_slice(&word.to_le_bytes());
         let folder = written(&bytes);
-        let _ = LanguageModel::load(&folder.path().join("model.gguf"), &device(), Generation::default());
+        let _ = LanguageModel::load(folder.path().join("model.gguf"), &device(), Generation::default());
     }
 }

@@ -26,7 +26,7 @@ fn cases() -> Vec<Case> {
                 golden["samples"].as_array().expect("samples").iter().map(ids).collect();
             let max_new_tokens = samples.iter().map(Vec::len).max().expect("a sample");
             let generation = Generation { max_new_tokens, ..Generation::default() };
-            let model = TokenModel::load(&folder(name), &device(), generation).expect("a golden model loads");
+            let model = TokenModel::load(folder(name), &device(), generation).expect("a golden model loads");
             Case { name, context: ids(&golden["context_ids"]), samples, model, golden }
         })
         .collect()

@@ -100,7 +100,7 @@ fn what_a_model_needs_is_fetched_once_and_found_without_a_hub() {
     assert_eq!(server.requests(), Vec::<String>::new());
     let nobody = Hub::new("http://127.0.0.1:1", cache.path()).expect("valid");
     assert_eq!(nobody.language_model(&model(NAME)).expect("found"), folder);
-    assert_eq!(nobody.offline(true).language_model(&model(NAME)).expect("found"), folder);
+    assert_eq!(nobody.offline().language_model(&model(NAME)).expect("found"), folder);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn the_cache_is_the_one_of_hf_hub() {
     for name in ["config.json", "tokenizer.json", "model.safetensors"] {
         fs::write(folder.join(name), "{}").expect("written");
     }
-    let offline = Hub::new("http://127.0.0.1:1", cache.path()).expect("valid").offline(true);
+    let offline = Hub::new("http://127.0.0.1:1", cache.path()).expect("valid").offline();
     assert_eq!(offline.language_model(&model(NAME)).expect("found"), folder);
 }
 
@@ -139,7 +139,7 @@ fn shards_come_with_their_index_and_nothing_else_does() {
     let hub = hub(&server, &cache);
     server.misbehave(Faults { truncated: Some(("model-2.safetensors", 10, 99)), ..Faults::default() });
     assert!(matches!(problem(hub.language_model(&model(NAME))), HubProblem::Interrupted { .. }));
-    let lacking = |hub: &Hub| match problem(hub.clone().offline(true).language_model(&model(NAME))) {
+    let lacking = |hub: &Hub| match problem(hub.clone().offline().language_model(&model(NAME))) {
         HubProblem::Offline { lacking, .. } => lacking,
         other => panic!("{other}"),
     };
@@ -202,7 +202,7 @@ fn a_gguf_file_is_fetched_by_its_name_or_as_the_only_one() {
     let file = hub.language_model(&named).expect("fetched");
     assert_eq!(fs::read(&file).expect("readable"), weights()[1..]);
     assert_eq!(names(file.parent().expect("a folder")), set(["tiny.Q8_0.gguf"]));
-    let nobody = Hub::new("http://127.0.0.1:1", cache.path()).expect("valid").offline(true);
+    let nobody = Hub::new("http://127.0.0.1:1", cache.path()).expect("valid").offline();
     assert_eq!(nobody.language_model(&named).expect("found"), file);
     // The id without a file stays ambiguous, although one of the files is in the cache.
     assert!(matches!(problem(hub.language_model(&model(NAME))), HubProblem::GgufFiles { .. }));
@@ -269,7 +269,7 @@ fn without_a_hub_only_a_whole_model_will_do() {
     let cache = TempDir::new().expect("a folder");
     let nobody = Hub::new("http://127.0.0.1:1", cache.path()).expect("valid");
     assert!(matches!(problem(nobody.language_model(&model(NAME))), HubProblem::Unreachable { .. }));
-    match problem(nobody.offline(true).language_model(&model(NAME))) {
+    match problem(nobody.offline().language_model(&model(NAME))) {
         HubProblem::Offline { lacking, .. } => {
             assert_eq!(lacking, ["config.json", "tokenizer.json", "model.safetensors"]);
         }

@@ -86,7 +86,7 @@ fn the_cache_is_the_one_of_huggingface_hub() {
     let theirs = TempDir::new().expect("a folder");
     let paths = run(&theirs, "0");
     server.requests();
-    let hub = Hub::new(&server.endpoint, theirs.path()).expect("valid").offline(true);
+    let hub = Hub::new(&server.endpoint, theirs.path()).expect("valid").offline();
     let folder = hub.language_model(&model).expect("found");
     assert!(paths.lines().all(|path| Path::new(path).parent() == Some(&folder)), "{paths}");
     assert_eq!(server.requests(), Vec::<String>::new());

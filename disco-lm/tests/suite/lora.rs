@@ -277,13 +277,13 @@ fn bad_settings_of_an_adapter_are_refused() {
     check(part, &["lora.target_modules is proj"]);
     let twice = base.with_lora(&all).expect("an adapter").with_lora(&all).expect_err("refused");
     assert!(twice.to_string().contains("merge"), "{twice}");
-    base.save_adapter(&TempDir::new().expect("a folder").path().join("adapter")).expect_err("no adapter");
+    base.save_adapter(TempDir::new().expect("a folder").path().join("adapter")).expect_err("no adapter");
 }
 
 #[test]
 fn adapters_that_do_not_fit_are_refused() {
     let base = case("llama-gqa-tied").base;
-    let message = base.with_adapter(&reference("gpt2")).expect_err("of GPT-2").to_string();
+    let message = base.with_adapter(reference("gpt2")).expect_err("of GPT-2").to_string();
     assert!(message.contains("transformer.h.0.attn.c_attn"), "{message}");
     let copy = TempDir::new().expect("a temporary folder");
     let source = reference("llama-gqa-tied");

@@ -14,7 +14,7 @@ const MODEL: &str = "llama-gqa-tied";
 
 fn policy() -> TokenPolicy {
     let generation = Generation { max_new_tokens: 7, ..Generation::default() };
-    TokenPolicy::new(TokenModel::load(&folder(MODEL), &device(), generation).expect("a golden model loads"))
+    TokenPolicy::new(TokenModel::load(folder(MODEL), &device(), generation).expect("a golden model loads"))
 }
 
 fn samples() -> (Vec<u32>, Vec<Vec<u32>>) {
@@ -147,7 +147,7 @@ fn weight_decay_is_of_matrices_alone() {
             Optimizer::Sgd { momentum: 0.0, weight_decay: 0.5 },
             Optimizer::AdamW(Adam { weight_decay: 0.5, ..Adam::default() }),
         ] {
-            let loaded = TokenModel::load(&folder(model), &device(), Generation::default());
+            let loaded = TokenModel::load(folder(model), &device(), Generation::default());
             let mut policy = TokenPolicy::new(loaded.expect("a golden model loads"));
             let before = parameters(&policy);
             policy.step(&Update { learning_rate: 0.1, ..update(optimizer) }).expect("a step");

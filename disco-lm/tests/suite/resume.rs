@@ -103,7 +103,7 @@ fn check<C: Serialize, X: Serialize + DeserializeOwned, P: Policy<C, X> + Checkp
 
 fn tiny() -> TokenModel {
     let generation = Generation { max_new_tokens: 6, ..Generation::default() };
-    TokenModel::load(&folder("llama-gqa-tied"), &device(), generation).expect("a golden model loads")
+    TokenModel::load(folder("llama-gqa-tied"), &device(), generation).expect("a golden model loads")
 }
 
 /// A target that prefers multiples of three, and excludes sequences that begin with 5.

@@ -29,7 +29,7 @@ pub(crate) fn run(spec: &Spec, out: &Path, control: &RunControl) -> Result<(Path
     let save = |policy: &LmPolicy, to: &Path| {
         let model = policy.model();
         if model.tokens().lora().is_some() {
-            model.save_adapter(&to.with_file_name(ADAPTER))?;
+            model.save_adapter(to.with_file_name(ADAPTER))?;
         }
         Ok(model.save(to, Precision::F32)?)
     };

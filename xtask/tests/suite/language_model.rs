@@ -109,7 +109,7 @@ fn a_classifier_is_a_feature_from_spec_to_report() {
         serde_json::from_slice(&fs::read(place.path().join("classifier/config.json")).unwrap()).unwrap();
     let label = config["id2label"]["1"].as_str().unwrap();
     let device = disco_lm::Backend::Flex.device().unwrap();
-    let loaded = Classifier::load(&place.path().join("classifier"), &device, Overlong::Truncate).unwrap();
+    let loaded = Classifier::load(place.path().join("classifier"), &device, Overlong::Truncate).unwrap();
     let liked = loaded.feature("liked", label, LabelValue::Probability, 1.0).unwrap();
     // The means that can be reached depend on the golden model: a fifth of the way from the mean to the largest value can.
     let common =

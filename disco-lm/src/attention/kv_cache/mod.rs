@@ -1,5 +1,8 @@
 //! KV caches: the keys and values of sequences that grow token by token, and that are added and removed while others go on.
 
+mod device;
+mod host;
+
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -9,9 +12,6 @@ use crate::{
     attention::{Attention, prefix::Prefix},
     device::host::is_host,
 };
-
-mod device;
-mod host;
 
 pub(crate) use self::{device::DeviceCache, host::HostCache};
 

@@ -18,6 +18,11 @@
 //! element of each of `mr` rows of `A` to a vector, multiplies it by the `nr` elements of the panel, and adds the result to
 //! the micro-tile. So the elements of `B` have to be packed, while contiguous rows of `A` are read in place.
 
+mod blocking;
+mod microkernel;
+mod packing;
+mod rows;
+
 use burn::{
     backend::{Flex, flex::FlexTensor},
     tensor::{Tensor, TensorData},
@@ -25,11 +30,6 @@ use burn::{
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, ShapeBuilder};
 
 use crate::{device::host::holds, kernels::gemm::blocking::multiply};
-
-mod blocking;
-mod microkernel;
-mod packing;
-mod rows;
 
 /// A thread is not worth waking for fewer multiplications.
 const MIN_FLOPS_PER_THREAD: usize = 1 << 21;

@@ -121,7 +121,7 @@ fn stream(text: &str, tokenizer: &Tokenizer, end: u32) -> Result<Vec<u32>> {
 
 /// Learns a byte-level byte-pair encoding (Sennrich et al. 2016) from the passages of `text`.
 fn bpe(text: &str, vocabulary: usize) -> Result<Tokenizer> {
-    let failed = |source| Error::Tokenizer { source };
+    let failed = |cause| Error::Tokenizer { cause };
     // END_OF_TEXT and the 256 bytes.
     if vocabulary < 257 {
         return Err(Error::invalid("vocabulary", vocabulary, "at least 257"));
@@ -149,10 +149,10 @@ fn bpe(text: &str, vocabulary: usize) -> Result<Tokenizer> {
     let template = TemplateProcessing::builder()
         .try_single(format!("{END_OF_TEXT}:0 $A:0"))
         .and_then(|builder| builder.try_pair(format!("{END_OF_TEXT}:0 $A:0 $B:1")))
-        .map_err(|reason| Error::Tokenizer { source: reason.into() })?
+        .map_err(|reason| Error::Tokenizer { cause: reason.into() })?
         .special_tokens(vec![(END_OF_TEXT, end)])
         .build()
-        .map_err(|error| Error::Tokenizer { source: Box::new(error) })?;
+        .map_err(|error| Error::Tokenizer { cause: Box::new(error) })?;
     trained.with_post_processor(Some(template));
     let json = trained.to_string(false).map_err(failed)?;
     let tokenizer: HfTokenizer = json.parse().map_err(failed)?;

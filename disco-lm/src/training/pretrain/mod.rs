@@ -3,6 +3,9 @@
 //! The embedded model was made with it. The objective is next-token prediction, with AdamW, dropout on the residual
 //! branches, a warm-up and a cosine decay; forward pass, output layer and optimiser are those of tuning.
 
+mod corpus;
+mod held_out;
+
 use std::collections::BTreeMap;
 
 use self::held_out::plain_row;
@@ -25,9 +28,6 @@ use crate::{
 };
 
 pub use corpus::Corpus;
-
-mod corpus;
-mod held_out;
 
 /// The token before and after every text.
 pub const END_OF_TEXT: &str = "<|endoftext|>";

@@ -2,6 +2,16 @@
 //!
 //! Source: the format's specification, `docs/gguf.md` of ggml. Weights are dequantised to f32 once, on loading.
 
+mod config;
+mod header;
+mod k_quants;
+mod metadata;
+mod pre_tokenizer;
+mod quants;
+#[cfg(test)]
+mod tests;
+mod tokenizer;
+
 use std::{
     collections::BTreeMap,
     fs::File,
@@ -28,56 +38,72 @@ use crate::{
     },
 };
 
-mod config;
-
-mod header;
-
-mod k_quants;
-
-mod metadata;
-
-mod pre_tokenizer;
-
-mod quants;
-
-#[cfg(test)]
-mod tests;
-
-mod tokenizer;
-
 /// The factors that Llama 3 divides its rotary frequencies by.
 const ROPE_FACTORS: &str = "rope_freqs.weight";
 
-/// An open GGUF file.
-pub(crate) struct GgufFile {
+/// An open GGUF file: its header, and the values of its tensors.
+struct Container {
     path: PathBuf,
     file: File,
     header: Header,
+}
+
+impl Container {
+    /// Opens a file and checks its header against its size.
+    fn open(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(|source| Error::io(path, source))?;
+        let header = Header::read(&file, path)?;
+        Ok(Self { path: path.into(), file, header })
+    }
+
+    fn metadata(&self) -> Metadata<'_> {
+        Metadata { header: &self.header, path: &self.path }
+    }
+
+    fn tensor(&self, name: &str) -> Result<&TensorInfo> {
+        let missing = || Error::format(&self.path, format!("there is no tensor `{name}`"));
+        self.header.tensors.get(name).ok_or_else(missing)
+    }
+
+    /// Writes the values of a tensor, as they are in the file, to `values`, which has their number.
+    fn read(&self, name: &str, values: &mut [f32]) -> Result<()> {
+        let tensor = self.tensor(name)?;
+        read_values(&self.file, tensor.offset, tensor.encoding, values)
+            .map_err(|source| Error::io(&self.path, source))
+    }
+}
+
+/// A language model in a GGUF file.
+pub(crate) struct GgufFile {
+    container: Container,
     architecture: &'static Gguf,
     /// The configuration, as a Hugging Face `config.json` has it.
     config: Value,
-    /// The tensors of this file by the Hugging Face names of what they hold.
+    /// The tensors of this file by the Hugging Face names of the tensors that they hold.
     tensors: BTreeMap<String, StoredTensor>,
 }
 
 impl GgufFile {
     /// Opens a file, checks its header against its size, and reads its configuration.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|source| Error::io(path, source))?;
-        let header = Header::read(&file, path)?;
-        let metadata = Metadata { header: &header, path };
+        let container = Container::open(path)?;
+        let metadata = container.metadata();
         let (architecture, gguf) = config::architecture(&metadata)?;
-        let factors = match header.tensors.get(ROPE_FACTORS) {
+        let factors = match container.header.tensors.get(ROPE_FACTORS) {
             None => None,
-            Some(tensor) => Some(read_tensor(&file, path, tensor)?),
+            Some(tensor) => {
+                let mut factors = vec![0.0; tensor.shape.iter().product()];
+                container.read(ROPE_FACTORS, &mut factors)?;
+                Some(factors)
+            }
         };
         let config = config::config(&metadata, architecture.model_type, gguf, factors.as_deref())?;
         let model = read_config(&config, path)?;
-        model.check_layers(header.tensors.len(), path)?;
+        model.check_layers(container.header.tensors.len(), path)?;
         let names = parameters(&model).into_iter().zip(parameters_named(&model, &gguf.tensors));
         let tensors = names.flat_map(|(parameter, here)| parameter.stored.into_iter().zip(here.stored));
         let tensors = tensors.map(|(tensor, here)| (tensor.name, here)).collect();
-        Ok(Self { path: path.into(), file, architecture: gguf, config, tensors, header })
+        Ok(Self { container, architecture: gguf, config, tensors })
     }
 
     /// The configuration, as a Hugging Face `config.json` has it.
@@ -87,13 +113,9 @@ impl GgufFile {
 
     /// The tokenizer as a Hugging Face `tokenizer.json` and `tokenizer_config.json`.
     pub(crate) fn tokenizer(&self) -> Result<[Value; 2]> {
-        let metadata = self.metadata();
+        let metadata = self.container.metadata();
         let vocabulary = Vocabulary::read(&metadata)?;
         Ok([vocabulary.to_json()?, vocabulary.config_json()?])
-    }
-
-    fn metadata(&self) -> Metadata<'_> {
-        Metadata { header: &self.header, path: &self.path }
     }
 
     /// The heads whose rows llama.cpp has reordered: queries and keys of its build of Llama.
@@ -101,7 +123,7 @@ impl GgufFile {
         if !self.architecture.reorders_heads {
             return Ok(None);
         }
-        let metadata = self.metadata();
+        let metadata = self.container.metadata();
         let queries = metadata.whole("llama.attention.head_count")?;
         let heads = if name.contains(".attn_q.") {
             queries
@@ -116,7 +138,8 @@ impl GgufFile {
 
 impl TensorSource for GgufFile {
     fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
-        self.header.tensors.iter().map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
+        let tensors = self.container.header.tensors.iter();
+        tensors.map(|(name, tensor)| (name.clone(), tensor.shape.clone())).collect()
     }
 
     fn stored(&self, part: &StoredTensor) -> StoredTensor {
@@ -128,30 +151,16 @@ impl TensorSource for GgufFile {
     }
 
     fn file_of(&self, _: &str) -> &Path {
-        &self.path
+        &self.container.path
     }
 
     fn read(&self, name: &str, values: &mut [f32]) -> Result<()> {
-        let missing = || Error::format(&self.path, format!("there is no tensor `{name}`"));
-        let tensor = self.header.tensors.get(name).ok_or_else(missing)?;
-        match self.reordered_heads(name)? {
-            None => read_values(&self.file, tensor.offset, tensor.encoding, values)
-                .map_err(|source| Error::io(&self.path, source)),
-            Some(heads) => {
-                let reordered = read_tensor(&self.file, &self.path, tensor)?;
-                restore_order(&reordered, tensor.shape[0], heads, values);
-                Ok(())
-            }
-        }
+        let Some(heads) = self.reordered_heads(name)? else { return self.container.read(name, values) };
+        let mut reordered = vec![0.0; values.len()];
+        self.container.read(name, &mut reordered)?;
+        restore_order(&reordered, self.container.tensor(name)?.shape[0], heads, values);
+        Ok(())
     }
-}
-
-/// The values of a tensor.
-fn read_tensor(file: &File, path: &Path, tensor: &TensorInfo) -> Result<Vec<f32>> {
-    let mut values = vec![0.0; tensor.shape.iter().product()];
-    read_values(file, tensor.offset, tensor.encoding, &mut values)
-        .map_err(|source| Error::io(path, source))?;
-    Ok(values)
 }
 
 /// Undoes llama.cpp's order of the rows of queries and keys.

@@ -9,14 +9,14 @@ use crate::weights::gguf::*;
 #[test]
 fn every_kind_is_dequantised_as_gguf_py_does() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/reference");
-    let file = GgufFile::open(&folder.join("gguf-kinds.gguf")).expect("opens");
+    let file = Container::open(&folder.join("gguf-kinds.gguf")).expect("opens");
     let text = std::fs::read_to_string(folder.join("gguf-kinds.json")).expect("readable");
     let reference: Value = serde_json::from_str(&text).expect("JSON");
     let shape: Vec<usize> = serde_json::from_value(reference["shape"].clone()).expect("a shape");
     let kinds = reference["values"].as_object().expect("an object");
     assert_eq!(kinds.len(), 13);
     for (kind, values) in kinds {
-        assert_eq!(file.shapes()[kind], shape);
+        assert_eq!(file.header.tensors[kind].shape, shape);
         assert_eq!(file.header.tensors[kind].encoding.name, kind);
         let digits = values.as_str().expect("hexadecimal digits").as_bytes();
         let expected = digits.chunks(8).map(|word| {
