@@ -25,7 +25,7 @@ impl LmPolicy {
     /// shared.
     ///
     /// # Errors
-    /// As [`TokenModel::with_lora`].
+    /// As [`TokenModel::with_lora`](crate::TokenModel::with_lora).
     pub fn lora(model: &LanguageModel, lora: &Lora) -> Result<Self> {
         Ok(Self::new(model.with_lora(lora)?))
     }

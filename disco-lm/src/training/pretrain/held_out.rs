@@ -22,7 +22,7 @@ impl LanguageModel {
     /// half a window of earlier tokens where the corpus has that many.
     ///
     /// # Errors
-    /// As [`TokenModel::token_log_probs`].
+    /// As [`TokenModel::token_log_probs`](crate::TokenModel::token_log_probs).
     pub fn nats_per_character(&self, corpus: &Corpus) -> Result<f64> {
         let model = self.tokens();
         let (stream, characters) = corpus.held_out();
