@@ -4,11 +4,11 @@
 mod cli;
 mod commands;
 mod error;
-mod external;
 mod features;
 mod launch;
 #[cfg(feature = "lm")]
 mod models;
+mod prerequisites;
 mod process;
 mod repository;
 mod results;

@@ -11,7 +11,7 @@ use crate::Result;
 
 pub(super) const LLAMA: Architecture = Architecture {
     model_type: "llama",
-    read: |reader| read(reader, None),
+    read: |reader| Ok(by_hand(read(reader, None)?)),
     gguf: Some(Gguf { reorders_heads: true, ..gguf("llama") }),
 };
 
@@ -24,14 +24,14 @@ pub(super) const MISTRAL: Architecture = Architecture {
             Some(_) => Some(Window::everywhere(reader.window("sliding_window", None)?, layers)),
             None => None,
         };
-        read(reader, window)
+        Ok(by_hand(read(reader, window)?))
     },
     gguf: None,
 };
 
 pub(super) const QWEN2: Architecture = Architecture {
     model_type: "qwen2",
-    read: |reader| Ok(ModelConfig { qkv_bias: true, ..read(reader, qwen_window(reader)?)? }),
+    read: |reader| Ok(by_hand(ModelConfig { qkv_bias: true, ..read(reader, qwen_window(reader)?)? })),
     gguf: Some(gguf("qwen2")),
 };
 
@@ -39,7 +39,7 @@ pub(super) const QWEN3: Architecture = Architecture {
     model_type: "qwen3",
     read: |reader| {
         let query_key_norm = Some(QueryKeyNorm::PerHead);
-        Ok(ModelConfig { query_key_norm, ..read(reader, qwen_window(reader)?)? })
+        Ok(by_hand(ModelConfig { query_key_norm, ..read(reader, qwen_window(reader)?)? }))
     },
     gguf: Some(gguf("qwen3")),
 };
@@ -88,7 +88,12 @@ const fn gguf(name: &'static str) -> Gguf {
     Gguf { name, metadata: GgufMetadata::Llama, tensors: GGUF, reorders_heads: false }
 }
 
-/// The fields that Llama's relatives share.
+/// The configuration of an architecture whose gradient `layers/block_backward.rs` has.
+fn by_hand(config: ModelConfig) -> ModelConfig {
+    ModelConfig { hand_written_backward: true, ..config }
+}
+
+/// The fields that Llama's relatives share. Each of them says for itself whether its backward pass is hand-written.
 pub(super) fn read(reader: &ConfigReader<'_>, window: Option<Window>) -> Result<ModelConfig> {
     let activation = reader.choice("hidden_act", "silu", &[("silu", Activation::Silu)])?;
     let sizes = sizes(reader)?;
@@ -102,7 +107,6 @@ pub(super) fn read(reader: &ConfigReader<'_>, window: Option<Window>) -> Result<
         output_bias: bias,
         feed_forward_bias: reader.flag("mlp_bias", false)?,
         tied: reader.flag("tie_word_embeddings", false)?,
-        hand_written_backward: true,
         ..ModelConfig::new(NAMES, sizes, positions)
     })
 }

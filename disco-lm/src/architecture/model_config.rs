@@ -36,6 +36,24 @@ pub(crate) enum NormOrder {
     OnBranch,
 }
 
+impl NormOrder {
+    /// Whether the stack ends with a norm of its own.
+    pub(crate) fn ends_with_norm(self) -> bool {
+        match self {
+            Self::Before | Self::Around | Self::OnBranch => true,
+            Self::After => false,
+        }
+    }
+
+    /// Whether each block has a second norm, of its output.
+    pub(crate) fn has_post_norms(self) -> bool {
+        match self {
+            Self::Around => true,
+            Self::Before | Self::After | Self::OnBranch => false,
+        }
+    }
+}
+
 /// Which queries and keys are normalised before they are rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QueryKeyNorm {
@@ -208,10 +226,15 @@ impl ModelConfig {
         }
     }
 
-    /// Whether `layers/block_backward.rs` has the backward pass of this architecture's blocks. If not, as for every new
-    /// architecture, its gradient is that of Burn's automatic differentiation (`training/autodiff.rs`): slower, with more memory.
+    /// Whether the gradient is computed by `layers/block_backward.rs`. The answer is no for a new architecture: its gradient is that
+    /// of Burn's automatic differentiation (`training/autodiff.rs`), slower and with more memory. It is yes if the architecture's file
+    /// says so, and the backward pass covers its blocks.
     pub(crate) fn has_hand_written_backward(&self) -> bool {
-        self.hand_written_backward
+        let is_covered = match self.norm_order {
+            NormOrder::Before | NormOrder::Around => self.encoder.is_none(),
+            NormOrder::After | NormOrder::OnBranch => false,
+        };
+        self.hand_written_backward && is_covered
     }
 
     /// Refuses more layers than weights of so many tensors can have, before a list of their parameters is made.

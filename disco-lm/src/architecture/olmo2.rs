@@ -44,8 +44,6 @@ fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
         query_key_norm: Some(QueryKeyNorm::AllHeads),
         // The feed-forward block has no biases, whatever the configuration says.
         feed_forward_bias: false,
-        // Its norms stand where `layers/block_backward.rs` has none.
-        hand_written_backward: false,
         ..llama::read(reader, None)?
     })
 }

@@ -140,7 +140,7 @@ pub(crate) fn stack(
     for layer in 0..layers {
         layer_parameters(config, names, &format!("{prefix}layers.{layer}"), layer, cross, parameters);
     }
-    if config.norm_order != NormOrder::After {
+    if config.norm_order.ends_with_norm() {
         norm(config, format!("{prefix}norm"), names.norm.into(), config.hidden_size, parameters);
     }
 }
@@ -189,7 +189,7 @@ fn layer_parameters(
         ParameterKind::Residual,
         parameters,
     );
-    let around = config.norm_order == NormOrder::Around;
+    let around = config.norm_order.has_post_norms();
     if around {
         norm(config, here("attention_post_norm"), there(names.attention_post_norm), width, parameters);
     }

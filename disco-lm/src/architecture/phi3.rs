@@ -45,5 +45,12 @@ fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
     };
     let config = llama::read(reader, window)?;
     // The reference has these biases nowhere, whatever the configuration says.
-    Ok(ModelConfig { names: NAMES, qkv_bias: false, output_bias: false, feed_forward_bias: false, ..config })
+    Ok(ModelConfig {
+        names: NAMES,
+        qkv_bias: false,
+        output_bias: false,
+        feed_forward_bias: false,
+        hand_written_backward: true,
+        ..config
+    })
 }

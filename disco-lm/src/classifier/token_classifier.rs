@@ -64,7 +64,7 @@ impl TokenClassifier {
         let values = weights::load(&source, &parameters, false, folder)?;
         let weights = parameters.iter().zip(values);
         let weights: Vec<Weight> =
-            weights.map(|(parameter, values)| Weight::F32(upload(values, parameter.shape, device))).collect();
+            weights.map(|(parameter, values)| Weight::from_values(values, parameter.shape, device)).collect();
         let no_adapter = BTreeMap::new();
         let mut from = ParameterReader::new(&weights, &no_adapter);
         let embedding = from.vector();

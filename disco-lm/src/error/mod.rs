@@ -235,7 +235,7 @@ fn listed(what: &str, tensors: &[impl fmt::Display]) -> String {
 fn no_token(text: Option<&str>) -> String {
     match text {
         Some(text) => format!("the context {text:?} has no token, and the tokenizer adds no begin token"),
-        None => "a list of token ids is empty; at least one id is needed".into(),
+        None => "the list of token ids has no token; at least one is needed".into(),
     }
 }
 

@@ -65,7 +65,7 @@ pub(crate) struct Cross {
 impl Block {
     /// Takes its tensors in the order of [`crate::architecture::parameters::stack`].
     pub(crate) fn assemble(config: &ModelConfig, cross: bool, from: &mut ParameterReader<'_>) -> Self {
-        let around = config.norm_order == NormOrder::Around;
+        let around = config.norm_order.has_post_norms();
         Self {
             attention_norm: NormWeights::assemble(config, from),
             qkv: from.linear(config.qkv_bias),

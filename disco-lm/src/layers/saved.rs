@@ -36,7 +36,7 @@ impl SavedActivations {
 
     /// About how many numbers it holds per token.
     pub(crate) fn elements_per_token(config: &ModelConfig) -> usize {
-        let norms = if config.norm_order == NormOrder::Around { 2 } else { 0 };
+        let norms = if config.norm_order.has_post_norms() { 2 } else { 0 };
         let heads = 2 * config.heads + 2 * config.kv_heads;
         let up = if config.feed_forward.gated { 2 } else { 1 };
         (2 + norms) * config.hidden_size + heads * config.head_dim + up * config.intermediate_size

@@ -47,7 +47,7 @@ impl Stack {
         };
         let cross = config.encoder.is_some() && !both_ways;
         let layers = (0..layers).map(|_| Block::assemble(config, cross, from)).collect();
-        let norm = (config.norm_order != NormOrder::After).then(|| NormWeights::assemble(config, from));
+        let norm = config.norm_order.ends_with_norm().then(|| NormWeights::assemble(config, from));
         Self { relative, layers, norm }
     }
 

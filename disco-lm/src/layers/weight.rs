@@ -6,7 +6,12 @@
 
 use burn::tensor::{Device, Int, Tensor};
 
-use crate::{Result, device::transfer::download, kernels::matmul, layers::low_rank::LowRank};
+use crate::{
+    Result,
+    device::transfer::{download, upload},
+    kernels::matmul,
+    layers::low_rank::LowRank,
+};
 
 /// A parameter `[rows, columns]` in the form in which it is kept.
 #[derive(Clone, Debug)]
@@ -16,6 +21,11 @@ pub(crate) enum Weight {
 }
 
 impl Weight {
+    /// A weight from its elements, row by row, as a file has them.
+    pub(crate) fn from_values(values: Vec<f32>, shape: [usize; 2], device: &Device) -> Self {
+        Self::F32(upload(values, shape, device))
+    }
+
     /// `[rows, columns]`.
     pub(crate) fn shape(&self) -> [usize; 2] {
         match self {

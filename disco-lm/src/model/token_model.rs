@@ -77,7 +77,7 @@ impl TokenModel {
         let parameters = parameters(&config);
         let weights = parameters.iter().zip(values);
         let weights =
-            weights.map(|(parameter, values)| Weight::F32(upload(values, parameter.shape, device))).collect();
+            weights.map(|(parameter, values)| Weight::from_values(values, parameter.shape, device)).collect();
         let rotary = Rotary::new(&config, device);
         let shared = SharedState {
             config: Arc::new(config),

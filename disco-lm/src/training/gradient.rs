@@ -11,7 +11,9 @@
 //! If the activations of a micro-batch do not fit, only the last layers save theirs, as many layers as fit. The other layers save
 //! their input, from which the backward pass recomputes the rest (gradient checkpointing: Chen et al. 2016, arXiv:1604.06174).
 //!
-//! A model with an encoder, or with norms behind its residual sums, is differentiated by Burn ([`autodiff`]).
+//! A model whose configuration does not have
+//! [`has_hand_written_backward`](crate::architecture::model_config::ModelConfig::has_hand_written_backward) is differentiated by Burn
+//! ([`autodiff`]).
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::{env, process::Command};
 
 use crate::{
     Backend, Result,
-    external::Libtorch,
+    prerequisites::Libtorch,
     process::{cargo, workspace_root},
 };
 

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     Backend, Error, Result,
-    external::{smollm2, smollm2_gguf, with_transformers},
     launch::run_xtask,
+    prerequisites::{smollm2, smollm2_gguf, with_transformers},
     process::{self, workspace_root},
 };
 

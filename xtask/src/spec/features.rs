@@ -103,7 +103,10 @@ impl Target {
 impl FeatureKind {
     /// Whether its values are 0 and 1.
     pub fn is_binary(&self) -> bool {
-        !matches!(self, Self::Count(_) | Self::Length { .. } | Self::Classifier(_))
+        match self {
+            Self::Contains(_) | Self::Regex { .. } | Self::StartsWith { .. } | Self::Ends { .. } => true,
+            Self::Count(_) | Self::Length { .. } | Self::Classifier(_) => false,
+        }
     }
 
     /// The means that can be asked for.
@@ -115,7 +118,9 @@ impl FeatureKind {
                 LabelValue::LogProbability => &NEGATIVE,
                 LabelValue::Logit => &FINITE,
             },
-            _ => &INSIDE_UNIT,
+            Self::Contains(_) | Self::Regex { .. } | Self::StartsWith { .. } | Self::Ends { .. } => {
+                &INSIDE_UNIT
+            }
         }
     }
 }

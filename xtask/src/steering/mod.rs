@@ -2,7 +2,7 @@
 //!
 //! One file per stage: [`measure`](measure()), [`fit`](fit()), [`tune`](tune()), [`sample`](sample()) and
 //! [`reject`](reject()) take values and return values, among them the stage's part of the [`RunRecord`](crate::RunRecord).
-//! `pipeline.rs` composes all of them; a workflow of some stages composes fewer. `workflow.rs` adds the folder of results around a
+//! `pipeline.rs` composes all of them. `workflow.rs` adds the folder of results around a
 //! whole run, `checkpoints.rs` the folder of its checkpoints, and `interrupt.rs` the signals that end it. Only `language_model.rs` names disco-lm.
 
 mod checkpoints;

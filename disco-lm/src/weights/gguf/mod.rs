@@ -124,11 +124,12 @@ impl GgufFile {
             return Ok(None);
         }
         let metadata = self.container.metadata();
-        let queries = metadata.whole("llama.attention.head_count")?;
+        let key = |name: &str| format!("{}.{name}", self.architecture.name);
+        let queries = metadata.whole(&key("attention.head_count"))?;
         let heads = if name.contains(".attn_q.") {
             queries
         } else if name.contains(".attn_k.") {
-            metadata.whole("llama.attention.head_count_kv")?.or(queries)
+            metadata.whole(&key("attention.head_count_kv"))?.or(queries)
         } else {
             None
         };

@@ -19,8 +19,8 @@ use row::Row;
 use self::{job::Work, report::Measured};
 use crate::{
     Backend, Error, Result,
-    external::{smollm2, with_transformers},
     launch::{Requirements, with_language_model},
+    prerequisites::{smollm2, with_transformers},
     process::workspace_root,
     spec::ModelSource,
     terminal::print,

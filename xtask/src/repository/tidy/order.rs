@@ -52,7 +52,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "error",
             "process",
             "spec",
-            "external",
+            "prerequisites",
             "launch",
             "terminal",
             "features",
