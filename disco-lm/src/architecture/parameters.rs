@@ -9,7 +9,7 @@
 
 use crate::architecture::{
     classifier_config::ClassifierConfig,
-    model_config::{ModelConfig, Norm, NormOrder, Positions},
+    model_config::{ModelConfig, Norm, Positions},
     tensor_names::{StackNames, TensorNames},
 };
 

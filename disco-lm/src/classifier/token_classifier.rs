@@ -13,7 +13,7 @@ use crate::{
     },
     attention::BidirectionalAttention,
     device::{
-        transfer::{download, indices, upload},
+        transfer::{download, indices},
         workers::in_batches,
     },
     layers::{

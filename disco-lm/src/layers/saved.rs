@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use crate::architecture::model_config::{ModelConfig, NormOrder};
+use crate::architecture::model_config::ModelConfig;
 
 /// What a layer has computed on the way forwards, for the way back.
 #[derive(Debug, Default)]

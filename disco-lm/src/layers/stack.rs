@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::{
-    architecture::model_config::{ModelConfig, NormOrder, Positions},
+    architecture::model_config::{ModelConfig, Positions},
     attention::{Attention, PackedAttention, RelativeBias},
     layers::{
         block::{Block, Mode},

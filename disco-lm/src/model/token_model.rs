@@ -11,7 +11,7 @@ use crate::{
         model_config::ModelConfig,
         parameters::{Parameter, parameters},
     },
-    device::{transfer::upload, workers::in_batches},
+    device::workers::in_batches,
     layers::{low_rank::LowRank, rotary::Rotary, transformer::Transformer, weight::Weight},
     lora::adapter::Adapter,
     model::model_files::ModelFiles,
