@@ -181,17 +181,17 @@ struct Saved {
 impl Checkpointed for Words {
     fn save(&self, directory: &Path) -> Result<()> {
         let saved = Saved { theta: self.theta.iter().copied().collect(), optimizer: self.optimizer.clone() };
-        let bytes = serde_json::to_vec(&saved).map_err(|source| Error::failed("theta", source))?;
-        fs::write(directory.join("words.json"), bytes).map_err(|source| Error::failed("words.json", source))
+        let bytes = serde_json::to_vec(&saved).map_err(|cause| Error::failed("theta", cause))?;
+        fs::write(directory.join("words.json"), bytes).map_err(|cause| Error::failed("words.json", cause))
     }
 
     fn load(&mut self, directory: &Path) -> Result<()> {
-        let failed = |source| Error::failed("words.json", source);
+        let failed = |cause| Error::failed("words.json", cause);
         let bytes = fs::read(directory.join("words.json")).map_err(failed)?;
         let saved: Saved =
-            serde_json::from_slice(&bytes).map_err(|source| Error::failed("words.json", source))?;
+            serde_json::from_slice(&bytes).map_err(|cause| Error::failed("words.json", cause))?;
         self.theta = Array3::from_shape_vec(self.theta.dim(), saved.theta)
-            .map_err(|source| Error::failed("theta", source))?;
+            .map_err(|cause| Error::failed("theta", cause))?;
         self.optimizer = saved.optimizer;
         self.pending.fill(0.0);
         Ok(())

@@ -11,7 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// [`LaterEpoch`](Self::LaterEpoch).
 ///
 /// The message of an error is complete: it contains the message of its cause. So that no reporter prints that twice,
-/// [`source`](std::error::Error::source) does not give the cause, which is in the field `source`.
+/// [`source`](std::error::Error::source) does not give the cause, which is in the field `cause`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -22,17 +22,17 @@ pub enum Error {
     #[error(transparent)]
     Divergence(#[from] disco_divergence::Error),
     /// A part of a step failed.
-    #[error("step {step}, {stage}: {source}")]
+    #[error("step {step}, {stage}: {cause}")]
     Step {
         /// The step, from 0.
         step: u64,
         /// The part of the step.
         stage: Stage,
         /// Why it failed.
-        r#source: disco_core::Error,
+        cause: disco_core::Error,
     },
     /// A part of a step failed in one context.
-    #[error("step {step}, {stage}, context {context}: {source}")]
+    #[error("step {step}, {stage}, context {context}: {cause}")]
     Context {
         /// The step, from 0.
         step: u64,
@@ -41,7 +41,7 @@ pub enum Error {
         /// The position of the context in the list of contexts.
         context: usize,
         /// Why it failed. An index in it is the number of the sample among the samples of the context.
-        r#source: disco_core::Error,
+        cause: disco_core::Error,
     },
     /// A gradient weight overflowed.
     #[error(
@@ -65,14 +65,14 @@ pub enum Error {
     },
     /// An epoch after the first failed, and the policy has no snapshot from which to undo the earlier ones.
     #[error(
-        "{source}; this was epoch {epoch}, from 0: {epoch} of the step's updates are made already, and the policy \
+        "{cause}; this was epoch {epoch}, from 0: {epoch} of the step's updates are made already, and the policy \
          gives no snapshot to go back to: go on from a checkpoint"
     )]
     LaterEpoch {
         /// The epoch, from 0, which is also the number of updates that the step made before.
         epoch: usize,
         /// The failure.
-        r#source: Box<Error>,
+        cause: Box<Error>,
     },
     /// The divergence is infinite for a policy that leaves the target's support, and the policy does.
     #[error(
@@ -138,26 +138,26 @@ pub enum Error {
         differences: Vec<String>,
     },
     /// A policy could not be saved into a checkpoint, or loaded from one.
-    #[error("{}: the policy's files: {source}", path.display())]
+    #[error("{}: the policy's files: {cause}", path.display())]
     PolicyFiles {
         /// The directory of the policy in the checkpoint.
         path: PathBuf,
         /// The policy's error.
-        r#source: disco_core::Error,
+        cause: disco_core::Error,
     },
     /// A file could not be written or read.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {cause}", path.display())]
     Io {
         /// The file or directory.
         path: PathBuf,
         /// Why.
-        r#source: std::io::Error,
+        cause: std::io::Error,
     },
     /// A collective operation of the workers that share a run failed.
-    #[error("workers that share the run: {source}")]
+    #[error("workers that share the run: {cause}")]
     Workers {
         /// Why.
-        r#source: disco_core::Error,
+        cause: disco_core::Error,
     },
     /// Another worker that shares the run failed, which ends the run on all of them.
     #[error("worker {rank}: {message}")]
@@ -237,13 +237,13 @@ mod tests {
     #[test]
     fn a_message_holds_its_cause_and_no_chain_repeats_it() {
         let cause = || disco_core::Error::Empty { what: "batch".into() };
-        let step = Error::Step { step: 3, stage: Stage::Update, source: cause() };
-        let later = Error::LaterEpoch { epoch: 1, source: Box::new(step) };
+        let step = Error::Step { step: 3, stage: Stage::Update, cause: cause() };
+        let later = Error::LaterEpoch { epoch: 1, cause: Box::new(step) };
         let errors = [
-            Error::Context { step: 3, stage: Stage::Score, context: 2, source: cause() },
-            Error::PolicyFiles { path: "step-3".into(), source: cause() },
-            Error::Io { path: "step-3".into(), source: std::io::Error::other("batch is empty") },
-            Error::Workers { source: cause() },
+            Error::Context { step: 3, stage: Stage::Score, context: 2, cause: cause() },
+            Error::PolicyFiles { path: "step-3".into(), cause: cause() },
+            Error::Io { path: "step-3".into(), cause: std::io::Error::other("batch is empty") },
+            Error::Workers { cause: cause() },
             Error::Observer("batch is empty".into()),
             Error::Core(cause()),
             later,

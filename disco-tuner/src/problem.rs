@@ -101,7 +101,7 @@ impl<'a, C, X> Problem<'a, C, X> {
         if self.facts.contains_key(&name) {
             return Err(Error::invalid("name of a fact", name, "a name of its own"));
         }
-        let value = serde_json::to_value(value).map_err(|source| Error::failed(name.clone(), source))?;
+        let value = serde_json::to_value(value).map_err(|cause| Error::failed(name.clone(), cause))?;
         self.facts.insert(name, value);
         Ok(self)
     }

@@ -31,7 +31,7 @@ impl Fingerprint {
         divergence: &str,
         problem: &Problem<'_, C, X>,
     ) -> Result<Self> {
-        let failed = |source| Error::failed("settings of a run", source);
+        let failed = |cause| Error::failed("settings of a run", cause);
         let settings = serde_json::to_value(config).map_err(failed)?;
         let mut settings: BTreeMap<String, Value> = serde_json::from_value(settings).map_err(failed)?;
         settings.insert("divergence".into(), divergence.into());
@@ -68,7 +68,7 @@ impl Fingerprint {
 
 fn checksums<C: Serialize>(contexts: &Contexts<C>) -> Result<Vec<u32>> {
     let checksum = |pair: (&C, &f64)| {
-        let bytes = serde_json::to_vec(&pair).map_err(|source| Error::failed("context in JSON", source))?;
+        let bytes = serde_json::to_vec(&pair).map_err(|cause| Error::failed("context in JSON", cause))?;
         Ok(crc32c(&bytes))
     };
     contexts.items().iter().zip(contexts.probabilities()).map(checksum).collect()

@@ -30,17 +30,17 @@ struct Manifest {
 pub(crate) fn seal(directory: &Path) -> Result<()> {
     let mut files = BTreeMap::new();
     for path in walk(directory)? {
-        let bytes = fs::read(&path).map_err(|source| io_error(&path, source))?;
+        let bytes = fs::read(&path).map_err(|cause| io_error(&path, cause))?;
         File::open(&path)
             .and_then(|file| file.sync_all())
             .and_then(|()| sync_directory(path.parent()))
-            .map_err(|source| io_error(&path, source))?;
+            .map_err(|cause| io_error(&path, cause))?;
         files.insert(name(directory, &path), (bytes.len() as u64, crc32c(&bytes)));
     }
     let path = directory.join(FILE);
     let bytes = serde_json::to_vec(&Manifest { version: VERSION, files })
-        .map_err(|source| io_error(&path, source.into()))?;
-    write_durably(&path, &bytes).map_err(|source| io_error(&path, source))
+        .map_err(|cause| io_error(&path, cause.into()))?;
+    write_durably(&path, &bytes).map_err(|cause| io_error(&path, cause))
 }
 
 /// Checks that a directory has the files that [`seal`] listed, and no others.
@@ -53,7 +53,7 @@ pub(crate) fn check(directory: &Path) -> Result<()> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             return damaged(path, "missing".into());
         }
-        Err(source) => return Err(io_error(&path, source)),
+        Err(cause) => return Err(io_error(&path, cause)),
     };
     match version(&bytes) {
         Ok(VERSION) => {}
@@ -76,7 +76,7 @@ pub(crate) fn check(directory: &Path) -> Result<()> {
         if !found.contains(&path) {
             return damaged(path, "missing".into());
         }
-        let bytes = fs::read(&path).map_err(|source| io_error(&path, source))?;
+        let bytes = fs::read(&path).map_err(|cause| io_error(&path, cause))?;
         if bytes.len() as u64 != *size {
             return damaged(path, format!("{} bytes, where the manifest has {size}", bytes.len()));
         }
@@ -90,8 +90,8 @@ pub(crate) fn check(directory: &Path) -> Result<()> {
 /// All files below a directory.
 fn walk(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(directory).map_err(|source| io_error(directory, source))? {
-        let path = entry.map_err(|source| io_error(directory, source))?.path();
+    for entry in fs::read_dir(directory).map_err(|cause| io_error(directory, cause))? {
+        let path = entry.map_err(|cause| io_error(directory, cause))?.path();
         if path.is_dir() {
             files.extend(walk(&path)?);
         } else {

@@ -88,17 +88,17 @@ impl<X: Serialize + DeserializeOwned> Checkpoints<X> {
         make_directory(&directory)?;
         fs::write(&test, b"")
             .and_then(|()| unless_gone(fs::remove_file(&test)))
-            .map_err(|source| io_error(&directory, source))?;
+            .map_err(|cause| io_error(&directory, cause))?;
         // Directories that an earlier process was writing or removing when it died. Other workers of a shared run may
         // remove them at the same time.
-        for entry in fs::read_dir(&directory).map_err(|source| io_error(&directory, source))? {
-            let path = entry.map_err(|source| io_error(&directory, source))?.path();
+        for entry in fs::read_dir(&directory).map_err(|cause| io_error(&directory, cause))? {
+            let path = entry.map_err(|cause| io_error(&directory, cause))?.path();
             if path.is_dir() && path.extension().is_some_and(|end| end == "replaced") {
-                unless_gone(restore(&path)).map_err(|source| io_error(&path, source))?;
+                unless_gone(restore(&path)).map_err(|cause| io_error(&path, cause))?;
                 continue;
             }
             if path.is_dir() && path.extension().is_some_and(|end| end == "partial" || end == "removed") {
-                unless_gone(fs::remove_dir_all(&path)).map_err(|source| io_error(&path, source))?;
+                unless_gone(fs::remove_dir_all(&path)).map_err(|cause| io_error(&path, cause))?;
             }
         }
         let encode = |window: &StepSamples<X>| serde_json::to_value(window);
@@ -126,8 +126,8 @@ impl<X> Checkpoints<X> {
 
     fn numbers(&self, prefix: &str) -> Result<Vec<u64>> {
         let mut numbers = Vec::new();
-        for entry in fs::read_dir(&self.directory).map_err(|source| io_error(&self.directory, source))? {
-            let entry = entry.map_err(|source| io_error(&self.directory, source))?;
+        for entry in fs::read_dir(&self.directory).map_err(|cause| io_error(&self.directory, cause))? {
+            let entry = entry.map_err(|cause| io_error(&self.directory, cause))?;
             let name = entry.file_name();
             let number = name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse::<u64>().ok());
             // A number in another form, such as `007`, is not in a name that this crate gives.
@@ -142,7 +142,7 @@ impl<X> Checkpoints<X> {
     pub(crate) fn write(&self, path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
         let partial = path.with_extension("partial");
         remove(&partial)?;
-        fs::create_dir(&partial).map_err(|source| io_error(&partial, source))?;
+        fs::create_dir(&partial).map_err(|cause| io_error(&partial, cause))?;
         fill(&partial).and_then(|()| manifest::seal(&partial)).inspect_err(|_| {
             // The next process removes what is left of it; the first error is the one to report.
             let _ = fs::remove_dir_all(&partial);
@@ -151,13 +151,13 @@ impl<X> Checkpoints<X> {
         // of the two whole.
         let replaced = path.with_extension("replaced");
         if path.exists() {
-            fs::rename(path, &replaced).map_err(|source| io_error(path, source))?;
+            fs::rename(path, &replaced).map_err(|cause| io_error(path, cause))?;
         }
         fs::rename(&partial, path)
             .and_then(|()| sync_directory(Some(&self.directory)))
-            .map_err(|source| io_error(path, source))?;
+            .map_err(|cause| io_error(path, cause))?;
         if replaced.exists() {
-            fs::remove_dir_all(&replaced).map_err(|source| io_error(&replaced, source))?;
+            fs::remove_dir_all(&replaced).map_err(|cause| io_error(&replaced, cause))?;
         }
         Ok(())
     }
@@ -213,5 +213,5 @@ fn remove(path: &Path) -> Result<()> {
         fs::rename(path, &doomed)?;
         fs::remove_dir_all(&doomed)
     };
-    gone().map_err(|source| io_error(path, source))
+    gone().map_err(|cause| io_error(path, cause))
 }

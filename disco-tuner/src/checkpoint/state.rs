@@ -83,19 +83,19 @@ impl SavedRun {
     /// Reads the state of a checkpoint.
     pub(crate) fn load(directory: &Path) -> Result<Self> {
         let path = directory.join(RUN_FILE);
-        let bytes = fs::read(&path).map_err(|source| io_error(&path, source))?;
-        let found = version(&bytes).map_err(|source| damaged(&path, &source))?;
+        let bytes = fs::read(&path).map_err(|cause| io_error(&path, cause))?;
+        let found = version(&bytes).map_err(|cause| damaged(&path, &cause))?;
         if found != VERSION {
             let difference = format!("version {found}, where this program writes {VERSION}");
             return Err(Error::Damaged { path, difference, remedy: String::new() });
         }
-        serde_json::from_slice(&bytes).map_err(|source| damaged(&path, &source))
+        serde_json::from_slice(&bytes).map_err(|cause| damaged(&path, &cause))
     }
 }
 
 /// An error for a file of a checkpoint that cannot be parsed.
-pub(crate) fn damaged(path: &Path, source: &serde_json::Error) -> Error {
-    Error::Damaged { path: path.to_path_buf(), difference: source.to_string(), remedy: String::new() }
+pub(crate) fn damaged(path: &Path, cause: &serde_json::Error) -> Error {
+    Error::Damaged { path: path.to_path_buf(), difference: cause.to_string(), remedy: String::new() }
 }
 
 impl<X> Checkpoints<X> {
@@ -182,12 +182,12 @@ pub(crate) fn save_policy(
     save: impl FnOnce(&Path) -> disco_core::Result<()>,
 ) -> Result<()> {
     let path = checkpoint.join(POLICY);
-    fs::create_dir(&path).map_err(|source| io_error(&path, source))?;
-    save(&path).map_err(|source| Error::PolicyFiles { path, source })
+    fs::create_dir(&path).map_err(|cause| io_error(&path, cause))?;
+    save(&path).map_err(|cause| Error::PolicyFiles { path, cause })
 }
 
 /// Loads the policy of a checkpoint.
 pub(crate) fn load_policy<P: Checkpointed + ?Sized>(policy: &mut P, checkpoint: &Path) -> Result<()> {
     let path = checkpoint.join(POLICY);
-    policy.load(&path).map_err(|source| Error::PolicyFiles { path, source })
+    policy.load(&path).map_err(|cause| Error::PolicyFiles { path, cause })
 }

@@ -122,7 +122,7 @@ fn context_columns<C, X>(
         let comparison = Estimator::new(log_base, part.log_policy, &group.log_proposal)
             .and_then(|estimator| estimator.target_log_z(LogZ::Known(0.0)))
             .and_then(|estimator| estimator.estimate(&DIVERGENCES))
-            .map_err(|source| Error::failed("divergence from the base", source))?;
+            .map_err(|cause| Error::failed("divergence from the base", cause))?;
         columns.push_divergences("policy", "base", "policy_base", &comparison);
     }
     for (at, feature) in problem.features.iter().enumerate() {
@@ -164,7 +164,7 @@ fn target_columns<X>(
         Estimator::new(&group.log_target, log_policy, &group.log_proposal)
             .and_then(|estimator| estimator.target_log_z(log_z))
             .and_then(|estimator| estimator.estimate(&DIVERGENCES))
-            .map_err(|source| Error::failed("divergence from the target", source))
+            .map_err(|cause| Error::failed("divergence from the target", cause))
     };
     let comparison = compare(part.log_policy)?;
     columns.push_divergences("policy", "target", "target_policy", &comparison);

@@ -26,7 +26,7 @@ impl Csv {
         let header = |file: &mut LogFile| {
             if file.is_empty()? { file.write_all(b"step,metric,value,std_error\n") } else { Ok(()) }
         };
-        header(&mut file).map_err(|source| io_error(path, source))?;
+        header(&mut file).map_err(|cause| io_error(path, cause))?;
         Ok(Self { file })
     }
 }

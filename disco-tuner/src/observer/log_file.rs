@@ -17,7 +17,7 @@ pub(crate) struct LogFile {
 impl LogFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = OpenOptions::new().create(true).read(true).append(true).open(path);
-        Ok(Self { file: file.map_err(|source| io_error(path, source))? })
+        Ok(Self { file: file.map_err(|cause| io_error(path, cause))? })
     }
 
     pub(crate) fn is_empty(&self) -> io::Result<bool> {

@@ -38,10 +38,10 @@ impl TensorBoard {
         let name = format!("events.out.tfevents.{:010}.{:09}.disco", now.as_secs(), now.subsec_nanos());
         let path = directory.join(name);
         let file = OpenOptions::new().create_new(true).write(true).open(&path);
-        let mut file = file.map_err(|source| io_error(&path, source))?;
+        let mut file = file.map_err(|cause| io_error(&path, cause))?;
         let mut event = Message::event(0);
         event.bytes(3, b"brain.Event:2");
-        event.write(&mut file).map_err(|source| io_error(&path, source))?;
+        event.write(&mut file).map_err(|cause| io_error(&path, cause))?;
         Ok(Self { file })
     }
 }

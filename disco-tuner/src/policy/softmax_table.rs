@@ -247,22 +247,22 @@ impl<C, X> Checkpointed for SoftmaxTable<C, X> {
             logits: self.logits.iter().copied().collect(),
             optimizer: self.optimizer.clone(),
         };
-        let bytes = serde_json::to_vec(&saved).map_err(|source| Error::failed(FILE, source))?;
+        let bytes = serde_json::to_vec(&saved).map_err(|cause| Error::failed(FILE, cause))?;
         fs::create_dir_all(directory)
-            .map_err(|source| Error::failed(directory.display().to_string(), source))?;
+            .map_err(|cause| Error::failed(directory.display().to_string(), cause))?;
         let path = directory.join(FILE);
-        write_durably(&path, &bytes).map_err(|source| Error::failed(path.display().to_string(), source))
+        write_durably(&path, &bytes).map_err(|cause| Error::failed(path.display().to_string(), cause))
     }
 
     fn load(&mut self, directory: &Path) -> Result<()> {
         let path = directory.join(FILE);
         let name = path.display().to_string();
-        let bytes = fs::read(&path).map_err(|source| Error::failed(&name, source))?;
-        let found = version(&bytes).map_err(|source| Error::failed(&name, source))?;
+        let bytes = fs::read(&path).map_err(|cause| Error::failed(&name, cause))?;
+        let found = version(&bytes).map_err(|cause| Error::failed(&name, cause))?;
         if found != VERSION {
             return Err(Error::invalid(format!("version of {name}"), found, VERSION.to_string()));
         }
-        let saved: Saved = serde_json::from_slice(&bytes).map_err(|source| Error::failed(&name, source))?;
+        let saved: Saved = serde_json::from_slice(&bytes).map_err(|cause| Error::failed(&name, cause))?;
         let (shape, found) = (self.logits.dim(), (saved.contexts, saved.outcomes));
         if found != shape {
             return Err(Error::invalid(
@@ -278,7 +278,7 @@ impl<C, X> Checkpointed for SoftmaxTable<C, X> {
         }
         check_log_scores(&name, &saved.logits)?;
         let logits =
-            Array2::from_shape_vec(shape, saved.logits).map_err(|source| Error::failed(&name, source))?;
+            Array2::from_shape_vec(shape, saved.logits).map_err(|cause| Error::failed(&name, cause))?;
         self.rows = softmax(&self.outcomes, logits.view())?;
         (self.logits, self.optimizer) = (logits, saved.optimizer);
         self.pending.fill(0.0);

@@ -197,8 +197,8 @@ impl<X> Weighing<'_, X> {
         if log_prob.is_nan() || log_prob == f64::INFINITY {
             let (step, stage, context) = (self.step, Stage::Gradient, group.context);
             let (by, index) = ("policy".into(), group.number(job.at));
-            let source = CoreError::NotANumber { by, index, value: log_prob };
-            return Err(Error::Context { step, stage, context, source });
+            let cause = CoreError::NotANumber { by, index, value: log_prob };
+            return Err(Error::Context { step, stage, context, cause });
         }
         let weight = match job.weight {
             Some(weight) => {

@@ -96,15 +96,15 @@ where
         progress.reason = progress.reason.filter(|reason| *reason != StopReason::Observer);
         let path = checkpoints.path(progress.step);
         let best = progress.best.map(|(_, step)| step);
-        let encode = |samples| (checkpoints.encode)(samples).map_err(|source| io_error(&path, source.into()));
+        let encode = |samples| (checkpoints.encode)(samples).map_err(|cause| io_error(&path, cause.into()));
         let (replay_buffer, verification_samples) = (encode(replay_buffer)?, encode(verification_samples)?);
         let state =
             SavedRun::new(checkpointing.fingerprint.clone(), progress, replay_buffer, verification_samples);
-        let bytes = serde_json::to_vec(&state).map_err(|source| io_error(&path, source.into()))?;
+        let bytes = serde_json::to_vec(&state).map_err(|cause| io_error(&path, cause.into()))?;
         checkpoints.write(&path, |directory| {
             save_policy(directory, |path| (checkpointing.save)(self.policy, path))?;
             let path = directory.join(RUN_FILE);
-            fs::write(&path, &bytes).map_err(|source| io_error(&path, source))
+            fs::write(&path, &bytes).map_err(|cause| io_error(&path, cause))
         })?;
         checkpoints.prune(best, |step| Ok(SavedRun::load(&checkpoints.path(step))?.progress.proposal_step))
     }

@@ -55,11 +55,11 @@ fn sum_gradient<P: PendingGradient>(
     let shapes = exchange(workers, shape)?;
     if let Some(rank) = shapes.iter().position(|shape| *shape != shapes[0]) {
         let allowed = "tensors of the names and lengths of worker 0";
-        let source = CoreError::invalid("gradient", format!("of other tensors on worker {rank}"), allowed);
-        return Err(Error::Workers { source });
+        let cause = CoreError::invalid("gradient", format!("of other tensors on worker {rank}"), allowed);
+        return Err(Error::Workers { cause });
     }
     for values in gradient.values_mut() {
-        P::Scalar::sum(workers, values).map_err(|source| Error::Workers { source })?;
+        P::Scalar::sum(workers, values).map_err(|cause| Error::Workers { cause })?;
     }
     agree(workers, policy.replace_pending(gradient).map_err(named))
 }
@@ -77,7 +77,7 @@ pub(crate) fn exchange(workers: &dyn Workers, own: Result<Vec<f64>>) -> Result<V
     numbers.push(f64::from(u8::from(error.is_some())));
     let mut gathered = match workers.gather(numbers) {
         Ok(gathered) => gathered,
-        Err(source) => return Err(error.unwrap_or(Error::Workers { source })),
+        Err(cause) => return Err(error.unwrap_or(Error::Workers { cause })),
     };
     let failed: Vec<bool> = gathered.iter_mut().map(|numbers| numbers.pop() != Some(0.0)).collect();
     let Some(rank) = failed.iter().position(|failed| *failed) else { return Ok(gathered) };
@@ -86,7 +86,7 @@ pub(crate) fn exchange(workers: &dyn Workers, own: Result<Vec<f64>>) -> Result<V
     Err(match (error, messages) {
         (Some(error), _) => error,
         (None, Ok(messages)) => Error::OtherWorker { rank, message: unpacked(&messages[rank])? },
-        (None, Err(source)) => Error::Workers { source },
+        (None, Err(cause)) => Error::Workers { cause },
     })
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn agree<T>(workers: &dyn Workers, own: Result<T>) -> Result<T> {
     };
     exchange(workers, status)?;
     // A worker without a value failed, and `exchange` gave its error.
-    value.ok_or(Error::Workers { source: CoreError::Empty { what: "outcome of a worker".into() } })
+    value.ok_or(Error::Workers { cause: CoreError::Empty { what: "outcome of a worker".into() } })
 }
 
 /// Joins lists of numbers: each becomes the concatenation of the workers' lists, in the order of the ranks.
@@ -123,7 +123,7 @@ pub(crate) fn gather_lists(workers: &dyn Workers, own: Result<Vec<Vec<f64>>>) ->
         let lists = lists.ok_or_else(|| {
             let what = format!("lists of worker {rank}");
             let allowed = "as many lists as worker 0 has, from the same program with the same settings";
-            Error::Workers { source: CoreError::invalid(what, "others", allowed) }
+            Error::Workers { cause: CoreError::invalid(what, "others", allowed) }
         })?;
         match &mut joined {
             None => joined = Some(lists),
@@ -170,7 +170,7 @@ fn unpacked(numbers: &[f64]) -> Result<String> {
         bytes.extend_from_slice(&(*number as u64).to_be_bytes()[8 - count..]);
         left -= count;
     }
-    let broken = |source| Error::Workers { source: CoreError::failed("text of another worker", source) };
+    let broken = |cause| Error::Workers { cause: CoreError::failed("text of another worker", cause) };
     String::from_utf8(bytes).map_err(broken)
 }
 
@@ -195,8 +195,8 @@ where
     /// All samples of each group, from the workers that drew them.
     pub(crate) fn gather_samples(&self, groups: &[&ContextSamples<X>]) -> Result<Vec<Vec<X>>> {
         let Some(sharing) = &self.sharing else { return Ok(Vec::new()) };
-        let failed = |source: serde_json::Error| Error::Workers {
-            source: CoreError::failed("samples for other workers, as JSON", source),
+        let failed = |cause: serde_json::Error| Error::Workers {
+            cause: CoreError::failed("samples for other workers, as JSON", cause),
         };
         let own: Vec<&[X]> = groups.iter().map(|group| group.samples.as_slice()).collect();
         let texts = gather_texts(self.workers, (sharing.encode)(&own).map_err(failed))?;

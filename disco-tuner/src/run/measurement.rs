@@ -105,7 +105,7 @@ where
             before += group.len();
         }
         if self.is_shared() {
-            let failed = |source| Error::Workers { source: disco_core::Error::failed("texts", source) };
+            let failed = |cause| Error::Workers { cause: disco_core::Error::failed("texts", cause) };
             let own = serde_json::to_string(&texts).map_err(failed);
             texts = vec![Vec::new(); positions.len()];
             for text in gather_texts(self.workers, own)? {

@@ -124,7 +124,7 @@ where
         let problem = self.problem;
         let checksum = |bytes: &[u8]| f64::from(crc32c(bytes));
         let settings = serde_json::to_vec(self.tuner.config())
-            .map_err(|source| CoreError::failed("settings of a run", source).into());
+            .map_err(|cause| CoreError::failed("settings of a run", cause).into());
         let own = settings.map(|settings| {
             let counts = [
                 problem.contexts.len(),
@@ -146,7 +146,7 @@ where
             None => Ok(self),
             Some(rank) => {
                 let what = format!("settings, problem or checkpoint of worker {rank}");
-                Err(Error::Workers { source: CoreError::invalid(what, "another", "the same as on worker 0") })
+                Err(Error::Workers { cause: CoreError::invalid(what, "another", "the same as on worker 0") })
             }
         }
     }
@@ -230,13 +230,13 @@ where
         context: usize,
     ) -> impl Fn(CoreError) -> Error + use<P, C, X> {
         let step = self.progress.step;
-        move |source| Error::Context { step, stage, context, source }
+        move |cause| Error::Context { step, stage, context, cause }
     }
 
     /// Adds step and stage to an error of disco-core.
     pub(crate) fn at(&self, stage: Stage) -> impl Fn(CoreError) -> Error + use<P, C, X> {
         let step = self.progress.step;
-        move |source| Error::Step { step, stage, source }
+        move |cause| Error::Step { step, stage, cause }
     }
 }
 

@@ -106,7 +106,7 @@ impl Tuner {
         let fingerprint = self.fingerprint(problem)?;
         let mut differences = state.fingerprint.differences(&fingerprint, state.progress.step);
         let decode = |samples| {
-            (checkpoints.decode)(samples).map_err(|source| damaged(&directory.join(RUN_FILE), &source))
+            (checkpoints.decode)(samples).map_err(|cause| damaged(&directory.join(RUN_FILE), &cause))
         };
         let (mut replay_buffer, mut verification_samples) =
             (decode(state.replay_buffer)?, decode(state.verification_samples)?);
@@ -115,7 +115,7 @@ impl Tuner {
             let verified = verification_samples.iter().chain(replay_buffer.front()).flatten();
             for group in verified.take(VERIFIED.0) {
                 let (step, stage, context) = (state.progress.step, Stage::Score, group.context);
-                let named = |source| Error::Context { step, stage, context, source };
+                let named = |cause| Error::Context { step, stage, context, cause };
                 differences.extend(changed_score(problem, group).map_err(named)?);
             }
         }

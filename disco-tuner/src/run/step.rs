@@ -127,7 +127,7 @@ where
                 error
             }
             None if epoch == 0 => error,
-            None => Error::LaterEpoch { epoch, source: Box::new(error) },
+            None => Error::LaterEpoch { epoch, cause: Box::new(error) },
         }
     }
 

@@ -21,12 +21,12 @@ pub(crate) fn write_durably(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Makes a directory and its parents where they do not exist.
 pub(crate) fn make_directory(path: &Path) -> crate::error::Result<()> {
-    fs::create_dir_all(path).map_err(|source| match source.kind() {
+    fs::create_dir_all(path).map_err(|cause| match cause.kind() {
         io::ErrorKind::AlreadyExists => io_error(
             path,
             io::Error::new(io::ErrorKind::NotADirectory, "a file, where a directory is wanted"),
         ),
-        _ => io_error(path, source),
+        _ => io_error(path, cause),
     })
 }
 
@@ -49,6 +49,6 @@ pub(crate) fn version(bytes: &[u8]) -> serde_json::Result<u32> {
     serde_json::from_slice::<Versioned>(bytes).map(|found| found.version)
 }
 
-pub(crate) fn io_error(path: &Path, source: io::Error) -> crate::error::Error {
-    crate::error::Error::Io { path: path.to_path_buf(), source }
+pub(crate) fn io_error(path: &Path, cause: io::Error) -> crate::error::Error {
+    crate::error::Error::Io { path: path.to_path_buf(), cause }
 }

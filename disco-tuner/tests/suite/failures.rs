@@ -129,7 +129,7 @@ fn nan_of_a_policy_names_step_context_and_sample_and_the_parameters_stay() {
     ] {
         let (error, policy) = fail(&config, place, false);
         let text = error.to_string();
-        let Error::Context { step, context, source: CoreError::NotANumber { index, .. }, .. } = error else {
+        let Error::Context { step, context, cause: CoreError::NotANumber { index, .. }, .. } = error else {
             panic!("{text}");
         };
         assert!(step == 1 && context < 2 && text.contains(stage), "{text}");
@@ -172,7 +172,7 @@ fn nan_of_a_metric_names_step_context_and_sample() {
     let mut policy = world.policy();
     let error = tuner.run(&mut policy, &problem.unwrap(), &mut ()).unwrap_err();
     let text = error.to_string();
-    let Error::Context { step: 3, context, source: CoreError::NotANumber { index, .. }, .. } = error else {
+    let Error::Context { step: 3, context, cause: CoreError::NotANumber { index, .. }, .. } = error else {
         panic!("{text}");
     };
     assert!(text.starts_with(&format!("step 3, metrics, context {context}: ")), "{text}");
