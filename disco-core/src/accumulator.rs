@@ -11,9 +11,9 @@ use crate::{
 /// Accumulates importance-weighted samples: `ln Z` and the means of any number of quantities, with their
 /// errors, from sums alone.
 ///
-/// The estimates agree with those of [`ImportanceWeights`](crate::ImportanceWeights) up to rounding; two
-/// accumulators [`merge`](Self::merge), also when their samples came from different proposals (each
-/// weighed by its own).
+/// The estimates agree with those of [`ImportanceWeights`](crate::ImportanceWeights) up to rounding. Two accumulators can be
+/// [merged](Self::merge), also if their samples come from different proposals: each weight is relative to the proposal that
+/// drew the sample.
 ///
 /// # Numerics
 /// Sums are kept relative to the largest weight so far, and values relative to an origin that follows the mean
@@ -96,11 +96,12 @@ impl ImportanceAccumulator {
 
     /// Adds one sample: its log-weight `ln P(x) - ln q(x)` and the value of each quantity.
     ///
-    /// A sample of weight zero (`-inf`) counts, its values do not.
+    /// A sample of weight zero (log-weight `-inf`) counts as a sample; its values are ignored.
     ///
     /// # Errors
-    /// [`Error::Length`]; [`Error::NotANumber`] for a log-weight that is NaN or `+inf`, and for a value
-    /// that is not finite and has weight; `index` counts the samples added before. Nothing is added then.
+    /// [`Error::Length`]; [`Error::NotANumber`] for a log-weight that is NaN or `+inf`, and for a value that is not finite
+    /// in a sample of weight above zero; its `index` is the number of samples added before. The accumulator is then
+    /// unchanged.
     pub fn add(&mut self, log_weight: f64, values: &[f64]) -> Result<()> {
         Error::check_length("values, one per quantity", self.quantities.len(), values.len())?;
         if log_weight.is_nan() || log_weight == f64::INFINITY {
@@ -213,7 +214,8 @@ impl ImportanceAccumulator {
         Ok(log_z_estimate(self.count, scale + self.sum.ln(), self.ess()?))
     }
 
-    /// The self-normalised mean of a quantity.
+    /// The self-normalised mean of quantity number `quantity` (from 0), with its error, as
+    /// [`ImportanceWeights::mean`](crate::ImportanceWeights::mean).
     ///
     /// # Errors
     /// [`Error::Empty`], [`Error::ZeroWeights`]; [`Error::Invalid`] for an unknown quantity, and

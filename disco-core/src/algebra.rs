@@ -5,7 +5,7 @@ use crate::{Error, Feature, FnScorer, Result, Score, Scorer, TryScorer};
 /// `exp(coefficient * feature)`: a feature as a factor, such as `exp(reward / beta)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Exponential<F> {
-    /// The exponent, before scaling.
+    /// The feature: the exponent before it is multiplied by `coefficient`.
     pub feature: F,
     /// The factor of the feature in the exponent.
     pub coefficient: f64,
@@ -149,7 +149,7 @@ impl<C: ?Sized, X: ?Sized, S: Scorer<C, X>> Scorer<C, X> for Power<S> {
     }
 }
 
-/// A scorer, distribution or feature with its context fixed: one of samples alone.
+/// A scorer, distribution or feature whose context is fixed: it takes the context `()` instead.
 #[derive(Clone, Copy, Debug)]
 pub struct Given<S, C> {
     scorer: S,
@@ -186,7 +186,7 @@ impl<C: Send + Sync, X, D: crate::Distribution<C, X>> crate::Distribution<(), X>
     }
 }
 
-/// How scorers are combined, for every type.
+/// Methods that combine scorers. Every type has them.
 ///
 /// Types that call [`impl_product!`](crate::impl_product) also have `*`.
 pub trait ScorerExt: Sized {

@@ -37,7 +37,7 @@ impl Bootstrap {
     /// their whole range.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for another level.
+    /// [`Error::Invalid`] unless `0 < level < 1`.
     pub fn interval(&self, level: f64) -> Result<(f64, f64)> {
         if !(level > 0.0 && level < 1.0) {
             return Err(Error::invalid("level", level, "above 0 and below 1"));
@@ -77,7 +77,7 @@ impl ImportanceWeights {
         Ok(Bootstrap::new(estimate.value, estimate.ess, replicates))
     }
 
-    /// The self-normalised [`mean`](Self::mean) with its error by the bootstrap, as
+    /// The self-normalised [`mean`](Self::mean) with its error by the bootstrap: one replicate per stream, at the cost of
     /// [`bootstrap_log_z`](Self::bootstrap_log_z).
     ///
     /// # Errors

@@ -25,7 +25,7 @@ pub enum Replacement {
 /// The distribution `tau` over contexts: a list with weights.
 ///
 /// Drawing gives positions in the list, so that facts about a context (its `Z`, its counts) can be kept in arrays.
-/// Contexts that were drawn from `tau` must not be weighted with it again.
+/// An average over contexts that were drawn from `tau` counts them equally: weights `tau(c)` would count `tau` twice.
 ///
 /// ```
 /// use disco_core::{Contexts, Streams};
@@ -125,7 +125,7 @@ impl<C> Contexts<C> {
     /// sampling (Efraimidis and Spirakis 2006, <https://doi.org/10.1016/j.ipl.2005.11.003>).
     ///
     /// # Errors
-    /// [`Error::Invalid`] if fewer than `count` contexts have weight.
+    /// [`Error::Invalid`] if fewer than `count` contexts have a weight above zero.
     pub fn draw_distinct<R: Rng + ?Sized>(&self, rng: &mut R, count: usize) -> Result<Vec<usize>> {
         let mut arrivals: Vec<(f64, usize)> = Vec::with_capacity(self.len());
         for (index, &probability) in self.probabilities.iter().enumerate() {
@@ -206,7 +206,7 @@ impl Contexts<String> {
     /// Equally likely contexts from JSON lines: `prefix` followed by the string in `field` of each line.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Malformed`] with its number for a line (also a blank one) that is not an
+    /// [`Error::Io`]; [`Error::Malformed`], with the number of the line, for a line (also a blank one) that is not an
     /// object with a string in that field; [`Error::Empty`] for an empty file.
     pub fn from_json_lines(path: impl AsRef<Path>, field: &str, prefix: &str) -> Result<Self> {
         let path = path.as_ref();

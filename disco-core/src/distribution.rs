@@ -19,18 +19,25 @@ pub struct Sampled<X> {
 /// and it can be sampled. The context `C` is `()` where there is none, and may be unsized, as `str`.
 ///
 /// # Contract
-/// - `log_prob` of a sample equals the log-score that [`Scorer::log_scores`] gives it.
+/// - [`Sampled::log_prob`] equals the log-score that [`Scorer::log_scores`] gives the sample.
 /// - Sample `i` draws its randomness from stream `i` only ([`Streams`]), so the samples depend neither
 ///   on the batch size nor on the number of threads.
-/// - Nothing is kept between calls.
+/// - The result of a call does not depend on earlier calls.
 pub trait Distribution<C: ?Sized, X>: Scorer<C, X> {
     /// Draws one sample per stream, in order.
+    ///
+    /// # Errors
+    /// An error stops the run. There is one if a stream has a number that is not below [`supply`](Self::supply).
     fn sample(&self, context: &C, streams: &Streams) -> Result<Vec<Sampled<X>>>;
 
-    /// Draws one sample per stream in each context: `streams[k]` belong to `contexts[k]`.
+    /// Draws samples in several contexts: element `k` of the result is [`sample`](Self::sample) of `contexts[k]` and
+    /// `streams[k]`.
     ///
     /// By default the contexts are sampled one after the other. A model that can work on several
     /// contexts at once overrides this; the samples must stay the same.
+    ///
+    /// # Errors
+    /// As [`sample`](Self::sample); [`Error::Length`] unless there are as many `streams` as `contexts`.
     fn sample_each(&self, contexts: &[&C], streams: &[Streams]) -> Result<Vec<Vec<Sampled<X>>>> {
         Error::check_length("streams, one run per context", contexts.len(), streams.len())?;
         contexts.iter().zip(streams).map(|(context, streams)| self.sample(context, streams)).collect()

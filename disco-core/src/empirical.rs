@@ -80,10 +80,9 @@ impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
     /// The distribution of these records.
     ///
     /// # Errors
-    /// [`Error::Empty`]; [`Error::Invalid`] for a log-probability that is not finite or above 0 by more than
-    /// noise, which no discrete sample has (other engines write negative log-likelihoods), and for one that
-    /// differs by more than 0.01 from an earlier record of the same sample in the same context. Smaller differences
-    /// are noise of the engine: the first value counts for all.
+    /// [`Error::Empty`]; [`Error::Invalid`] for a log-probability that is NaN, infinite or above 0.01 (some engines write
+    /// negative log-likelihoods instead), and for one that differs by more than 0.01 from an earlier record of the same
+    /// sample in the same context. Differences up to 0.01 are taken as noise of the engine: the first value counts for all.
     pub fn new(records: impl IntoIterator<Item = Record<C, X>>) -> Result<Self> {
         let mut empirical = Self::empty();
         for (index, record) in records.into_iter().enumerate() {
@@ -98,8 +97,8 @@ impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
     /// Other fields are ignored.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Malformed`] with its number for a line that is no such record, or whose
-    /// log-probability is refused by [`new`](Self::new); [`Error::Empty`].
+    /// [`Error::Io`]; [`Error::Malformed`], with the number of the line, for a line that is not such a record, or whose
+    /// log-probability [`new`](Self::new) refuses; [`Error::Empty`].
     pub fn from_json_lines(path: impl AsRef<Path>) -> Result<Self>
     where
         C: DeserializeOwned,

@@ -21,7 +21,8 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// The mean of equally weighted values, with error `s / sqrt(n)`; no error (infinite) for one value.
+    /// The mean of `n` equally weighted values. The standard error is `s / sqrt(n)`, with `s` the sample standard deviation
+    /// (divisor `n - 1`); it is infinite for a single value.
     ///
     /// An empty slice has a NaN mean, so callers check for emptiness first.
     pub fn mean(values: &[f64]) -> Self {

@@ -41,13 +41,13 @@ pub struct FnFeature<F, K> {
     kind: std::marker::PhantomData<K>,
 }
 
-/// The closure of an [`FnFeature`] gives a number.
+/// Marks an [`FnFeature`] whose closure gives a number; see [`feature`].
 #[derive(Clone, Copy, Debug)]
 pub struct Total;
-/// The closure of an [`FnFeature`] gives a truth value.
+/// Marks an [`FnFeature`] whose closure gives a truth value; see [`predicate`].
 #[derive(Clone, Copy, Debug)]
 pub struct Predicate;
-/// The closure of an [`FnFeature`] can fail.
+/// Marks an [`FnFeature`] whose closure can fail; see [`try_feature`].
 #[derive(Clone, Copy, Debug)]
 pub struct Fallible;
 
@@ -74,7 +74,7 @@ where
     FnFeature { name: name.into(), evaluate, kind: std::marker::PhantomData }
 }
 
-/// A feature from a computation that can fail, sample by sample or for good.
+/// A feature from a closure that can fail: [`Failure::Skip`] leaves the sample out, [`Failure::Stop`] ends the run.
 pub fn try_feature<C: ?Sized, X: ?Sized, F>(name: impl Into<String>, evaluate: F) -> FnFeature<F, Fallible>
 where
     F: Fn(&C, &X) -> std::result::Result<f64, Failure> + Send + Sync,

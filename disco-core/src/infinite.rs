@@ -95,7 +95,7 @@ pub mod option {
     #[serde(transparent)]
     struct Coded(#[serde(with = "super")] f64);
 
-    /// Writes a number as [`serialize`](super::serialize) does, or nothing.
+    /// Writes a number as [`serialize`](super::serialize) does, and `None` as `null`.
     ///
     /// # Errors
     /// For NaN.
@@ -116,7 +116,7 @@ pub mod option {
 pub mod size {
     use super::*;
 
-    /// Writes a number of 0 or more; `+inf` as nothing.
+    /// Writes a number of 0 or more; `+inf` as `null`.
     ///
     /// # Errors
     /// For NaN and numbers below 0.

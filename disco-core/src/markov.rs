@@ -22,9 +22,9 @@ use crate::{
 pub struct MarkovChainConfig<S> {
     /// The alphabet.
     pub symbols: Vec<S>,
-    /// The probability that a sequence begins with each symbol (linear).
+    /// The probability (not its logarithm) that a sequence begins with each symbol.
     pub initial: Vec<f64>,
-    /// `transitions[i][j]`: the probability that symbol `j` follows symbol `i` (linear).
+    /// `transitions[i][j]`: the probability (not its logarithm) that symbol `j` follows symbol `i`.
     pub transitions: Vec<Vec<f64>>,
     /// The symbol that ends a sequence and is its last. With `None`, all sequences have the length `max_length`.
     pub end: Option<S>,

@@ -7,9 +7,9 @@ use crate::{
 
 /// The mixture `sum_k weight_k p_k(x|c)`.
 ///
-/// Its components are of one type; `Box<dyn Distribution<C, X>>` takes any. As a proposal it reaches
-/// whatever one of its components reaches. With scorers as components it is the weighted sum of their
-/// unnormalised scores.
+/// Its components are of one type; `Box<dyn Distribution<C, X>>` takes any. Its support is the union of the supports of its
+/// components. With scorers as components it is the weighted sum of their unnormalised scores. A sample that one component
+/// skips is skipped.
 ///
 /// # Performance
 /// A sample costs one draw of its component, and one score by each *other* component.

@@ -11,9 +11,9 @@ const LEAST_EXCESS: f64 = 1e-290;
 
 /// The upper tail of importance weights, as a generalised Pareto distribution.
 ///
-/// The fitted shape `k` says how many moments the weights have: fewer than `1/k`. Below the threshold the
-/// error estimates are reliable; above it, the samples do not cover the target's mass, and no number computed from
-/// them shows how far off they are[^psis].
+/// Weights with shape `k` have finite moments of the orders below `1/k`. If `k` is below the threshold, standard errors are
+/// reliable. If not, the samples do not cover the target's mass, and no number computed from them shows how large the error
+/// is[^psis].
 ///
 /// [^psis]: Vehtari, Simpson, Gelman, Yao, Gabry (2024), *Pareto smoothed importance sampling*, JMLR 25(72),
 ///   <https://jmlr.org/papers/v25/19-556.html>
@@ -35,12 +35,12 @@ impl ParetoTail {
 }
 
 impl ImportanceWeights {
-    /// The shape of the tail: of the `min(n/5, 3 sqrt(n))` largest weights, by how much they exceed the next
-    /// one, fitted by the method of Zhang and Stephens[^zs] with their weakly informative prior.
+    /// The shape of the tail. The tail is the `min(n/5, 3 sqrt(n))` largest weights; a generalised Pareto distribution is
+    /// fitted to their excesses over the largest weight outside the tail, by the method of Zhang and Stephens[^zs] with their
+    /// weakly informative prior.
     ///
-    /// `None` where fewer than five weights lie in the tail: there are at most 20 samples, or the largest
-    /// weights are equal, as with a bounded ratio over few outcomes. Then only the ESS is known. Cost: a partial
-    /// sort.
+    /// `None` if fewer than five weights of the tail exceed that weight: there are at most 20 samples, or the largest weights
+    /// are equal, as with a bounded ratio over few outcomes. Then the ESS is the only diagnostic. Cost: a partial sort.
     ///
     /// [^zs]: Zhang and Stephens (2009), *A new and efficient estimation method for the generalized Pareto
     ///   distribution*, Technometrics 51(3), <https://doi.org/10.1198/tech.2009.08017>

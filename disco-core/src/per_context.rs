@@ -4,7 +4,8 @@ use std::{collections::HashMap, hash::Hash};
 
 use crate::{Distribution, Error, Result, Sampled, Score, Scorer, Streams};
 
-/// One distribution or scorer for each of finitely many contexts, each of which ignores or knows its context.
+/// One distribution or scorer for each of finitely many contexts. Each is called with its context, which it may ignore.
+/// Another context is an [`Error::Invalid`].
 ///
 /// ```
 /// use disco_core::{Distribution, PerContext, Space, Streams, Table};

@@ -52,7 +52,7 @@ forward_scorer!(&S, Box<S>, Arc<S>);
 #[derive(Clone, Copy, Debug)]
 pub struct FnScorer<F>(F);
 
-/// Lifts a closure to a scorer.
+/// A scorer from a closure that gives the log-score (nats) of one sample in its context.
 ///
 /// ```
 /// use disco_core::{Scorer, scorer};
@@ -78,7 +78,8 @@ pub struct TryScorer<F> {
     log_score: F,
 }
 
-/// Lifts a computation that can fail, sample by sample or for good, to a scorer; `name` is named in errors.
+/// A scorer from a closure that can fail: [`Failure::Skip`] leaves the sample out, [`Failure::Stop`] ends the run. Errors
+/// give the scorer's `name`.
 ///
 /// ```
 /// use disco_core::{Failure, Scorer, try_scorer};

@@ -4,11 +4,11 @@ use std::{collections::HashMap, hash::Hash, sync::Arc};
 
 use crate::{Error, Feature, Result, Scorer, numerics::log_sum_exp, score::every_score};
 
-/// An enumerated finite set of distinct outcomes, in a fixed order: the exact oracle.
+/// A finite set of distinct outcomes, enumerated in a fixed order.
 ///
-/// Sums over it are written out, so that every estimate made elsewhere from samples has an exact
-/// counterpart here: [`log_z`](Self::log_z), and by [`normalise`](Self::normalise) (in `table.rs`) the whole
-/// target as a [`Table`](crate::Table). A clone shares the outcomes. Cost of each sum: one score per outcome.
+/// Sums over it are exact, so that every estimate made elsewhere from samples has an exact counterpart here:
+/// [`log_z`](Self::log_z), and with [`normalise`](Self::normalise) the whole target as a [`Table`](crate::Table). A clone
+/// shares the outcomes. Cost of each sum: one score per outcome.
 ///
 /// ```
 /// use disco_core::{Space, scorer};

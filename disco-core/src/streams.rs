@@ -190,7 +190,8 @@ impl Streams {
         Self { key: self.key, numbers: Numbers::List(list, part) }
     }
 
-    /// Streams with these numbers under another key, derived from this key and `purpose`.
+    /// Streams with these numbers under another key, derived from this key and `purpose`: any small number, another one for
+    /// each use.
     ///
     /// A composed distribution that makes a choice of its own per sample draws it from these streams,
     /// and hands its parts a child, so that no randomness is used twice. The derived key is the first

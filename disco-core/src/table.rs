@@ -60,7 +60,7 @@ impl<X> Table<X> {
     /// `p(x) = exp(log_score(x)) / Z`, from one unnormalised log-score per outcome (nats).
     ///
     /// # Errors
-    /// [`Error::Length`], [`Error::NotANumber`] for NaN or `+inf`, [`Error::ZeroWeights`].
+    /// [`Error::Length`]; [`Error::NotANumber`] for NaN or `+inf`; [`Error::ZeroWeights`] if all are `-inf`.
     pub fn from_log_scores(space: Space<X>, log_scores: Vec<f64>) -> Result<Self> {
         Error::check_length("log-scores of a table", space.len(), log_scores.len())?;
         check_log_scores("table", &log_scores)?;
@@ -83,7 +83,7 @@ impl<X> Table<X> {
         Ok(Self::of(space, log_probs))
     }
 
-    /// A table with these probabilities (linear).
+    /// A table with these probabilities (not their logarithms).
     ///
     /// # Errors
     /// As [`from_log_probs`](Self::from_log_probs); a negative probability is [`Error::Invalid`].
@@ -156,7 +156,7 @@ impl<X> Table<X> {
     }
 }
 
-/// The distributions over a space. They are here and not in `space.rs`, which a table is built on.
+/// Distributions over the space.
 impl<X> Space<X> {
     /// The normalised distribution `exp(log_score(x)) / Z` in a context.
     ///

@@ -10,8 +10,8 @@ use crate::{Distribution, Result, Sampled, Score, Scorer, StreamRng, Streams, di
 
 /// A discrete distribution of [statrs], as a distribution in any context.
 ///
-/// `D` has an exact log-mass, a range and a sampler for the same type of number: `Poisson`, `Geometric`,
-/// `NegativeBinomial` and `Hypergeometric` over `u64`, `DiscreteUniform` over `i64`. Outside the range the
+/// `D` must have an exact log-mass, a range and a sampler for one type of number. In statrs these are `Poisson`, `Geometric`,
+/// `NegativeBinomial` and `Hypergeometric` over `u64`, and `DiscreteUniform` over `i64`. Outside the range the
 /// log-probability is `-inf`.
 ///
 /// ```
@@ -63,7 +63,8 @@ where
 /// A continuous distribution of [statrs] over `f64`, as a distribution in any context.
 ///
 /// Its "log-probabilities" are log-densities, and can be above 0: `Normal`, `Gamma`, `Beta`, `StudentsT`
-/// and the others that statrs can sample. The density at NaN is NaN, which the caller refuses.
+/// and the others that statrs can sample. The log-density at NaN is NaN, which
+/// [`Distribution::log_probs`] refuses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Continuous<D>(pub D);
 

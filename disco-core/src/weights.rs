@@ -51,7 +51,7 @@ impl ImportanceWeights {
     /// Weights from their logarithms.
     ///
     /// # Errors
-    /// [`Error::Empty`], [`Error::NotANumber`] for NaN or `+inf`, [`Error::ZeroWeights`].
+    /// [`Error::Empty`]; [`Error::NotANumber`] for NaN or `+inf`; [`Error::ZeroWeights`] if all are `-inf`.
     pub fn from_log(log_weights: Vec<f64>) -> Result<Self> {
         if log_weights.is_empty() {
             return Err(Error::Empty { what: "importance weights".into() });
@@ -70,10 +70,11 @@ impl ImportanceWeights {
         Ok(Self { log_weights, normalised, log_sum, ess })
     }
 
-    /// Weights from the log-scores of target and proposal.
+    /// Weights from the log-scores `ln P(x_i)` of the target and the log-probabilities `ln q(x_i)` of the proposal (nats), one
+    /// of each per sample.
     ///
     /// # Errors
-    /// As [`from_log`](Self::from_log), and [`Error::Length`].
+    /// As [`from_log`](Self::from_log), also for a sample with `q(x_i) = 0`; [`Error::Length`].
     pub fn new(log_target: &[f64], log_proposal: &[f64]) -> Result<Self> {
         Error::check_length("proposal log-probabilities", log_target.len(), log_proposal.len())?;
         Self::from_log(
@@ -115,7 +116,8 @@ impl ImportanceWeights {
     /// far from zero.
     ///
     /// # Errors
-    /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite and has weight.
+    /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite in a sample of weight above zero;
+    /// [`Error::Invalid`] where the mean is beyond the range of `f64`.
     pub fn mean(&self, values: &[f64]) -> Result<Estimate> {
         Error::check_length("values to average", self.normalised.len(), values.len())?;
         let (origin, sums) = self.sums_of(values);
@@ -170,7 +172,7 @@ impl ImportanceWeights {
     /// One pass, as [`mean`](Self::mean); two more where all `w v` are nearly equal.
     ///
     /// # Errors
-    /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite and has weight;
+    /// [`Error::Length`]; [`Error::NotANumber`] for a value that is not finite in a sample of weight above zero;
     /// [`Error::Invalid`] where the mean is beyond the range of `f64`.
     pub fn plain_mean(&self, values: &[f64]) -> Result<Estimate> {
         Error::check_length("values to average", self.normalised.len(), values.len())?;

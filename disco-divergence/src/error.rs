@@ -9,7 +9,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// Samples, scores or a parameter that cannot be used.
+    /// Samples, scores or a parameter that cannot be used. Errors of disco-core, such as its `Invalid`, are in this variant.
     #[error(transparent)]
     Core(#[from] disco_core::Error),
     /// No divergence has this name.
@@ -34,7 +34,7 @@ pub enum Error {
         /// The value found there.
         found: f64,
     },
-    /// The ratio of two normalising constants cannot be estimated.
+    /// The samples of target and policy do not overlap, so that the ratio of their normalising constants cannot be estimated.
     #[error("the samples of target and policy do not overlap: the ratio of their Z cannot be estimated")]
     NoOverlap,
 }

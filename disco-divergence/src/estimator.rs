@@ -94,8 +94,8 @@ impl<'a> Estimator<'a> {
     /// The divergences, in one pass over the samples.
     ///
     /// # Errors
-    /// [`Error::NotANumber`] if a user's divergence gives NaN; [`Error::Invalid`] if a density relative to the
-    /// proposal is beyond `f64`, which a known `ln Z` that is far too small makes it.
+    /// [`Error::NotANumber`] if a user's divergence gives NaN; [`Error::Invalid`] if a ratio `p/q` or `pi/q` is beyond the
+    /// range of `f64`, for example because a known `ln Z` is far too small.
     pub fn estimate<D: Divergence>(&self, divergences: &[D]) -> crate::Result<Comparison> {
         let (target_log_z, log_u) = self.densities("target", self.log_target, self.target_log_z)?;
         let (policy_log_z, log_v) = self.densities("policy", self.log_policy, self.policy_log_z)?;

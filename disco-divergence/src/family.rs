@@ -68,7 +68,7 @@ pub enum FDivergence {
     /// The alpha divergence: order 0 is KL(p||pi), 1 is KL(pi||p), 1/2 four times squared Hellinger, 2 half
     /// of chi-squared (pi||p), -1 half of chi-squared (p||pi).
     Alpha(Order),
-    /// KL(p||m) with the policy's weight `w` in `m` (Lee 1999); it nears KL(p||pi) as `w` nears 1.
+    /// KL(p||m) with the policy's weight `w` in `m` (Lee 1999); it approaches KL(p||pi) as `w` approaches 1.
     SkewedKl(Weight),
     /// `(1 - w) KL(p||m) + w KL(pi||m)` (Lin 1991, eq. 4.1 for two distributions).
     SkewedJs(Weight),

@@ -14,7 +14,7 @@ pub enum Property {
     NonNegative,
     /// `f'` does not decrease: `f` is convex.
     Convex,
-    /// A chord of `f` has a slope between the `f'` at its ends, less `f'(1)`.
+    /// The slope of every chord of `f` lies between the values of `f' - f'(1)` at its two ends.
     Derivative,
     /// `f'(inf)` is the limit of `f'`.
     DerivativeAtInfinity,

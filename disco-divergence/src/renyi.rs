@@ -16,7 +16,7 @@ use crate::{FDivergence, Result, exact, exact::log_normaliser};
 /// let renyi = Renyi::new(2.0)?;
 /// let expected = (2.0 * (0.0625 + 0.5625f64)).ln();
 /// assert!((renyi.exact(&p, &pi)? - expected).abs() < 1e-15);
-/// // Of an estimate of D_a instead of its value: `from_estimate`.
+/// // The same from a value of D_a. From an estimate of it: `from_estimate`.
 /// assert!((renyi.from_alpha(exact(&renyi.alpha(), &p, &pi)?)? - expected).abs() < 1e-15);
 /// # Ok::<(), disco_divergence::Error>(())
 /// ```
@@ -76,8 +76,8 @@ impl Renyi {
         Ok(log_sum_exp(&terms) / (a - 1.0))
     }
 
-    /// The value that belongs to the value `D_a` of [`alpha`](Self::alpha): `+inf` at its largest, which
-    /// disjoint supports have.
+    /// The Renyi divergence, given the value `D_a` of the divergence [`alpha`](Self::alpha). It is `+inf` where `D_a` is as
+    /// large as it can be: `1 / (a (1 - a))` for orders below 1 (disjoint supports), `+inf` for others.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a `D_a` below 0, or, for orders below 1, above `1 / (a (1 - a))`: then an
@@ -98,8 +98,8 @@ impl Renyi {
         Ok(x.ln_1p() / (a - 1.0))
     }
 
-    /// The estimate that belongs to an estimate of [`alpha`](Self::alpha): error by the delta method,
-    /// `a se / (1 + a (a - 1) D_a)`.
+    /// An estimate of the Renyi divergence, given an estimate of the divergence [`alpha`](Self::alpha) with standard error
+    /// `se`. Its error is `a se / (1 + a (a - 1) D_a)` (delta method), and 0 where the value is `+inf`.
     ///
     /// # Errors
     /// As [`from_alpha`](Self::from_alpha).

@@ -33,9 +33,9 @@ pub struct DivergenceEstimate {
     /// `D_f(pi||p)` in nats (or as f has it), never negative for a divergence that passes
     /// [`check`](crate::check).
     ///
-    /// `+inf`, with no error, where one sample proves it (the policy leaves the support of the target and
-    /// `f'(inf)` is infinite, or the reverse and `f(0)` is) or a contribution is beyond `f64`. `ess` is the
-    /// Kish size `(sum c)^2 / sum c^2` of the contributions `c` of the samples: how many of them carry it.
+    /// It is `+inf`, with `std_error` 0 and `ess` 1, if one sample proves that (a sample with `P = 0` where `f'(inf)` is
+    /// infinite, or one with `pi = 0` where `f(0)` is infinite), or if a contribution is beyond `f64`. Otherwise `ess` is the
+    /// Kish size `(sum c)^2 / sum c^2` of the contributions `c` of the samples: how many of them the estimate rests on.
     pub estimate: Estimate,
     /// The largest contribution's share of the sum, between 1/n and 1: near 1, one sample decides, and the
     /// standard error is not reliable.
@@ -48,9 +48,9 @@ pub struct DivergenceEstimate {
 pub struct Comparison {
     /// The divergences, in the order they were asked for.
     pub divergences: Vec<DivergenceEstimate>,
-    /// The target's `ln Z` (nats): as given, or estimated.
+    /// The target's `ln Z` (nats): as given, with `std_error` 0, or estimated.
     pub target_log_z: Estimate,
-    /// The policy's `ln Z` (nats): as given, or estimated.
+    /// The policy's `ln Z` (nats): as given, with `std_error` 0, or estimated.
     pub policy_log_z: Estimate,
     /// The target's mass, estimated from the samples: 1 by construction where its Z is estimated; where Z is known,
     /// a value below 1 by several errors says that the samples cannot reach all of the target.

@@ -56,8 +56,8 @@ const STEPS: usize = 200;
 const STEP_TOLERANCE: f64 = 1e-13;
 
 impl TwoSamples {
-    /// From samples of the target, and samples of the policy, each scored by both. Both are taken to be
-    /// normalised until told otherwise.
+    /// From samples of the target and samples of the policy, each scored by both. Unless
+    /// [`log_ratio_z`](Self::log_ratio_z) is called, the log-scores are taken to be log-probabilities (`LogZ::Known(0.0)`).
     ///
     /// # Errors
     /// Lengths that differ, no samples, NaN or `+inf`, and a sample with log-score `-inf` under the distribution

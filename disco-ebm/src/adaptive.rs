@@ -32,7 +32,7 @@ pub struct AdaptiveConfig {
     pub wanted_ess: f64,
     /// The effective sample size that an intermediate target must have for a proposal to be made from it.
     pub step_ess: f64,
-    /// The most rounds, with the first, which samples the base.
+    /// The largest number of rounds, including the first, which samples the base.
     pub max_rounds: usize,
     /// The samples that a fit uses.
     pub reuse: ReusePolicy,
@@ -87,8 +87,8 @@ pub enum ReusePolicy {
     Latest,
 }
 
-/// One iteration of [`fit_adaptively`]: samples are drawn from a proposal, and the targets, or targets on the way to
-/// them, are fitted. (The word "iterations" is taken by Newton's method.)
+/// One round of [`fit_adaptively`]: samples are drawn from a proposal, and the targets, or intermediate targets, are fitted to
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct AdaptiveRound {
@@ -121,10 +121,10 @@ pub struct AdaptiveFit<C, X> {
 /// target itself if its effective sample size is at least `step_ess`; otherwise the farthest point with that size on
 /// the straight line from the moments under the pointwise constraints alone to the targets.
 ///
-/// `propose` is given the factor to multiply the base with, and the round. It may return any normalised
-/// distribution: weights correct for the difference.
+/// `propose` is given the intermediate target as the factor ([`Tilt`]) that the base is multiplied by, and the round that
+/// reached it. It may return any normalised distribution: weights correct for the difference.
 ///
-/// Contexts of weight zero are left out: positions in the result count the others only.
+/// Contexts of weight zero are left out: positions of contexts in the result and in errors count only the others.
 ///
 /// # Errors
 /// As [`Measured::draw`], [`Measured::with_context_weights`] and [`Measured::fit`]; [`Error::NotReached`]
@@ -132,8 +132,8 @@ pub struct AdaptiveFit<C, X> {
 /// returned as it is.
 ///
 /// # Performance
-/// Features are evaluated once on each sample. With [`ReusePolicy::All`], round `k` also scores its samples with the
-/// `k` earlier proposals, and theirs with its own.
+/// Features are evaluated once on each sample. With [`ReusePolicy::All`], round `k` (from 0) also scores its own samples with
+/// the `k` earlier proposals, and the samples of the earlier rounds with its own proposal.
 pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
     base: &impl Distribution<C, X>,
     contexts: &Contexts<C>,

@@ -10,7 +10,7 @@ use crate::interval::skewed_interval;
 pub struct Assessment {
     /// The mean of each constraint's feature under the target.
     pub moments: Vec<Estimate>,
-    /// The skewness of each of the moments as an estimate: [`ConstraintReport::achieved_skewness`].
+    /// The skewness of the estimate of each moment, as [`ConstraintReport::achieved_skewness`].
     ///
     /// [`ConstraintReport::achieved_skewness`]: crate::ConstraintReport::achieved_skewness
     pub skewness: Vec<Option<f64>>,
@@ -24,7 +24,7 @@ pub struct Assessment {
     pub ess: f64,
     /// The least effective sample size of a context.
     pub least_context_ess: f64,
-    /// The largest share of one sample in all weight.
+    /// The largest share that one sample has of the weight of all samples.
     pub largest_share: f64,
     /// The largest Pareto shape `k` of a context's weights ([`disco_core::ParetoTail`]): above 0.7 the errors
     /// are not reliable. `None` where sums are exact, or where no context has five different large weights.

@@ -24,10 +24,10 @@ pub struct FitConfig {
     /// Adds `ridge / 2 * lambda^2` per coefficient to the dual: a Gaussian prior of variance `1 / ridge`
     /// (Chen and Rosenfeld 2000). Moments are then missed by `ridge * lambda`.
     pub ridge: f64,
-    /// A fit whose effective sample size is less is refused. Exact sums are not refused.
+    /// The smallest effective sample size that a fit may have; exact fits are not checked.
     pub min_ess: f64,
-    /// The share of the samples on which the moments of a fit to the others are measured. The reported
-    /// coefficients come from a fit to all samples.
+    /// The share of the samples that is held out for a check: a second fit is made to the other samples, and its moments are
+    /// measured on the held-out ones. The reported coefficients come from a fit to all samples.
     pub held_out: f64,
     /// The randomness that standard errors include.
     pub context_errors: ContextErrors,

@@ -59,7 +59,7 @@ pub struct Constraint<C: ?Sized, X: ?Sized> {
 impl<C: ?Sized, X: ?Sized> Constraint<C, X> {
     /// The feature has the mean `target`.
     ///
-    /// A target of 0 or 1 for a feature that turns out to be binary on the samples is a pointwise constraint.
+    /// If the target is 0 or 1 and the feature has no other values than 0 and 1 on the samples, it becomes a pointwise constraint.
     ///
     /// # Errors
     /// [`disco_core::Error::Invalid`] for a target that is not finite.

@@ -68,8 +68,10 @@ pub(crate) struct At {
 impl Dual {
     /// The dual for these targets, on the points of each context.
     ///
-    /// `context_weights` are normalised to sum 1; without them all contexts count the same, which is right
-    /// for contexts that were drawn from their distribution.
+    /// - `targets`: one per feature;
+    /// - `points`: one element per context, with values `[points, features]` in the order of `targets`;
+    /// - `context_weights`: one per context, of any sum; without them all contexts count the same, which is right
+    ///   for contexts that were drawn from their distribution.
     ///
     /// # Errors
     /// [`disco_core::Error`] for no targets or contexts, targets or tolerances out of range, a negative

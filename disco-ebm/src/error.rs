@@ -34,7 +34,7 @@ pub enum Error {
     NotMeasured {
         /// The feature of the constraint.
         feature: String,
-        /// The features that were.
+        /// The features that were evaluated.
         measured: Vec<String>,
     },
     /// A pointwise constraint is on a feature that is not binary.
@@ -103,9 +103,9 @@ pub enum Error {
          identified; drop one of these constraints or give a ridge", combination(.equals)
     )]
     Unidentified {
-        /// The dependent feature.
+        /// The dependent feature: up to a constant, the sum of the others times their factors.
         feature: String,
-        /// The others, with their factors.
+        /// The others, each with its factor.
         equals: Vec<(String, f64)>,
     },
     /// Each target is within reach, but not all of them together: they lie outside, or on the boundary, of
@@ -116,13 +116,15 @@ pub enum Error {
         combination(.direction), short(*.target), short(*.reachable), moments(.nearest)
     )]
     OutsideHull {
-        /// The combination of features, of largest factor 1 in absolute value, whose target is too high.
+        /// A linear combination of the features, each with its factor, whose target is too high. The largest absolute factor
+        /// is 1.
         direction: Vec<(String, f64)>,
-        /// The value that the targets ask of it (the least, within tolerances).
+        /// The mean of the combination that the targets ask for (the least that their tolerances allow).
         target: f64,
-        /// The largest value that the samples reach (not attained by any finite coefficients).
+        /// The largest mean of the combination on the samples; no finite coefficients attain it.
         reachable: f64,
-        /// The moments on the hull nearest to the targets, in units of each feature's spread.
+        /// The moments within reach that are nearest to the targets, where the distance is measured in standard deviations of
+        /// each feature under the base; empty if they were not found.
         nearest: Vec<(String, f64)>,
     },
     /// The samples carry too little information at the fitted coefficients.

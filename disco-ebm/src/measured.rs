@@ -65,7 +65,8 @@ impl<C, X> Measured<C, X> {
     /// One draw from `rng` per context; sample `i` of a context has its own stream.
     ///
     /// # Errors
-    /// [`disco_core::Error`], [`Error::InContext`], [`Error::DuplicateFeature`], [`Error::AllSkipped`].
+    /// [`disco_core::Error`] for an empty list of contexts or features; [`Error::InContext`] for an error in one context, such
+    /// as one of sampling or of a feature; [`Error::DuplicateFeature`]; [`Error::AllSkipped`].
     pub fn draw<R: Rng + ?Sized>(
         base: &impl Distribution<C, X>,
         contexts: Vec<C>,
@@ -272,7 +273,7 @@ impl<C, X> Measured<C, X> {
         self.contexts.get(context).map(|evaluated| evaluated.values.view())
     }
 
-    /// The number of samples that each feature or scorer could not evaluate.
+    /// The number of samples that could not be evaluated, by the name of the feature or scorer that skipped them.
     pub fn skipped(&self) -> &BTreeMap<String, usize> {
         &self.skipped
     }

@@ -109,7 +109,7 @@ impl Dual {
         self.solve_from(solver, None)
     }
 
-    /// As [`solve`](Self::solve), from given coefficients: quicker from near the solution.
+    /// As [`solve`](Self::solve), from the coefficients `start` (`None`: 0), which is faster if they are near the solution.
     ///
     /// # Errors
     /// As [`solve`](Self::solve), and [`disco_core::Error`] for coefficients of the wrong number, or not

@@ -32,7 +32,7 @@ pub struct FitReport {
     pub ess: Option<f64>,
     /// The least effective sample size of a context; `None` where sums are exact.
     pub least_context_ess: Option<f64>,
-    /// The largest share of one sample in all weight.
+    /// The largest share that one sample has of the weight of all samples.
     pub largest_share: f64,
     /// The largest Pareto shape `k` of a context's weights ([`disco_core::ParetoTail`]): above 0.7 the errors
     /// are not reliable. `None` where sums are exact, or where no context has five different large weights.

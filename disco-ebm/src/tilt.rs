@@ -48,8 +48,8 @@ impl<C: ?Sized, X: ?Sized> Tilt<C, X> {
     /// The factor of these constraints, with a coefficient for each moment and `None` for pointwise ones.
     ///
     /// # Errors
-    /// [`Error::DuplicateFeature`]; [`disco_core::Error::Invalid`] for a coefficient that is missing, not
-    /// finite or not wanted.
+    /// [`Error::DuplicateFeature`]; [`disco_core::Error::Invalid`] for a moment whose coefficient is missing or not
+    /// finite, and for a pointwise constraint with a coefficient.
     pub fn new(terms: impl IntoIterator<Item = (Constraint<C, X>, Option<f64>)>) -> Result<Self> {
         let terms: Vec<_> =
             terms.into_iter().map(|(constraint, coefficient)| Term { constraint, coefficient }).collect();

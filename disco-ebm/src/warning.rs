@@ -14,7 +14,7 @@ pub enum Warning {
         /// The largest share.
         share: f64,
     },
-    /// The weights are worth few samples of the target.
+    /// The effective sample size is small: the weighted samples tell as much as so few samples of the target.
     FewEffective {
         /// The effective sample size.
         ess: f64,
@@ -32,7 +32,7 @@ pub enum Warning {
     SkewedMoment {
         /// The name of the feature.
         feature: String,
-        /// Whether it is the moment under the fitted target, or else under the base.
+        /// `true` for the moment under the fitted target, `false` for the moment under the base.
         achieved: bool,
         /// The skewness of the estimate.
         skewness: f64,
@@ -40,13 +40,13 @@ pub enum Warning {
 }
 
 impl Warning {
-    /// A sample with a larger share dominates.
+    /// The largest share above which there is a [`DominantWeight`](Self::DominantWeight).
     pub const DOMINANT_SHARE: f64 = 0.1;
-    /// Fewer effective samples are few.
+    /// The effective sample size below which there is a [`FewEffective`](Self::FewEffective).
     pub const FEW_EFFECTIVE: f64 = 100.0;
-    /// A larger Pareto shape is a heavy tail.
+    /// The Pareto shape above which there is a [`HeavyTail`](Self::HeavyTail).
     pub const HEAVY_TAIL: f64 = 0.7;
-    /// A moment whose estimate has a larger skewness, in size, is skewed.
+    /// The absolute skewness of a moment's estimate above which there is a [`SkewedMoment`](Self::SkewedMoment).
     ///
     /// Of an estimate with skewness g, the interval of 1.96 estimated standard errors covers less than 95% by about
     /// `2 phi(z) z (z^4 + 2 z^2 - 3) / 18 g^2 = 0.25 g^2` at `z = 1.96`, with `phi` the normal density (the term of

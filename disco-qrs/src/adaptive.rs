@@ -20,7 +20,7 @@ use crate::{
 /// from the same proposals: nothing is drawn again, and no sample of another beta is left.
 ///
 /// As an iterator it reports acceptances and raises ([`Event`]); [`run`](Self::run) returns the samples that
-/// survive. The draws of the budget are surviving ones.
+/// survive. [`Budget::draws`](crate::Budget) counts the samples that survive.
 ///
 /// ```
 /// use disco_core::{Space, scorer};
@@ -34,8 +34,8 @@ use crate::{
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// Beta is chosen from the same proposals that it is applied to: the samples become exact as beta stops growing, and
-/// their bias vanishes with the number of proposals.
+/// Beta is chosen from the same proposals that it is applied to, which biases the samples. They become exact as beta stops
+/// growing: the bias vanishes as the number of proposals grows.
 pub struct AdaptiveQrs<'a, C, X, D, S> {
     proposals: Proposals<'a, C, X, D, S>,
     log_beta: f64,

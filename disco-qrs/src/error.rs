@@ -7,7 +7,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A parameter, a score or a model that cannot be used.
+    /// A parameter, a score or a model that cannot be used. Errors of disco-core, such as its `Invalid`, are in this variant.
     #[error(transparent)]
     Core(#[from] disco_core::Error),
     /// Rejection sampling met a ratio above the bound that it was given: the samples returned so far are not

@@ -13,9 +13,9 @@ use crate::{
 /// Independent Metropolis-Hastings (Hastings 1970; Tierney 1994): a chain moves from `x` to a proposal `y ~ q` with
 /// probability `min(1, w(y) / w(x))`, `w = P/q`.
 ///
-/// Its states near the target with time: as `(1 - Z / sup w)^steps` where the ratios are bounded (Mengersen and
-/// Tweedie 1996), but it gives no estimate of it. They are dependent, and repeat where the chain stays; see
-/// [`ChainConfig`] for independent ones.
+/// The distribution of its state approaches the target: the distance falls as `(1 - Z / sup w)^steps` where the ratios are
+/// bounded (Mengersen and Tweedie 1996), but the chain gives no estimate of the distance. The states are dependent, and one
+/// is repeated while the chain stays; with [`ChainConfig::restart`] the samples are independent.
 ///
 /// Proposals are drawn and scored in batches although the chain is sequential: they do not depend on its state.
 pub struct IndependentMh<'a, C, X, D, S> {

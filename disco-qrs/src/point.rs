@@ -111,7 +111,7 @@ pub enum Warning {
         /// The largest weight's share.
         share: f64,
     },
-    /// The weights are worth few samples of the target.
+    /// The effective sample size is small: the weighted proposals tell as much as so few samples of the target.
     FewEffective {
         /// The effective sample size.
         ess: f64,
@@ -139,15 +139,15 @@ pub enum Warning {
 }
 
 impl Warning {
-    /// A weight with a larger share dominates.
+    /// The largest weight's share above which there is a [`DominantWeight`](Self::DominantWeight).
     pub const DOMINANT_SHARE: f64 = 0.1;
-    /// Fewer effective samples are few.
+    /// The effective sample size below which there is a [`FewEffective`](Self::FewEffective).
     pub const FEW_EFFECTIVE: f64 = 100.0;
-    /// Fewer proposals above beta are few.
+    /// With fewer proposals above beta than this, but not none, there is a [`FewAbove`](Self::FewAbove).
     pub const FEW_ABOVE: usize = 10;
-    /// Fewer proposals below beta are few.
+    /// With fewer proposals below beta than this, but not none, there is a [`FewBelow`](Self::FewBelow).
     pub const FEW_BELOW: usize = 10;
-    /// Ratios that differ by no more (nats) are equal: logarithms of thousands of nats are rounded by less.
+    /// The largest difference of `ln(P/q)` (nats) that counts as [`EqualRatios`](Self::EqualRatios): rounding alone stays below it.
     pub const EQUAL_RATIOS: f64 = 1e-9;
 
     /// The severity among warnings of one kind: the larger, the worse.

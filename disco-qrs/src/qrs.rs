@@ -14,7 +14,7 @@ use crate::{
 /// `min(1, P(x) / (beta q(x)))`.
 ///
 /// The samples are independent draws of `p_beta = min(P, beta q) / Z_beta`, which is the target `p` where no ratio
-/// P/q exceeds beta, and nears the proposal (restricted to the target's support) as beta goes to 0. For any beta,
+/// P/q exceeds beta, and approaches the proposal (restricted to the target's support) as beta goes to 0. For any beta,
 /// its distance from the target and the number of proposals per accepted sample are estimated by
 /// [`Ratios::curve`](crate::Ratios::curve).
 ///

@@ -50,10 +50,9 @@ where
 /// Random-walk Metropolis-Hastings (Metropolis et al. 1953; Hastings 1970): a chain moves from `x` to a local
 /// proposal `y` with probability `min(1, P(y) k(x|y) / (P(x) k(y|x)))`.
 ///
-/// Its states near the target with time if local moves can reach all of its support; it gives no estimate of how near
-/// they are.
-/// Several chains run side by side, so that each sweep scores one batch; they start from samples of a
-/// distribution. [`RunConfig::batch`] is not used: a sweep over all chains is one batch. Samples come sweep by
+/// The distribution of its state approaches the target if local moves can reach all of the target's support; the chain gives
+/// no estimate of the distance. Several chains run side by side, so that each sweep scores one batch; they start from samples
+/// of a distribution. [`RunConfig::batch`] is not used: a sweep over all chains is one batch. Samples come sweep by
 /// sweep, chain by chain.
 pub struct RandomWalk<'a, C, X, D, K, S> {
     start: D,

@@ -67,8 +67,8 @@ impl Ratios {
         Self::sort(log_target, log_proposal, false)
     }
 
-    /// From `ln P(x)` and `ln q(x)` at every outcome `x` of an enumerated space: diagnostics are then exact
-    /// sums, and have no error.
+    /// From `ln P(x)` and `ln q(x)` (nats) at every outcome `x` of an enumerated space: diagnostics are then exact
+    /// sums, with standard errors of 0.
     ///
     /// # Errors
     /// As [`new`](Self::new), except that outcomes with `q = 0` may be there if they have P = 0 too; and

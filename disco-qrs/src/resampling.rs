@@ -13,7 +13,7 @@ use crate::{
 /// Sampling-importance-resampling (Rubin 1987): of each pool of proposals, some are drawn again, with replacement
 /// and with probabilities in proportion to their weights P/q.
 ///
-/// The samples near the target as the pools grow, with a bias of O(1 / pool), of which there is no estimate. One draw
+/// The samples approach the target as the pools grow, with a bias of O(1 / pool), of which there is no estimate. One draw
 /// per pool gives independent samples; several draws share their pool, and repeat. A pool without any sample in
 /// the target's support gives no sample.
 pub struct ImportanceResampling<'a, C, X, D, S> {
@@ -38,9 +38,9 @@ impl<C, X, D, S> fmt::Debug for ImportanceResampling<'_, C, X, D, S> {
 }
 
 impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> ImportanceResampling<'a, C, X, D, S> {
-    /// Draws `draws_per_pool` of each `pool_size` proposals, in one context.
+    /// Resamples `draws_per_pool` samples from each pool of `pool_size` proposals, in one context.
     ///
-    /// An incomplete pool at the end of the budget is left.
+    /// A pool that is incomplete when the budget is spent gives no sample.
     ///
     /// # Errors
     /// [`Error::Invalid`] for sizes of zero, for more draws than the pool has proposals, and for a batch or budget

@@ -10,7 +10,7 @@ pub type Statistic<'a, X> = dyn Fn(&[&X]) -> f64 + Send + Sync + 'a;
 
 /// The contexts to tune in, the target to tune towards, and the measurements on the way.
 ///
-/// Features and base only serve metrics; they are not evaluated at other steps.
+/// Features and base serve metrics only: they are evaluated only at steps that have metrics.
 ///
 /// ```
 /// use disco_core::{Contexts, Feature, Space, feature, scorer};

@@ -21,7 +21,7 @@ use disco_core::Result;
 /// A step makes fewer than ten calls of `gather`, with some 16 bytes per sample each, and one sum per tensor of the
 /// gradient.
 pub trait Workers: std::fmt::Debug {
-    /// The number of this worker, below [`count`](Self::count).
+    /// The number of this worker, from 0 to [`count`](Self::count)` - 1`.
     fn rank(&self) -> usize;
 
     /// Number of workers, at least 1.

@@ -50,7 +50,7 @@ impl Classifier {
         &self.tokens
     }
 
-    /// The names of the labels.
+    /// The names of the labels, in the order of the logits.
     pub fn labels(&self) -> &[String] {
         self.tokens.labels()
     }

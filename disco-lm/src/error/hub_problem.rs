@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
-/// Why a hub did not give a model, and what to do.
+/// The problem with fetching a model from a hub. The message says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubProblem {
-    /// There is no such repository, or whoever asks must not know of it: hubs do not tell which.
+    /// There is no such repository, or it is private and the token, if any, does not give access: a hub does not tell which.
     #[error(
         "there is no such model, or it is private{}",
         if *.with_token { " and not for the token that was shown" } else { ": check the id, or set HF_TOKEN to a token of who may read it" }
     )]
     NoRepository {
-        /// Whether a token was shown.
+        /// Whether the request had a token.
         with_token: bool,
     },
     /// The repository has no such branch, tag or commit.
@@ -21,79 +21,79 @@ pub enum HubProblem {
         /// The revision.
         revision: String,
     },
-    /// Its files are for those who have accepted its conditions.
+    /// The repository is gated: only accounts that have accepted its conditions can download its files.
     #[error(
         "it is gated: accept its conditions on its page there, and set HF_TOKEN to a token of that account{}",
         if *.with_token { "; the token that was shown is not enough" } else { "" }
     )]
     Gated {
-        /// Whether a token was shown.
+        /// Whether the request had a token.
         with_token: bool,
     },
     /// The repository lacks a file that is needed.
     #[error("it has no {wanted}; there is: {}", if .present.is_empty() { "nothing".into() } else { .present.join(", ") })]
     NoFile {
-        /// What was looked for.
+        /// The file, or a description of the files, that the model needs.
         wanted: String,
-        /// The files of the repository, the first of them if there are many.
+        /// The files of the repository; only the first ones if there are many.
         present: Vec<String>,
     },
-    /// The repository holds no weights but GGUF files, and which of them is wanted is not said.
+    /// The repository has no weights other than GGUF files, and the id names none of them.
     #[error("it holds GGUF files: put the name of one behind the id, as in `:{}`; there is: {}", .files[0], .files.join(", "))]
     GgufFiles {
         /// Their names, at least one.
         files: Vec<String>,
     },
-    /// Nobody answers.
+    /// The hub does not answer.
     #[error(
         "it does not answer: {reason}. What is in the cache already needs no connection; HF_ENDPOINT names another hub"
     )]
     Unreachable {
-        /// What the system said.
+        /// The error of the connection.
         reason: String,
     },
-    /// Only the cache may be looked at, and it does not have all files.
-    #[error("HF_HUB_OFFLINE is set, and the cache {} lacks {}", cache.display(), lacking.join(", "))]
+    /// The hub is offline ([`Hub::offline`](crate::Hub::offline), `HF_HUB_OFFLINE`), and the cache lacks some files.
+    #[error("the hub is offline (HF_HUB_OFFLINE, or by this program), and the cache {} lacks {}", cache.display(), lacking.join(", "))]
     Offline {
-        /// The cache.
+        /// The folder of the cache.
         cache: PathBuf,
-        /// What it lacks.
+        /// The files that the cache lacks.
         lacking: Vec<String>,
     },
-    /// A download ended early, again and again.
+    /// A download broke off in each of several attempts. A later call continues it.
     #[error(
         "`{file}` broke off after {received} of {size} bytes ({reason}): the same call goes on from there"
     )]
     Interrupted {
         /// The file.
         file: String,
-        /// How many bytes are here.
+        /// Number of bytes received so far.
         received: u64,
-        /// How many there are.
+        /// Number of bytes of the whole file.
         size: u64,
-        /// How it ended.
+        /// The error of the last attempt.
         reason: String,
     },
-    /// What was received is not what was announced. It has been removed.
+    /// The size or hash of a downloaded file is not the one that the hub announced. The file has been removed.
     #[error("`{file}` is not what was announced: {reason}. It was removed; try again")]
     Damaged {
         /// The file.
         file: String,
-        /// What differs.
+        /// The difference.
         reason: String,
     },
-    /// An answer that is not one of a hub.
+    /// The answer does not follow the protocol of a hub.
     #[error("{url} answers {reason}: is this a hub?")]
     Answer {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// What is wrong with the answer.
+        /// The reason.
         reason: String,
     },
-    /// The hub refuses, or cannot.
+    /// The hub answers with an HTTP status that means none of the other problems, such as 429 (too many requests) or 500.
     #[error("{url} answers with status {status}{}", if *.status == 429 { ": too many requests, try later" } else { "" })]
     Status {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
         /// The status code of HTTP.
         status: u16,

@@ -40,7 +40,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         cause: std::io::Error,
     },
     /// There is neither a folder nor a file of this name.
@@ -49,7 +49,7 @@ pub enum Error {
         if may_be_id(path) { "; a model of that id on a hub is fetched by `Hub::language_model`, with the feature `hub`" } else { "" }
     )]
     NoModel {
-        /// The name.
+        /// The path that was given.
         path: PathBuf,
     },
     /// A file does not follow its format.
@@ -57,10 +57,10 @@ pub enum Error {
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// A setting of the model's configuration that is not supported.
+    /// A setting of the model's configuration, or of an adapter's, is not supported.
     #[error("{}: `{field}` is {value}; allowed: {allowed}", path.display())]
     Config {
         /// The configuration file.
@@ -69,10 +69,10 @@ pub enum Error {
         field: String,
         /// The value found.
         value: String,
-        /// What is supported.
+        /// The supported values.
         allowed: String,
     },
-    /// The weights are not those that the configuration implies.
+    /// Names or shapes of the tensors differ from those that the configuration implies.
     #[error(
         "{}: weights do not fit the configuration{}{}{}", path.display(), listed("missing", missing),
         listed("unexpected", unexpected), listed("of another shape", misshapen)
@@ -80,11 +80,11 @@ pub enum Error {
     Weights {
         /// The folder.
         path: PathBuf,
-        /// Tensors that should be there.
+        /// Tensors that the model needs and the files lack.
         missing: Vec<String>,
-        /// Tensors that should not.
+        /// Tensors in the files that the model does not have.
         unexpected: Vec<String>,
-        /// Tensors of another shape.
+        /// Tensors whose shape is another one.
         misshapen: Vec<Misshapen>,
     },
     /// A weight that is NaN or infinite.
@@ -111,39 +111,39 @@ pub enum Error {
     /// A chat template cannot be read, or refuses the messages.
     #[error("chat template: {cause}")]
     ChatTemplate {
-        /// What the template or its engine said.
+        /// The error of the template or of the engine that renders it.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The tokenizer failed.
     #[error("tokenizer: {cause}")]
     Tokenizer {
-        /// What it said.
+        /// The tokenizer's error.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// A context could not be rendered.
+    /// The [`ContextTemplate`](crate::ContextTemplate) failed to render a context.
     #[error("the template of the context {context:?}: {cause}")]
     Template {
         /// The context.
         context: String,
-        /// What the template said.
+        /// The template's error.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A context and its new tokens do not fit into the model's positions.
     #[error("context of {context} tokens and {new} new ones exceed the model's {positions} positions")]
     TooLong {
-        /// Tokens of the context.
+        /// Number of tokens of the context.
         context: usize,
-        /// New tokens.
+        /// Number of new tokens: usually `max_new_tokens`, whether or not a sequence ends earlier.
         new: usize,
-        /// What the model can hold.
+        /// Number of tokens that the model can hold.
         positions: usize,
     },
     /// A text that has more tokens than a classifier can read.
     #[error("a text of {tokens} tokens exceeds the classifier's {positions} positions; it can be truncated")]
     TextTooLong {
-        /// Tokens of the text, special ones included.
+        /// Number of tokens of the text, special ones included.
         tokens: usize,
-        /// What the classifier can read.
+        /// Number of tokens that the classifier can read.
         positions: usize,
     },
     /// A token id outside of the vocabulary.
@@ -163,17 +163,17 @@ pub enum Error {
     /// A backend that is not compiled in.
     #[error("backend `{asked}` is not compiled in (there is: {compiled}); build with `--features {asked}`")]
     Backend {
-        /// The backend asked for.
+        /// The backend that was asked for.
         asked: String,
-        /// Those there are.
+        /// The names of the backends that are compiled in.
         compiled: String,
     },
-    /// A way to load a model that is not compiled in.
+    /// Loading this model needs a Cargo feature that is not compiled in.
     #[error("{what}; to have it, build with `--features {feature}`")]
     Feature {
-        /// What was asked for.
+        /// A sentence that says why the model cannot be loaded.
         what: String,
-        /// The Cargo feature.
+        /// The Cargo feature that is needed.
         feature: &'static str,
     },
     /// A backend that is compiled in, on a machine without a device for it.
@@ -181,18 +181,18 @@ pub enum Error {
     NoDevice {
         /// The backend.
         backend: &'static str,
-        /// What it needs.
+        /// The device that the backend needs.
         wanted: &'static str,
     },
-    /// A hub did not give a model.
+    /// A model could not be fetched from a hub.
     #[cfg(feature = "hub-http")]
     #[error("`{model}`, asked of {endpoint}: {problem}")]
     Hub {
-        /// The hub.
+        /// The URL of the hub.
         endpoint: String,
-        /// The model.
+        /// The id of the model.
         model: String,
-        /// Why, and what to do.
+        /// The problem; its message says what to do.
         problem: crate::HubProblem,
     },
     /// A parameter outside its range.
@@ -205,15 +205,15 @@ pub enum Error {
         /// The values it may have.
         allowed: String,
     },
-    /// The model computed something that is not a number.
+    /// The model computed NaN or an infinity.
     #[error("{what} is {value}")]
     NotFinite {
-        /// What is not finite.
+        /// The quantity that is not finite, such as a logit or the norm of the gradient.
         what: String,
         /// Its value.
         value: f64,
     },
-    /// Of the crates below.
+    /// An error of disco-core.
     #[error(transparent)]
     Core(#[from] disco_core::Error),
 }

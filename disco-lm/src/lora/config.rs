@@ -13,7 +13,7 @@ use crate::{
 /// The word that stands for every matrix of every layer.
 pub(crate) const ALL_LINEAR: &str = "all-linear";
 
-/// A low-rank adapter: beside each matrix `W` `[out, in]` that `target_modules` names, the product
+/// Settings of a low-rank adapter: for each matrix `W` `[out, in]` that `target_modules` names, `x W^T` becomes
 /// `x W^T + alpha / rank * (x A^T) B^T`, with `A` `[rank, in]` and `B` `[out, rank]` (Hu et al. 2021, equation 3).
 ///
 /// `A` is drawn uniformly from `+- 1 / sqrt(in)` (Kaiming's rule with `a = sqrt(5)`, as PEFT does), `B` is zero: an
@@ -35,7 +35,7 @@ pub struct Lora {
     /// Hugging Face names of modules: the last part (`q_proj`, `c_attn`) or more of the path; or `all-linear`,
     /// alone, for every matrix of every layer. Embeddings and the output matrix have no adapter.
     pub target_modules: Vec<String>,
-    /// Of the draw of `A`.
+    /// Seed of the random values of `A`.
     pub seed: u64,
 }
 

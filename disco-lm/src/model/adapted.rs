@@ -25,8 +25,9 @@ impl TokenModel {
     /// The same model with a new adapter, which changes nothing yet. The frozen weights are shared.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the setting: rank 0 or larger than any matrix, alpha not positive, a module that there is not (those there
-    /// are, are listed), or a model that has an adapter already.
+    /// [`Error::Invalid`] naming the setting: a rank of 0, or above the longest side of the named matrices; an alpha that is not
+    /// positive and finite; a module that the model does not have (the message lists its modules); a model that has an adapter
+    /// already.
     pub fn with_lora(&self, lora: &Lora) -> Result<Self> {
         if self.adapter.is_some() {
             return Err(Error::invalid("lora", "of a model with an adapter", "merge the adapter first"));
@@ -58,8 +59,8 @@ impl TokenModel {
         self.adapter.as_ref().map(|adapter| &adapter.lora)
     }
 
-    /// The same distribution without an adapter: its products are added to the weights, those of `W` becoming
-    /// `W + alpha / rank * B A`. Weights without a product are shared, the others copied.
+    /// The same distribution without an adapter: each weight `W` that has one becomes `W + alpha / rank * B A`. These weights
+    /// are new; the others are shared. Without an adapter it is a clone.
     pub fn merged(&self) -> Self {
         let Some(adapter) = &self.adapter else { return self.clone() };
         let mut weights = self.weights.clone();

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Decoding, Error, Result};
 
-/// What a sequence is, and how it is drawn.
+/// How long sequences may be, how they are decoded, and how many are drawn at once.
 ///
 /// | parameter | default | range |
 /// |---|---|---|
-/// | `max_new_tokens` | 40 | 1 to the model's positions less the context |
+/// | `max_new_tokens` | 40 | at least 1; context and new tokens together fit into the model's positions |
 /// | `decoding` | the model's own distribution | see [`Decoding`] |
 /// | `batch` | 128 | at least 1 |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -18,9 +18,9 @@ pub struct Generation {
     pub max_new_tokens: usize,
     /// How logits become the distribution of the next token.
     pub decoding: Decoding,
-    /// How many sequences are worked on at once, by all threads together; the place of one that has ended goes to another. They
-    /// are fewer where their contexts are many and long. The larger, the faster. It changes no result but by rounding, and on
-    /// `flex` no bit of what a decoder draws.
+    /// How many sequences are worked on at once, by all threads together; when one has ended, another takes its place. There are
+    /// fewer if the contexts are many and long. A larger number is faster. It changes results by rounding at most; on `flex`,
+    /// the samples of decoder-only models are the same to the bit.
     pub batch: usize,
 }
 

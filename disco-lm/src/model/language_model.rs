@@ -18,7 +18,7 @@ const CONFIG: &str = "config.json";
 
 /// A sequence that a language model drew.
 ///
-/// The ids are what counts: they are scored as they were drawn, and never made again from the text.
+/// A score depends on the ids alone: they are scored as they were drawn, and never tokenised again from the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Completion {
     /// The token ids, the end token included.
@@ -37,7 +37,7 @@ impl AsRef<str> for Completion {
 
 /// A language model: a distribution over completions, given a text.
 ///
-/// The context is tokenised as the tokenizer does by itself, so with a begin token if it adds one; a
+/// The context is tokenised with the special tokens that the tokenizer adds by itself, such as a begin token. A
 /// [`ContextTemplate`] may render it first.
 #[derive(Clone, Debug)]
 pub struct LanguageModel {
@@ -97,10 +97,10 @@ impl LanguageModel {
         Ok(self.with_tokens(self.tokens.with_generation(generation)?))
     }
 
-    /// The same model, answering: a context is what a user says, and is put through the model's chat template,
-    /// after what `system` says if that is something.
+    /// The same model as a chat model: each context becomes the message of a user, after a message `system` if it is given,
+    /// and is rendered by the model's chat template. This replaces any [`ContextTemplate`] of the model.
     ///
-    /// A template that asks for the date is given that of this call, in UTC, from then on.
+    /// If the template asks for the date, it always gets the date of this call, in UTC.
     ///
     /// # Errors
     /// [`Error::NoChatTemplate`]; [`Error::ChatTemplate`] if it refuses such a conversation.
@@ -120,7 +120,8 @@ impl LanguageModel {
 
     /// The text that the model's chat template makes of a conversation, up to the beginning of an answer.
     ///
-    /// Its special tokens are written out: [`LanguageModel::chat_ids`] gives its ids.
+    /// The text contains the special tokens of the template. Use [`LanguageModel::chat_ids`] for its ids:
+    /// [`encode`](Self::encode) could add special tokens again.
     ///
     /// # Errors
     /// [`Error::NoChatTemplate`]; [`Error::ChatTemplate`] if it refuses the conversation.
@@ -146,8 +147,8 @@ impl LanguageModel {
         Ok(Completion { text: self.tokenizer.decode(&tokens)?, tokens, finished })
     }
 
-    /// Writes a Hugging Face folder that transformers loads; an adapter is merged. An earlier model in its place is replaced
-    /// at once, when all is written: nobody ever sees half of it.
+    /// Writes a Hugging Face folder that transformers loads; an adapter is merged into the weights. The files are written to
+    /// another folder, which replaces an earlier model in one step when it is complete.
     ///
     /// # Errors
     /// As [`check_folder`](Self::check_folder); [`Error::Io`] or [`Error::Format`], naming the file.
@@ -164,10 +165,10 @@ impl LanguageModel {
         })
     }
 
-    /// Checks that a model can be saved into `folder`, to be told so before there is one. Folders above it are made.
+    /// Checks that a model could be saved into `folder`, for example before a long run. It creates the folders above `folder`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there is something else in its place than a model or an empty folder; [`Error::Io`] if its parent
+    /// [`Error::Invalid`] if `folder` exists and is neither a saved model nor an empty folder; [`Error::Io`] if its parent
     /// cannot be written to.
     pub fn check_folder(folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
@@ -206,7 +207,7 @@ impl LanguageModel {
         self
     }
 
-    /// What contexts are rendered by, if by anything.
+    /// The template that renders contexts, if there is one.
     pub fn template(&self) -> Option<&ContextTemplate> {
         self.template.as_ref()
     }

@@ -33,7 +33,8 @@ pub(crate) struct SharedState {
 /// beginning of the sequence for a decoder-only model; an encoder reads it for T5.
 ///
 /// A sequence is an event: at most `max_new_tokens` ids that end with an end token, whose log-probability
-/// counts, or that are cut at the maximum. Anything else has log-probability `-inf`.
+/// counts, or that are cut at the maximum. Any other sequence of ids has log-probability `-inf`; an id outside the vocabulary
+/// is an error.
 #[derive(Clone, Debug)]
 pub struct TokenModel {
     pub(crate) shared: Arc<SharedState>,
@@ -49,8 +50,9 @@ impl TokenModel {
     /// safetensors), or a GGUF file. No tokenizer is needed.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Format`], [`Error::Config`], [`Error::Weights`] or [`Error::NotFiniteWeight`], naming the file;
-    /// [`Error::Feature`] for what is not compiled in.
+    /// [`Error::NoModel`]; [`Error::Io`], [`Error::Format`], [`Error::Config`], [`Error::Weights`] or
+    /// [`Error::NotFiniteWeight`], naming the file; [`Error::TokenId`] for an end token outside the vocabulary;
+    /// [`Error::Invalid`] for a setting of `generation`; [`Error::Feature`] for a GGUF file without the feature `gguf`.
     pub fn load(path: impl AsRef<Path>, device: &Device, generation: Generation) -> Result<Self> {
         let path = path.as_ref();
         Self::from_files(&ModelFiles::open(path)?, device, generation)
@@ -103,7 +105,7 @@ impl TokenModel {
         &self.generation
     }
 
-    /// The number of token ids.
+    /// The number of token ids that the model knows: ids are from 0 to this number - 1.
     pub fn vocabulary(&self) -> usize {
         self.shared.config.vocabulary
     }

@@ -43,8 +43,8 @@ impl ContextTemplate {
         Self::new(move |context| Ok(format!("{prefix}{context}")))
     }
 
-    /// This template with the promise that its text contains all special tokens, so that the tokenizer adds none. Chat
-    /// templates are such: they write the begin token themselves.
+    /// Declares that the rendered text contains all special tokens already, so that the tokenizer adds none. Chat templates
+    /// are an example: they write the begin token themselves.
     #[must_use]
     pub fn with_own_special_tokens(self) -> Self {
         Self { adds_special_tokens: false, ..self }

@@ -19,9 +19,9 @@ const FILE: &str = "parameters.safetensors";
 
 /// A token model with a pending gradient and the state of its optimiser.
 ///
-/// Of a model with an adapter ([`TokenModel::with_lora`]) the adapter alone is tuned: there is a gradient, an optimiser
-/// state and a checkpoint of nothing else, and the frozen weights are shared with the model it was made from.
-/// Of any other model, every parameter is tuned.
+/// If the model has an adapter ([`TokenModel::with_lora`]), only the adapter is tuned: gradient, optimiser state and checkpoints
+/// are of the adapter alone, and the frozen weights are shared with the model that the policy was made from. Otherwise every
+/// parameter is tuned.
 #[derive(Clone, Debug)]
 pub struct TokenPolicy {
     pub(super) model: TokenModel,
@@ -140,8 +140,8 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
         Ok(self.follow(pending, update)?)
     }
 
-    /// Shares all tensors with the policy until that writes its own: after an update there are, of what is trained,
-    /// two copies of parameters and optimiser state in memory.
+    /// The copy shares all tensors with the policy until the next update. After it, the parameters that are tuned and their
+    /// optimiser state are in memory twice.
     fn snapshot(&self) -> Option<Self> {
         Some(self.clone())
     }

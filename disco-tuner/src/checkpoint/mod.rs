@@ -77,7 +77,8 @@ impl<X: Serialize + DeserializeOwned> Checkpoints<X> {
     /// best value of the metric of early stopping, and at the end; the last `keep` are kept.
     ///
     /// # Errors
-    /// [`CoreError::Invalid`] for zero; [`Error::Io`](crate::Error::Io) if nothing can be written there.
+    /// [`disco_core::Error::Invalid`] if `every` or `keep` is zero; [`Error::Io`](crate::Error::Io) if nothing can be written
+    /// there.
     pub fn new(directory: impl AsRef<Path>, every: u64, keep: usize) -> Result<Self> {
         if every == 0 || keep == 0 {
             let field = if every == 0 { "checkpoints.every" } else { "checkpoints.keep" };

@@ -38,7 +38,7 @@ pub use sampling::Sampling;
 /// | `validation` | none | [`Validation`] |
 /// | `early_stopping` | none | [`EarlyStopping`] |
 ///
-/// Every field is public and the struct is open, so that settings are written with `..TunerConfig::default()`.
+/// All fields are public: write the settings that differ, and `..TunerConfig::default()` for the others.
 ///
 /// ```
 /// use disco_tuner::{Baseline, Tuner, TunerConfig};
@@ -71,7 +71,7 @@ pub struct TunerConfig {
     pub partition: Partition,
     /// The baseline that is subtracted from the derivatives `f'`.
     pub baseline: Baseline,
-    /// Updates made from each step's samples; those after the first weight the samples by `pi / q`.
+    /// The number of updates made from each step's samples; those after the first weight the samples by `pi / q`.
     pub epochs: usize,
     /// Size of the replay buffer: the number of earlier steps whose samples are used again, weighted by `pi / q`.
     pub replay: usize,
@@ -129,8 +129,8 @@ impl Default for TunerConfig {
     }
 }
 
-/// The samples that estimate a context's `Z_c`. The estimate is always the mean of `P/q` over *other* samples than the
-/// one it is applied to.
+/// The samples that estimate a context's normalising constant (partition function) `Z_c = sum_x P(x|c)`. The estimate is
+/// always the mean of `P/q` over *other* samples than the one it is applied to.
 ///
 /// The error of the estimate biases the gradient, by about its variance. The bias is larger for total variation where
 /// policy and target nearly agree, because its derivative jumps there. With all samples so far (`Running`) the error,

@@ -47,7 +47,8 @@ impl From<Estimate> for Metric {
     }
 }
 
-/// Metrics by name; estimates are means over the contexts of the step that have samples to estimate from.
+/// Metrics by name; estimates are means over the contexts of the step that have samples to estimate from. `{a,b}` stands for
+/// one name with each of the words, and `NAME` for the name of a feature, statistic or metric.
 ///
 /// | name | meaning |
 /// |---|---|

@@ -67,7 +67,7 @@ impl Mlflow {
     /// `http://HOST[:PORT][/PATH]`. Nothing is sent before the tuning run starts.
     ///
     /// # Errors
-    /// [`CoreError::Invalid`] for an address of another form.
+    /// [`disco_core::Error::Invalid`] for an address of another form.
     pub fn new(address: &str, experiment: impl Into<String>, name: impl Into<String>) -> Result<Self> {
         let server = Server::new(address)
             .ok_or_else(|| CoreError::invalid("address of MLflow", address, "http://HOST[:PORT][/PATH]"))?;

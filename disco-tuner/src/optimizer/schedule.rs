@@ -3,7 +3,8 @@
 use disco_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// The step size as a share of the configured one: a linear rise over the warm-up, then a decay to `floor`.
+/// The step size as a share of [`learning_rate`](crate::TunerConfig::learning_rate): a linear rise over the warm-up, then
+/// `floor + (1 - floor) d`, with `d` the [`Decay`].
 ///
 /// | field | default | range |
 /// |---|---|---|
@@ -21,12 +22,12 @@ pub struct Schedule {
     pub floor: f64,
 }
 
-/// The shape of a [`Schedule`]'s decay; `u` is the share of the steps after the warm-up that are done.
+/// The decay `d` of a [`Schedule`] after the warm-up; `u` is the share of these steps that are done, from 0 to 1.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Decay {
-    /// 1.
+    /// No decay: the step size stays as it is configured; `floor` does not matter.
     #[default]
     Constant,
     /// `1 - u`.
@@ -51,7 +52,7 @@ impl Schedule {
         Ok(())
     }
 
-    /// The share at `step` (from 0) of `steps`.
+    /// The share of the configured step size at `step` (from 0) of a run of `steps`.
     ///
     /// ```
     /// use disco_tuner::{Decay, Schedule};

@@ -29,7 +29,8 @@ impl<C, X> Clone for BatchItem<'_, C, X> {
 
 impl<C, X> Copy for BatchItem<'_, C, X> {}
 
-/// A function from the log-probabilities of a batch (nats, one per item) to the weights of its gradients.
+/// A function from the log-probabilities (nats) of the next items of a batch to the weights of their gradients, one per item.
+/// Over its calls it gets each item of the batch once, in order.
 pub type WeightFn<'a> = dyn FnMut(&[f64]) -> Result<Vec<f64>> + 'a;
 
 /// Statistics of one update.
@@ -39,7 +40,7 @@ pub struct UpdateStats {
     pub gradient_norm: f64,
 }
 
-/// A distribution with parameters `theta` that can follow a weighted sum of its score functions.
+/// A distribution with parameters `theta` that can follow a weighted sum of its score functions `grad_theta log pi(x|c)`.
 ///
 /// The tuner never sees a tensor. A step of it is: any number of [`accumulate`](Self::accumulate), which
 /// add to the *pending gradient*, then one [`step`](Self::step), which follows and clears it.
@@ -50,7 +51,10 @@ pub trait Policy<C, X>: Distribution<C, X> {
     /// A frozen copy, to draw from while the policy moves on.
     type Frozen: Distribution<C, X>;
 
-    /// A copy of the policy with its current parameters.
+    /// A copy of the policy with its current parameters, which later steps of the policy do not change.
+    ///
+    /// # Errors
+    /// An error ends the run.
     fn freeze(&self) -> Result<Self::Frozen>;
 
     /// Adds `sum_i w_i grad log pi(x_i | c_i)` to the pending gradient.
@@ -67,8 +71,8 @@ pub trait Policy<C, X>: Distribution<C, X> {
     /// Sets the pending gradient to zero.
     fn clear(&mut self);
 
-    /// Descends the pending gradient by one step of the optimiser, and clears it. Where nothing was
-    /// accumulated the gradient is zero, and the optimiser's momentum still moves the parameters.
+    /// Makes one step of the optimiser *against* the pending gradient, and clears it. If nothing was accumulated, the
+    /// gradient is zero, and the optimiser's momentum still moves the parameters.
     ///
     /// # Errors
     /// If the gradient is not finite: parameters and optimiser state are then untouched.

@@ -169,10 +169,9 @@ where
     /// Makes one step, and a checkpoint if one is due; `None` if the run is over.
     ///
     /// # Errors
-    /// [`enum@Error`]. The parameters are then as the last finished update left them, the pending
-    /// gradient is cleared, and the step does not count, unless the error is of validation, which comes
-    /// after it. If several workers share the run, an update that fails on some of them only leaves them with different
-    /// parameters: resume from a checkpoint.
+    /// [`enum@Error`]. The parameters are then as the last finished update left them, and the pending gradient is cleared.
+    /// The step does not count, except if validation failed, which comes after the step. If several workers share the run and
+    /// an update fails on only some of them, their parameters differ: resume from a checkpoint.
     pub fn step(&mut self) -> Result<Option<StepReport>> {
         let report = self.step_without_checkpoint()?;
         if report.is_some() {

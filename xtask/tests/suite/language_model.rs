@@ -228,7 +228,7 @@ fn what_only_the_model_knows_is_said_without_a_trace() {
     for (arguments, expected) in [
         (&["--max-new-tokens", "9999"][..], "exceed the model's"),
         (&["--chat"], "no chat template"),
-        (&["--adapter", "org/adapter"], "HF_HUB_OFFLINE is set"),
+        (&["--adapter", "org/adapter"], "the hub is offline (HF_HUB_OFFLINE"),
     ] {
         let said = fails(&[&common[..], arguments].concat());
         assert!(said.contains(expected), "{said}");

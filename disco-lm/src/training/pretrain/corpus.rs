@@ -39,7 +39,8 @@ impl Corpus {
         Self::from_parts(train, rest, bpe(train, vocabulary)?)
     }
 
-    /// Splits `text` in the same way, and tokenises it with an existing vocabulary.
+    /// Splits `text` in the same way, and tokenises it with an existing tokenizer. It may put one
+    /// [`END_OF_TEXT`] before each text, as the tokenizer of [`new`](Self::new) does, or nothing.
     ///
     /// # Errors
     /// [`Error::Invalid`] if a part is empty, or the vocabulary has no [`END_OF_TEXT`].
@@ -112,8 +113,9 @@ fn split(text: &str, held_out: f64) -> Result<(&str, &str)> {
 fn stream(text: &str, tokenizer: &Tokenizer, end: u32) -> Result<Vec<u32>> {
     let mut ids = vec![end];
     for passage in text.split_inclusive("\n\n") {
-        // The tokenizer puts an end token before each text; in the stream the end token of the passage before serves.
-        ids.extend(tokenizer.encode(passage)?.into_iter().skip(1));
+        // The tokenizer puts an end token before each text; in the stream the end token of the earlier passage serves.
+        let encoded = tokenizer.encode(passage)?;
+        ids.extend(encoded.strip_prefix(&[end]).unwrap_or(&encoded));
         ids.push(end);
     }
     Ok(ids)
@@ -157,4 +159,24 @@ fn bpe(text: &str, vocabulary: usize) -> Result<Tokenizer> {
     let json = trained.to_string(false).map_err(failed)?;
     let tokenizer: HfTokenizer = json.parse().map_err(failed)?;
     Ok(tokenizer.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_token_is_lost_whether_or_not_the_tokenizer_adds_a_begin_token() {
+        let text = "the king\n\nand the queen\n\nof the night\n\n";
+        let adds = bpe(text, 300).expect("a tokenizer");
+        let mut json: serde_json::Value = serde_json::from_str(&adds.to_json().expect("JSON")).expect("JSON");
+        json["post_processor"] = serde_json::Value::Null;
+        let path = std::path::Path::new("tokenizer.json");
+        let plain = Tokenizer::from_json(json.to_string().as_bytes(), path).expect("a tokenizer");
+        let end = adds.id(END_OF_TEXT).expect("an end token");
+        assert_eq!(adds.encode("the king").expect("ids")[0], end);
+        assert_ne!(plain.encode("the king").expect("ids")[0], end);
+        let streams = [&adds, &plain].map(|tokenizer| stream(text, tokenizer, end).expect("a stream"));
+        assert_eq!(streams[0], streams[1]);
+    }
 }

@@ -33,6 +33,19 @@ pub use corpus::Corpus;
 pub const END_OF_TEXT: &str = "<|endoftext|>";
 
 /// The architecture of a small Llama, and the settings of its training.
+///
+/// | field | default | range |
+/// |---|---|---|
+/// | `vocabulary` | 1024 | at least 257, and at least the number of tokens of the corpus' tokenizer |
+/// | `width` | 192 | a multiple of `2 heads` |
+/// | `layers`, `heads` | 5, 6 | at least 1 |
+/// | `kv_heads` | 6 | a divisor of `heads` |
+/// | `feed_forward`, `window`, `batch`, `steps` | 512, 128, 8, 1200 | at least 1 |
+/// | `warm_up` | 100 | any |
+/// | `learning_rate` | 0.002 | positive, finite |
+/// | `weight_decay` | 0.1 | 0 or more, finite (not checked) |
+/// | `dropout` | 0.1 | [0, 1) |
+/// | `seed` | 0 | any |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Pretrain {
@@ -119,6 +132,16 @@ impl Pretrain {
                 self.heads,
                 "such that width / heads is a whole, even number",
             ));
+        }
+        if !self.heads.is_multiple_of(self.kv_heads) {
+            return Err(Error::invalid(
+                "kv_heads",
+                self.kv_heads,
+                format!("a divisor of heads, {}", self.heads),
+            ));
+        }
+        if !(self.weight_decay >= 0.0 && self.weight_decay.is_finite()) {
+            return Err(Error::invalid("weight_decay", self.weight_decay, "not negative, and finite"));
         }
         if !(0.0..1.0).contains(&self.dropout) {
             return Err(Error::invalid("dropout", self.dropout, "[0, 1)"));
@@ -256,13 +279,14 @@ impl Pretrain {
             })
             .collect();
         let generation = Generation { max_new_tokens: (self.window / 2).max(1), ..Generation::default() };
+        let max_new_tokens = generation.max_new_tokens;
         let tokens = TokenModel::from_values(values, config, vec![end], device, generation)?;
         let json = |value: serde_json::Value| value.to_string().into_bytes();
         let files = BTreeMap::from([
             ("config.json".to_string(), json(json_config)),
             (
                 "generation_config.json".to_string(),
-                json(json!({"bos_token_id": end, "eos_token_id": end, "max_new_tokens": self.window / 2})),
+                json(json!({"bos_token_id": end, "eos_token_id": end, "max_new_tokens": max_new_tokens})),
             ),
             ("tokenizer.json".to_string(), corpus.tokenizer().to_json()?.into_bytes()),
             (
