@@ -1,18 +1,18 @@
-//! What can go wrong between a hub and its cache.
+//! The problems of getting a model from a hub or from its cache.
 
 use std::path::PathBuf;
 
-/// Why a hub did not give a model, and what to do.
+/// The reason why a hub did not give a model; its message says what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubProblem {
-    /// There is no such repository, or whoever asks must not know of it: hubs do not tell which.
+    /// There is no such repository, or it is private: a hub does not say which of the two.
     #[error(
         "there is no such model, or it is private{}",
         if *.with_token { " and not for the token that was shown" } else { ": check the id, or set HF_TOKEN to a token of who may read it" }
     )]
     NoRepository {
-        /// Whether a token was shown.
+        /// Whether the request had a token.
         with_token: bool,
     },
     /// The repository has no such branch, tag or commit.
@@ -21,87 +21,87 @@ pub enum HubProblem {
         /// The revision.
         revision: String,
     },
-    /// Its files are for those who have accepted its conditions.
+    /// The repository is gated: only accounts that have accepted its conditions may download its files.
     #[error(
         "it is gated: accept its conditions on its page there, and set HF_TOKEN to a token of that account{}",
         if *.with_token { "; the token that was shown is not enough" } else { "" }
     )]
     Gated {
-        /// Whether a token was shown.
+        /// Whether the request had a token.
         with_token: bool,
     },
     /// The repository lacks a file that is needed.
     #[error("it has no {wanted}; there is: {}", if .present.is_empty() { "nothing".into() } else { .present.join(", ") })]
     NoFile {
-        /// What was looked for.
+        /// The file, or the kind of file, that is needed.
         wanted: String,
         /// The files of the repository, the first of them if there are many.
         present: Vec<String>,
     },
-    /// The repository holds no weights but GGUF files, and which of them is wanted is not said.
+    /// The repository holds its weights only as GGUF files, and the id names none of them.
     #[error("it holds GGUF files: put the name of one behind the id, as in `:{}`; there is: {}", .files[0], .files.join(", "))]
     GgufFiles {
         /// Their names, at least one.
         files: Vec<String>,
     },
-    /// Nobody answers.
+    /// The hub does not answer.
     #[error(
         "it does not answer: {reason}. What is in the cache already needs no connection; HF_ENDPOINT names another hub"
     )]
     Unreachable {
-        /// What the system said.
+        /// The error of the system.
         reason: String,
     },
-    /// Only the cache may be looked at, and it does not have all files.
+    /// Only the cache may be used, and it does not have all files.
     #[error("HF_HUB_OFFLINE is set, and the cache {} lacks {}", cache.display(), lacking.join(", "))]
     Offline {
         /// The cache.
         cache: PathBuf,
-        /// What it lacks.
+        /// The files that it lacks.
         lacking: Vec<String>,
     },
-    /// A download ended early, again and again.
+    /// A download ended early, in several attempts.
     #[error(
         "`{file}` broke off after {received} of {size} bytes ({reason}): the same call goes on from there"
     )]
     Interrupted {
         /// The file.
         file: String,
-        /// How many bytes are here.
+        /// The number of bytes that were received.
         received: u64,
-        /// How many there are.
+        /// The number of bytes of the file.
         size: u64,
-        /// How it ended.
+        /// The reason why it ended.
         reason: String,
     },
-    /// What was received is not what was announced. It has been removed.
+    /// A downloaded file differs from the one that the hub announced. The file has been removed.
     #[error("`{file}` is not what was announced: {reason}. It was removed; try again")]
     Damaged {
         /// The file.
         file: String,
-        /// What differs.
+        /// The difference.
         reason: String,
     },
-    /// An answer that is not one of a hub.
+    /// The server gave an answer that a hub does not give.
     #[error("{url} answers {reason}: is this a hub?")]
     Answer {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// What is wrong with the answer.
+        /// The problem with the answer.
         reason: String,
     },
-    /// The hub refuses, or cannot.
+    /// The hub answered with an HTTP status for which there is no other variant.
     #[error("{url} answers with status {status}{}", if *.status == 429 { ": too many requests, try later" } else { "" })]
     Status {
-        /// What was asked for.
+        /// The URL of the request.
         url: String,
-        /// The status code of HTTP.
+        /// The HTTP status code.
         status: u16,
     },
 }
 
 impl HubProblem {
-    /// Whether the same question may be answered at another time.
+    /// Whether the same request may succeed at another time.
     pub(crate) fn is_of_the_moment(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Status { status: 429 | 500.., .. })
     }

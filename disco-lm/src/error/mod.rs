@@ -1,4 +1,4 @@
-//! What can go wrong when a language model is loaded, run or saved.
+//! The errors of loading, running and saving a language model.
 
 #[cfg(feature = "hub-http")]
 pub(crate) mod hub_problem;
@@ -40,7 +40,7 @@ pub enum Error {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         cause: std::io::Error,
     },
     /// There is neither a folder nor a file of this name.
@@ -57,7 +57,7 @@ pub enum Error {
     Format {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The problem.
         reason: String,
     },
     /// A setting of the model's configuration that is not supported.
@@ -69,10 +69,10 @@ pub enum Error {
         field: String,
         /// The value found.
         value: String,
-        /// What is supported.
+        /// The supported values.
         allowed: String,
     },
-    /// The weights are not those that the configuration implies.
+    /// The weights do not have the names and shapes that the configuration implies.
     #[error(
         "{}: weights do not fit the configuration{}{}{}", path.display(), listed("missing", missing),
         listed("unexpected", unexpected), listed("of another shape", misshapen)
@@ -80,11 +80,11 @@ pub enum Error {
     Weights {
         /// The folder.
         path: PathBuf,
-        /// Tensors that should be there.
+        /// Tensors that the configuration implies, and that are not there.
         missing: Vec<String>,
-        /// Tensors that should not.
+        /// Tensors that are there, and that the configuration does not imply.
         unexpected: Vec<String>,
-        /// Tensors of another shape.
+        /// Tensors of another shape than the configuration implies.
         misshapen: Vec<Misshapen>,
     },
     /// A weight that is NaN or infinite.
@@ -97,7 +97,7 @@ pub enum Error {
         /// Its value.
         value: f32,
     },
-    /// The tokenizer makes ids that the model does not have.
+    /// The tokenizer has ids that the model does not have.
     #[error("the tokenizer has ids up to {largest_id}, but the model's vocabulary has {vocabulary} entries")]
     Vocabulary {
         /// The largest id of the tokenizer.
@@ -111,13 +111,13 @@ pub enum Error {
     /// A chat template cannot be read, or refuses the messages.
     #[error("chat template: {cause}")]
     ChatTemplate {
-        /// What the template or its engine said.
+        /// The error of the template or of its engine.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The tokenizer failed.
     #[error("tokenizer: {cause}")]
     Tokenizer {
-        /// What it said.
+        /// The error of the tokenizer.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A context could not be rendered.
@@ -125,7 +125,7 @@ pub enum Error {
     Template {
         /// The context.
         context: String,
-        /// What the template said.
+        /// The error of the template.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A context and its new tokens do not fit into the model's positions.
@@ -135,7 +135,7 @@ pub enum Error {
         context: usize,
         /// New tokens.
         new: usize,
-        /// What the model can hold.
+        /// The number of the model's positions.
         positions: usize,
     },
     /// A text that has more tokens than a classifier can read.
@@ -143,7 +143,7 @@ pub enum Error {
     TextTooLong {
         /// Tokens of the text, special ones included.
         tokens: usize,
-        /// What the classifier can read.
+        /// The number of the classifier's positions.
         positions: usize,
     },
     /// A token id outside of the vocabulary.
@@ -165,13 +165,13 @@ pub enum Error {
     Backend {
         /// The backend asked for.
         asked: String,
-        /// Those there are.
+        /// The backends that are compiled in.
         compiled: String,
     },
     /// A way to load a model that is not compiled in.
     #[error("{what}; to have it, build with `--features {feature}`")]
     Feature {
-        /// What was asked for.
+        /// The problem: which way was asked for.
         what: String,
         /// The Cargo feature.
         feature: &'static str,
@@ -181,7 +181,7 @@ pub enum Error {
     NoDevice {
         /// The backend.
         backend: &'static str,
-        /// What it needs.
+        /// The device or software that it needs.
         wanted: &'static str,
     },
     /// A hub did not give a model.
@@ -192,7 +192,7 @@ pub enum Error {
         endpoint: String,
         /// The model.
         model: String,
-        /// Why, and what to do.
+        /// The reason, and a remedy.
         problem: crate::HubProblem,
     },
     /// A parameter outside its range.
@@ -205,23 +205,23 @@ pub enum Error {
         /// The values it may have.
         allowed: String,
     },
-    /// The model computed something that is not a number.
+    /// The model computed NaN or an infinite value.
     #[error("{what} is {value}")]
     NotFinite {
-        /// What is not finite.
+        /// The name of the value.
         what: String,
         /// Its value.
         value: f64,
     },
-    /// Of the crates below.
+    /// An error from one of the crates below, which share this error type.
     #[error(transparent)]
     Core(#[from] disco_core::Error),
 }
 
-/// How many tensors a message lists: another model has hundreds.
+/// The largest number of tensors that a message lists: with the weights of another model, hundreds do not fit.
 const LISTED: usize = 20;
 
-/// The tensors of a list, with what they are; nothing for an empty one.
+/// The tensors of a list, after `what` is wrong with them; nothing for an empty list.
 fn listed(what: &str, tensors: &[impl fmt::Display]) -> String {
     if tensors.is_empty() {
         return String::new();
@@ -231,7 +231,7 @@ fn listed(what: &str, tensors: &[impl fmt::Display]) -> String {
     format!("; {what}: {}", names.join(", "))
 }
 
-/// Whether a path looks like `organisation/name`.
+/// The message of [`Error::EmptyContext`].
 fn no_token(text: Option<&str>) -> String {
     match text {
         Some(text) => format!("the context {text:?} has no token, and the tokenizer adds no begin token"),
@@ -239,6 +239,7 @@ fn no_token(text: Option<&str>) -> String {
     }
 }
 
+/// Whether a path looks like an id on a hub: `organisation/name`.
 fn may_be_id(path: &Path) -> bool {
     path.is_relative() && path.components().count() == 2
 }

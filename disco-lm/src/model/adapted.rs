@@ -1,4 +1,4 @@
-//! Models with an adapter: making, reading, saving and merging it, and which parameters are trained.
+//! Models with an adapter: how an adapter is made, loaded, saved and merged, and which parameters are trained.
 
 use std::{path::Path, sync::Arc};
 
@@ -22,11 +22,11 @@ use crate::{
 };
 
 impl TokenModel {
-    /// The same model with a new adapter, which changes nothing yet. The frozen weights are shared.
+    /// The same model with a new adapter, which changes nothing before its first training step. The frozen weights are shared.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the setting: rank 0 or larger than any matrix, alpha not positive, a module that there is not (those there
-    /// are, are listed), or a model that has an adapter already.
+    /// [`Error::Invalid`] naming the setting: a rank of 0 or larger than any matrix, an alpha that is not positive, a module that
+    /// the model does not have (its modules are listed), or a model that already has an adapter.
     pub fn with_lora(&self, lora: &Lora) -> Result<Self> {
         if self.adapter.is_some() {
             return Err(Error::invalid("lora", "of a model with an adapter", "merge the adapter first"));
@@ -58,8 +58,8 @@ impl TokenModel {
         self.adapter.as_ref().map(|adapter| &adapter.lora)
     }
 
-    /// The same distribution without an adapter: its products are added to the weights, those of `W` becoming
-    /// `W + alpha / rank * B A`. Weights without a product are shared, the others copied.
+    /// The same distribution without an adapter: each low-rank update is added to its weight, so that `W` becomes
+    /// `W + alpha / rank * B A`. Weights without an update are shared, the others are copied.
     pub fn merged(&self) -> Self {
         let Some(adapter) = &self.adapter else { return self.clone() };
         let mut weights = self.weights.clone();
@@ -74,7 +74,7 @@ impl TokenModel {
         self.adapter.as_ref().map(|adapter| &*adapter.layout)
     }
 
-    /// The parameters that tuning moves, with their elements: of the adapter if there is one, else all.
+    /// The parameters that are trained, with their elements: the adapter's if there is one, else all of the model's.
     pub(crate) fn trained(&self) -> (&[Parameter], Vec<Tensor<2>>) {
         match &self.adapter {
             Some(adapter) => (&adapter.parameters, adapter.tensors.clone()),
@@ -82,7 +82,7 @@ impl TokenModel {
         }
     }
 
-    /// The parameters that tuning moves, with their elements to be replaced.
+    /// The parameters that are trained, with mutable access to their elements.
     pub(crate) fn trained_mut(&mut self) -> (Arc<Vec<Parameter>>, Vec<&mut Tensor<2>>) {
         match &mut self.adapter {
             Some(adapter) => (adapter.parameters.clone(), adapter.tensors.iter_mut().collect()),
@@ -95,8 +95,8 @@ impl TokenModel {
 }
 
 impl TokenModel {
-    /// Writes the adapter as a folder that PEFT loads onto the same base. An existing folder is replaced at once,
-    /// when all is written.
+    /// Writes the adapter as a folder that PEFT loads onto the same base model. An existing adapter in this folder is replaced
+    /// only after all files are written.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the model has no adapter; [`Error::Io`] or [`Error::Format`], naming the file.
@@ -117,13 +117,13 @@ impl TokenModel {
         })
     }
 
-    /// The same model with an adapter that PEFT or [`save_adapter`](Self::save_adapter) wrote. It may be on some
-    /// layers only. The frozen weights are shared.
+    /// The same model with an adapter that PEFT or [`save_adapter`](Self::save_adapter) wrote. The adapter may cover only some of
+    /// the layers. The frozen weights are shared.
     ///
     /// # Errors
     /// [`Error::Config`] for a kind of adapter that is not supported (DoRA, biases, ranks that differ);
     /// [`Error::Weights`] listing all tensors that do not fit the model; [`Error::Io`] or [`Error::Format`], naming
-    /// the file; [`Error::Invalid`] if the model has an adapter already.
+    /// the file; [`Error::Invalid`] if the model already has an adapter.
     pub fn with_adapter(&self, folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         if self.adapter.is_some() {
@@ -151,7 +151,7 @@ impl TokenModel {
 }
 
 impl LanguageModel {
-    /// The same model with a new adapter, which changes nothing yet: see [`TokenModel::with_lora`].
+    /// The same model with a new adapter, which changes nothing before its first training step: see [`TokenModel::with_lora`].
     ///
     /// # Errors
     /// As [`TokenModel::with_lora`].
@@ -168,7 +168,7 @@ impl LanguageModel {
         Ok(self.with_tokens(self.tokens().with_adapter(folder)?))
     }
 
-    /// The same distribution, its adapter added to the weights: see [`TokenModel::merged`].
+    /// The same distribution, with its adapter added to the weights: see [`TokenModel::merged`].
     pub fn merged(&self) -> Self {
         self.with_tokens(self.tokens().merged())
     }

@@ -1,4 +1,4 @@
-//! A token model with its tokenizer: text in, text out.
+//! The language model over text: a token model with its tokenizer.
 
 use std::{collections::BTreeMap, path::Path, time::SystemTime};
 
@@ -13,12 +13,12 @@ use crate::{
     weights::{check_folder, replace_folder},
 };
 
-/// The file by which a folder is known to hold a model.
+/// The file that marks a folder as a model.
 const CONFIG: &str = "config.json";
 
 /// A sequence that a language model drew.
 ///
-/// The ids are what counts: they are scored as they were drawn, and never made again from the text.
+/// The ids define it: they are scored as they were drawn, and never made again from the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Completion {
     /// The token ids, the end token included.
@@ -37,8 +37,12 @@ impl AsRef<str> for Completion {
 
 /// A language model: a distribution over completions, given a text.
 ///
-/// The context is tokenised as the tokenizer does by itself, so with a begin token if it adds one; a
+/// The context is tokenised as the tokenizer is configured, so with a begin token if the tokenizer adds one; a
 /// [`ContextTemplate`] may render it first.
+///
+/// Its methods are in several files: loading, saving, templates and chat in `model/language_model.rs`, adapters in
+/// `model/adapted.rs`, greedy decoding in `generation/mod.rs`, beam search in `generation/beam_search.rs`, and the held-out loss
+/// of pretraining in `training/pretrain/held_out.rs`.
 #[derive(Clone, Debug)]
 pub struct LanguageModel {
     tokens: TokenModel,
@@ -59,7 +63,7 @@ impl LanguageModel {
     pub fn load(path: impl AsRef<Path>, device: &Device, generation: Generation) -> Result<Self> {
         let path = path.as_ref();
         let mut files = ModelFiles::open(path)?;
-        // The tokenizer first: it is read in no time, and a folder without one is the commonest mistake.
+        // The tokenizer comes first: it is read quickly, and a folder without one is the most common mistake.
         let tokenizer = files.tokenizer()?;
         let tokens = TokenModel::from_files(&files, device, generation)?;
         Self::new(tokens, tokenizer, files.into_kept())
@@ -89,7 +93,7 @@ impl LanguageModel {
         Self { tokens, ..self.clone() }
     }
 
-    /// The same model, drawing sequences in another way.
+    /// The same model with other settings of generation.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the setting.
@@ -97,10 +101,10 @@ impl LanguageModel {
         Ok(self.with_tokens(self.tokens.with_generation(generation)?))
     }
 
-    /// The same model, answering: a context is what a user says, and is put through the model's chat template,
-    /// after what `system` says if that is something.
+    /// The same model as a chat assistant: the model's chat template renders each context as the message of a user, after the
+    /// system message `system` if there is one.
     ///
-    /// A template that asks for the date is given that of this call, in UTC, from then on.
+    /// A template that asks for the date always gets the date of this call, in UTC.
     ///
     /// # Errors
     /// [`Error::NoChatTemplate`]; [`Error::ChatTemplate`] if it refuses such a conversation.
@@ -112,7 +116,7 @@ impl LanguageModel {
             let messages = [system.as_slice(), &[Message::new("user", context)]].concat();
             chat.render(&messages, now)
         };
-        // Refused now rather than at the first context.
+        // A template that refuses such a conversation is an error now, not at the first context.
         render("?")?;
         let template = ContextTemplate::new(move |context| Ok(render(context)?)).with_own_special_tokens();
         Ok(self.clone().with_template(template))
@@ -120,7 +124,7 @@ impl LanguageModel {
 
     /// The text that the model's chat template makes of a conversation, up to the beginning of an answer.
     ///
-    /// Its special tokens are written out: [`LanguageModel::chat_ids`] gives its ids.
+    /// Special tokens appear in it as text; [`LanguageModel::chat_ids`] gives the ids.
     ///
     /// # Errors
     /// [`Error::NoChatTemplate`]; [`Error::ChatTemplate`] if it refuses the conversation.
@@ -129,7 +133,7 @@ impl LanguageModel {
     }
 
     /// The token ids of [`LanguageModel::chat_text`], a context for [`LanguageModel::tokens`]. Its special tokens are
-    /// encoded as such, and no other is added.
+    /// encoded as special tokens, and no other token is added.
     ///
     /// # Errors
     /// As [`LanguageModel::chat_text`].
@@ -146,8 +150,8 @@ impl LanguageModel {
         Ok(Completion { text: self.tokenizer.decode(&tokens)?, tokens, finished })
     }
 
-    /// Writes a Hugging Face folder that transformers loads; an adapter is merged. An earlier model in its place is replaced
-    /// at once, when all is written: nobody ever sees half of it.
+    /// Writes a Hugging Face folder that transformers loads; an adapter is merged. An earlier model in this folder is replaced
+    /// only after all files are written, so that a half-written model never has the folder's name.
     ///
     /// # Errors
     /// As [`check_folder`](Self::check_folder); [`Error::Io`] or [`Error::Format`], naming the file.
@@ -164,11 +168,11 @@ impl LanguageModel {
         })
     }
 
-    /// Checks that a model can be saved into `folder`, to be told so before there is one. Folders above it are made.
+    /// Checks that a model can be saved into `folder`, before the work that makes the model. Missing parent folders are created.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if there is something else in its place than a model or an empty folder; [`Error::Io`] if its parent
-    /// cannot be written to.
+    /// [`Error::Invalid`] if `folder` is a file, or a folder that is neither empty nor a model; [`Error::Io`] if its parent cannot
+    /// be written to.
     pub fn check_folder(folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
         check_folder(folder, CONFIG)
@@ -182,7 +186,7 @@ impl LanguageModel {
     }
 }
 
-/// A `config.json` that says in which precision its weights are.
+/// `config.json` with the precision of the saved weights.
 fn with_dtype(config: &[u8], precision: Precision, path: &Path) -> Result<Vec<u8>> {
     let mut config: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(config).map_err(|error| Error::format(path, error))?;
@@ -192,26 +196,26 @@ fn with_dtype(config: &[u8], precision: Precision, path: &Path) -> Result<Vec<u8
 }
 
 impl LanguageModel {
-    /// The same model, reading every context as `template` renders it. A policy made from it does so too.
+    /// The same model, which reads every context as `template` renders it. A policy made from it does so too.
     #[must_use]
     pub fn with_template(mut self, template: ContextTemplate) -> Self {
         self.template = Some(template);
         self
     }
 
-    /// The same model, reading contexts as they are.
+    /// The same model, which reads contexts as they are.
     #[must_use]
     pub fn without_template(mut self) -> Self {
         self.template = None;
         self
     }
 
-    /// What contexts are rendered by, if by anything.
+    /// The template that renders contexts, if there is one.
     pub fn template(&self) -> Option<&ContextTemplate> {
         self.template.as_ref()
     }
 
-    /// The token ids of a context: those of the text that the template makes of it, if there is one.
+    /// The token ids of a context, which the template renders first if there is one.
     ///
     /// # Errors
     /// [`Error::Template`]; [`Error::EmptyContext`] if there is no token.
