@@ -1,4 +1,4 @@
-//! What the unit tests share: small random models of every kind of layer, and the paths that other devices take.
+//! Helpers of the unit tests: small random models of every kind of layer, and a way to run the code for other devices on the CPU.
 
 use std::{cell::Cell, path::Path};
 
@@ -12,22 +12,21 @@ use crate::{
 };
 
 thread_local! {
-    static ELSEWHERE: Cell<bool> = const { Cell::new(false) };
+    static ON_OTHER_DEVICE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is one that takes the host for another device.
+/// Whether this thread treats CPU memory as the memory of another device.
 pub(crate) fn is_elsewhere() -> bool {
-    ELSEWHERE.get()
+    ON_OTHER_DEVICE.get()
 }
 
-/// Does `work` as if no tensor lay in the host's memory: with Burn's operations alone, as on a GPU. All of it is done by one
-/// thread.
+/// Does `work` as if no tensor were in CPU memory: with Burn's operations alone, as on a GPU. All of it runs on one thread.
 pub(crate) fn elsewhere<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    let pool = ThreadPoolBuilder::new().num_threads(1).start_handler(|_| ELSEWHERE.set(true)).build();
+    let pool = ThreadPoolBuilder::new().num_threads(1).start_handler(|_| ON_OTHER_DEVICE.set(true)).build();
     pool.expect("a thread").install(work)
 }
 
-/// A random model of a configuration.
+/// A model of a configuration with random weights.
 pub(crate) fn random(config: &Value, decoding: Decoding) -> TokenModel {
     let config = read_config(config, Path::new("config.json")).expect("a known configuration");
     let mut rng = ChaCha8Rng::seed_from_u64(7);
@@ -39,7 +38,7 @@ pub(crate) fn random(config: &Value, decoding: Decoding) -> TokenModel {
     TokenModel::from_values(values, config, vec![2], &device, generation).expect("a model")
 }
 
-/// What all of the configurations say, and what is said of one.
+/// A configuration: the sizes that all test configurations share, and the fields `more`.
 pub(crate) fn config(more: Value) -> Value {
     let mut config = json!({
         "vocab_size": 24, "hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 4,

@@ -107,7 +107,7 @@ pub(super) fn distilbert(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
     })
 }
 
-/// The choices that these encoders share; sizes that are not given here are zero.
+/// The settings that these encoders share; the sizes that are not arguments are zero, and the caller fills them in.
 fn encoder(hidden_size: usize, heads: usize, head_dim: usize, activation: Activation) -> ModelConfig {
     let sizes = Sizes {
         vocabulary: 0,

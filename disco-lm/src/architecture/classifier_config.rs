@@ -17,38 +17,38 @@ use crate::{
 /// How logits become probabilities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Link {
-    /// One label holds.
+    /// Exactly one label is true.
     Softmax,
-    /// Each label holds or not.
+    /// Each label is true or false by itself.
     Sigmoid,
 }
 
-/// The shape of an encoder with a classification head.
+/// The configuration of an encoder with a classification head.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ClassifierConfig {
     pub(crate) encoder: ModelConfig,
     pub(crate) names: ClassifierNames,
-    /// The row of the position table that the first token has.
+    /// The row of the position embedding that the first token has.
     pub(crate) first_position: usize,
-    /// How many kinds of token there are; a text is of the first kind.
+    /// The number of token types, if there are any; all tokens of a text have the first type.
     pub(crate) token_types: Option<usize>,
-    /// What the head applies between its two products.
+    /// The activation between the two matmuls of the head.
     pub(crate) activation: Activation,
     pub(crate) labels: Vec<String>,
     pub(crate) link: Link,
 }
 
-/// The classifiers there are, as `model_type` names them.
+/// The supported classifiers, as `model_type` names them.
 const KNOWN: &str = "bert, distilbert, roberta, xlm-roberta";
 
 impl ClassifierConfig {
-    /// Reads a `config.json`; `path` is for messages.
+    /// Reads a `config.json`; `path` is for error messages.
     pub(crate) fn from_config(config: &Value, path: &Path) -> Result<Self> {
         let reader = ConfigReader { config, path };
         let labels = labels(&reader)?;
         let multiple = "multi_label_classification";
         let problem = reader.text("problem_type", Some(String::new()))?;
-        // A single label is a question of yes or no.
+        // A single label is true or false.
         let link = if labels.len() == 1 || problem == multiple { Link::Sigmoid } else { Link::Softmax };
         let tanh = Activation::Tanh;
         let config = match reader.text("model_type", None)?.as_str() {
@@ -84,7 +84,7 @@ impl ClassifierConfig {
         Ok(config)
     }
 
-    /// The most tokens that a text can have.
+    /// The largest number of tokens that a text can have.
     pub(crate) fn positions(&self) -> usize {
         self.encoder.max_positions - self.first_position
     }

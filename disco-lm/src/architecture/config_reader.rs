@@ -9,7 +9,7 @@ use crate::{Error, Result};
 /// Upper bound on any size in a configuration.
 pub(crate) const LARGEST_SIZE: usize = 1 << 24;
 
-/// Upper bound on the number of layers: lists of that length are made before the weights are seen.
+/// Upper bound on the number of layers: lists with an entry per layer are allocated before the weights are read.
 const DEEPEST: usize = 1 << 12;
 
 /// Typed access to a configuration whose errors name the field.
@@ -19,7 +19,7 @@ pub(crate) struct ConfigReader<'a> {
 }
 
 impl<'a> ConfigReader<'a> {
-    /// The value of a field that is there and not null.
+    /// The value of a field; `None` if it is missing or null.
     pub(crate) fn get(&self, field: &str) -> Option<&'a Value> {
         self.config.get(field).filter(|value| !value.is_null())
     }
@@ -56,7 +56,7 @@ impl<'a> ConfigReader<'a> {
         })
     }
 
-    /// A number of layers: lists of that length are made before the weights are seen.
+    /// A number of layers, at most [`DEEPEST`].
     pub(crate) fn layers(&self, field: &str, default: Option<usize>) -> Result<usize> {
         let layers = self.size(field, default)?;
         if layers > DEEPEST {
@@ -78,7 +78,7 @@ impl<'a> ConfigReader<'a> {
         self.typed(field, Some(default), "true or false", Value::as_bool)
     }
 
-    /// A part of the configuration, with the same path for its messages.
+    /// A section of the configuration, with the same path for error messages; `None` if it is missing or null.
     pub(crate) fn section(&self, field: &str) -> Result<Option<ConfigReader<'a>>> {
         match self.get(field) {
             None => Ok(None),
@@ -93,7 +93,7 @@ impl<'a> ConfigReader<'a> {
         if number > 0.0 { Ok(number) } else { Err(self.refused(field, number, "positive")) }
     }
 
-    /// What the text of a field stands for.
+    /// The choice that the text of a field names.
     pub(crate) fn choice<T: Copy>(&self, field: &str, default: &str, choices: &[(&str, T)]) -> Result<T> {
         let value = self.text(field, Some(default.into()))?;
         let found = choices.iter().find(|(name, _)| *name == value);
@@ -103,18 +103,18 @@ impl<'a> ConfigReader<'a> {
         })
     }
 
-    /// Refuses a text that is not among those allowed.
+    /// Refuses a text that is not in `allowed`.
     pub(crate) fn only(&self, field: &str, default: &str, allowed: &[&str]) -> Result<()> {
         let allowed: Vec<(&str, ())> = allowed.iter().map(|name| (*name, ())).collect();
         self.choice(field, default, &allowed)
     }
 
-    /// Refuses a flag that is on.
+    /// Refuses a flag that is true.
     pub(crate) fn off(&self, field: &str) -> Result<()> {
         if self.flag(field, false)? { Err(self.refused(field, true, "false")) } else { Ok(()) }
     }
 
-    /// Refuses a list or object that holds something.
+    /// Refuses a value other than null, an empty list or an empty object.
     pub(crate) fn empty(&self, field: &str) -> Result<()> {
         match self.get(field) {
             Some(Value::Array(values)) if values.is_empty() => Ok(()),
@@ -124,7 +124,7 @@ impl<'a> ConfigReader<'a> {
         }
     }
 
-    /// Checks that `whole` can be cut into `parts`, which the configuration calls `field`.
+    /// `whole / parts`. Refuses `parts`, the value of `field`, if it does not divide `whole`, the value of `of`.
     pub(crate) fn divided(&self, whole: usize, field: &str, parts: usize, of: &str) -> Result<usize> {
         match whole.checked_div(parts) {
             Some(part) if whole.is_multiple_of(parts) => Ok(part),

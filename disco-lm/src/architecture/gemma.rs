@@ -1,4 +1,4 @@
-//! The text model of Gemma 3: windows in most layers, with rotary frequencies of their own; norms before and behind each block.
+//! The text model of Gemma 3: windows in most layers, with rotary frequencies of their own; norms before and after each block.
 
 use super::{
     Architecture,
@@ -78,8 +78,8 @@ fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
     })
 }
 
-/// The frequencies of a kind of layer: of `rope_parameters` (transformers 5), or of `theta` and, for layers without
-/// a window, `rope_scaling` (before).
+/// The frequencies of a kind of layer: from `rope_parameters` (transformers 5), or from `theta` and, for layers without
+/// a window, `rope_scaling` (older versions).
 fn frequencies(
     reader: &ConfigReader<'_>,
     kind: &str,

@@ -15,7 +15,7 @@ pub(super) const LLAMA: Architecture = Architecture {
     gguf: Some(Gguf { reorders_heads: true, ..gguf("llama") }),
 };
 
-/// Its GGUF files call themselves `llama`.
+/// Mistral. Its GGUF files name the architecture `llama`.
 pub(super) const MISTRAL: Architecture = Architecture {
     model_type: "mistral",
     read: |reader| {
@@ -130,7 +130,8 @@ fn sizes(reader: &ConfigReader<'_>) -> Result<Sizes> {
     })
 }
 
-/// Qwen's window, if it is switched on: in the layers that `layer_types` names, or else in those from `max_window_layers` on.
+/// Qwen's window, if it is switched on: in the layers that `layer_types` names, or else in the layers from number
+/// `max_window_layers` on.
 fn qwen_window(reader: &ConfigReader<'_>) -> Result<Option<Window>> {
     if !reader.flag("use_sliding_window", false)? {
         return Ok(None);

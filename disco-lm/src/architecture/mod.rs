@@ -1,6 +1,6 @@
-//! Which transformer is it? Configurations, parameters and tensor names, as plain data: no tensor, no Burn.
+//! Architectures of transformers: configurations, parameters and tensor names, as plain data, without tensors and without Burn.
 //!
-//! An architecture is one file (how its `config.json` is read, and what its tensors are called in each file format) and one
+//! An architecture is one file (how its `config.json` is read, and the names of its tensors in each file format) and one
 //! entry in [`ARCHITECTURES`].
 
 mod bert;
@@ -34,7 +34,7 @@ pub(crate) struct Architecture {
     pub(crate) model_type: &'static str,
     /// Reads the rest of `config.json`.
     read: fn(&ConfigReader<'_>) -> Result<ModelConfig>,
-    /// How GGUF files describe it; `None` if it is not read from them.
+    /// How GGUF files describe it; `None` if it cannot be loaded from them.
     pub(crate) gguf: Option<Gguf>,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Architecture {
 pub(crate) struct Gguf {
     /// The architecture as `general.architecture` names it.
     pub(crate) name: &'static str,
-    /// The names of its other metadata.
+    /// The keys of its other metadata.
     pub(crate) metadata: GgufMetadata,
     pub(crate) tensors: TensorNames,
     /// Whether llama.cpp stores the rows of queries and keys in another order, for its rotation of neighbouring channels.
@@ -54,7 +54,7 @@ pub(crate) struct Gguf {
 pub(crate) enum GgufMetadata {
     /// The keys of GPT-2.
     Gpt2,
-    /// The keys of Llama and of what is like it.
+    /// The keys of Llama and of similar architectures.
     Llama,
 }
 

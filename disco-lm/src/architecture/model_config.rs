@@ -1,4 +1,4 @@
-//! What a transformer is built of, read from a Hugging Face `config.json`.
+//! The configuration of a transformer, read from a Hugging Face `config.json`.
 
 use std::path::Path;
 
@@ -23,16 +23,16 @@ pub(crate) enum Norm {
     Layer,
 }
 
-/// Where the norm of a residual block stands.
+/// Where the norms of a residual block are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NormOrder {
-    /// `x + block(norm(x))`; the whole stack ends with a norm of its own.
+    /// `x + block(norm(x))`; the stack ends with one more norm.
     Before,
     /// `norm(x + block(x))`.
     After,
-    /// `x + norm(block(norm(x)))`, with two norms; the stack ends with one too.
+    /// `x + norm(block(norm(x)))`, with two norms; the stack ends with one more norm.
     Around,
-    /// `x + norm(block(x))`; the stack ends with one too.
+    /// `x + norm(block(x))`; the stack ends with one more norm.
     OnBranch,
 }
 
@@ -57,9 +57,9 @@ impl NormOrder {
 /// Which queries and keys are normalised before they are rotated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum QueryKeyNorm {
-    /// Each head by itself, with one scale of the size of a head for all of them.
+    /// Each head by itself; all heads share one scale of the size of a head.
     PerHead,
-    /// All heads of a token together, with a scale for each channel.
+    /// All heads of a token together, with a scale for every channel of every head.
     AllHeads,
 }
 
@@ -73,25 +73,25 @@ impl QueryKeyNorm {
     }
 }
 
-/// How a token's position enters.
+/// How the position of a token enters the computation.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Positions {
     /// A learned vector per position is added to the embedding.
     Learned,
     /// Queries and keys are rotated (rotate-half layout).
     Rotary(Frequencies),
-    /// A learned number per distance and head is added to the scores.
+    /// A learned bias per distance and head is added to the attention scores.
     Relative(Buckets),
 }
 
-/// The function between the two products of a feed-forward block.
+/// The activation between the two matmuls of a feed-forward block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Activation {
     /// `x sigmoid(x)`.
     Silu,
-    /// `x Phi(x)`, with the normal distribution function.
+    /// `x Phi(x)`, where `Phi` is the distribution function of the standard normal distribution.
     Gelu,
-    /// The same, with Phi approximated by a tanh.
+    /// `x Phi(x)`, with `Phi` approximated by a tanh.
     GeluTanh,
     /// `max(x, 0)`.
     Relu,
@@ -107,13 +107,13 @@ pub(crate) struct FeedForward {
     pub(crate) gated: bool,
 }
 
-/// Layers whose queries see no further back than `size` tokens, themselves included.
+/// A sliding window: in some layers, a query sees only the last `size` tokens, its own token included.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Window {
     pub(crate) size: usize,
     /// Whether each layer has the window.
     pub(crate) layers: Vec<bool>,
-    /// The rotary frequencies of these layers, if they are others.
+    /// The rotary frequencies of the layers with the window, if they differ from those of the other layers.
     pub(crate) frequencies: Option<Frequencies>,
 }
 
@@ -128,11 +128,11 @@ impl Window {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Encoder {
     pub(crate) layers: usize,
-    /// The token behind which the decoder predicts the first.
+    /// The start token, after which the decoder predicts the first token of a sequence.
     pub(crate) start: u32,
 }
 
-/// The shape of a transformer.
+/// The configuration of a transformer.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ModelConfig {
     pub(crate) names: TensorNames,
@@ -144,14 +144,14 @@ pub(crate) struct ModelConfig {
     pub(crate) head_dim: usize,
     pub(crate) intermediate_size: usize,
     pub(crate) max_positions: usize,
-    /// Embeddings are multiplied by it.
+    /// The embeddings are multiplied by it.
     pub(crate) embedding_scale: f64,
     pub(crate) norm: Norm,
     pub(crate) norm_order: NormOrder,
     pub(crate) norm_epsilon: f64,
     pub(crate) positions: Positions,
     pub(crate) window: Option<Window>,
-    /// Scores are multiplied by it.
+    /// The attention scores are multiplied by it.
     pub(crate) attention_scale: f64,
     pub(crate) feed_forward: FeedForward,
     pub(crate) qkv_bias: bool,
@@ -180,12 +180,12 @@ pub(crate) struct Sizes {
     pub(crate) max_positions: usize,
 }
 
-/// The number of positions of a model without a limit of positions.
+/// The number of positions of a model without a limit.
 pub(crate) const UNLIMITED: usize = LARGEST_SIZE;
 
 impl ModelConfig {
     /// A decoder of these sizes with RMS norms before its blocks, a gated SiLU feed-forward block, untied embeddings, and neither
-    /// biases nor windows. An architecture names where it differs.
+    /// biases nor windows. An architecture overrides the fields in which it differs.
     pub(crate) fn new(names: TensorNames, sizes: Sizes, positions: Positions) -> Self {
         let Sizes {
             vocabulary,
@@ -237,7 +237,7 @@ impl ModelConfig {
         self.hand_written_backward && is_covered
     }
 
-    /// Refuses more layers than weights of so many tensors can have, before a list of their parameters is made.
+    /// Refuses a configuration with more layers than its weights have tensors, before the list of its parameters is allocated.
     pub(crate) fn check_layers(&self, tensors: usize, path: &Path) -> Result<()> {
         let layers = self.layers + self.encoder.map_or(0, |encoder| encoder.layers);
         if layers <= tensors {
@@ -248,12 +248,12 @@ impl ModelConfig {
         Err(Error::Config { path: path.into(), field, value: layers.to_string(), allowed })
     }
 
-    /// Whether a layer has a window.
+    /// Whether a layer has a sliding window.
     pub(crate) fn is_windowed(&self, layer: usize) -> bool {
         self.window.as_ref().is_some_and(|window| window.layers[layer])
     }
 
-    /// Checks the ranges that every architecture keeps to.
+    /// Checks the ranges of the sizes, which are the same for every architecture.
     pub(crate) fn validate(&self, reader: &ConfigReader<'_>) -> Result<()> {
         for (field, value) in [
             ("vocab_size", self.vocabulary),

@@ -1,21 +1,21 @@
-//! Modules: the matrices of a file that may have an adapter, under their Hugging Face paths.
+//! Modules: the matrices of linear layers as a file stores them, each of which may have an adapter.
 
 use crate::architecture::parameters::{Parameter, ParameterKind, StoredTensor};
 
-/// A matrix of a file that may have an adapter: some rows of a parameter.
+/// A matrix of a file that may have an adapter: some rows of a parameter, under its Hugging Face path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Module {
     /// Its Hugging Face path: the name of its weight without `.weight`.
     pub(crate) path: String,
     /// The index of its parameter.
     pub(crate) parameter: usize,
-    /// Its first column in the parameter.
+    /// Its first row in the parameter.
     pub(crate) start: usize,
     /// The width of its input.
     pub(crate) inputs: usize,
-    /// The width of its output, which is how many rows of the parameter are its own.
+    /// The width of its output, which is the number of its rows in the parameter.
     pub(crate) outputs: usize,
-    /// Whether its file stores it as `[in, out]`, for which PEFT's word is `fan_in_fan_out`.
+    /// Whether the file stores it as `[in, out]`; PEFT calls this `fan_in_fan_out`.
     pub(crate) fan_in_fan_out: bool,
 }
 
@@ -25,13 +25,13 @@ impl Module {
         self.path.rsplit('.').next().unwrap_or(&self.path)
     }
 
-    /// Whether `name` is the end of its path, in whole parts.
+    /// Whether `name` is the end of its path: one or more whole parts of it.
     pub(crate) fn is_named(&self, name: &str) -> bool {
         self.path.strip_suffix(name).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
     }
 
-    /// Its two factors, as parameters under their names in PEFT's files. Their layout there is the one in
-    /// memory, whatever that of the module's own weight.
+    /// The two factors `A` and `B` of its low-rank update, as parameters with their names in PEFT's files. Files store the
+    /// factors in the layout that they have in memory, even if they store the module's own weight transposed.
     pub(crate) fn factors(&self, rank: usize) -> [Parameter; 2] {
         [("lora_A", [rank, self.inputs]), ("lora_B", [self.outputs, rank])].map(|(factor, shape)| {
             let name = format!("base_model.model.{}.{factor}.weight", self.path);

@@ -1,4 +1,4 @@
-//! OLMo 2 (OLMo team 2024): norms behind the blocks, on the residual branch, and norms over all heads of queries and keys.
+//! OLMo 2 (OLMo team 2024): norms after the blocks, on the residual branch, and norms over all heads of queries and keys.
 
 use super::{
     Architecture, Gguf, GgufMetadata,
@@ -42,7 +42,7 @@ fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
         norm_order: NormOrder::OnBranch,
         norm_epsilon: reader.number("rms_norm_eps", Some(1e-5))?,
         query_key_norm: Some(QueryKeyNorm::AllHeads),
-        // The feed-forward block has no biases, whatever the configuration says.
+        // The feed-forward block has no biases, even if the configuration asks for them.
         feed_forward_bias: false,
         ..llama::read(reader, None)?
     })

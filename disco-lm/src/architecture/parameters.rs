@@ -1,11 +1,11 @@
-//! The parameters of a model: what each is called here, and which tensors of a file it holds.
+//! The parameters of a model: the name of each, and the tensors of a file that it holds.
 //!
-//! Every parameter is a matrix (a vector is `[1, n]`), so that one loop serves loading, saving, the optimiser
-//! and the gradient. Products that share their input are one parameter: queries, keys and values stand one below
-//! the other, and so do the gate and up projections.
+//! Every parameter is a matrix (a vector is `[1, n]`), so that loading, saving, the optimizer and the gradient are each one
+//! loop over the parameters. Linear layers that share their input are one parameter: the matrices of queries, keys and values
+//! are stacked by rows, and so are the gate and up projections.
 //!
-//! The matrix of a product is `[out, in]`, as nearly all files have it: the row of each output is a stream that a product
-//! reads from end to end, without packing it ([`crate::kernels`]). Embeddings and the output matrix are `[vocabulary, hidden_size]`.
+//! The matrix of a linear layer is `[out, in]`, as in nearly all files: a matmul reads the row of each output from end to end,
+//! without packing it ([`crate::kernels`]). Embeddings and the output matrix are `[vocabulary, hidden_size]`.
 
 use crate::architecture::{
     classifier_config::ClassifierConfig,
@@ -13,30 +13,30 @@ use crate::architecture::{
     tensor_names::{StackNames, TensorNames},
 };
 
-/// A tensor of the file: a run of a parameter's numbers.
+/// A tensor of a file: consecutive elements of a parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StoredTensor {
     /// The tensor's Hugging Face name.
     pub(crate) name: String,
     /// The tensor's shape in the file.
     pub(crate) shape: Vec<usize>,
-    /// Whether the file has it as `[in, out]`, as GPT-2's `Conv1D`.
+    /// Whether the file stores it as `[in, out]`, as GPT-2's `Conv1D`.
     pub(crate) transposed: bool,
 }
 
 impl StoredTensor {
-    /// How many numbers it has.
+    /// The number of its elements.
     pub(crate) fn elements(&self) -> usize {
         self.shape.iter().product()
     }
 }
 
-/// What a parameter does, which decides its initial value and whether it decays.
+/// The role of a parameter, which decides its initial elements and whether weight decay applies to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ParameterKind {
-    /// A matrix of a product, or an embedding.
+    /// The matrix of a linear layer, or an embedding.
     Matrix,
-    /// A matrix that writes to the residual stream.
+    /// The matrix of a linear layer whose output is added to the residual stream.
     Residual,
     /// The scale of a norm.
     Scale,
@@ -45,7 +45,7 @@ pub(crate) enum ParameterKind {
 }
 
 impl ParameterKind {
-    /// Whether it is a matrix: only these decay, as is customary, and only these are random at first.
+    /// Whether it is a matrix: weight decay applies only to matrices, as is usual, and only matrices start with random elements.
     pub(crate) fn is_matrix(self) -> bool {
         matches!(self, Self::Matrix | Self::Residual)
     }
@@ -54,21 +54,22 @@ impl ParameterKind {
 /// One parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Parameter {
-    /// Its name here: stable, and what the optimiser's state and the pending gradient are keyed by.
+    /// Its name in this crate. It is stable: the optimizer state and checkpoints are keyed by it.
     pub(crate) name: String,
     /// `[rows, columns]`.
     pub(crate) shape: [usize; 2],
     pub(crate) kind: ParameterKind,
+    /// The tensors of a file that hold it, stacked by rows.
     pub(crate) stored: Vec<StoredTensor>,
 }
 
 impl Parameter {
-    /// Whether it belongs to a layer, be it an encoder's.
+    /// Whether it belongs to a layer, of a decoder or of an encoder.
     pub(crate) fn is_in_layer(&self) -> bool {
         self.name.split('.').any(|part| part == "layers")
     }
 
-    /// The layer it belongs to, if any; that of an encoder does not count.
+    /// The number of the layer that it belongs to; `None` if it belongs to none, or to a layer of an encoder.
     pub(crate) fn layer(&self) -> Option<usize> {
         self.name.strip_prefix("layers.")?.split('.').next()?.parse().ok()
     }
@@ -80,7 +81,7 @@ pub(crate) fn parameters(config: &ModelConfig) -> Vec<Parameter> {
     parameters_named(config, &config.names)
 }
 
-/// The parameters as [`parameters`] has them, in the same order, with the tensors of a file format that calls them `names`.
+/// The same parameters as [`parameters`], in the same order, for a file format with the tensor names `names`.
 pub(crate) fn parameters_named(config: &ModelConfig, names: &TensorNames) -> Vec<Parameter> {
     let mut parameters = vec![matrix("embedding", names.embedding, config.vocabulary, config.hidden_size)];
     if config.positions == Positions::Learned {
@@ -124,8 +125,8 @@ pub(crate) fn classifier_parameters(config: &ClassifierConfig) -> Vec<Parameter>
     parameters
 }
 
-/// The parameters of a stack, in the order in which [`crate::layers::stack::Stack::assemble`] takes them. `prefix`
-/// begins their names here; `cross` says whether the layers attend to an encoder.
+/// The parameters of a stack, in the order in which [`crate::layers::stack::Stack::assemble`] takes them. Their names begin
+/// with `prefix`; `cross` says whether the layers have cross-attention to an encoder.
 pub(crate) fn stack(
     config: &ModelConfig,
     names: &StackNames,
@@ -155,7 +156,7 @@ fn layer_parameters(
 ) {
     let here = |name: &str| format!("{prefix}.{name}");
     let there = |stem: &str| format!("{}.{layer}.{stem}", names.layers);
-    // The outputs of a product that consists of several tensors, or of one that holds them all.
+    // The tensors of a linear layer and their numbers of outputs: several tensors, or one tensor that holds all outputs.
     let split = |stems: &[&str], outputs: &[usize]| -> Vec<(String, usize)> {
         match stems {
             [all] => vec![(there(all), outputs.iter().sum())],
@@ -214,7 +215,7 @@ fn layer_parameters(
     }
 }
 
-/// A matrix that is stored as it is; `stem` is its name without `.weight`.
+/// A matrix that one tensor of a file holds; `stem` is the tensor's name without `.weight`.
 pub(crate) fn matrix(name: &str, stem: &str, rows: usize, columns: usize) -> Parameter {
     let name_there = format!("{stem}.weight");
     let part = StoredTensor { name: name_there, shape: vec![rows, columns], transposed: false };
@@ -230,7 +231,7 @@ fn vector(name: String, sources: &[(String, usize)], kind: ParameterKind) -> Par
     Parameter { name, shape: [1, sources.iter().map(|(_, size)| size).sum()], kind, stored: parts.collect() }
 }
 
-/// The parameters of a norm; `stem` is their name without `.weight` or `.bias`.
+/// The parameters of a norm; `stem` is the name of their tensors without `.weight` or `.bias`.
 pub(crate) fn norm(
     config: &ModelConfig,
     name: String,
@@ -248,7 +249,7 @@ pub(crate) fn norm(
     }
 }
 
-/// The parameters of a product, from the stems of its tensors and the widths of their outputs.
+/// The parameters of a linear layer, from the stems of its tensors and the widths of their outputs.
 pub(crate) fn linear(
     transposed: bool,
     name: String,

@@ -1,4 +1,4 @@
-//! Phi-3 (Abdin et al. 2024): a Llama whose queries, keys and values are one matrix in the file, and so are gate and up.
+//! Phi-3 (Abdin et al. 2024): a Llama whose files store queries, keys and values as one matrix, and gate and up as another.
 
 use super::{
     Architecture, Gguf, GgufMetadata,
@@ -28,7 +28,7 @@ const NAMES: TensorNames = TensorNames {
     ..llama::NAMES
 };
 
-/// Long contexts by `longrope`, whose frequencies depend on the length of the text, are refused by name where frequencies are read.
+/// `longrope`, whose frequencies depend on the length of the text, is refused by [`llama::read`], which reads the frequencies.
 fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
     // Phi-4-mini rotates a part of each head only.
     let rope = reader.section("rope_parameters")?;

@@ -2,11 +2,12 @@
 
 use crate::{Result, architecture::config_reader::ConfigReader};
 
-/// How distances between tokens are put together: small ones each for itself, larger ones by their logarithm.
+/// How distances between tokens are grouped into buckets: each small distance has its own, larger distances are grouped by their
+/// logarithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Buckets {
     pub(crate) count: usize,
-    /// From here on all distances are one.
+    /// From this distance on, all distances share one bucket.
     farthest: usize,
 }
 
@@ -14,7 +15,7 @@ impl Buckets {
     pub(crate) fn from_config(reader: &ConfigReader<'_>) -> Result<Self> {
         let count = reader.size("relative_attention_num_buckets", Some(32))?;
         let farthest = reader.size("relative_attention_max_distance", Some(128))?;
-        // An encoder has a half for each direction, of which a half is exact.
+        // An encoder uses half of the buckets for each direction, and half of those for small distances.
         if !(4..=1 << 16).contains(&count) || !count.is_multiple_of(4) {
             let allowed = "a multiple of 4, at most 65536";
             return Err(reader.refused("relative_attention_num_buckets", count, allowed));
@@ -26,7 +27,7 @@ impl Buckets {
         Ok(Self { count, farthest })
     }
 
-    /// The bucket of a key, seen from a query.
+    /// The bucket of the distance between a query and a key, given their positions.
     pub(crate) fn of(self, query: usize, key: usize, both_ways: bool) -> usize {
         let (first, count, distance) = match (both_ways, key > query) {
             (true, true) => (self.count / 2, self.count / 2, key - query),
@@ -37,7 +38,7 @@ impl Buckets {
         if distance < exact {
             return first + distance;
         }
-        // In f32, as the models were trained: the bounds between buckets are whole numbers of the logarithm.
+        // In f32, as in training: at the bounds between buckets this value is a whole number, so that rounding decides the bucket.
         let ratio = (distance as f32 / exact as f32).ln() / (self.farthest as f64 / exact as f64).ln() as f32;
         first + (exact + (ratio * (count - exact) as f32) as usize).min(count - 1)
     }
@@ -47,7 +48,7 @@ impl Buckets {
 mod tests {
     use super::Buckets;
 
-    /// The smallest distance of each bucket, as transformers' `T5Attention._relative_position_bucket` has it.
+    /// The smallest distance of each bucket, from transformers' `T5Attention._relative_position_bucket`.
     #[test]
     fn buckets_begin_where_those_of_transformers_do() {
         let starts = |buckets: Buckets, both_ways: bool| -> Vec<usize> {
@@ -62,7 +63,7 @@ mod tests {
         let few = Buckets { count: 8, farthest: 12 };
         assert_eq!(starts(few, false), exact(5, &[6, 7, 10]));
         assert_eq!(starts(few, true), exact(3, &[5]));
-        // Keys behind a query have the other half.
+        // Keys after a query have the other half of the buckets.
         for distance in 1..200 {
             assert_eq!(usual.of(0, distance, true), 16 + usual.of(distance, 0, true));
             assert_eq!(usual.of(0, distance, false), 0);

@@ -2,7 +2,7 @@
 
 use crate::{Result, architecture::config_reader::ConfigReader};
 
-/// The widest head that is believed before the weights are seen.
+/// The widest head that is accepted before the weights are read.
 const WIDEST: usize = 1 << 16;
 
 /// The angle per position of each pair of channels: `theta^(-2i/d)`, scaled as the model was trained.
@@ -10,7 +10,7 @@ const WIDEST: usize = 1 << 16;
 pub(crate) struct Frequencies(pub(crate) Vec<f64>);
 
 impl Frequencies {
-    /// Reads `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before).
+    /// Reads `rope_parameters` (transformers 5), or `rope_theta` and `rope_scaling` (older versions).
     pub(crate) fn from_config(reader: &ConfigReader<'_>, head_dim: usize) -> Result<Self> {
         let scaling = match reader.section("rope_parameters")? {
             None => reader.section("rope_scaling")?,
@@ -20,7 +20,7 @@ impl Frequencies {
         Self::scaled(reader, scaling.as_ref(), theta, head_dim)
     }
 
-    /// Those of `theta`, or of what `scaling` says instead.
+    /// The frequencies of base `theta`, with the base and the scaling that `scaling` gives, if any.
     pub(crate) fn scaled(
         reader: &ConfigReader<'_>,
         scaling: Option<&ConfigReader<'_>>,
@@ -54,7 +54,8 @@ impl Frequencies {
         Ok(Self(frequencies))
     }
 }
-/// Llama 3's scaling: long wavelengths are stretched by `factor`, short ones kept, those between blended.
+
+/// Llama 3's scaling: long wavelengths are stretched by `factor`, short ones stay unchanged, and those between are blended.
 fn llama3(frequencies: &mut [f64], scaling: &ConfigReader<'_>) -> Result<()> {
     let factor = scaling.positive("factor")?;
     let low = scaling.positive("low_freq_factor")?;

@@ -1,4 +1,4 @@
-//! T5 and Flan-T5: an encoder reads the context, a decoder writes (Raffel et al. 2020).
+//! T5 and Flan-T5 (Raffel et al. 2020): an encoder reads the context, a decoder generates the sequence.
 
 use super::{
     Architecture,
@@ -73,7 +73,8 @@ fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
     let heads = reader.size("num_heads", None)?;
     let encoder_layers = reader.layers("num_layers", None)?;
     let tied = reader.flag("tie_word_embeddings", true)?;
-    // Newer files always say that the embeddings are tied, and keep the older meaning of it here.
+    // In older files `tie_word_embeddings` also decides whether the outputs are scaled. In newer files it is always true, and
+    // `scale_decoder_outputs` decides.
     let scaled = reader.flag("scale_decoder_outputs", tied)?;
     let start = reader.size("decoder_start_token_id", Some(0))?;
     let vocabulary = reader.size("vocab_size", None)?;
@@ -89,7 +90,7 @@ fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
         kv_heads: heads,
         head_dim: reader.size("d_kv", None)?,
         intermediate_size: reader.size("d_ff", None)?,
-        // Only distances count, and those beyond the largest share a bucket.
+        // Only distances between tokens matter, and distances beyond the largest share a bucket.
         max_positions: UNLIMITED,
     };
     Ok(ModelConfig {

@@ -1,4 +1,4 @@
-//! What is read from configurations of models that people use.
+//! Configurations of models that people use, and the values that are read from them.
 
 use std::path::Path;
 
@@ -49,11 +49,11 @@ fn windows_are_those_of_the_configuration() {
         "model_type": "qwen3", "use_sliding_window": true, "sliding_window": 8, "layer_types": types,
     });
     assert_eq!(with(qwen), Some((8, vec![false, true, false, false])));
-    // A Llama has none, whatever its configuration says.
+    // A Llama has no window, even if its configuration names one.
     assert_eq!(with(json!({"model_type": "llama", "sliding_window": 8})), None);
 }
 
-/// As configurations said it before transformers 5, and as they say it since.
+/// Configurations from before transformers 5, and from since then.
 #[test]
 fn the_outputs_of_t5_are_scaled_unless_it_is_of_version_1_1() {
     let t5 = |more: Value| {
@@ -76,7 +76,7 @@ fn the_outputs_of_t5_are_scaled_unless_it_is_of_version_1_1() {
 }
 
 #[test]
-fn classifiers_have_their_labels_and_places() {
+fn classifiers_have_their_labels_and_positions() {
     let read = |config: &Value| ClassifierConfig::from_config(config, Path::new("config.json"));
     let sst2 = json!({
         "model_type": "distilbert", "activation": "gelu", "dim": 768, "hidden_dim": 3072,

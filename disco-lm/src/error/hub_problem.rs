@@ -1,4 +1,4 @@
-//! What can go wrong between a hub and its cache.
+//! The problems of getting a model from a hub or from its cache.
 
 use std::path::PathBuf;
 
@@ -95,13 +95,13 @@ pub enum HubProblem {
     Status {
         /// The URL of the request.
         url: String,
-        /// The status code of HTTP.
+        /// The HTTP status code.
         status: u16,
     },
 }
 
 impl HubProblem {
-    /// Whether the same question may be answered at another time.
+    /// Whether the same request may succeed at another time.
     pub(crate) fn is_of_the_moment(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Status { status: 429 | 500.., .. })
     }

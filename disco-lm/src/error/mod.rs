@@ -1,4 +1,4 @@
-//! What can go wrong when a language model is loaded, run or saved.
+//! The errors of loading, running and saving a language model.
 
 #[cfg(feature = "hub-http")]
 pub(crate) mod hub_problem;
@@ -97,7 +97,7 @@ pub enum Error {
         /// Its value.
         value: f32,
     },
-    /// The tokenizer makes ids that the model does not have.
+    /// The tokenizer has ids that the model does not have.
     #[error("the tokenizer has ids up to {largest_id}, but the model's vocabulary has {vocabulary} entries")]
     Vocabulary {
         /// The largest id of the tokenizer.
@@ -218,10 +218,10 @@ pub enum Error {
     Core(#[from] disco_core::Error),
 }
 
-/// How many tensors a message lists: another model has hundreds.
+/// The largest number of tensors that a message lists: with the weights of another model, hundreds do not fit.
 const LISTED: usize = 20;
 
-/// The tensors of a list, with what they are; nothing for an empty one.
+/// The tensors of a list, after `what` is wrong with them; nothing for an empty list.
 fn listed(what: &str, tensors: &[impl fmt::Display]) -> String {
     if tensors.is_empty() {
         return String::new();
@@ -231,7 +231,7 @@ fn listed(what: &str, tensors: &[impl fmt::Display]) -> String {
     format!("; {what}: {}", names.join(", "))
 }
 
-/// Whether a path looks like `organisation/name`.
+/// The message of [`Error::EmptyContext`].
 fn no_token(text: Option<&str>) -> String {
     match text {
         Some(text) => format!("the context {text:?} has no token, and the tokenizer adds no begin token"),
@@ -239,6 +239,7 @@ fn no_token(text: Option<&str>) -> String {
     }
 }
 
+/// Whether a path looks like an id on a hub: `organisation/name`.
 fn may_be_id(path: &Path) -> bool {
     path.is_relative() && path.components().count() == 2
 }

@@ -1,4 +1,4 @@
-//! What stands between the two products of a feed-forward block.
+//! The activation between the two matmuls of a feed-forward block: forward pass, backward pass and derivatives.
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
@@ -20,9 +20,9 @@ pub(crate) fn activate(kind: Activation, x: Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// What enters the second product, from what has left the first, which is handed back.
+/// The input of the second matmul, from `up`, the output of the first; `up` is returned too, for the backward pass.
 ///
-/// - up: `[tokens, intermediate_size]`, or twice as wide if it is gated
+/// - up: `[tokens, intermediate_size]`, or `[tokens, 2 * intermediate_size]` if it is gated: the gate, then what it gates
 /// - returns: `[tokens, intermediate_size]`, and `up`
 pub(crate) fn inner(config: &ModelConfig, up: Tensor<2>) -> [Tensor<2>; 2] {
     let kind = config.feed_forward.activation;
@@ -36,7 +36,7 @@ pub(crate) fn inner(config: &ModelConfig, up: Tensor<2>) -> [Tensor<2>; 2] {
     [activate(kind, gate) * ungated, up]
 }
 
-/// The same again, and the gradient of `up` from that of the result.
+/// Backward pass of [`inner`]: its result, recomputed, and the gradient of `up` from `grad_inner`, the gradient of that result.
 pub(crate) fn inner_backward(config: &ModelConfig, up: Tensor<2>, grad_inner: Tensor<2>) -> [Tensor<2>; 2] {
     let kind = config.feed_forward.activation;
     if !config.feed_forward.gated {
@@ -52,19 +52,20 @@ pub(crate) fn inner_backward(config: &ModelConfig, up: Tensor<2>, grad_inner: Te
     [active * up, Tensor::cat(vec![grad_gate, grad_up], 1)]
 }
 
-fn halves(config: &ModelConfig, both: Tensor<2>) -> [Tensor<2>; 2] {
+/// The gate and the elements that it gates, `[tokens, intermediate_size]` each.
+fn halves(config: &ModelConfig, up: Tensor<2>) -> [Tensor<2>; 2] {
     let half = config.intermediate_size;
-    [both.clone().narrow(1, 0, half), both.narrow(1, half, half)]
+    [up.clone().narrow(1, 0, half), up.narrow(1, half, half)]
 }
 
-/// The derivative of an activation.
+/// The derivative of an activation, element by element.
 fn derivative(kind: Activation, x: Tensor<2>) -> Tensor<2> {
     match kind {
         Activation::Silu => {
             let sigmoid = activation::sigmoid(x.clone());
             (x * (sigmoid.clone().neg() + 1.0) + 1.0) * sigmoid
         }
-        // Phi(x) + x phi(x), with the distribution and density of a standard normal variable.
+        // Phi(x) + x phi(x), with the distribution function and the density of the standard normal distribution.
         Activation::Gelu => {
             let distribution = (x.clone().mul_scalar(FRAC_1_SQRT_2).erf() + 1.0).mul_scalar(0.5);
             let density =
@@ -72,10 +73,10 @@ fn derivative(kind: Activation, x: Tensor<2>) -> Tensor<2> {
             distribution + x * density
         }
         Activation::GeluTanh => {
-            let (tanh, square) = (gelu_tanh_inner(x.clone()).tanh(), x.clone() * x.clone());
-            let grad_inner = (square.mul_scalar(3.0 * CUBIC) + 1.0).mul_scalar((2.0 / PI).sqrt());
-            let grad_tanh = (tanh.clone() * tanh.clone()).neg() + 1.0;
-            (tanh + 1.0 + x * grad_tanh * grad_inner).mul_scalar(0.5)
+            let (tanh, square) = (gelu_tanh_argument(x.clone()).tanh(), x.clone() * x.clone());
+            let argument_derivative = (square.mul_scalar(3.0 * CUBIC) + 1.0).mul_scalar((2.0 / PI).sqrt());
+            let tanh_derivative = (tanh.clone() * tanh.clone()).neg() + 1.0;
+            (tanh + 1.0 + x * tanh_derivative * argument_derivative).mul_scalar(0.5)
         }
         Activation::Relu => x.greater_elem(0.0).float(),
         Activation::Tanh => {
@@ -85,14 +86,16 @@ fn derivative(kind: Activation, x: Tensor<2>) -> Tensor<2> {
     }
 }
 
+/// The factor of the cube in [`gelu_tanh`].
 const CUBIC: f64 = 0.044715;
 
-/// `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`: Burn's own takes a general power, which is slow.
+/// `x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3)))`. Burn's own function computes the cube as a general power, which is slow.
 fn gelu_tanh(x: Tensor<2>) -> Tensor<2> {
-    x.clone().mul_scalar(0.5) * (gelu_tanh_inner(x).tanh() + 1.0)
+    x.clone().mul_scalar(0.5) * (gelu_tanh_argument(x).tanh() + 1.0)
 }
 
-fn gelu_tanh_inner(x: Tensor<2>) -> Tensor<2> {
+/// The argument of the tanh in [`gelu_tanh`].
+fn gelu_tanh_argument(x: Tensor<2>) -> Tensor<2> {
     let cube = x.clone() * x.clone() * x.clone();
     (x + cube.mul_scalar(CUBIC)).mul_scalar((2.0 / PI).sqrt())
 }
@@ -102,11 +105,11 @@ mod tests {
     use super::*;
     use crate::{Backend, device::transfer::download};
 
-    /// In f32, of numbers of size one.
+    /// Rounding in f32, of derivatives of magnitude one.
     const TOLERANCE: f32 = 2e-6;
 
     #[test]
-    fn slopes_are_those_of_automatic_differentiation() {
+    fn derivatives_equal_those_of_autodiff() {
         let device = Backend::ALL.into_iter().find_map(|backend| backend.device().ok()).expect("a backend");
         let x = Tensor::<2>::from_floats([[-9.0, -1.3, -0.2, 0.4, 1.0, 2.5, 8.0]], &device);
         let kinds =

@@ -1,8 +1,8 @@
 //! A layer of a transformer, written once for every mode and architecture.
 //!
-//! Tokens are rows: a batch of sequences is one matrix `[tokens, hidden_size]`, so that every product is one large
-//! matrix product. What differs between reading a context, scoring and drawing token by token is only where
-//! keys and values come from, which is the matter of [`Attention`].
+//! Tokens are rows: a batch of sequences is one matrix `[tokens, hidden_size]`, so that every linear layer is one large
+//! matmul. Prefill, scoring, training and drawing token by token differ only in where keys and values come from, which
+//! [`Attention`] decides.
 
 use burn::tensor::Tensor;
 
@@ -15,13 +15,13 @@ use crate::{
     },
 };
 
-/// What is done on the way through the layers besides.
+/// What a forward pass does in addition to its computation.
 pub(crate) enum Mode<'a> {
-    /// Nothing.
+    /// Nothing in addition.
     Plain,
-    /// Something is done to each residual branch before it is added: dropout, in training.
+    /// Changes the embeddings, and each residual branch before it is added: dropout, in pretraining.
     Branch(&'a mut dyn FnMut(Tensor<2>) -> Tensor<2>),
-    /// What the way back through one layer needs is kept.
+    /// Saves the activations of one layer that its backward pass needs.
     Save(Box<SavedActivations>),
 }
 
@@ -54,7 +54,7 @@ pub(crate) struct Block {
     pub(super) feed_forward_post_norm: Option<NormWeights>,
 }
 
-/// A decoder's attention to its encoder.
+/// Cross-attention: a decoder's attention to the output of its encoder.
 pub(crate) struct Cross {
     norm: NormWeights,
     query: Linear,
@@ -63,7 +63,7 @@ pub(crate) struct Cross {
 }
 
 impl Block {
-    /// Takes its tensors in the order of [`crate::architecture::parameters::stack`].
+    /// Takes the parameters of a layer from `from`, in the order of [`crate::architecture::parameters::stack`].
     pub(crate) fn assemble(config: &ModelConfig, cross: bool, from: &mut ParameterReader<'_>) -> Self {
         let around = config.norm_order.has_post_norms();
         Self {
@@ -86,6 +86,8 @@ impl Block {
         }
     }
 
+    /// Forward pass of the layer with number `index`.
+    ///
     /// - x, returns: `[tokens, hidden_size]`
     pub(crate) fn forward(
         &self,
@@ -139,7 +141,7 @@ impl Block {
         self.output.forward(attention_output)
     }
 
-    /// Queries, keys and values, with what is done to the heads of the first two.
+    /// Queries, keys and values; queries and keys are normalised and rotated where the architecture does so.
     ///
     /// - qkv: `[tokens, heads + 2 * kv_heads, head_dim]`
     pub(super) fn heads(
@@ -165,13 +167,14 @@ impl Block {
 }
 
 impl Cross {
-    /// The keys and values of encoded tokens: `[tokens, kv_heads, head_dim]` each.
+    /// The keys and values of the encoder's tokens: `[tokens, kv_heads, head_dim]` each.
     ///
-    /// - encoded: `[tokens, hidden_size]`
+    /// - encoded: the last hidden states of the encoder, `[tokens, hidden_size]`
     pub(crate) fn keys_values(&self, config: &ModelConfig, encoded: Tensor<2>) -> [Tensor<3>; 2] {
         let tokens = encoded.dims()[0];
-        let both = self.keys_values.forward(encoded).reshape([tokens, 2 * config.kv_heads, config.head_dim]);
-        [0, 1].map(|which| both.clone().narrow(1, which * config.kv_heads, config.kv_heads))
+        let keys_values =
+            self.keys_values.forward(encoded).reshape([tokens, 2 * config.kv_heads, config.head_dim]);
+        [0, 1].map(|half| keys_values.clone().narrow(1, half * config.kv_heads, config.kv_heads))
     }
 
     fn attend(
@@ -189,7 +192,7 @@ impl Cross {
     }
 }
 
-/// Adds what a block makes of `x` to it, with the block's norm where the architecture has it.
+/// A residual block: `x` plus the output of `block`, with the norms where the architecture has them ([`NormOrder`]).
 fn residual(
     config: &ModelConfig,
     (norm, post_norm): (&NormWeights, Option<&NormWeights>),

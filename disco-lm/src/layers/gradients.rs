@@ -1,4 +1,4 @@
-//! Where the gradients of parameters are added up.
+//! The gradient accumulator: adds up the gradients of the parameters over the micro-batches of a batch.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -9,52 +9,55 @@ use crate::{
     layers::low_rank::{LowRank, LowRankLayout},
 };
 
-/// The sums of a batch whose parts go back side by side, each on threads of its own.
+/// The gradient of a batch whose micro-batches run their backward passes at the same time, each on a worker of its own.
 ///
-/// The way back has *stages*: the output layer, then layer after layer. In each a part waits until those before it have added what
-/// they have to, so that a sum does not depend on who was first.
+/// A backward pass has *stages*: the output layer is the first stage, and each layer, from the last to the first, is one more.
+/// Before a micro-batch adds to the gradient in a stage, it waits until all micro-batches before it have finished that stage.
+/// So the order of the additions, and with it every bit of the gradient, does not depend on which worker is faster.
 pub(crate) struct SharedGradient<'a> {
     /// The layout of the adapter that is tuned; `None` if the weights themselves are.
     adapter: Option<&'a LowRankLayout>,
-    // One per trained parameter.
+    // One entry per trained parameter.
     gradient: Vec<Mutex<Option<Tensor<2>>>>,
-    /// How many stages each part has finished.
+    /// How many stages each micro-batch has finished.
     finished: Mutex<Vec<usize>>,
     changed: Condvar,
 }
 
 impl<'a> SharedGradient<'a> {
-    /// Those of a model's batch in `parts` parts, which are added to what there is.
-    pub(crate) fn new(adapter: Option<&'a LowRankLayout>, gradient: Gradient, parts: usize) -> Self {
+    /// Starts from `gradient`, to which the gradients of `micro_batches` micro-batches are added.
+    pub(crate) fn new(adapter: Option<&'a LowRankLayout>, gradient: Gradient, micro_batches: usize) -> Self {
         Self {
             adapter,
             gradient: gradient.into_iter().map(Mutex::new).collect(),
-            finished: Mutex::new(vec![0; parts]),
+            finished: Mutex::new(vec![0; micro_batches]),
             changed: Condvar::new(),
         }
     }
 
-    /// The sums.
+    /// The gradient, with all that was added to it.
     pub(crate) fn into_gradient(self) -> Gradient {
-        let gradients = self.gradient.into_iter();
-        gradients.map(|sum| sum.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
+        let entries = self.gradient.into_iter();
+        entries.map(|entry| entry.into_inner().unwrap_or_else(PoisonError::into_inner)).collect()
     }
 
-    /// Where one of the parts adds. Once that is dropped, none waits for it any more.
-    pub(crate) fn part(&self, part: usize) -> GradientAccumulator<'_> {
-        GradientAccumulator { shared: self, part, stage: 0 }
+    /// The accumulator through which micro-batch number `micro_batch` adds. Once it is dropped, no other micro-batch waits for
+    /// this one any more.
+    pub(crate) fn part(&self, micro_batch: usize) -> GradientAccumulator<'_> {
+        GradientAccumulator { shared: self, micro_batch, stage: 0 }
     }
 
-    /// What is behind the lock is a count: a panic elsewhere leaves it right.
+    /// A poisoned lock is used all the same: it guards counts only, which are right even after a panic in another thread.
     fn finished(&self) -> MutexGuard<'_, Vec<usize>> {
         self.finished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The sums of all parts, as one of them sees them.
+/// Adds the gradients of one micro-batch to the shared gradient, in the order that [`SharedGradient`] describes.
 pub(crate) struct GradientAccumulator<'a> {
     shared: &'a SharedGradient<'a>,
-    part: usize,
+    micro_batch: usize,
+    /// The stage in progress, from 0.
     stage: usize,
 }
 
@@ -64,60 +67,60 @@ impl GradientAccumulator<'_> {
         self.shared.adapter.is_none()
     }
 
-    /// To be called when nothing more is added in a stage.
+    /// Ends the stage in progress: called when this micro-batch adds nothing more in it.
     pub(crate) fn end_stage(&mut self) {
         self.stage += 1;
         self.finish(self.stage);
     }
 
     fn finish(&self, stages: usize) {
-        self.shared.finished()[self.part] = stages;
+        self.shared.finished()[self.micro_batch] = stages;
         self.shared.changed.notify_all();
     }
 
-    /// Changes a sum when it is this part's turn.
+    /// Changes the gradient of a parameter when it is this micro-batch's turn.
     fn change(&self, parameter: usize, change: impl FnOnce(&mut Option<Tensor<2>>)) {
         let mut finished = self.shared.finished();
-        // Of all before it: the one just before may have nothing to add.
-        while finished[..self.part].iter().any(|stages| *stages <= self.stage) {
+        // It waits for all micro-batches before it, not only for the last of them, which may have had nothing to add.
+        while finished[..self.micro_batch].iter().any(|stages| *stages <= self.stage) {
             finished = self.shared.changed.wait(finished).unwrap_or_else(PoisonError::into_inner);
         }
         drop(finished);
-        let mut sum = self.shared.gradient[parameter].lock().unwrap_or_else(PoisonError::into_inner);
-        change(&mut sum);
+        let mut gradient = self.shared.gradient[parameter].lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut gradient);
     }
 
-    /// Adds to the gradient of a parameter.
-    pub(crate) fn add(&mut self, parameter: usize, part: Tensor<2>) {
-        self.change(parameter, |sum| add(sum, Some(part)));
+    /// Adds `summand` to the gradient of a parameter.
+    pub(crate) fn add(&mut self, parameter: usize, summand: Tensor<2>) {
+        self.change(parameter, |gradient| add(gradient, Some(summand)));
     }
 
-    /// Adds the product `x w` to the gradient of a parameter, if weights are tuned.
+    /// Adds the matmul `x w` to the gradient of a parameter, if the weights themselves are tuned.
     pub(crate) fn add_matmul(&mut self, parameter: usize, x: Tensor<2>, w: Tensor<2>) {
         if self.wants_weights() {
-            self.change(parameter, |sum| add_matmul(sum, x, w));
+            self.change(parameter, |gradient| add_matmul(gradient, x, w));
         }
     }
 
-    /// Adds to some rows of the gradient of a parameter of the given shape.
+    /// Adds the rows of `summand` to the rows `rows` of the gradient of a parameter of the given shape.
     pub(crate) fn add_rows(
         &mut self,
         parameter: usize,
         rows: Tensor<1, Int>,
-        part: Tensor<2>,
+        summand: Tensor<2>,
         shape: [usize; 2],
     ) {
-        self.change(parameter, |sum| {
-            let old = sum.take().unwrap_or_else(|| Tensor::zeros(shape, &part.device()));
-            *sum = Some(old.select_assign(0, rows, part, IndexingUpdateOp::Add));
+        self.change(parameter, |gradient| {
+            let old = gradient.take().unwrap_or_else(|| Tensor::zeros(shape, &summand.device()));
+            *gradient = Some(old.select_assign(0, rows, summand, IndexingUpdateOp::Add));
         });
     }
 
-    /// Adds the gradient of the products beside a frozen matrix to those of the adapter's factors.
+    /// Adds the gradient of the low-rank update beside a frozen matrix to the gradients of the adapter's tensors.
     pub(crate) fn add_low_rank(&mut self, parameter: usize, grad_low_rank: LowRank) {
         let Some(adapter) = self.shared.adapter else { return };
-        for (at, part) in adapter.split_gradient(parameter, grad_low_rank) {
-            self.add(at, part);
+        for (index, summand) in adapter.split_gradient(parameter, grad_low_rank) {
+            self.add(index, summand);
         }
     }
 }
@@ -128,5 +131,5 @@ impl Drop for GradientAccumulator<'_> {
     }
 }
 
-/// One gradient per parameter; none is zero.
+/// One gradient per trained parameter; `None` counts as zero.
 pub(crate) type Gradient = Vec<Option<Tensor<2>>>;

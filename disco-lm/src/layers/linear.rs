@@ -4,8 +4,9 @@ use burn::tensor::Tensor;
 
 use crate::layers::{gradients::GradientAccumulator, low_rank::LowRank, weight::Weight};
 
+/// A linear layer: `y = x W^T + b`, plus a low-rank update if the weight has one.
 pub(crate) struct Linear {
-    /// The index of the weight among the parameters; the bias is the next.
+    /// The index of the weight among the parameters; the bias has the next index.
     pub(super) parameter: usize,
     /// `[out, in]`.
     pub(super) weight: Weight,
@@ -28,8 +29,8 @@ impl Linear {
         }
     }
 
-    /// The gradient of the input, `[n, in]`, from the gradient of the output, `[n, out]`; the gradients of the parameters are added to
-    /// `gradients`.
+    /// The gradient of the input, `[n, in]`, from the gradient of the output, `[n, out]`; the gradients of the parameters are added
+    /// to `gradients`.
     pub(crate) fn backward(
         &self,
         x: Tensor<2>,

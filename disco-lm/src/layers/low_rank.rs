@@ -9,8 +9,8 @@ use crate::{
     kernels::matmul,
 };
 
-/// A product of low rank beside a matrix: `x down^T up^T` is added to `x weight^T`. The dense product of the two
-/// is never formed.
+/// A low-rank update beside a frozen matrix: `x down^T up^T` is added to `x weight^T`. Neither a forward nor a backward pass
+/// forms the dense matrix `up down`.
 ///
 /// - down: `[rank, in]`
 /// - up: `[out, rank]`
@@ -21,38 +21,40 @@ pub(crate) struct LowRank {
 }
 
 impl LowRank {
+    /// `x down^T up^T`: `[n, in]` to `[n, out]`.
     pub(super) fn forward(&self, x: Tensor<2>) -> Tensor<2> {
         matmul(matmul(x, self.down.clone().transpose()), self.up.clone().transpose())
     }
 
-    /// The gradient of `x`, from that of `y`.
+    /// The gradient of the input `x`, `[n, in]`, from `grad_y`, the gradient of the output, `[n, out]`.
     pub(super) fn backward_input(&self, grad_y: Tensor<2>) -> Tensor<2> {
         matmul(matmul(grad_y, self.up.clone()), self.down.clone())
     }
 
-    /// The gradients of its two matrices.
+    /// The gradients of `down` and `up`, from the input `x`, `[n, in]`, and the gradient of the output, `[n, out]`.
     pub(super) fn gradient(&self, x: Tensor<2>, grad_y: Tensor<2>) -> Self {
-        let narrow = matmul(x.clone(), self.down.clone().transpose());
-        let grad_narrow = matmul(grad_y.clone(), self.up.clone());
-        Self { down: matmul(grad_narrow.transpose(), x), up: matmul(grad_y.transpose(), narrow) }
+        let projected = matmul(x.clone(), self.down.clone().transpose());
+        let grad_projected = matmul(grad_y.clone(), self.up.clone());
+        Self { down: matmul(grad_projected.transpose(), x), up: matmul(grad_y.transpose(), projected) }
     }
 }
 
-/// Where the tensors of an adapter belong: two matrices per module, `A` `[rank, in]` and `B` `[out, rank]`.
+/// The layout of an adapter's tensors: two matrices per module, `A` `[rank, in]` and `B` `[out, rank]`.
 #[derive(Clone, Debug)]
 pub(crate) struct LowRankLayout {
     /// In the order of the model's parameters.
     pub(crate) modules: Vec<Module>,
     pub(crate) rank: usize,
-    /// The product of a module's matrices is multiplied by it.
+    /// The low-rank update is multiplied by it: `alpha / rank`.
     pub(crate) scale: f64,
 }
 
 impl LowRankLayout {
-    /// The low-rank updates by index of the parameter they stand beside, built from `tensors`: two per module, `A` then `B`.
+    /// The low-rank updates, by the index of the parameter that each stands beside, built from `tensors`: two per module,
+    /// `A` then `B`.
     ///
     /// Modules of one parameter share its input: their `A` are stacked, and each `B` stands in its own rows and
-    /// columns of a matrix that is zero elsewhere, so that a module's product reaches its own outputs only.
+    /// columns of a matrix that is zero elsewhere, so that a module's update reaches its own outputs only.
     pub(crate) fn updates(
         &self,
         parameters: &[Parameter],
@@ -79,8 +81,8 @@ impl LowRankLayout {
                 rows.push(joined(row, 1));
                 filled = module.start + module.outputs;
             }
-            let last = tensors[1].device();
-            rows.extend((height > filled).then(|| Tensor::zeros([height - filled, width], &last)));
+            let device = tensors[1].device();
+            rows.extend((height > filled).then(|| Tensor::zeros([height - filled, width], &device)));
             updates.insert(parameter, LowRank { down: joined(downs, 0), up: joined(rows, 0) });
         }
         updates

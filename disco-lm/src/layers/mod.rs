@@ -1,4 +1,4 @@
-//! What does one block of a transformer compute, forward and backward? Linear layers, norms, activations, and the stacks made of them.
+//! Layers: one block of a transformer, forward and backward. Linear layers, norms, activations, and the stacks made of them.
 
 pub(crate) mod activation;
 pub(crate) mod block;

@@ -1,4 +1,4 @@
-//! Norms: each row by itself.
+//! Layer norm and RMS norm; each row is normalised independently of the others.
 
 use burn::tensor::Tensor;
 
@@ -9,8 +9,9 @@ use crate::{
     layers::{gradients::GradientAccumulator, reader::ParameterReader},
 };
 
+/// The parameters of a norm.
 pub(crate) struct NormWeights {
-    /// The parameter of the scale; that of the bias is the next.
+    /// The index of the scale among the parameters; the bias has the next index.
     parameter: usize,
     scale: Tensor<2>,
     bias: Option<Tensor<2>>,
@@ -29,51 +30,53 @@ impl NormWeights {
         if config.norm != Norm::Layer && holds(&x) && holds(&scale) {
             return rms_norm(x, &scale, config.norm_epsilon);
         }
-        let (normal, _) = normalised(config, x);
+        let (normalised, _) = normalise(config, x);
         match &self.bias {
-            Some(bias) => normal * scale + bias.clone(),
-            None => normal * scale,
+            Some(bias) => normalised * scale + bias.clone(),
+            None => normalised * scale,
         }
     }
 
-    /// The gradient of `x`, from that of what [`forward`](Self::forward) makes of it, added to `sum`; those of the
-    /// parameters are added to `gradients`.
+    /// The gradient of `x`, from `grad_y`, the gradient of the output of [`forward`](Self::forward), plus `grad_residual`, the
+    /// gradient that reaches `x` through the residual connection; the gradients of the parameters are added to `gradients`.
     ///
-    /// With `n` what has been normalised, `r` what it was multiplied by for that, and `h` the gradient of `n`, that of `x`
-    /// is `r (h - n mean(h n))`; less `r mean(h)` where the mean has been taken off.
+    /// Let `n` be the normalised `x` before the scale, `r` the factor that normalised it, and `h` the gradient of `n`. The
+    /// gradient of `x` is `r (h - n mean(h n))` for RMS norms, and `r (h - mean(h) - n mean(h n))` for a layer norm, which subtracts
+    /// the mean of `x`.
     pub(crate) fn backward(
         &self,
         config: &ModelConfig,
         x: Tensor<2>,
         grad_y: Tensor<2>,
-        sum: Tensor<2>,
+        grad_residual: Tensor<2>,
         gradients: &mut GradientAccumulator<'_>,
     ) -> Tensor<2> {
         let scale = self.scale(config);
         if config.norm != Norm::Layer && holds(&x) {
-            let (grad_x, grad_scale) = rms_norm_backward(x, &scale, config.norm_epsilon, grad_y, sum);
+            let (grad_x, grad_scale) =
+                rms_norm_backward(x, &scale, config.norm_epsilon, grad_y, grad_residual);
             if gradients.wants_weights() {
                 gradients.add(self.parameter, grad_scale);
             }
             return grad_x;
         }
-        let (normal, factor) = normalised(config, x);
+        let (normalised, factor) = normalise(config, x);
         if gradients.wants_weights() {
-            gradients.add(self.parameter, (grad_y.clone() * normal.clone()).sum_dim(0));
+            gradients.add(self.parameter, (grad_y.clone() * normalised.clone()).sum_dim(0));
             if self.bias.is_some() {
                 gradients.add(self.parameter + 1, grad_y.clone().sum_dim(0));
             }
         }
-        let grad_normal = grad_y * scale;
-        let along = (grad_normal.clone() * normal.clone()).mean_dim(1);
+        let grad_normalised = grad_y * scale;
+        let mean_along = (grad_normalised.clone() * normalised.clone()).mean_dim(1);
         let grad_centred = match config.norm {
-            Norm::Layer => grad_normal.clone() - grad_normal.mean_dim(1),
-            Norm::Rms | Norm::RmsFromOne => grad_normal,
+            Norm::Layer => grad_normalised.clone() - grad_normalised.mean_dim(1),
+            Norm::Rms | Norm::RmsFromOne => grad_normalised,
         };
-        sum + (grad_centred - normal * along) * factor
+        grad_residual + (grad_centred - normalised * mean_along) * factor
     }
 
-    /// What is normalised is multiplied by it.
+    /// The factor of each normalised element: the stored scale, or one plus it (`Norm::RmsFromOne`).
     fn scale(&self, config: &ModelConfig) -> Tensor<2> {
         match config.norm {
             Norm::RmsFromOne => self.scale.clone() + 1.0,
@@ -81,8 +84,8 @@ impl NormWeights {
         }
     }
 
-    /// Normalises heads, `[tokens, heads, head_dim]`: each by itself if the scale has the size of one (Qwen3), or all heads of a
-    /// token together (OLMo 2).
+    /// Normalises heads, `[tokens, heads, head_dim]`: each head by itself if the scale has the size of one head (Qwen3), or all
+    /// heads of a token together (OLMo 2).
     pub(crate) fn forward_heads(&self, config: &ModelConfig, x: Tensor<3>) -> Tensor<3> {
         let shape = x.dims();
         self.forward(config, self.as_rows(x)).reshape(shape)
@@ -102,7 +105,7 @@ impl NormWeights {
         self.backward(config, x, self.as_rows(grad_y), zeros, gradients).reshape(shape)
     }
 
-    /// One row for each run of elements that is normalised by itself.
+    /// One row for each run of elements that is normalised together.
     fn as_rows(&self, x: Tensor<3>) -> Tensor<2> {
         let [_, size] = self.scale.dims();
         let [tokens, heads, head_dim] = x.dims();
@@ -110,8 +113,9 @@ impl NormWeights {
     }
 }
 
-/// Rows of mean square one, and what each was multiplied by for that.
-fn normalised(config: &ModelConfig, x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
+/// The normalised rows, and the factor `r` of each row: `r x` with `r = 1 / sqrt(mean(x^2) + epsilon)`, where a layer norm first
+/// subtracts the mean of the row from `x`.
+fn normalise(config: &ModelConfig, x: Tensor<2>) -> (Tensor<2>, Tensor<2>) {
     let x = match config.norm {
         Norm::Layer => x.clone() - x.mean_dim(1),
         Norm::Rms | Norm::RmsFromOne => x,

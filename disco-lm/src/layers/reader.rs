@@ -1,4 +1,4 @@
-//! The parameter reader: hands the parameters of a model to its layers, in order.
+//! The parameter reader: gives the parameters of a model to its layers, in order.
 
 use std::collections::BTreeMap;
 

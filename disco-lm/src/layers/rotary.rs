@@ -13,10 +13,10 @@ use crate::{
     kernels,
 };
 
-/// How many positions a table has at first.
+/// How many positions a new table has at most.
 const FIRST: usize = 512;
 
-/// The cosines and sines of positions, for layers without a window and for those with one.
+/// The cosines and sines of positions, for layers without a window and for layers with one.
 #[derive(Clone, Debug)]
 pub(crate) struct Rotary {
     everywhere: Arc<Tables>,
@@ -25,40 +25,41 @@ pub(crate) struct Rotary {
 
 /// The cosines and sines of the positions that have been asked for, `[positions, head_dim]` each.
 ///
-/// They grow with what is asked: a configuration can promise more positions than there is memory for, and no weight of such a
-/// model has their number as its size.
+/// The tables grow on demand: a configuration can claim more positions than there is memory for, and no weight of a model with
+/// rotary positions has a size that shows whether the claim is true.
 #[derive(Debug)]
 struct Tables {
     frequencies: Frequencies,
     positions: usize,
     device: Device,
-    made: RwLock<[Tensor<2>; 2]>,
+    current: RwLock<[Tensor<2>; 2]>,
 }
 
 impl Tables {
     fn new(frequencies: &Frequencies, positions: usize, device: &Device) -> Self {
-        let made = RwLock::new(tables(frequencies, positions.min(FIRST), device));
-        Self { frequencies: frequencies.clone(), positions, device: device.clone(), made }
+        let current = RwLock::new(tables(frequencies, positions.min(FIRST), device));
+        Self { frequencies: frequencies.clone(), positions, device: device.clone(), current }
     }
 
-    /// Tables that hold the place `last`.
+    /// The cosines and the sines of the positions 0 to `last`, or of more.
     fn reaching(&self, last: usize) -> [Tensor<2>; 2] {
-        let long_enough = |made: &[Tensor<2>; 2]| last < made[0].dims()[0];
-        // What is behind the lock is replaced as a whole: a panic elsewhere leaves it as it was.
-        let made = self.made.read().unwrap_or_else(PoisonError::into_inner).clone();
-        if long_enough(&made) {
-            return made;
+        let long_enough = |tables: &[Tensor<2>; 2]| last < tables[0].dims()[0];
+        // A poisoned lock is used all the same: tables are only replaced as a whole, so that a panic in another thread leaves them
+        // valid.
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if long_enough(&current) {
+            return current;
         }
-        let mut made = self.made.write().unwrap_or_else(PoisonError::into_inner);
-        if !long_enough(&made) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        if !long_enough(&current) {
             let rows = (last + 1).next_power_of_two().min(self.positions);
-            *made = tables(&self.frequencies, rows, &self.device);
+            *current = tables(&self.frequencies, rows, &self.device);
         }
-        made.clone()
+        current.clone()
     }
 }
 
-/// Those of the positions of some tokens, `[tokens, 1, head_dim]` each: the same for every head.
+/// The cosines and sines of the positions of some tokens, `[tokens, 1, head_dim]` each: every head has the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Angles {
     everywhere: [Tensor<3>; 2],
@@ -66,7 +67,7 @@ pub(crate) struct Angles {
 }
 
 impl Rotary {
-    /// Nothing for a model that does not rotate.
+    /// `None` for a model without rotary positions.
     pub(crate) fn new(config: &ModelConfig, device: &Device) -> Option<Self> {
         let Positions::Rotary(frequencies) = &config.positions else { return None };
         let tables =
@@ -94,11 +95,12 @@ impl Angles {
         rotate(x, cos, sin)
     }
 
-    /// Rotates by the same angles the other way: what the gradient of a rotation is.
+    /// Backward pass of [`rotate`](Self::rotate): rotates the gradient of its output by the negative angles.
     pub(crate) fn rotate_back(&self, x: Tensor<3>, windowed: bool) -> Tensor<3> {
-        let back = |[cos, sin]: &[Tensor<3>; 2]| [cos.clone(), sin.clone().neg()];
-        let back = Self { everywhere: back(&self.everywhere), windowed: self.windowed.as_ref().map(back) };
-        back.rotate(x, windowed)
+        let negated = |[cos, sin]: &[Tensor<3>; 2]| [cos.clone(), sin.clone().neg()];
+        let negative =
+            Self { everywhere: negated(&self.everywhere), windowed: self.windowed.as_ref().map(negated) };
+        negative.rotate(x, windowed)
     }
 }
 
@@ -136,11 +138,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tables_grow_with_what_is_asked_and_stay_the_same() {
+    fn tables_grow_on_demand_without_changing() {
         let frequencies = Frequencies(vec![1.0, 0.1]);
         let device = crate::Backend::ALL.into_iter().find_map(|backend| backend.device().ok()).expect("one");
         let values = |table: &Tensor<2>| crate::device::transfer::download(table.clone()).expect("read");
-        // More than there is memory for.
+        // More positions than there is memory for.
         let tables = Tables::new(&frequencies, usize::MAX / 2, &device);
         assert_eq!(tables.reaching(3)[0].dims(), [FIRST, 4]);
         let few = tables.reaching(FIRST - 1).each_ref().map(values);

@@ -1,4 +1,4 @@
-//! Layers on top of each other, with what they share.
+//! Layers on top of each other, with the relative position bias that they share and the norm at their end.
 
 use burn::tensor::Tensor;
 
@@ -17,40 +17,45 @@ use crate::{
 
 /// The layers of an encoder or of a decoder.
 pub(crate) struct Stack {
+    /// The relative position bias of all layers, if there is one.
     relative: Option<RelativeBias>,
     layers: Vec<Block>,
-    /// Not there if every layer ends with a norm.
+    /// The norm after the last layer; `None` if every layer ends with a norm.
     norm: Option<NormWeights>,
 }
 
-/// What a stack of layers is for.
+/// Which tokens a token attends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Direction {
-    /// Every token sees all others.
+    /// To all tokens: an encoder.
     Bidirectional,
-    /// A token sees those before it.
+    /// To itself and the tokens before it: a decoder.
     Causal,
 }
 
 impl Stack {
-    /// Takes its tensors in the order of [`crate::architecture::parameters::stack`].
+    /// Takes the parameters of a stack from `from`, in the order of [`crate::architecture::parameters::stack`].
     pub(crate) fn assemble(
         config: &ModelConfig,
         layers: usize,
         direction: Direction,
         from: &mut ParameterReader<'_>,
     ) -> Self {
-        let both_ways = direction == Direction::Bidirectional;
+        let is_bidirectional = direction == Direction::Bidirectional;
         let relative = match config.positions {
-            Positions::Relative(buckets) => Some(RelativeBias { table: from.vector(), buckets, both_ways }),
+            Positions::Relative(buckets) => {
+                Some(RelativeBias { table: from.vector(), buckets, both_ways: is_bidirectional })
+            }
             Positions::Learned | Positions::Rotary(_) => None,
         };
-        let cross = config.encoder.is_some() && !both_ways;
+        let cross = config.encoder.is_some() && !is_bidirectional;
         let layers = (0..layers).map(|_| Block::assemble(config, cross, from)).collect();
         let norm = config.norm_order.ends_with_norm().then(|| NormWeights::assemble(config, from));
         Self { relative, layers, norm }
     }
 
+    /// Forward pass of all layers and the norm at their end.
+    ///
     /// - x, returns: `[tokens, hidden_size]`
     pub(crate) fn forward(
         &self,
@@ -82,7 +87,7 @@ impl Stack {
         self.layers[index].forward(config, index, x, rotary, attention, mode)
     }
 
-    /// What leaves the last layer, normalised. Each row by itself.
+    /// The norm after the last layer, of the output of that layer: `[rows, hidden_size]`, each row independently of the others.
     pub(crate) fn finish(&self, config: &ModelConfig, x: Tensor<2>) -> Tensor<2> {
         match &self.norm {
             Some(norm) => norm.forward(config, x),
@@ -90,8 +95,8 @@ impl Stack {
         }
     }
 
-    /// The way back through [`layer`](Self::layer).
-    #[expect(clippy::too_many_arguments, reason = "those of the layer")]
+    /// Backward pass of [`layer`](Self::layer): see [`Block::backward`].
+    #[expect(clippy::too_many_arguments, reason = "all that the backward pass of a layer needs")]
     pub(crate) fn layer_backward(
         &self,
         index: usize,
@@ -105,7 +110,7 @@ impl Stack {
         self.layers[index].backward(config, index, saved, rotary, attention, grad_out, gradients)
     }
 
-    /// The gradient of what [`finish`](Self::finish) was given, from that of what it gave.
+    /// Backward pass of [`finish`](Self::finish): the gradient of its input `x`, from `grad_hidden`, the gradient of its output.
     pub(crate) fn finish_backward(
         &self,
         config: &ModelConfig,
@@ -122,10 +127,10 @@ impl Stack {
         }
     }
 
-    /// The keys and values that each layer of a decoder takes from encoded tokens,
-    /// `[tokens, kv_heads, head_dim]` each.
+    /// The keys and values of cross-attention in each layer of a decoder, from the last hidden states of the encoder,
+    /// `[tokens, hidden_size]`: `[tokens, kv_heads, head_dim]` each.
     pub(crate) fn cross_keys_values(&self, config: &ModelConfig, encoded: &Tensor<2>) -> Vec<[Tensor<3>; 2]> {
-        let crosses = self.layers.iter().filter_map(|layer| layer.cross.as_ref());
-        crosses.map(|cross| cross.keys_values(config, encoded.clone())).collect()
+        let cross_attentions = self.layers.iter().filter_map(|layer| layer.cross.as_ref());
+        cross_attentions.map(|cross| cross.keys_values(config, encoded.clone())).collect()
     }
 }

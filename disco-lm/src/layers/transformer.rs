@@ -1,4 +1,4 @@
-//! The language model: from token ids to the hidden states that predict the next ones.
+//! The transformer: from token ids to the hidden states that predict the next tokens.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -20,13 +20,13 @@ use crate::{
     },
 };
 
-/// The parameter of the embeddings.
+/// The index of the token embedding among the parameters.
 const EMBEDDING: usize = 0;
 
-/// That of the positions, where they are learned.
+/// The index of the position embedding, where positions are learned.
 const POSITIONS: usize = 1;
 
-/// A decoder whose parameters are in place, with the encoder that reads its context if it has one.
+/// A decoder with its parameters, and the encoder that reads its context if it has one.
 pub(crate) struct Transformer {
     config: Arc<ModelConfig>,
     embedding: Weight,
@@ -37,12 +37,12 @@ pub(crate) struct Transformer {
 }
 
 impl Transformer {
-    /// Puts tensors, in the order of [`crate::architecture::parameters::parameters`], in their positions, and beside those of `low_rank` its
-    /// low-rank products, by index of the parameter. Handles are copied, not values.
-    /// The output matrix is not the decoder's: it is [`crate::model::lm_head::LmHead`]'s.
+    /// Builds the layers from `weights`, in the order of [`crate::architecture::parameters::parameters`]. `low_rank` holds
+    /// low-rank updates, by the index of the parameter that each stands beside. Handles are copied, not elements.
+    /// The output matrix is no part of it, but of [`crate::model::lm_head::LmHead`].
     ///
     /// # Panics
-    /// If there are fewer tensors than parameters.
+    /// If there are fewer weights than parameters.
     pub(crate) fn assemble(
         config: &Arc<ModelConfig>,
         rotary: Option<Rotary>,
@@ -75,7 +75,8 @@ impl Transformer {
         scaled(x, self.config.output_scale)
     }
 
-    /// What enters the first layer, `[tokens, hidden_size]`, and the angles of the tokens' positions.
+    /// The input of the first layer, `[tokens, hidden_size]`, and the rotary angles of the tokens' positions, if the model has
+    /// rotary positions.
     pub(crate) fn embed(&self, ids: &[u32], positions: &[usize]) -> (Tensor<2>, Option<Angles>) {
         let mut x = self.embeddings(ids);
         let last = positions.iter().copied().max().unwrap_or(0);
@@ -98,12 +99,13 @@ impl Transformer {
         self.stack.layer(index, &self.config, x, angles, attention, mode)
     }
 
-    /// What leaves the last layer, normalised. Each row by itself.
+    /// The last hidden states, normalised and scaled, from the output of the last layer: `[rows, hidden_size]`, each row
+    /// independently of the others.
     pub(crate) fn finish(&self, x: Tensor<2>) -> Tensor<2> {
         scaled(self.stack.finish(&self.config, x), self.config.output_scale)
     }
 
-    /// The way back through [`layer`](Self::layer): see [`crate::layers::block::Block::backward`].
+    /// Backward pass of [`layer`](Self::layer): see [`crate::layers::block::Block::backward`].
     pub(crate) fn layer_backward(
         &self,
         index: usize,
@@ -116,7 +118,7 @@ impl Transformer {
         self.stack.layer_backward(index, &self.config, saved, angles, attention, grad_out, gradients)
     }
 
-    /// The gradient of what [`finish`](Self::finish) was given, `x`, from that of what it gave.
+    /// Backward pass of [`finish`](Self::finish): the gradient of its input `x`, from `grad_hidden`, the gradient of its output.
     pub(crate) fn finish_backward(
         &self,
         x: Tensor<2>,
@@ -126,7 +128,8 @@ impl Transformer {
         self.stack.finish_backward(&self.config, x, scaled(grad_hidden, self.config.output_scale), gradients)
     }
 
-    /// From the gradient of what [`embed`](Self::embed) gave to those of the embeddings.
+    /// Backward pass of [`embed`](Self::embed): adds the gradients of the embeddings to `gradients`, from `grad_x`, the gradient
+    /// of the input of the first layer.
     pub(crate) fn embed_backward(
         &self,
         ids: &[u32],
@@ -152,8 +155,8 @@ impl Transformer {
         );
     }
 
-    /// What the encoder makes of contexts of the given lengths, padded on the right to `time` tokens; nothing
-    /// if there is no encoder.
+    /// The encoder output for contexts of the given lengths, padded on the right to `seq_len` tokens; `None` if there is no
+    /// encoder.
     pub(crate) fn encode(&self, ids: &[u32], lengths: &[usize], seq_len: usize) -> Option<EncoderOutput> {
         let encoder = self.encoder.as_ref()?;
         let mut attention =
@@ -164,6 +167,7 @@ impl Transformer {
         Some(attention.into_encoder_output(keys_values))
     }
 
+    /// The scaled token embeddings: `[tokens, hidden_size]`.
     fn embeddings(&self, ids: &[u32]) -> Tensor<2> {
         let device = self.embedding.device();
         let rows = indices(ids.iter().map(|id| *id as usize), &device);

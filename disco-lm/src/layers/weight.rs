@@ -1,4 +1,4 @@
-//! A weight in device memory, and everything that is computed with one: the seam for number formats.
+//! A weight in device memory, and everything that is computed with one: the only code that knows the number format of weights.
 //!
 //! Linear layers, embeddings and the output matrix multiply by a weight through this type alone; norms and biases ask for their
 //! elements in f32. A format that takes less memory (bf16, blocks of 8 or 4 bits) is one more variant here and its matmul in
@@ -13,7 +13,7 @@ use crate::{
     layers::low_rank::LowRank,
 };
 
-/// A parameter `[rows, columns]` in the form in which it is kept.
+/// A parameter `[rows, columns]` in the format in which it is stored in memory.
 #[derive(Clone, Debug)]
 pub(crate) enum Weight {
     /// Its elements in f32.
@@ -61,14 +61,14 @@ impl Weight {
         }
     }
 
-    /// All elements in f32. Shares the memory of a weight that is kept so.
+    /// All elements in f32. They share the memory of a weight that is stored in f32.
     pub(crate) fn to_f32(&self) -> Tensor<2> {
         match self {
             Self::F32(elements) => elements.clone(),
         }
     }
 
-    /// The elements as host memory, row by row.
+    /// The elements in CPU memory, row by row.
     ///
     /// # Errors
     /// If the device cannot be read.
@@ -81,7 +81,7 @@ impl Weight {
         Self::F32(self.to_f32() + update.up.matmul(update.down))
     }
 
-    /// The elements that training all parameters moves.
+    /// The elements, for a training step that changes all parameters.
     pub(crate) fn trained_mut(&mut self) -> &mut Tensor<2> {
         match self {
             Self::F32(elements) => elements,

@@ -11,12 +11,14 @@ use crate::{
 };
 
 /// An adapter: two matrices per module.
+///
+/// `model/adapted.rs` makes, loads, saves and merges it; `lora/peft.rs` has the method that gives its `adapter_config.json`.
 #[derive(Clone, Debug)]
 pub(crate) struct Adapter {
     pub(crate) lora: Lora,
-    /// Where each of its tensors belongs.
+    /// The module that each of its tensors belongs to.
     pub(crate) layout: Arc<LowRankLayout>,
-    /// Two per module, `A` then `B`: as parameters of their own, under their names in PEFT's files.
+    /// Two per module, `A` then `B`, with their names in PEFT's files.
     pub(crate) parameters: Arc<Vec<Parameter>>,
     // Invariant: one tensor per parameter, of the parameter's shape.
     pub(crate) tensors: Vec<Tensor<2>>,

@@ -1,4 +1,4 @@
-//! Low-rank adapters (LoRA: Hu et al. 2021): which matrices get one, and how it starts.
+//! The settings of low-rank adapters (LoRA: Hu et al. 2021).
 
 use serde::{Deserialize, Serialize};
 
@@ -10,14 +10,14 @@ use crate::{
     },
 };
 
-/// The word that stands for every matrix of every layer.
+/// The name that stands for every matrix of every layer.
 pub(crate) const ALL_LINEAR: &str = "all-linear";
 
 /// Settings of a low-rank adapter: for each matrix `W` `[out, in]` that `target_modules` names, `x W^T` becomes
 /// `x W^T + alpha / rank * (x A^T) B^T`, with `A` `[rank, in]` and `B` `[out, rank]` (Hu et al. 2021, equation 3).
 ///
-/// `A` is drawn uniformly from `+- 1 / sqrt(in)` (Kaiming's rule with `a = sqrt(5)`, as PEFT does), `B` is zero: an
-/// adapter changes nothing before its first step.
+/// At first `A` is drawn uniformly from `-1 / sqrt(in)` to `1 / sqrt(in)` (Kaiming's rule with `a = sqrt(5)`, as PEFT does) and
+/// `B` is zero: an adapter changes nothing before its first training step.
 ///
 /// | parameter | default | range |
 /// |---|---|---|
@@ -28,9 +28,9 @@ pub(crate) const ALL_LINEAR: &str = "all-linear";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Lora {
-    /// The rank of every product.
+    /// The rank of every low-rank update.
     pub rank: usize,
-    /// The products are multiplied by `alpha / rank`.
+    /// The low-rank updates are multiplied by `alpha / rank`.
     pub alpha: f64,
     /// Hugging Face names of modules: the last part (`q_proj`, `c_attn`) or more of the path; or `all-linear`,
     /// alone, for every matrix of every layer. Embeddings and the output matrix have no adapter.
@@ -46,7 +46,7 @@ impl Default for Lora {
 }
 
 impl Lora {
-    /// Checks every field but the names, which depend on the model.
+    /// Checks every field but the names of modules, which depend on the model.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the field.
@@ -63,12 +63,12 @@ impl Lora {
         Ok(())
     }
 
-    /// What the products are multiplied by.
+    /// The factor of the low-rank updates, `alpha / rank`.
     pub(crate) fn scale(&self) -> f64 {
         self.alpha / self.rank as f64
     }
 
-    /// The modules among a model's parameters that are to have an adapter, in their order.
+    /// The modules of a model that get an adapter, in the order of its parameters.
     pub(crate) fn select(&self, parameters: &[Parameter]) -> Result<Vec<Module>> {
         self.validate()?;
         let all = modules(parameters);

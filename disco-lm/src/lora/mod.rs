@@ -1,4 +1,4 @@
-//! What is an adapter, and how does PEFT write it?
+//! LoRA adapters: their settings, their tensors, and the files in which PEFT stores them.
 
 pub(crate) mod adapter;
 pub(crate) mod config;

@@ -1,4 +1,4 @@
-//! Adapters in files, in the layout of PEFT: `adapter_config.json` and `adapter_model.safetensors`.
+//! Files of adapters, as PEFT writes them: `adapter_config.json` and `adapter_model.safetensors`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,7 +18,7 @@ pub(crate) const CONFIG: &str = "adapter_config.json";
 
 pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 
-/// The weights of an adapter: nothing but its factors.
+/// The weight file of an adapter; every tensor in it is a factor of a low-rank update.
 pub(crate) struct AdapterFile(pub(crate) Shard);
 
 impl TensorSource for AdapterFile {
@@ -44,7 +44,7 @@ impl TensorSource for AdapterFile {
 }
 
 impl Adapter {
-    /// What PEFT has to know.
+    /// The content of `adapter_config.json`. `all` are the modules of the model.
     pub(crate) fn config(&self, all: &[Module]) -> Value {
         json!({
             "peft_type": "LORA",
@@ -64,7 +64,7 @@ impl Adapter {
     }
 }
 
-/// What names `selected` among `all`: the last names, if they mean the same modules, else whole paths.
+/// Names that select `selected` among `all`: the last parts of the paths, if no other module has them, else whole paths.
 pub(crate) fn names(selected: &[Module], all: &[Module]) -> Vec<String> {
     let last: BTreeSet<&str> = selected.iter().map(Module::name).collect();
     if all.iter().filter(|module| last.contains(module.name())).count() == selected.len() {

@@ -1,4 +1,4 @@
-//! Models with an adapter: making, reading, saving and merging it, and which parameters are trained.
+//! Models with an adapter: how an adapter is made, loaded, saved and merged, and which parameters are trained.
 
 use std::{path::Path, sync::Arc};
 
@@ -22,7 +22,7 @@ use crate::{
 };
 
 impl TokenModel {
-    /// The same model with a new adapter, which changes nothing yet. The frozen weights are shared.
+    /// The same model with a new adapter, which changes nothing before its first training step. The frozen weights are shared.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the setting: a rank of 0, or above the longest side of the named matrices; an alpha that is not
@@ -75,7 +75,7 @@ impl TokenModel {
         self.adapter.as_ref().map(|adapter| &*adapter.layout)
     }
 
-    /// The parameters that tuning moves, with their elements: of the adapter if there is one, else all.
+    /// The parameters that are trained, with their elements: the adapter's if there is one, else all of the model's.
     pub(crate) fn trained(&self) -> (&[Parameter], Vec<Tensor<2>>) {
         match &self.adapter {
             Some(adapter) => (&adapter.parameters, adapter.tensors.clone()),
@@ -83,7 +83,7 @@ impl TokenModel {
         }
     }
 
-    /// The parameters that tuning moves, with their elements to be replaced.
+    /// The parameters that are trained, with mutable access to their elements.
     pub(crate) fn trained_mut(&mut self) -> (Arc<Vec<Parameter>>, Vec<&mut Tensor<2>>) {
         match &mut self.adapter {
             Some(adapter) => (adapter.parameters.clone(), adapter.tensors.iter_mut().collect()),
@@ -96,8 +96,8 @@ impl TokenModel {
 }
 
 impl TokenModel {
-    /// Writes the adapter as a folder that PEFT loads onto the same base. An existing folder is replaced at once,
-    /// when all is written.
+    /// Writes the adapter as a folder that PEFT loads onto the same base model. An existing adapter in this folder is replaced
+    /// only after all files are written.
     ///
     /// # Errors
     /// [`Error::Invalid`] if the model has no adapter; [`Error::Io`] or [`Error::Format`], naming the file.
@@ -118,13 +118,13 @@ impl TokenModel {
         })
     }
 
-    /// The same model with an adapter that PEFT or [`save_adapter`](Self::save_adapter) wrote. It may be on some
-    /// layers only. The frozen weights are shared.
+    /// The same model with an adapter that PEFT or [`save_adapter`](Self::save_adapter) wrote. The adapter may cover only some of
+    /// the layers. The frozen weights are shared.
     ///
     /// # Errors
     /// [`Error::Config`] for a kind of adapter that is not supported (DoRA, biases, ranks that differ);
     /// [`Error::Weights`] listing all tensors that do not fit the model; [`Error::Io`] or [`Error::Format`], naming
-    /// the file; [`Error::Invalid`] if the model has an adapter already.
+    /// the file; [`Error::Invalid`] if the model already has an adapter.
     pub fn with_adapter(&self, folder: impl AsRef<Path>) -> Result<Self> {
         let folder = folder.as_ref();
         if self.adapter.is_some() {
@@ -152,7 +152,7 @@ impl TokenModel {
 }
 
 impl LanguageModel {
-    /// The same model with a new adapter, which changes nothing yet: see [`TokenModel::with_lora`].
+    /// The same model with a new adapter, which changes nothing before its first training step: see [`TokenModel::with_lora`].
     ///
     /// # Errors
     /// As [`TokenModel::with_lora`].
@@ -169,7 +169,7 @@ impl LanguageModel {
         Ok(self.with_tokens(self.tokens().with_adapter(folder)?))
     }
 
-    /// The same distribution, its adapter added to the weights: see [`TokenModel::merged`].
+    /// The same distribution, with its adapter added to the weights: see [`TokenModel::merged`].
     pub fn merged(&self) -> Self {
         self.with_tokens(self.tokens().merged())
     }

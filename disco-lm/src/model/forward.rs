@@ -1,4 +1,4 @@
-//! From contexts and sequences to the hidden states that predict each token.
+//! The forward pass: from contexts and sequences to the hidden states that predict each token.
 
 use std::collections::HashMap;
 
@@ -12,19 +12,20 @@ use crate::{
     layers::{block::Mode, transformer::Transformer},
 };
 
-/// A token that a row predicts, and the sequence it belongs to.
+/// A token that a row predicts, and the sequence that the token belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Target {
+    /// The index of the sequence.
     pub(crate) sequence: usize,
     pub(crate) token: u32,
 }
 
-/// What a row predicts, and after what.
+/// The tokens that a row of hidden states predicts, and the history after which it predicts them.
 #[derive(Clone, Debug)]
 pub(crate) struct PredictionRow<'a> {
-    /// None for a context without sequences.
+    /// Empty for a context without sequences.
     pub(crate) targets: Vec<Target>,
-    /// The same for all of the targets.
+    /// All targets have the same history.
     pub(crate) history: History<'a>,
 }
 
@@ -36,12 +37,12 @@ pub(crate) struct SequenceInContext<'a> {
 }
 
 impl<'a> PredictionRow<'a> {
-    /// The row behind a context, without targets as yet.
+    /// The row at the last token of a context, without targets for now.
     pub(crate) fn behind(context: &'a [u32]) -> Self {
         Self { targets: Vec::new(), history: History { context, generated: &[] } }
     }
 
-    /// The rows that predict the tokens of a sequence from the second on.
+    /// The rows that predict the tokens of a sequence, from its second token on.
     pub(crate) fn within(
         index: usize,
         SequenceInContext { context, tokens }: SequenceInContext<'a>,
@@ -53,17 +54,17 @@ impl<'a> PredictionRow<'a> {
     }
 }
 
-/// Adds the log-probability of every target to that of its sequence.
-pub(crate) fn add_log_probs(sums: &mut [f64], rows: &[PredictionRow<'_>], log_probs: Vec<Vec<f64>>) {
+/// Adds the log-probability (nats) of every target to the log-probability of its sequence.
+pub(crate) fn add_log_probs(of_sequences: &mut [f64], rows: &[PredictionRow<'_>], log_probs: Vec<Vec<f64>>) {
     let targets = rows.iter().flat_map(|row| &row.targets);
     for (target, log_prob) in targets.zip(log_probs.into_iter().flatten()) {
-        sums[target.sequence] += log_prob;
+        of_sequences[target.sequence] += log_prob;
     }
 }
 
 /// Hidden states that each predict the next token of one or more sequences.
 ///
-/// The row behind a context predicts the first token of every sequence that has this context; every other
+/// The row at the last token of a context predicts the first token of every sequence that has this context; every other
 /// row predicts one token. For each sequence, its rows are in the order of its tokens.
 pub(crate) struct PredictionRows<'a> {
     /// `[rows, hidden_size]`.
@@ -71,16 +72,17 @@ pub(crate) struct PredictionRows<'a> {
     pub(crate) rows: Vec<PredictionRow<'a>>,
 }
 
-/// Contexts that have been read, and the hidden state at the end of each.
+/// Contexts that have been prefilled, and the hidden state at the end of each.
 pub(crate) struct Prefilled<'a> {
-    /// What the decoder sees before a sequence: the context, or the start token if an encoder reads the context.
+    /// The tokens that the decoder sees before a sequence: the context, or the start token if an encoder reads the context.
     pub(crate) contexts: Vec<&'a [u32]>,
+    /// The keys and values of these tokens, and the encoder output if there is an encoder.
     pub(crate) prefix: Prefix,
-    /// `[contexts, hidden_size]`.
+    /// The hidden state at the last of these tokens: `[contexts, hidden_size]`.
     pub(crate) last: Tensor<2>,
 }
 
-/// Reads contexts, none of which is empty. Padding on the right is seen by nobody: attention is causal, or
+/// Prefills contexts, none of which is empty. No token attends to the padding on the right: attention is causal in a decoder, and
 /// masked in an encoder.
 pub(crate) fn prefill<'a>(
     transformer: &Transformer,
@@ -93,7 +95,14 @@ pub(crate) fn prefill<'a>(
     let (ids, positions) = padded(contexts, seq_len, |_| 0);
     if let Some(encoder) = &config.encoder {
         let encoder_output = transformer.encode(&ids, &lengths, seq_len);
-        return start(transformer, config, &encoder.start, contexts.len(), encoder_output, device);
+        return prefill_start_token(
+            transformer,
+            config,
+            &encoder.start,
+            contexts.len(),
+            encoder_output,
+            device,
+        );
     }
     let mut attention = CausalAttention::new(config, contexts.len(), seq_len, None, true, device);
     let hidden = transformer.hidden(&ids, &positions, &mut attention, &mut Mode::Plain);
@@ -103,9 +112,9 @@ pub(crate) fn prefill<'a>(
     Prefilled { contexts: contexts.to_vec(), prefix, last }
 }
 
-/// Runs the start token of a decoder that sees contexts through an encoder. It is not the same for all
-/// contexts: from the first attention to the encoder on, its hidden state depends on them.
-fn start<'a>(
+/// Prefills the start token of a decoder whose contexts are read by an encoder, once for each context: from the first
+/// cross-attention on, the hidden state of the start token depends on the context.
+fn prefill_start_token<'a>(
     transformer: &Transformer,
     config: &ModelConfig,
     token: &'a u32,
@@ -113,15 +122,16 @@ fn start<'a>(
     encoder_output: Option<EncoderOutput>,
     device: &Device,
 ) -> Prefilled<'a> {
-    let nothing = Prefix { first_layer: 0, layers: Vec::new(), lengths: vec![0; contexts], encoder_output };
-    let mut attention = CausalAttention::new(config, contexts, 1, Some(&nothing), true, device);
+    let encoder_only =
+        Prefix { first_layer: 0, layers: Vec::new(), lengths: vec![0; contexts], encoder_output };
+    let mut attention = CausalAttention::new(config, contexts, 1, Some(&encoder_only), true, device);
     let tokens = vec![*token; contexts];
     let last = transformer.hidden(&tokens, &vec![0; contexts], &mut attention, &mut Mode::Plain);
-    let prefix = Prefix { layers: attention.into_kept(), lengths: vec![1; contexts], ..nothing };
+    let prefix = Prefix { layers: attention.into_kept(), lengths: vec![1; contexts], ..encoder_only };
     Prefilled { contexts: vec![std::slice::from_ref(token); contexts], prefix, last }
 }
 
-/// The hidden state behind every token of one sequence, `[tokens, hidden_size]`.
+/// The last hidden state at every token of one sequence, `[tokens, hidden_size]`.
 pub(crate) fn hidden(
     transformer: &Transformer,
     config: &ModelConfig,
@@ -133,42 +143,43 @@ pub(crate) fn hidden(
     transformer.hidden(ids, &positions, &mut attention, &mut Mode::Plain)
 }
 
-/// Runs sequences after their contexts: `which[i]` is the context of `sequences[i]`, none of which is empty.
+/// Runs sequences after their contexts: `context_of[i]` is the index of the context of `sequences[i]`. No sequence is empty.
 pub(crate) fn forward_sequences<'a>(
     transformer: &Transformer,
     config: &ModelConfig,
-    read: &Prefilled<'a>,
-    which: &[usize],
+    prefilled: &Prefilled<'a>,
+    context_of: &[usize],
     sequences: &[&'a [u32]],
     device: &Device,
 ) -> PredictionRows<'a> {
-    let mut rows: Vec<PredictionRow<'a>> = read.contexts.iter().copied().map(PredictionRow::behind).collect();
-    for (sequence, (&context, tokens)) in which.iter().zip(sequences).enumerate() {
+    let mut rows: Vec<PredictionRow<'a>> =
+        prefilled.contexts.iter().copied().map(PredictionRow::behind).collect();
+    for (sequence, (&context, tokens)) in context_of.iter().zip(sequences).enumerate() {
         rows[context].targets.push(Target { sequence, token: tokens[0] });
     }
     // The last token is predicted but predicts nothing.
     let inputs: Vec<&[u32]> = sequences.iter().map(|tokens| &tokens[..tokens.len() - 1]).collect();
     let seq_len = inputs.iter().map(|input| input.len()).max().unwrap_or(0);
     if seq_len == 0 {
-        return PredictionRows { hidden: read.last.clone(), rows };
+        return PredictionRows { hidden: prefilled.last.clone(), rows };
     }
-    let (ids, positions) = padded(&inputs, seq_len, |row| read.prefix.lengths[which[row]]);
-    let prefix = read.prefix.rows(which);
+    let (ids, positions) = padded(&inputs, seq_len, |row| prefilled.prefix.lengths[context_of[row]]);
+    let prefix = prefilled.prefix.rows(context_of);
     let mut attention = CausalAttention::new(config, inputs.len(), seq_len, Some(&prefix), false, device);
     let hidden = transformer.hidden(&ids, &positions, &mut attention, &mut Mode::Plain);
-    let mut kept = Vec::new();
+    let mut predicting = Vec::new();
     for (sequence, tokens) in sequences.iter().enumerate() {
-        kept.extend((0..tokens.len() - 1).map(|step| sequence * seq_len + step));
+        predicting.extend((0..tokens.len() - 1).map(|step| sequence * seq_len + step));
         rows.extend(PredictionRow::within(
             sequence,
-            SequenceInContext { context: read.contexts[which[sequence]], tokens },
+            SequenceInContext { context: prefilled.contexts[context_of[sequence]], tokens },
         ));
     }
-    let hidden = Tensor::cat(vec![read.last.clone(), hidden.select(0, indices(kept, device))], 0);
+    let hidden = Tensor::cat(vec![prefilled.last.clone(), hidden.select(0, indices(predicting, device))], 0);
     PredictionRows { hidden, rows }
 }
 
-/// Ids and positions of sequences padded with token 0 on the right; sequence `i` begins at place `start(i)`.
+/// Ids and positions of sequences padded with token 0 on the right to `seq_len`; sequence `i` begins at position `start(i)`.
 pub(crate) fn padded(
     sequences: &[&[u32]],
     seq_len: usize,
@@ -178,22 +189,22 @@ pub(crate) fn padded(
     let mut positions = Vec::with_capacity(sequences.len() * seq_len);
     for (row, sequence) in sequences.iter().enumerate() {
         ids.extend(sequence.iter().copied().chain(std::iter::repeat(0)).take(seq_len));
-        // Padding keeps to the last place, which is certain to exist.
+        // Padding repeats the last position of its sequence, which is certain to be within the model's positions.
         positions.extend((0..seq_len).map(|t| start(row) + t.min(sequence.len().saturating_sub(1))));
     }
     (ids, positions)
 }
 
-/// The contexts that there are, each once, and which of them each sequence has.
+/// The distinct contexts, each once, and for each sequence the index of its context.
 pub(crate) fn distinct<'a>(sequences: &[SequenceInContext<'a>]) -> (Vec<&'a [u32]>, Vec<usize>) {
     let mut contexts: Vec<&[u32]> = Vec::new();
     let mut known: HashMap<&[u32], usize> = HashMap::new();
-    let which = sequences.iter().map(|sequence| {
+    let context_of = sequences.iter().map(|sequence| {
         *known.entry(sequence.context).or_insert_with(|| {
             contexts.push(sequence.context);
             contexts.len() - 1
         })
     });
-    let which = which.collect();
-    (contexts, which)
+    let context_of = context_of.collect();
+    (contexts, context_of)
 }

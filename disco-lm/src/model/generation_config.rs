@@ -1,4 +1,4 @@
-//! Settings of generation: how long a sequence may be, how it is decoded, how many are drawn at once.
+//! Settings of generation.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use crate::{Decoding, Error, Result};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Generation {
-    /// A sequence is cut after this many tokens, if no end token has come before.
+    /// A sequence is cut after this many tokens, if it has no end token before.
     pub max_new_tokens: usize,
     /// How logits become the distribution of the next token.
     pub decoding: Decoding,
@@ -31,7 +31,7 @@ impl Default for Generation {
 }
 
 impl Generation {
-    /// Checks every field by itself.
+    /// Checks every field on its own, without a model.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the field.
@@ -45,7 +45,7 @@ impl Generation {
         self.decoding.validate()
     }
 
-    /// Checks every field, also against a vocabulary's size and its end tokens.
+    /// Checks every field, also against the size of a vocabulary and its end tokens.
     pub(crate) fn validate_for(&self, vocabulary: usize, end_tokens: &[u32]) -> Result<()> {
         self.validate()?;
         self.decoding.validate_for(vocabulary, end_tokens, self.max_new_tokens)

@@ -1,4 +1,4 @@
-//! A token model with its tokenizer: text in, text out.
+//! The language model over text: a token model with its tokenizer.
 
 use std::{collections::BTreeMap, path::Path, time::SystemTime};
 
@@ -13,7 +13,7 @@ use crate::{
     weights::{check_folder, replace_folder},
 };
 
-/// The file by which a folder is known to hold a model.
+/// The file that marks a folder as a model.
 const CONFIG: &str = "config.json";
 
 /// A sequence that a language model drew.
@@ -39,6 +39,10 @@ impl AsRef<str> for Completion {
 ///
 /// The context is tokenised with the special tokens that the tokenizer adds by itself, such as a begin token. A
 /// [`ContextTemplate`] may render it first.
+///
+/// Its methods are in several files: loading, saving, templates and chat in `model/language_model.rs`, adapters in
+/// `model/adapted.rs`, greedy decoding in `generation/mod.rs`, beam search in `generation/beam_search.rs`, and the held-out loss
+/// of pretraining in `training/pretrain/held_out.rs`.
 #[derive(Clone, Debug)]
 pub struct LanguageModel {
     tokens: TokenModel,
@@ -59,7 +63,7 @@ impl LanguageModel {
     pub fn load(path: impl AsRef<Path>, device: &Device, generation: Generation) -> Result<Self> {
         let path = path.as_ref();
         let mut files = ModelFiles::open(path)?;
-        // The tokenizer first: it is read in no time, and a folder without one is the commonest mistake.
+        // The tokenizer comes first: it is read quickly, and a folder without one is the most common mistake.
         let tokenizer = files.tokenizer()?;
         let tokens = TokenModel::from_files(&files, device, generation)?;
         Self::new(tokens, tokenizer, files.into_kept())
@@ -89,7 +93,7 @@ impl LanguageModel {
         Self { tokens, ..self.clone() }
     }
 
-    /// The same model, drawing sequences in another way.
+    /// The same model with other settings of generation.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the setting.
@@ -112,7 +116,7 @@ impl LanguageModel {
             let messages = [system.as_slice(), &[Message::new("user", context)]].concat();
             chat.render(&messages, now)
         };
-        // Refused now rather than at the first context.
+        // A template that refuses such a conversation is an error now, not at the first context.
         render("?")?;
         let template = ContextTemplate::new(move |context| Ok(render(context)?)).with_own_special_tokens();
         Ok(self.clone().with_template(template))
@@ -130,7 +134,7 @@ impl LanguageModel {
     }
 
     /// The token ids of [`LanguageModel::chat_text`], a context for [`LanguageModel::tokens`]. Its special tokens are
-    /// encoded as such, and no other is added.
+    /// encoded as special tokens, and no other token is added.
     ///
     /// # Errors
     /// As [`LanguageModel::chat_text`].
@@ -183,7 +187,7 @@ impl LanguageModel {
     }
 }
 
-/// A `config.json` that says in which precision its weights are.
+/// `config.json` with the precision of the saved weights.
 fn with_dtype(config: &[u8], precision: Precision, path: &Path) -> Result<Vec<u8>> {
     let mut config: serde_json::Map<String, serde_json::Value> =
         serde_json::from_slice(config).map_err(|error| Error::format(path, error))?;
@@ -193,14 +197,14 @@ fn with_dtype(config: &[u8], precision: Precision, path: &Path) -> Result<Vec<u8
 }
 
 impl LanguageModel {
-    /// The same model, reading every context as `template` renders it. A policy made from it does so too.
+    /// The same model, which reads every context as `template` renders it. A policy made from it does so too.
     #[must_use]
     pub fn with_template(mut self, template: ContextTemplate) -> Self {
         self.template = Some(template);
         self
     }
 
-    /// The same model, reading contexts as they are.
+    /// The same model, which reads contexts as they are.
     #[must_use]
     pub fn without_template(mut self) -> Self {
         self.template = None;
@@ -212,7 +216,7 @@ impl LanguageModel {
         self.template.as_ref()
     }
 
-    /// The token ids of a context: those of the text that the template makes of it, if there is one.
+    /// The token ids of a context, which the template renders first if there is one.
     ///
     /// # Errors
     /// [`Error::Template`]; [`Error::EmptyContext`] if there is no token.

@@ -1,4 +1,5 @@
-//! Hidden states to distributions of tokens, in chunks: no tensor over all rows and the whole vocabulary exists.
+//! The output layer: from hidden states to distributions of the next token, in chunks, so that no tensor over all rows and the
+//! whole vocabulary exists.
 
 use std::ops::Range;
 
@@ -14,25 +15,25 @@ use crate::{
     model::forward::PredictionRow,
 };
 
-/// How many logits are held at once: 25 MB. The C library takes blocks beyond 32 MB from the system each time, page by
-/// page, which took as long as half of the product.
+/// How many logits are in memory at once: 25 MB. The C library takes each larger block (beyond 32 MB) anew from the system, page
+/// by page, which is slow.
 const CHUNK: usize = 6 << 20;
 
-/// How many are held at once on the way back: 134 MB.
+/// How many logits are in memory at once in training: 134 MB.
 const BACKWARD_CHUNK: usize = 32 << 20;
 
-/// The output layer: the matrix `[vocabulary, hidden_size]`, and what is made of its logits.
+/// The output layer: the matrix `[vocabulary, hidden_size]`, and the decoding that turns its logits into distributions.
 pub(crate) struct LmHead<'a> {
-    /// Plain, not of an automatic-differentiation graph: the gradient is formed by hand.
+    /// Not part of an autodiff graph: the gradient of the output layer is written by hand.
     weight: Weight,
-    /// Its parameter.
+    /// The index of the weight among the parameters.
     parameter: usize,
     decoding: &'a Decoding,
     end_tokens: &'a [u32],
 }
 
 impl TokenModel {
-    /// The parameter of the output matrix: the last, or the embedding it is tied to.
+    /// The index of the output matrix among the parameters: the last, or the embedding that it is tied to.
     pub(crate) fn head_parameter(&self) -> usize {
         if self.shared.config.tied { 0 } else { self.weights.len() - 1 }
     }
@@ -59,8 +60,9 @@ impl LmHead<'_> {
         self.weight.shape()[0]
     }
 
-    fn chunks(&self, rows: usize, numbers: usize) -> impl Iterator<Item = Range<usize>> + use<> {
-        let size = (numbers / self.vocabulary()).max(1);
+    /// Ranges of rows whose logits have at most `elements` elements; at least one row each.
+    fn chunks(&self, rows: usize, elements: usize) -> impl Iterator<Item = Range<usize>> + use<> {
+        let size = (elements / self.vocabulary()).max(1);
         (0..rows).step_by(size).map(move |start| start..(start + size).min(rows))
     }
 
@@ -69,7 +71,7 @@ impl LmHead<'_> {
         fetch(self.weight.matmul_transposed(hidden))
     }
 
-    /// Does something with the distribution of the next token behind each hidden state, given its history.
+    /// Calls `work` with the index of each hidden state and the distribution of the token after it, given its history.
     pub(crate) fn each_next<'h, R: Send>(
         &self,
         hidden: Tensor<2>,
@@ -77,20 +79,20 @@ impl LmHead<'_> {
         work: impl Fn(usize, NextToken<'_>) -> R + Sync,
     ) -> Result<Vec<R>> {
         let rows = hidden.dims()[0];
-        let mut done = Vec::with_capacity(rows);
+        let mut results = Vec::with_capacity(rows);
         for range in self.chunks(rows, CHUNK) {
             let start = range.start;
             let mut logits = self.logits(hidden.clone().narrow(0, start, range.len()))?;
-            done.extend(self.each(
+            results.extend(self.each(
                 &mut logits,
                 |row| history(start + row),
                 |row, next| work(start + row, next),
             )?);
         }
-        Ok(done)
+        Ok(results)
     }
 
-    /// The same, given the logits of each row, which are changed.
+    /// As [`each_next`](Self::each_next), from the logits of each row, which are changed.
     fn each<'h, R: Send>(
         &self,
         logits: &mut TensorData,
@@ -103,7 +105,7 @@ impl LmHead<'_> {
         rows.map(each).collect()
     }
 
-    /// The log-probability of every target of every row.
+    /// The log-probability (nats) of every target of every row.
     pub(crate) fn log_probs(&self, hidden: &Tensor<2>, rows: &[PredictionRow<'_>]) -> Result<Vec<Vec<f64>>> {
         let mut log_probs = Vec::with_capacity(rows.len());
         for range in self.chunks(rows.len(), CHUNK) {
@@ -113,7 +115,8 @@ impl LmHead<'_> {
         Ok(log_probs)
     }
 
-    /// The same, and the logits for [`gradient`](Self::gradient) if they are few enough to be kept.
+    /// As [`log_probs`](Self::log_probs), and the logits for [`gradient`](Self::gradient) if they are few enough to be saved and
+    /// the decoding leaves them unchanged.
     pub(crate) fn log_probs_and_logits(
         &self,
         hidden: &Tensor<2>,
@@ -126,7 +129,7 @@ impl LmHead<'_> {
         Ok((self.target_log_probs(&mut logits, rows)?, Some(logits)))
     }
 
-    /// The log-probability of every target of rows whose logits are known.
+    /// The log-probability (nats) of every target of rows, from their logits.
     fn target_log_probs(&self, logits: &mut TensorData, rows: &[PredictionRow<'_>]) -> Result<Vec<Vec<f64>>> {
         self.each(
             logits,
@@ -135,9 +138,10 @@ impl LmHead<'_> {
         )
     }
 
-    /// The gradient of `sum_targets weight[sequence] * log_prob(target)` by the hidden states, `[rows, hidden_size]`.
+    /// The gradient of `sum_targets weight[sequence] * log_prob(target)` with respect to the hidden states,
+    /// `[rows, hidden_size]`.
     ///
-    /// That by the output matrix is added to the sums. Where the `logits` have not been kept, they are computed again.
+    /// The gradient with respect to the output matrix is added to `gradients`. Logits that were not saved are recomputed.
     pub(crate) fn gradient(
         &self,
         hidden: &Tensor<2>,
@@ -162,9 +166,9 @@ impl LmHead<'_> {
                     next.into_gradient(targets.map(|target| (target.token, weights[target.sequence])));
                 },
             )?;
-            let gradient: Tensor<2> = Tensor::from_data(logits, &hidden.device());
-            grad_hidden.push(self.weight.matmul(gradient.clone()));
-            gradients.add_matmul(self.parameter, gradient.transpose(), states);
+            let grad_logits: Tensor<2> = Tensor::from_data(logits, &hidden.device());
+            grad_hidden.push(self.weight.matmul(grad_logits.clone()));
+            gradients.add_matmul(self.parameter, grad_logits.transpose(), states);
         }
         Ok(Tensor::cat(grad_hidden, 0))
     }

@@ -1,4 +1,4 @@
-//! The files of a model on this machine: a Hugging Face folder, or a GGUF file that says the same.
+//! The files of a model on this machine: a Hugging Face folder, or a GGUF file, which holds the content of such a folder.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use crate::{
     weights::{self, SafetensorsFolder, TensorSource},
 };
 
-/// The files beside the weights that a model keeps, so that it has them when it is saved.
+/// The sidecars: the files beside the weights. A model stores their content when it is loaded, and writes it when it is saved.
 ///
 /// A language model needs the first two.
 pub(crate) const SIDECAR_FILES: [&str; 6] = [
@@ -25,11 +25,12 @@ pub(crate) const SIDECAR_FILES: [&str; 6] = [
     "chat_template.jinja",
 ];
 
-/// What is read of a model before its weights.
+/// A model on disk, whose sidecars have been read and whose weights have not.
 pub(crate) struct ModelFiles {
     /// The folder or file.
     path: PathBuf,
-    kept: BTreeMap<String, Vec<u8>>,
+    /// The content of the sidecars that there are, by file name.
+    sidecars: BTreeMap<String, Vec<u8>>,
     #[cfg(feature = "gguf")]
     gguf: Option<crate::weights::gguf::GgufFile>,
 }
@@ -44,16 +45,17 @@ impl ModelFiles {
         if !folder.exists() {
             return Err(Error::NoModel { path: folder.into() });
         }
-        let mut kept = BTreeMap::new();
+        let mut sidecars = BTreeMap::new();
         for name in SIDECAR_FILES {
             let path = folder.join(name);
             if path.exists() {
-                kept.insert(name.into(), std::fs::read(&path).map_err(|source| Error::io(&path, source))?);
+                sidecars
+                    .insert(name.into(), std::fs::read(&path).map_err(|source| Error::io(&path, source))?);
             }
         }
         Ok(Self {
             path: folder.into(),
-            kept,
+            sidecars,
             #[cfg(feature = "gguf")]
             gguf: None,
         })
@@ -63,8 +65,8 @@ impl ModelFiles {
     fn open_gguf(path: &Path) -> Result<Self> {
         let file = crate::weights::gguf::GgufFile::open(path)?;
         let config = file.config().to_string().into_bytes();
-        let kept = [("config.json".to_string(), config)].into();
-        Ok(Self { path: path.into(), kept, gguf: Some(file) })
+        let sidecars = [("config.json".to_string(), config)].into();
+        Ok(Self { path: path.into(), sidecars, gguf: Some(file) })
     }
 
     #[cfg(not(feature = "gguf"))]
@@ -73,22 +75,22 @@ impl ModelFiles {
         Err(Error::Feature { what, feature: "gguf" })
     }
 
-    /// The tokenizer. That of a GGUF file is made only now, and kept from then on as the files of a folder are.
+    /// The tokenizer. For a GGUF file it is built only by this call, which stores it among the sidecars.
     pub(crate) fn tokenizer(&mut self) -> Result<Tokenizer> {
         const NAME: &str = "tokenizer.json";
         #[cfg(feature = "gguf")]
         if let Some(file) = &self.gguf {
             let [tokenizer, config] = file.tokenizer()?.map(|json| json.to_string().into_bytes());
-            self.kept.insert(NAME.into(), tokenizer);
-            self.kept.insert("tokenizer_config.json".into(), config);
+            self.sidecars.insert(NAME.into(), tokenizer);
+            self.sidecars.insert("tokenizer_config.json".into(), config);
         }
-        Tokenizer::from_json(self.kept(NAME)?, &self.path_of(NAME))
+        Tokenizer::from_json(self.sidecar(NAME)?, &self.path_of(NAME))
     }
 
-    /// The ids that end a sequence: `generation_config.json` has the last word.
+    /// The ids that end a sequence: from `generation_config.json` if it names them, else from `config.json`.
     fn end_tokens(&self, vocabulary: usize) -> Result<Vec<u32>> {
         for name in ["generation_config.json", "config.json"] {
-            if self.kept.contains_key(name)
+            if self.sidecars.contains_key(name)
                 && let Some(value) = self.json(name)?.get("eos_token_id")
             {
                 return end_tokens(value, vocabulary, &self.path_of(name));
@@ -103,42 +105,47 @@ impl ModelFiles {
         let end_tokens = self.end_tokens(config.vocabulary)?;
         #[cfg(feature = "gguf")]
         if let Some(file) = &self.gguf {
-            let (config, values) = self.read(config, file)?;
+            let (config, values) = self.read_parameters(config, file)?;
             return Ok((config, end_tokens, values));
         }
-        let (config, values) = self.read(config, &SafetensorsFolder::open(&self.path)?)?;
+        let (config, values) = self.read_parameters(config, &SafetensorsFolder::open(&self.path)?)?;
         Ok((config, end_tokens, values))
     }
 
-    fn read(&self, config: ModelConfig, source: &dyn TensorSource) -> Result<(ModelConfig, Vec<Vec<f32>>)> {
+    fn read_parameters(
+        &self,
+        config: ModelConfig,
+        source: &dyn TensorSource,
+    ) -> Result<(ModelConfig, Vec<Vec<f32>>)> {
         config.check_layers(source.shapes().len(), &self.path_of("config.json"))?;
         let config = with_tying_of(config, source)?;
         let values = weights::load(source, &parameters(&config), config.tied, &self.path)?;
         Ok((config, values))
     }
 
-    /// The files beside the weights, by their name.
+    /// The content of the sidecars, by file name.
     pub(crate) fn into_kept(self) -> BTreeMap<String, Vec<u8>> {
-        self.kept
+        self.sidecars
     }
 
-    /// What messages call a file: a GGUF file holds all of them.
+    /// The path of a file for messages: the path of the GGUF file, if that holds all of them.
     fn path_of(&self, name: &str) -> PathBuf {
         if self.path.is_dir() { self.path.join(name) } else { self.path.clone() }
     }
 
-    fn kept(&self, name: &str) -> Result<&[u8]> {
+    /// The content of a sidecar.
+    fn sidecar(&self, name: &str) -> Result<&[u8]> {
         let missing = || Error::io(self.path.join(name), std::io::ErrorKind::NotFound.into());
-        self.kept.get(name).map(Vec::as_slice).ok_or_else(missing)
+        self.sidecars.get(name).map(Vec::as_slice).ok_or_else(missing)
     }
 
     fn json(&self, name: &str) -> Result<Value> {
-        weights::json_object(self.kept(name)?, &self.path_of(name))
+        weights::json_object(self.sidecar(name)?, &self.path_of(name))
     }
 }
 
-/// The configuration of T5 with `tied` as its weights have it: untied if they hold an output matrix that is not the embedding. Newer
-/// configurations say of all T5 models that they are tied. Other configurations are returned as they are.
+/// The configuration of T5 with `tied` taken from its weights: untied if they hold an output matrix that differs from the
+/// embedding. Newer configurations say of all T5 models that they are tied. Other configurations are returned as they are.
 fn with_tying_of(config: ModelConfig, source: &dyn TensorSource) -> Result<ModelConfig> {
     let stored = source.shapes();
     if config.encoder.is_none() {
@@ -157,7 +164,7 @@ fn with_tying_of(config: ModelConfig, source: &dyn TensorSource) -> Result<Model
     Ok(ModelConfig { tied, ..config })
 }
 
-/// Whether a path is named as GGUF files are.
+/// Whether the name of a path ends as the names of GGUF files do.
 pub(crate) fn is_gguf(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"))
 }

@@ -1,4 +1,4 @@
-//! The log-probability of every token of given sequences.
+//! Scores: the log-probability of every token of given sequences, and raw logits.
 
 use crate::{
     Error, Result, TokenModel,
@@ -6,19 +6,19 @@ use crate::{
     model::forward::{PredictionRows, forward_sequences, hidden, prefill},
 };
 
-/// How many tokens are scored at once. Matrix products gain nothing from more.
+/// How many tokens are scored at once. More do not make the matmuls faster.
 const TOKENS: usize = 384;
 
 impl TokenModel {
     /// The log-probability of every token of `samples` (nats), given `context`.
     ///
-    /// `None` for what is not a sequence of this model: empty, longer than the maximum, with an end token
-    /// before its end, or cut before the maximum. The context is read once, and sequences of like length are
-    /// worked on together; a score depends on neither.
+    /// A sample that is not a sequence of this model has `None`: it is empty, longer than the maximum, has an end token
+    /// before its end, or is cut before the maximum. The context is prefilled once, and sequences of similar length are
+    /// scored together; a score depends on neither.
     ///
     /// # Errors
-    /// Of the context ([`Error::EmptyContext`], [`Error::TooLong`]), [`Error::TokenId`], or
-    /// [`Error::NotFinite`] for a model that gives NaN.
+    /// [`Error::EmptyContext`] or [`Error::TooLong`] for the context, [`Error::TokenId`] for an id outside of the vocabulary, or
+    /// [`Error::NotFinite`] for a model that computes NaN.
     ///
     /// # Cost
     /// One forward pass over the context and over all tokens but the last of each sequence.
@@ -32,18 +32,24 @@ impl TokenModel {
         if order.is_empty() {
             return Ok(scored);
         }
-        // Longest first: the largest batch comes first, and its memory serves the others.
+        // Longest first: the largest batch comes first, and the other batches reuse its memory.
         order.sort_by_key(|&i| std::cmp::Reverse(samples[i].len()));
         let transformer = self.transformer();
         let shared = &self.shared;
         let head = self.lm_head();
-        let read = prefill(&transformer, &shared.config, &[context], &shared.device);
+        let prefilled = prefill(&transformer, &shared.config, &[context], &shared.device);
         let most = (TOKENS / samples[order[0]].len()).max(1);
         let batches = self.in_batches(&mut order, most, |batch| {
             let sequences: Vec<&[u32]> = batch.iter().map(|&i| samples[i]).collect();
-            let which = vec![0; batch.len()];
-            let PredictionRows { hidden, rows } =
-                forward_sequences(&transformer, &shared.config, &read, &which, &sequences, &shared.device);
+            let context_of = vec![0; batch.len()];
+            let PredictionRows { hidden, rows } = forward_sequences(
+                &transformer,
+                &shared.config,
+                &prefilled,
+                &context_of,
+                &sequences,
+                &shared.device,
+            );
             let mut scored = vec![Vec::new(); batch.len()];
             for (row, log_probs) in rows.iter().zip(head.log_probs(&hidden, &rows)?) {
                 for (target, log_prob) in row.targets.iter().zip(log_probs) {
@@ -58,8 +64,8 @@ impl TokenModel {
         Ok(scored)
     }
 
-    /// The raw logits of the next token after each of `ids`: one row of the vocabulary's size per id. For
-    /// inspection, and comparison with other programs; decoding choices do not enter.
+    /// The raw logits of the next token after each of `ids`: one row of the vocabulary's size per id. They are for
+    /// inspection and for comparison with other programs; the settings of decoding do not change them.
     ///
     /// # Errors
     /// As [`token_log_probs`](Self::token_log_probs), but `ids` may fill all positions; [`Error::Invalid`]
@@ -88,10 +94,10 @@ impl TokenModel {
         }
         let transformer = self.transformer();
         let (config, device) = (&self.shared.config, &self.shared.device);
-        let read = prefill(&transformer, config, &[context], device);
+        let prefilled = prefill(&transformer, config, &[context], device);
         let logits = self
             .lm_head()
-            .logits(forward_sequences(&transformer, config, &read, &[0], &[tokens], device).hidden)?;
+            .logits(forward_sequences(&transformer, config, &prefilled, &[0], &[tokens], device).hidden)?;
         Ok(values(&logits).chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
     }
 }

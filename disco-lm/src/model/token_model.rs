@@ -1,4 +1,4 @@
-//! A causal language model over token ids.
+//! The language model over token ids.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
     weights,
 };
 
-/// What models of one architecture on one device share.
+/// The state that a model shares with all models made from it: everything but weights, adapter and settings of generation.
 #[derive(Debug)]
 pub(crate) struct SharedState {
     pub(crate) config: Arc<ModelConfig>,
@@ -40,7 +40,7 @@ pub struct TokenModel {
     pub(crate) shared: Arc<SharedState>,
     // Invariant: one weight per parameter, of the parameter's shape.
     pub(crate) weights: Vec<Weight>,
-    /// Computed beside the weights, which are shared with the models it was made from.
+    /// Its low-rank updates are computed beside the weights, which are shared with the model that this one was made from.
     pub(crate) adapter: Option<Adapter>,
     pub(crate) generation: Generation,
 }
@@ -63,7 +63,7 @@ impl TokenModel {
         Self::from_values(values, config, end_tokens, device, generation)
     }
 
-    /// A model from its parameters, one vector per parameter.
+    /// A model from the elements of its parameters, one vector per parameter.
     pub(crate) fn from_values(
         values: Vec<Vec<f32>>,
         config: ModelConfig,
@@ -91,7 +91,7 @@ impl TokenModel {
         Ok(Self { shared: Arc::new(shared), weights, adapter: None, generation })
     }
 
-    /// The same model, drawing sequences in another way.
+    /// The same model with other settings of generation.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the setting.
@@ -100,7 +100,7 @@ impl TokenModel {
         Ok(Self { generation, ..self.clone() })
     }
 
-    /// How sequences are drawn.
+    /// The settings of generation.
     pub fn generation(&self) -> &Generation {
         &self.generation
     }
@@ -110,7 +110,7 @@ impl TokenModel {
         self.shared.config.vocabulary
     }
 
-    /// The number of parameters, those of an adapter not counted.
+    /// The number of parameters, without an adapter's.
     pub fn parameters(&self) -> usize {
         self.shared.parameters.iter().map(|parameter| parameter.shape[0] * parameter.shape[1]).sum()
     }
@@ -120,6 +120,7 @@ impl TokenModel {
         self.shared.end_tokens.binary_search(&id).is_ok()
     }
 
+    /// The transformer with this model's weights, and the low-rank updates of its adapter if it has one.
     pub(crate) fn transformer(&self) -> Transformer {
         let low_rank = self.adapter.as_ref().map_or_else(BTreeMap::new, |adapter| {
             adapter.layout.updates(&self.shared.parameters, &adapter.tensors)
@@ -127,8 +128,7 @@ impl TokenModel {
         self.transformer_with(&self.weights, &low_rank)
     }
 
-    /// The decoder with other tensors in its parameters and beside them, such as those of an automatic-differentiation
-    /// graph.
+    /// The transformer with other weights and low-rank updates, such as tensors of an autodiff graph.
     pub(crate) fn transformer_with(
         &self,
         weights: &[Weight],
@@ -137,7 +137,7 @@ impl TokenModel {
         Transformer::assemble(&self.shared.config, self.shared.rotary.clone(), weights, low_rank)
     }
 
-    /// The parameters' values, an adapter merged into them, one vector per parameter.
+    /// The elements of the parameters, one vector per parameter; an adapter is merged into them.
     pub(crate) fn values(&self) -> Result<Vec<Vec<f32>>> {
         self.merged().weights.iter().map(Weight::download).collect()
     }
@@ -151,12 +151,12 @@ impl TokenModel {
         weights::save(folder, &self.shared.parameters, &self.values()?, precision)
     }
 
-    /// Checks that a context has tokens, all of the vocabulary, and leaves room for a sequence.
+    /// Checks that a context is not empty, has only ids of the vocabulary, and leaves enough positions for the longest sequence.
     pub(crate) fn check_context(&self, context: &[u32]) -> Result<()> {
         self.check_fits(context, self.generation.max_new_tokens)
     }
 
-    /// Checks that a context has tokens, all of the vocabulary, and leaves room for `new` more.
+    /// Checks that a context is not empty, has only ids of the vocabulary, and leaves positions for `new` more tokens.
     pub(crate) fn check_fits(&self, context: &[u32], new: usize) -> Result<()> {
         let positions = self.shared.config.max_positions;
         if context.is_empty() {
@@ -168,6 +168,7 @@ impl TokenModel {
         self.check_ids(context)
     }
 
+    /// Checks that all ids are in the vocabulary.
     pub(crate) fn check_ids(&self, ids: &[u32]) -> Result<()> {
         let vocabulary = self.vocabulary();
         match ids.iter().find(|id| **id as usize >= vocabulary) {
@@ -191,8 +192,8 @@ impl TokenModel {
 }
 
 impl TokenModel {
-    /// Does `work` on batches of items, as [`in_batches`], each of at most `most`, and
-    /// [`Generation::batch`](crate::Generation::batch) at a time.
+    /// Calls `work` on batches of at most `most` items, with at most [`Generation::batch`](crate::Generation::batch) items in
+    /// progress at a time: see [`in_batches`].
     pub(crate) fn in_batches<T: Send, R: Send>(
         &self,
         items: &mut [T],

@@ -7,7 +7,7 @@ use crate::{
     kernels::adam::{AdamStep, adam},
 };
 
-/// Returns the parameter after the step; `first` and `second`, its optimizer state, are replaced.
+/// The parameter after the step; `first` and `second`, its optimizer state, are replaced. [`AdamStep`] has the formula.
 pub(crate) fn apply(
     step: &AdamStep,
     old: Tensor<2>,
@@ -29,7 +29,7 @@ pub(crate) fn apply(
     old.mul_scalar(step.keep) - moved.mul_scalar(step.rate)
 }
 
-/// The gradient of the loss plus `weight_decay / 2 * |parameter|^2`: L2 regularisation.
+/// The gradient of the loss with `weight_decay / 2 * |parameter|^2` added to it: L2 regularisation.
 pub(crate) fn penalised(gradient: Tensor<2>, parameter: &Tensor<2>, weight_decay: f64) -> Tensor<2> {
     if weight_decay == 0.0 { gradient } else { gradient + parameter.clone().mul_scalar(weight_decay) }
 }

@@ -1,4 +1,4 @@
-//! The policy over text: a language model with a pending gradient and the state of its optimiser.
+//! The policy over text: a language model with a pending gradient and an optimizer state.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::{Completion, LanguageModel, Lora, Result, TokenPolicy, model::forward
 /// A language model that can be tuned towards a target: text contexts, completions as samples.
 #[derive(Clone, Debug)]
 pub struct LmPolicy {
-    /// Knows the tokenizer and how to draw; its own parameters are those that tuning started from.
+    /// The model that tuning started from. Its tokenizer, files and templates are used; its parameters are not.
     base: LanguageModel,
     tokens: TokenPolicy,
 }
@@ -21,8 +21,8 @@ impl LmPolicy {
         Self { tokens: TokenPolicy::new(model.tokens().clone()), base: model }
     }
 
-    /// A policy that starts as `model` and tunes a new adapter; the model's own weights stay as they are, and
-    /// shared.
+    /// A policy that starts as `model` and tunes a new adapter; the weights of `model` are not changed, and shared with the
+    /// policy.
     ///
     /// # Errors
     /// As [`TokenModel::with_lora`](crate::TokenModel::with_lora).
@@ -30,7 +30,7 @@ impl LmPolicy {
         Ok(Self::new(model.with_lora(lora)?))
     }
 
-    /// The policy as it is now, as a language model that can be saved.
+    /// A language model with the policy's current parameters, which can be saved.
     pub fn model(&self) -> LanguageModel {
         self.base.with_tokens(self.tokens.model.clone())
     }

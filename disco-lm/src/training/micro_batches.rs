@@ -1,21 +1,22 @@
-//! How a batch is split: into micro-batches of similar size, and into passes.
+//! How a batch is split: into micro-batches of similar size, or, for a narrow model, into passes.
 
 use crate::{TokenModel, model::forward::SequenceInContext};
 
-/// About how many tokens a micro-batch has: enough rows for its matmuls to be efficient.
+/// About how many tokens a micro-batch has: enough rows for efficient matmuls.
 pub(super) const MICRO_BATCH_TOKENS: usize = 84;
 
-/// A micro-batch has at least this multiple of the tokens of its longest context: each micro-batch runs its contexts again.
+/// The limit on the tokens of a micro-batch is at least this multiple of the longest context, because every micro-batch has to
+/// compute its contexts again.
 const CONTEXT_MULTIPLE: usize = 12;
 
-/// From this width on, the products of a batch keep all threads busy by themselves.
+/// From this hidden size on, the matmuls of a batch are large enough to be shared by all threads.
 const WIDE: usize = 512;
 
-/// The parts into which the sequences of a narrow model are cut for its gradient.
-const PARTS: usize = 4;
+/// The number of passes into which the gradient of a narrow model splits its sequences.
+const NARROW_PASSES: usize = 4;
 
-/// Splits sequences, in their order, into micro-batches of about equally many tokens: at most about `most`, contexts included,
-/// unless a context is long ([`CONTEXT_MULTIPLE`]).
+/// Splits sequences, in their order, into micro-batches with about the same number of tokens: at most about `most`, contexts
+/// included, unless a context is long ([`CONTEXT_MULTIPLE`]).
 pub(super) fn split_into_micro_batches<'s, 'a>(
     sequences: &'s [SequenceInContext<'a>],
     most: usize,
@@ -39,12 +40,12 @@ pub(super) fn split_into_micro_batches<'s, 'a>(
 }
 
 impl TokenModel {
-    /// How many of `count` sequences are of one forward and backward pass.
+    /// How many of `count` sequences one forward and backward pass has.
     ///
-    /// A narrow model's products are too small to be shared among threads, so its sequences are cut into parts instead.
-    /// The number of parts is fixed, for the sums over them not to depend on the machine.
+    /// The matmuls of a narrow model are too small to be shared among threads, so its sequences are split into passes instead,
+    /// which run at the same time. The number of passes is fixed, so that the gradient does not depend on the machine.
     pub(crate) fn sequences_per_pass(&self, count: usize) -> usize {
-        let parts = if self.shared.config.hidden_size < WIDE { PARTS } else { 1 };
-        count.div_ceil(parts).max(1)
+        let passes = if self.shared.config.hidden_size < WIDE { NARROW_PASSES } else { 1 };
+        count.div_ceil(passes).max(1)
     }
 }

@@ -1,4 +1,4 @@
-//! The policy over token ids: a token model with a pending gradient and the state of its optimiser.
+//! The policy over token ids: a token model with a pending gradient and an optimizer state.
 
 use std::{fs, path::Path};
 
@@ -17,7 +17,7 @@ use crate::{
 /// The file of a policy's parameters.
 const FILE: &str = "parameters.safetensors";
 
-/// A token model with a pending gradient and the state of its optimiser.
+/// A token model with a pending gradient and an optimizer state.
 ///
 /// If the model has an adapter ([`TokenModel::with_lora`]), only the adapter is tuned: gradient, optimiser state and checkpoints
 /// are of the adapter alone, and the frozen weights are shared with the model that the policy was made from. Otherwise every
@@ -45,12 +45,12 @@ impl TokenPolicy {
         Ok(Self::new(model.with_lora(lora)?))
     }
 
-    /// The policy as it is now.
+    /// The model with its current parameters.
     pub fn model(&self) -> &TokenModel {
         &self.model
     }
 
-    /// Follows the pending gradient, or any other, by one step.
+    /// Makes one optimizer step with `gradient`, which need not be the pending gradient.
     pub(crate) fn follow(&mut self, gradient: Gradient, update: &Update) -> Result<UpdateStats> {
         let (parameters, tensors) = self.model.trained_mut();
         self.optimizer.step(&parameters, tensors, gradient, update)
@@ -85,6 +85,11 @@ where
 }
 
 impl TokenPolicy {
+    /// Adds the gradient of a batch to the pending gradient: see [`Policy::accumulate`].
+    ///
+    /// # Errors
+    /// For a context that does not fit the model, an unknown id, or a sample that is not a sequence of the model: before anything
+    /// is added. Then the errors of the forward pass and of `weigh`.
     pub(super) fn accumulate_sequences(
         &mut self,
         batch: &[SequenceInContext<'_>],
