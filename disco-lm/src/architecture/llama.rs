@@ -19,11 +19,7 @@ pub(super) const LLAMA: Architecture = Architecture {
 pub(super) const MISTRAL: Architecture = Architecture {
     model_type: "mistral",
     read: |reader| {
-        let layers = reader.layers("num_hidden_layers", None)?;
-        let window = match reader.get("sliding_window") {
-            Some(_) => Some(Window::everywhere(reader.window("sliding_window", None)?, layers)),
-            None => None,
-        };
+        let window = optional_window(reader)?;
         Ok(by_hand(read(reader, window)?))
     },
     gguf: None,
@@ -128,6 +124,15 @@ fn sizes(reader: &ConfigReader<'_>) -> Result<Sizes> {
         intermediate_size: reader.size("intermediate_size", None)?,
         max_positions: reader.size("max_position_embeddings", Some(2048))?,
     })
+}
+
+/// A window in every layer, if `sliding_window` is set.
+pub(super) fn optional_window(reader: &ConfigReader<'_>) -> Result<Option<Window>> {
+    let layers = reader.layers("num_hidden_layers", None)?;
+    match reader.get("sliding_window") {
+        Some(_) => Ok(Some(Window::everywhere(reader.window("sliding_window", None)?, layers))),
+        None => Ok(None),
+    }
 }
 
 /// Qwen's window, if it is switched on: in the layers that `layer_types` names, or else in the layers from number

@@ -4,7 +4,7 @@ use super::{
     Architecture, Gguf, GgufMetadata,
     config_reader::ConfigReader,
     llama,
-    model_config::{ModelConfig, Window},
+    model_config::ModelConfig,
     tensor_names::{StackNames, TensorNames},
 };
 use crate::Result;
@@ -38,12 +38,7 @@ fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
             return Err(section.refused("partial_rotary_factor", rotated, "1"));
         }
     }
-    let layers = reader.layers("num_hidden_layers", None)?;
-    let window = match reader.get("sliding_window") {
-        Some(_) => Some(Window::everywhere(reader.window("sliding_window", None)?, layers)),
-        None => None,
-    };
-    let config = llama::read(reader, window)?;
+    let config = llama::read(reader, llama::optional_window(reader)?)?;
     // The reference has these biases nowhere, whatever the configuration says.
     Ok(ModelConfig {
         names: NAMES,

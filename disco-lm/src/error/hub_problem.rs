@@ -9,7 +9,7 @@ pub enum HubProblem {
     /// There is no such repository, or it is private and the token, if any, does not give access: a hub does not tell which.
     #[error(
         "there is no such model, or it is private{}",
-        if *.with_token { " and not for the token that was shown" } else { ": check the id, or set HF_TOKEN to a token of who may read it" }
+        if *.with_token { " and the given token has no access to it" } else { ": check the id, or set HF_TOKEN to a token that has access" }
     )]
     NoRepository {
         /// Whether the request had a token.
@@ -24,7 +24,7 @@ pub enum HubProblem {
     /// The repository is gated: only accounts that have accepted its conditions can download its files.
     #[error(
         "it is gated: accept its conditions on its page there, and set HF_TOKEN to a token of that account{}",
-        if *.with_token { "; the token that was shown is not enough" } else { "" }
+        if *.with_token { "; the given token is not enough" } else { "" }
     )]
     Gated {
         /// Whether the request had a token.
@@ -39,7 +39,7 @@ pub enum HubProblem {
         present: Vec<String>,
     },
     /// The repository has no weights other than GGUF files, and the id names none of them.
-    #[error("it holds GGUF files: put the name of one behind the id, as in `:{}`; there is: {}", .files[0], .files.join(", "))]
+    #[error("it holds GGUF files: add the name of one to the id, as in `:{}`; there is: {}", .files[0], .files.join(", "))]
     GgufFiles {
         /// Their names, at least one.
         files: Vec<String>,

@@ -35,7 +35,7 @@ type ContextSequences<'a> = (&'a [u32], Vec<Sequence>);
 /// A sequence that has tokens: one row of a batch.
 struct ActiveSequence<'a> {
     sequence: Sequence,
-    /// What the decoder sees before the sequence: the context, or the start token if an encoder has read the context.
+    /// The tokens that the decoder sees before the sequence: the context, or the start token if an encoder has read the context.
     decoder_context: &'a [u32],
     context_length: usize,
 }

@@ -88,7 +88,7 @@ impl Client {
         let no_answer = |reason: String| HubProblem::Answer { url: url.clone(), reason };
         let text = response.body_mut().read_to_string().map_err(unreachable)?;
         let json: Value = serde_json::from_str(&text)
-            .map_err(|error| no_answer(format!("with what is no JSON ({error})")))?;
+            .map_err(|error| no_answer(format!("with text that is not JSON ({error})")))?;
         let commit = json["sha"].as_str().filter(|commit| is_name(commit));
         let files = json["siblings"].as_array().map(|files| {
             files.iter().filter_map(|file| file["rfilename"].as_str()).map(String::from).collect()

@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// What a forward pass does in addition to its computation.
+/// Additional work of a forward pass.
 pub(crate) enum Mode<'a> {
     /// Nothing in addition.
     Plain,

@@ -1,4 +1,4 @@
-//! How do samples change weights? Gradients, optimisers, policies and pretraining.
+//! How do samples change weights? Gradients, optimizers, policies and pretraining.
 
 pub(crate) mod adam;
 pub(crate) mod autodiff;

@@ -19,7 +19,7 @@ const FILE: &str = "parameters.safetensors";
 
 /// A token model with a pending gradient and an optimizer state.
 ///
-/// If the model has an adapter ([`TokenModel::with_lora`]), only the adapter is tuned: gradient, optimiser state and checkpoints
+/// If the model has an adapter ([`TokenModel::with_lora`]), only the adapter is tuned: gradient, optimizer state and checkpoints
 /// are of the adapter alone, and the frozen weights are shared with the model that the policy was made from. Otherwise every
 /// parameter is tuned.
 #[derive(Clone, Debug)]
@@ -146,7 +146,7 @@ impl Policy<Vec<u32>, Vec<u32>> for TokenPolicy {
     }
 
     /// The copy shares all tensors with the policy until the next update. After it, the parameters that are tuned and their
-    /// optimiser state are in memory twice.
+    /// optimizer state are in memory twice.
     fn snapshot(&self) -> Option<Self> {
         Some(self.clone())
     }

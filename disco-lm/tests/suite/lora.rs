@@ -220,7 +220,7 @@ fn an_adapter_policy_saves_only_the_adapter_and_continues_to_the_bit() {
     let full = TempDir::new().expect("a temporary folder");
     TokenPolicy::new(case.base.clone()).save(full.path()).expect("saved");
     let weights = std::fs::metadata(full.path().join("parameters.safetensors")).expect("metadata").len();
-    assert!(written < 2 * weights, "{written} bytes with the optimiser's state, of a model of {weights}");
+    assert!(written < 2 * weights, "{written} bytes with the optimizer's state, of a model of {weights}");
     let mut resumed = new();
     resumed.load(saved.path()).expect("loaded");
     for _ in 0..2 {

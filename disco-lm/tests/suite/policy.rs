@@ -1,4 +1,4 @@
-//! A token model as a policy: its gradient, its optimiser, its checkpoints.
+//! A token model as a policy: its gradient, its optimizer, its checkpoints.
 
 use std::collections::BTreeMap;
 
@@ -94,9 +94,9 @@ fn contexts_in_one_batch_give_the_sum_of_their_gradients() {
     assert_close("gradient", &together, &apart, 1e-4);
 }
 
-/// The reference takes the same steps with the tuner's own optimisers in f64, on the same gradients.
+/// The reference takes the same steps with the tuner's own optimizers in f64, on the same gradients.
 #[test]
-fn optimisers_agree_with_the_f64_reference() {
+fn optimizers_agree_with_the_f64_reference() {
     let adam = Adam { weight_decay: 0.1, ..Adam::default() };
     for optimizer in
         [Optimizer::Adam(adam), Optimizer::AdamW(adam), Optimizer::Sgd { momentum: 0.9, weight_decay: 0.01 }]

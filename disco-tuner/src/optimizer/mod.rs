@@ -1,4 +1,4 @@
-//! The optimiser: its settings as PyTorch names and defaults them, its state, and the schedule of the step size.
+//! The optimizer: its settings as PyTorch names and defaults them, its state, and the schedule of the step size.
 
 mod schedule;
 mod state;

@@ -1,11 +1,11 @@
-//! The arithmetic of the optimisers on `f64` slices.
+//! The arithmetic of the optimizers on `f64` slices.
 
 use disco_core::{Error, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{Adam, Optimizer, Update};
 
-/// Whether an update applies the optimiser's weight decay to a block of parameters.
+/// Whether an update applies the optimizer's weight decay to a block of parameters.
 ///
 /// Networks usually exempt norms and biases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,8 +82,8 @@ impl OptimizerState {
         parameters: &mut [f64],
         gradient: &[f64],
     ) -> Result<()> {
-        Error::check_length("parameters of an optimiser", self.first.len(), parameters.len())?;
-        Error::check_length("gradient of an optimiser", self.first.len(), gradient.len())?;
+        Error::check_length("parameters of an optimizer", self.first.len(), parameters.len())?;
+        Error::check_length("gradient of an optimizer", self.first.len(), gradient.len())?;
         self.step += 1;
         let decay = |coefficient: f64| match weight_decay {
             WeightDecay::Apply => coefficient,

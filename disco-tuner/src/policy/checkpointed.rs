@@ -9,7 +9,7 @@ use disco_core::Result;
 /// Needed by [`Run::with_checkpoints`](crate::Run::with_checkpoints), [`Tuner::resume`](crate::Tuner::resume) and
 /// [`Checkpoints::load_policy`](crate::Checkpoints::load_policy) only.
 pub trait Checkpointed {
-    /// Writes parameters and optimiser state into `directory`, so that after [`load`](Self::load) a run continues to the
+    /// Writes parameters and optimizer state into `directory`, so that after [`load`](Self::load) a run continues to the
     /// bit.
     ///
     /// The directory exists and is empty. The tuner flushes its files to the disk and keeps checksums of them.
@@ -18,6 +18,6 @@ pub trait Checkpointed {
     /// Reads the files that [`save`](Self::save) wrote. The pending gradient is then zero.
     ///
     /// # Errors
-    /// For files of a policy of another shape, among others. Parameters and optimiser state are then untouched.
+    /// For files of a policy of another shape, among others. Parameters and optimizer state are then untouched.
     fn load(&mut self, directory: &Path) -> Result<()>;
 }

@@ -71,14 +71,14 @@ pub trait Policy<C, X>: Distribution<C, X> {
     /// Sets the pending gradient to zero.
     fn clear(&mut self);
 
-    /// Makes one step of the optimiser *against* the pending gradient, and clears it. If nothing was accumulated, the
-    /// gradient is zero, and the optimiser's momentum still moves the parameters.
+    /// Makes one step of the optimizer *against* the pending gradient, and clears it. If nothing was accumulated, the
+    /// gradient is zero, and the optimizer's momentum still moves the parameters.
     ///
     /// # Errors
-    /// If the gradient is not finite: parameters and optimiser state are then untouched.
+    /// If the gradient is not finite: parameters and optimizer state are then untouched.
     fn step(&mut self, update: &Update) -> Result<UpdateStats>;
 
-    /// A copy to return to, with parameters and optimiser state. The default, `None`, is for a policy of which a second
+    /// A copy to return to, with parameters and optimizer state. The default, `None`, is for a policy of which a second
     /// copy does not fit into memory.
     ///
     /// The tuner asks for one before a step of several epochs. If a later epoch fails, the updates of the earlier ones

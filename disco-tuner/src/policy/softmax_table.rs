@@ -203,7 +203,7 @@ where
                 value: norm,
             });
         }
-        // Computed on copies: if a new logit is not finite, parameters and optimiser state stay as they were.
+        // Computed on copies: if a new logit is not finite, parameters and optimizer state stay as they were.
         let (mut logits, mut optimizer) = (self.logits.clone(), self.optimizer.clone());
         let parameters = logits.as_slice_mut().ok_or(Error::Empty { what: "contiguous logits".into() })?;
         optimizer.descend(update, update.clip_scale(norm), WeightDecay::Apply, parameters, &gradient)?;
@@ -272,9 +272,9 @@ impl<C, X> Checkpointed for SoftmaxTable<C, X> {
             ));
         }
         Error::check_length("saved logits", self.logits.len(), saved.logits.len())?;
-        Error::check_length("saved optimiser state", self.logits.len(), saved.optimizer.len())?;
+        Error::check_length("saved optimizer state", self.logits.len(), saved.optimizer.len())?;
         if !saved.optimizer.is_sound() {
-            return Err(Error::invalid(format!("optimiser state of {name}"), "not finite", "finite numbers"));
+            return Err(Error::invalid(format!("optimizer state of {name}"), "not finite", "finite numbers"));
         }
         check_log_scores(&name, &saved.logits)?;
         let logits =

@@ -13,7 +13,7 @@ use crate::common::{self, Kind, World, child, target};
 /// Names the folder that the child of the kill test works in.
 const FOLDER: &str = "DISCO_TUNER_KILL_TEST";
 
-/// Everything that has a state: proposal, replay buffer, estimates of Z, optimiser, order of contexts.
+/// Everything that has a state: proposal, replay buffer, estimates of Z, optimizer, order of contexts.
 fn config() -> TunerConfig {
     TunerConfig {
         steps: 120,

@@ -1,5 +1,5 @@
 //! The softmax table is the oracle of the tuner, so it is checked against finite differences, against
-//! PyTorch's optimisers, and for what a policy promises about saving and refusing.
+//! PyTorch's optimizers, and for what a policy promises about saving and refusing.
 
 use disco_core::{Distribution, Error, ScorerExt, Space, Streams, scorer};
 use disco_tuner::{
@@ -84,7 +84,7 @@ fn check_optimizer(optimizer: Optimizer, expected: impl Fn(&mut [f64; 2], [f64; 
 }
 
 #[test]
-fn optimisers_follow_their_published_formulas() {
+fn optimizers_follow_their_published_formulas() {
     use std::cell::RefCell;
     let adam = |l2: f64, shrink: f64| {
         let state = RefCell::new([[0.0; 2]; 2]);

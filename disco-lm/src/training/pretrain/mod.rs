@@ -1,7 +1,7 @@
 //! Pretraining: trains a small model from random weights on a text.
 //!
 //! The embedded model was made with it. The objective is next-token prediction, with AdamW, dropout on the residual
-//! branches, a warm-up and a cosine decay; forward pass, output layer and optimiser are those of tuning.
+//! branches, a warm-up and a cosine decay; forward pass, output layer and optimizer are those of tuning.
 
 mod corpus;
 mod held_out;
