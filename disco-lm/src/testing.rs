@@ -16,7 +16,7 @@ thread_local! {
 }
 
 /// Whether this thread treats CPU memory as the memory of another device.
-pub(crate) fn is_elsewhere() -> bool {
+pub(crate) fn is_other_device() -> bool {
     ON_OTHER_DEVICE.get()
 }
 

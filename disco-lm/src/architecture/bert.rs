@@ -78,8 +78,8 @@ const ACTIVATIONS: [(&str, Activation); 4] = [
 
 pub(super) fn bert(reader: &ConfigReader<'_>, names: TensorNames) -> Result<ModelConfig> {
     reader.choice("position_embedding_type", "absolute", &[("absolute", ())])?;
-    reader.off("is_decoder")?;
-    reader.off("add_cross_attention")?;
+    reader.refuse_true("is_decoder")?;
+    reader.refuse_true("add_cross_attention")?;
     let hidden_size = reader.size("hidden_size", Some(768))?;
     let heads = reader.size("num_attention_heads", Some(12))?;
     let head_dim = reader.divided(hidden_size, "num_attention_heads", heads, "hidden_size")?;

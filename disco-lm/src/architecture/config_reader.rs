@@ -110,12 +110,12 @@ impl<'a> ConfigReader<'a> {
     }
 
     /// Refuses a flag that is true.
-    pub(crate) fn off(&self, field: &str) -> Result<()> {
+    pub(crate) fn refuse_true(&self, field: &str) -> Result<()> {
         if self.flag(field, false)? { Err(self.refused(field, true, "false")) } else { Ok(()) }
     }
 
     /// Refuses a value other than null, an empty list or an empty object.
-    pub(crate) fn empty(&self, field: &str) -> Result<()> {
+    pub(crate) fn refuse_non_empty(&self, field: &str) -> Result<()> {
         match self.get(field) {
             Some(Value::Array(values)) if values.is_empty() => Ok(()),
             Some(Value::Object(values)) if values.is_empty() => Ok(()),

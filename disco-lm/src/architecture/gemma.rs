@@ -29,7 +29,7 @@ fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
     let tanh = Activation::GeluTanh;
     let activation =
         reader.choice("hidden_activation", "gelu_pytorch_tanh", &[("gelu_pytorch_tanh", tanh)])?;
-    reader.off("use_bidirectional_attention")?;
+    reader.refuse_true("use_bidirectional_attention")?;
     for field in ["final_logit_softcapping", "attn_logit_softcapping"] {
         if let Some(value) = reader.get(field) {
             return Err(reader.refused(field, value, "null"));

@@ -58,8 +58,8 @@ fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
         "gelu_new",
         &[("gelu_new", tanh), ("gelu_pytorch_tanh", tanh)],
     )?;
-    reader.off("scale_attn_by_inverse_layer_idx")?;
-    reader.off("add_cross_attention")?;
+    reader.refuse_true("scale_attn_by_inverse_layer_idx")?;
+    reader.refuse_true("add_cross_attention")?;
     let hidden_size = reader.size("n_embd", None)?;
     let heads = reader.size("n_head", None)?;
     let sizes = Sizes {

@@ -28,8 +28,8 @@ impl Buckets {
     }
 
     /// The bucket of the distance between a query and a key, given their positions.
-    pub(crate) fn of(self, query: usize, key: usize, both_ways: bool) -> usize {
-        let (first, count, distance) = match (both_ways, key > query) {
+    pub(crate) fn of(self, query: usize, key: usize, bidirectional: bool) -> usize {
+        let (first, count, distance) = match (bidirectional, key > query) {
             (true, true) => (self.count / 2, self.count / 2, key - query),
             (true, false) => (0, self.count / 2, query - key),
             (false, _) => (0, self.count, query.saturating_sub(key)),
@@ -51,8 +51,8 @@ mod tests {
     /// The smallest distance of each bucket, from transformers' `T5Attention._relative_position_bucket`.
     #[test]
     fn buckets_begin_where_those_of_transformers_do() {
-        let starts = |buckets: Buckets, both_ways: bool| -> Vec<usize> {
-            let of = |distance: usize| buckets.of(distance, 0, both_ways);
+        let starts = |buckets: Buckets, bidirectional: bool| -> Vec<usize> {
+            let of = |distance: usize| buckets.of(distance, 0, bidirectional);
             (0..300).filter(|&distance| distance == 0 || of(distance) != of(distance - 1)).collect()
         };
         let usual = Buckets { count: 32, farthest: 128 };

@@ -49,7 +49,7 @@ impl<'a> CausalAttention<'a> {
     }
 
     /// The keys and values of the sequences; empty if they were not saved.
-    pub(crate) fn into_kept(self) -> KeyValues {
+    pub(crate) fn into_key_values(self) -> KeyValues {
         self.saved.unwrap_or_default()
     }
 }

@@ -74,7 +74,7 @@ impl PackedAttention {
 
     /// Adds a group of sequences of `seq_len` tokens. Sequence `i` follows the context `context_of[i]`; `lengths` are the
     /// lengths of all contexts.
-    pub(crate) fn follow(
+    pub(crate) fn add_group(
         &mut self,
         context_of: Vec<usize>,
         lengths: &[usize],

@@ -12,7 +12,7 @@ pub(crate) struct RelativeBias {
     pub(crate) table: Tensor<2>,
     pub(crate) buckets: Buckets,
     /// Whether keys after a query have buckets of their own, as in an encoder.
-    pub(crate) both_ways: bool,
+    pub(crate) bidirectional: bool,
 }
 
 impl RelativeBias {
@@ -21,7 +21,7 @@ impl RelativeBias {
         let [_, heads] = self.table.dims();
         let [rows, columns] = [queries.len(), keys.len()];
         let buckets = queries
-            .flat_map(|query| keys.clone().map(move |key| self.buckets.of(query, key, self.both_ways)));
+            .flat_map(|query| keys.clone().map(move |key| self.buckets.of(query, key, self.bidirectional)));
         let buckets = indices(buckets, &self.table.device());
         let bias = self.table.clone().select(0, buckets).reshape([1, rows, columns, heads]);
         bias.permute([0, 3, 1, 2])
@@ -31,7 +31,7 @@ impl RelativeBias {
     /// the query: `[rows, keys]`, in row-major order.
     pub(crate) fn at(&self, distances: &[usize], rows: usize) -> Tensor<4> {
         let [_, heads] = self.table.dims();
-        let buckets = distances.iter().map(|distance| self.buckets.of(*distance, 0, self.both_ways));
+        let buckets = distances.iter().map(|distance| self.buckets.of(*distance, 0, self.bidirectional));
         let bias = self.table.clone().select(0, indices(buckets, &self.table.device()));
         bias.reshape([rows, 1, distances.len() / rows, heads]).permute([0, 3, 1, 2])
     }

@@ -6,7 +6,7 @@
 
 use burn::tensor::{Tensor, activation::softmax};
 
-use crate::{device::host::holds, kernels};
+use crate::{device::host::is_in_cpu_memory, kernels};
 
 /// Scaled dot-product attention: `softmax(scale * queries keys^T + mask) values`.
 ///
@@ -52,7 +52,7 @@ pub(crate) fn attention_backward(
 
 /// The gradient of the scores, `p (h - sum(p h))`, from the attention probabilities `p` and their gradient `h`.
 fn softmax_backward(probabilities: Tensor<4>, grad_probabilities: Tensor<4>) -> Tensor<4> {
-    if holds(&probabilities) {
+    if is_in_cpu_memory(&probabilities) {
         return kernels::softmax_backward(probabilities, grad_probabilities);
     }
     let weighted = probabilities.clone() * grad_probabilities;

@@ -67,10 +67,10 @@ impl TokenClassifier {
             weights.map(|(parameter, values)| Weight::from_values(values, parameter.shape, device)).collect();
         let no_adapter = BTreeMap::new();
         let mut from = ParameterReader::new(&weights, &no_adapter);
-        let embedding = from.vector();
-        let mut positions = from.vector().narrow(0, config.first_position, config.positions());
+        let embedding = from.elements();
+        let mut positions = from.elements().narrow(0, config.first_position, config.positions());
         if config.token_types.is_some() {
-            positions = positions + from.vector().narrow(0, 0, 1);
+            positions = positions + from.elements().narrow(0, 0, 1);
         }
         let encoder = &config.encoder;
         let embedding_norm = NormWeights::assemble(encoder, &mut from);

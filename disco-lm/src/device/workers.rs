@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use disco_core::Error as CoreError;
 use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
-use crate::{Result, device::host::is_host};
+use crate::{Result, device::host::is_cpu};
 
 /// The fewest sequences that are worth a worker of their own: with fewer, two workers are no faster than one that has the
 /// sequences of both.
@@ -49,7 +49,7 @@ pub(crate) fn in_batches<T: Send, R: Send>(
 
 /// The number of workers that are worthwhile for `items` items in progress at a time.
 pub(crate) fn workers(device: &Device, items: usize) -> usize {
-    let most = if is_host(device) { rayon::current_num_threads() } else { 1 };
+    let most = if is_cpu(device) { rayon::current_num_threads() } else { 1 };
     most.min(items / WORKER_SEQUENCES).max(1)
 }
 
@@ -76,7 +76,7 @@ pub(crate) fn map_items<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> R + Sync + Send,
 ) -> Vec<R> {
-    if is_host(device) { items.par_iter().map(work).collect() } else { items.iter().map(work).collect() }
+    if is_cpu(device) { items.par_iter().map(work).collect() } else { items.iter().map(work).collect() }
 }
 
 /// A pool of `threads` threads.

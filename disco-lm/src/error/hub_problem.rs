@@ -102,7 +102,7 @@ pub enum HubProblem {
 
 impl HubProblem {
     /// Whether the same request may succeed at another time.
-    pub(crate) fn is_of_the_moment(&self) -> bool {
+    pub(crate) fn is_transient(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Status { status: 429 | 500.., .. })
     }
 }

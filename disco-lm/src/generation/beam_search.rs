@@ -226,7 +226,7 @@ impl TokenModel {
                     (tokens[tokens.len() - 1], prefilled.contexts[context].len() + tokens.len() - 1)
                 })
                 .unzip();
-            let hidden = transformer.hidden(&ids, &positions, &mut cache, &mut Mode::Plain);
+            let hidden = transformer.hidden_states(&ids, &positions, &mut cache, &mut Mode::Plain);
             let parents = self.extend_beams(&head, hidden, &prefilled.contexts, &mut beams, search)?;
             cache.reorder(&parents, Vec::new());
         }

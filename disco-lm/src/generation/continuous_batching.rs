@@ -192,7 +192,7 @@ impl<'a, G: KvCache> Scheduler<'a, G> {
                 |row: &ActiveSequence<'_>| row.decoder_context.len() + row.sequence.tokens.len() - 1;
             let ids: Vec<u32> = rows.iter().map(last).collect();
             let positions: Vec<usize> = rows.iter().map(position).collect();
-            let hidden = self.transformer.hidden(&ids, &positions, &mut cache, &mut Mode::Plain);
+            let hidden = self.transformer.hidden_states(&ids, &positions, &mut cache, &mut Mode::Plain);
             self.sample_step(hidden, &mut rows)?;
         }
     }

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use crate::{
     BeamSearch, Decoding, Generation, TokenModel,
-    device::host::is_host,
+    device::host::is_cpu,
     layers::weight::Weight,
-    testing::{config, elsewhere, random},
+    testing::{config, on_other_device, random},
 };
 
 /// Allowed difference in the log-probability of a sequence of at most 12 tokens, in f32.
@@ -83,7 +83,7 @@ fn sequences_do_not_depend_on_the_earlier_sequences_of_their_slot() {
         for batch in [1, 5, 64] {
             let model = model(&config, batch, 12);
             assert_alike(&draw(&model, &lengths), &whole);
-            assert_alike(&elsewhere(|| draw(&model, &lengths)), &whole);
+            assert_alike(&on_other_device(|| draw(&model, &lengths)), &whole);
         }
     }
 }
@@ -94,7 +94,7 @@ fn sequences_do_not_depend_on_the_earlier_sequences_of_their_slot() {
 fn rows_on_the_cpu_are_the_same_to_the_bit() {
     for config in [llama(), windowed(), gpt2(), gemma()] {
         let whole = model(&config, 1000, 12);
-        if !is_host(&whole.shared.device) {
+        if !is_cpu(&whole.shared.device) {
             return;
         }
         let whole = draw(&whole, &short());
@@ -110,7 +110,7 @@ fn rows_on_the_cpu_are_the_same_to_the_bit() {
 fn sequences_of_one_token_take_no_step() {
     for config in [llama(), t5()] {
         let model = model(&config, 8, 1);
-        let (here, there) = (draw(&model, &short()), elsewhere(|| draw(&model, &short())));
+        let (here, there) = (draw(&model, &short()), on_other_device(|| draw(&model, &short())));
         assert!(here.iter().all(|sample| sample.value.len() == 1));
         assert_alike(&here, &there);
         let search = BeamSearch { width: 3, returned: 3, ..BeamSearch::default() };

@@ -225,7 +225,7 @@ impl Hub {
         let listing = match (self.client.listing(model, complete.as_deref()), &complete) {
             (Ok(listing), _) => listing,
             // The snapshot is usable without optional files that could not be looked for.
-            (Err(problem), Some(commit)) if problem.is_of_the_moment() => return Ok(cache.snapshot(commit)),
+            (Err(problem), Some(commit)) if problem.is_transient() => return Ok(cache.snapshot(commit)),
             (Err(problem), _) => return Err(failed(problem)),
         };
         let commit = &listing.commit;

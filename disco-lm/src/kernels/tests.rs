@@ -4,7 +4,7 @@ use burn::tensor::{Device, activation};
 use disco_tuner::{Adam, Optimizer, Update};
 
 use crate::{
-    device::host::holds,
+    device::host::is_in_cpu_memory,
     kernels::{adam::AdamStep, *},
     training::adam::apply,
 };
@@ -25,9 +25,9 @@ fn assert_close<const D: usize>(one: Tensor<D>, other: Tensor<D>) {
 
 #[test]
 fn tensors_of_a_graph_are_left_to_burn() {
-    assert!(holds(&some([1, 1])));
-    assert!(!holds(&some([1, 1]).autodiff()));
-    assert!(!crate::testing::elsewhere(|| holds(&some([1, 1]))));
+    assert!(is_in_cpu_memory(&some([1, 1])));
+    assert!(!is_in_cpu_memory(&some([1, 1]).autodiff()));
+    assert!(!crate::testing::on_other_device(|| is_in_cpu_memory(&some([1, 1]))));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn adam_is_burns_to_the_bit() {
         [w, m, v].map(Tensor::into_data)
     };
     for penalised in [false, true] {
-        assert_eq!(run(penalised), crate::testing::elsewhere(|| run(penalised)));
+        assert_eq!(run(penalised), crate::testing::on_other_device(|| run(penalised)));
     }
 }
 

@@ -6,7 +6,7 @@ use burn::tensor::{Tensor, activation};
 
 use crate::{
     architecture::model_config::{Activation, ModelConfig},
-    device::host::holds,
+    device::host::is_in_cpu_memory,
     kernels::{gated_silu, gated_silu_backward},
 };
 
@@ -24,25 +24,25 @@ pub(crate) fn activate(kind: Activation, x: Tensor<2>) -> Tensor<2> {
 ///
 /// - up: `[tokens, intermediate_size]`, or `[tokens, 2 * intermediate_size]` if it is gated: the gate, then what it gates
 /// - returns: `[tokens, intermediate_size]`, and `up`
-pub(crate) fn inner(config: &ModelConfig, up: Tensor<2>) -> [Tensor<2>; 2] {
+pub(crate) fn forward(config: &ModelConfig, up: Tensor<2>) -> [Tensor<2>; 2] {
     let kind = config.feed_forward.activation;
     if !config.feed_forward.gated {
         return [activate(kind, up.clone()), up];
     }
-    if kind == Activation::Silu && holds(&up) {
+    if kind == Activation::Silu && is_in_cpu_memory(&up) {
         return gated_silu(up);
     }
     let [gate, ungated] = halves(config, up.clone());
     [activate(kind, gate) * ungated, up]
 }
 
-/// Backward pass of [`inner`]: its result, recomputed, and the gradient of `up` from `grad_inner`, the gradient of that result.
-pub(crate) fn inner_backward(config: &ModelConfig, up: Tensor<2>, grad_inner: Tensor<2>) -> [Tensor<2>; 2] {
+/// Backward pass of [`forward`]: its result, recomputed, and the gradient of `up` from `grad_inner`, the gradient of that result.
+pub(crate) fn backward(config: &ModelConfig, up: Tensor<2>, grad_inner: Tensor<2>) -> [Tensor<2>; 2] {
     let kind = config.feed_forward.activation;
     if !config.feed_forward.gated {
         return [activate(kind, up.clone()), derivative(kind, up) * grad_inner];
     }
-    if kind == Activation::Silu && holds(&up) {
+    if kind == Activation::Silu && is_in_cpu_memory(&up) {
         return gated_silu_backward(up, grad_inner);
     }
     let [gate, up] = halves(config, up);

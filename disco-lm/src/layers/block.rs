@@ -114,7 +114,7 @@ impl Block {
         mode.save(|saved| saved.post_attention = Some(x.clone()));
         let norms = (&self.feed_forward_norm, self.feed_forward_post_norm.as_ref());
         residual(config, norms, x, mode, |x, mode| {
-            let [inner, up] = activation::inner(config, self.up.forward(x));
+            let [inner, up] = activation::forward(config, self.up.forward(x));
             mode.save(|saved| saved.up = Some(up));
             let mlp_output = self.down.forward(inner);
             mode.save(|saved| saved.mlp_output = norms.1.map(|_| mlp_output.clone()));

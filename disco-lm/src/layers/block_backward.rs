@@ -59,7 +59,7 @@ impl Block {
         };
         // The gradient of `down` needs the input of its matmul, which was not saved: `inner_backward` recomputes it.
         let grad_inner = self.down.backward_input(grad_mlp_output.clone());
-        let [inner, grad_up] = activation::inner_backward(config, take_saved(&mut saved.up), grad_inner);
+        let [inner, grad_up] = activation::backward(config, take_saved(&mut saved.up), grad_inner);
         self.down.backward_parameters(inner, grad_mlp_output, gradients);
         let post_attention = take_saved(&mut saved.post_attention);
         let normalised = self.feed_forward_norm.forward(config, post_attention.clone());
@@ -101,7 +101,7 @@ impl Block {
             attention.backward(index, queries_keys_values, grad_attention_output);
         let mut grad_queries_keys = Tensor::cat(vec![grad_queries, grad_keys], 1);
         if let Some(angles) = rotary {
-            grad_queries_keys = angles.rotate_back(grad_queries_keys, config.is_windowed(index));
+            grad_queries_keys = angles.rotate_backward(grad_queries_keys, config.is_windowed(index));
         }
         if let (Some(query_norm), Some(key_norm)) = (&self.query_norm, &self.key_norm) {
             let [heads, kv_heads] = [config.heads, config.kv_heads];

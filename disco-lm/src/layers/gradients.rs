@@ -43,7 +43,7 @@ impl<'a> SharedGradient<'a> {
 
     /// The accumulator through which micro-batch number `micro_batch` adds. Once it is dropped, no other micro-batch waits for
     /// this one any more.
-    pub(crate) fn part(&self, micro_batch: usize) -> GradientAccumulator<'_> {
+    pub(crate) fn accumulator(&self, micro_batch: usize) -> GradientAccumulator<'_> {
         GradientAccumulator { shared: self, micro_batch, stage: 0 }
     }
 

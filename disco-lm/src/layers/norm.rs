@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 
 use crate::{
     architecture::model_config::{ModelConfig, Norm},
-    device::host::holds,
+    device::host::is_in_cpu_memory,
     kernels::{rms_norm, rms_norm_backward},
     layers::{gradients::GradientAccumulator, reader::ParameterReader},
 };
@@ -20,14 +20,14 @@ pub(crate) struct NormWeights {
 impl NormWeights {
     pub(crate) fn assemble(config: &ModelConfig, from: &mut ParameterReader<'_>) -> Self {
         let parameter = from.index();
-        let scale = from.vector();
-        Self { parameter, scale, bias: (config.norm == Norm::Layer).then(|| from.vector()) }
+        let scale = from.elements();
+        Self { parameter, scale, bias: (config.norm == Norm::Layer).then(|| from.elements()) }
     }
 
     /// - x, returns: `[rows, hidden_size]`
     pub(crate) fn forward(&self, config: &ModelConfig, x: Tensor<2>) -> Tensor<2> {
         let scale = self.scale(config);
-        if config.norm != Norm::Layer && holds(&x) && holds(&scale) {
+        if config.norm != Norm::Layer && is_in_cpu_memory(&x) && is_in_cpu_memory(&scale) {
             return rms_norm(x, &scale, config.norm_epsilon);
         }
         let (normalised, _) = normalise(config, x);
@@ -52,7 +52,7 @@ impl NormWeights {
         gradients: &mut GradientAccumulator<'_>,
     ) -> Tensor<2> {
         let scale = self.scale(config);
-        if config.norm != Norm::Layer && holds(&x) {
+        if config.norm != Norm::Layer && is_in_cpu_memory(&x) {
             let (grad_x, grad_scale) =
                 rms_norm_backward(x, &scale, config.norm_epsilon, grad_y, grad_residual);
             if gradients.wants_weights() {

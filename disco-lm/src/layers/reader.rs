@@ -38,7 +38,7 @@ impl<'a> ParameterReader<'a> {
     ///
     /// # Panics
     /// As [`weight`](Self::weight).
-    pub(crate) fn vector(&mut self) -> Tensor<2> {
+    pub(crate) fn elements(&mut self) -> Tensor<2> {
         self.weight().to_f32()
     }
 
@@ -49,6 +49,6 @@ impl<'a> ParameterReader<'a> {
     pub(crate) fn linear(&mut self, bias: bool) -> Linear {
         let parameter = self.index();
         let low_rank = self.low_rank.get(&parameter).cloned();
-        Linear { parameter, weight: self.weight(), bias: bias.then(|| self.vector()), low_rank }
+        Linear { parameter, weight: self.weight(), bias: bias.then(|| self.elements()), low_rank }
     }
 }

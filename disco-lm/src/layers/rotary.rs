@@ -9,7 +9,7 @@ use crate::{
         model_config::{ModelConfig, Positions},
         rope_frequencies::Frequencies,
     },
-    device::host::holds,
+    device::host::is_in_cpu_memory,
     kernels,
 };
 
@@ -96,7 +96,7 @@ impl Angles {
     }
 
     /// Backward pass of [`rotate`](Self::rotate): rotates the gradient of its output by the negative angles.
-    pub(crate) fn rotate_back(&self, x: Tensor<3>, windowed: bool) -> Tensor<3> {
+    pub(crate) fn rotate_backward(&self, x: Tensor<3>, windowed: bool) -> Tensor<3> {
         let negated = |[cos, sin]: &[Tensor<3>; 2]| [cos.clone(), sin.clone().neg()];
         let negative =
             Self { everywhere: negated(&self.everywhere), windowed: self.windowed.as_ref().map(negated) };
@@ -123,7 +123,7 @@ fn tables(frequencies: &Frequencies, positions: usize, device: &Device) -> [Tens
 
 /// Rotates `x`, `[tokens, heads, head_dim]`, by `cos` and `sin`, `[tokens, 1, head_dim]`.
 fn rotate(x: Tensor<3>, cos: &Tensor<3>, sin: &Tensor<3>) -> Tensor<3> {
-    if holds(&x) {
+    if is_in_cpu_memory(&x) {
         return kernels::rotate(x, cos, sin);
     }
     let half = x.dims()[2] / 2;

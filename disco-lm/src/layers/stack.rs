@@ -44,7 +44,7 @@ impl Stack {
         let is_bidirectional = direction == Direction::Bidirectional;
         let relative = match config.positions {
             Positions::Relative(buckets) => {
-                Some(RelativeBias { table: from.vector(), buckets, both_ways: is_bidirectional })
+                Some(RelativeBias { table: from.elements(), buckets, bidirectional: is_bidirectional })
             }
             Positions::Learned | Positions::Rotary(_) => None,
         };
@@ -71,7 +71,7 @@ impl Stack {
         for index in 0..self.layers.len() {
             x = self.layer(index, config, x, rotary, attention, mode);
         }
-        self.finish(config, x)
+        self.final_norm(config, x)
     }
 
     /// One layer: `[tokens, hidden_size]` to `[tokens, hidden_size]`.
@@ -88,7 +88,7 @@ impl Stack {
     }
 
     /// The norm after the last layer, of the output of that layer: `[rows, hidden_size]`, each row independently of the others.
-    pub(crate) fn finish(&self, config: &ModelConfig, x: Tensor<2>) -> Tensor<2> {
+    pub(crate) fn final_norm(&self, config: &ModelConfig, x: Tensor<2>) -> Tensor<2> {
         match &self.norm {
             Some(norm) => norm.forward(config, x),
             None => x,
@@ -110,8 +110,8 @@ impl Stack {
         self.layers[index].backward(config, index, saved, rotary, attention, grad_out, gradients)
     }
 
-    /// Backward pass of [`finish`](Self::finish): the gradient of its input `x`, from `grad_hidden`, the gradient of its output.
-    pub(crate) fn finish_backward(
+    /// Backward pass of [`final_norm`](Self::final_norm): the gradient of its input `x`, from `grad_hidden`, the gradient of its output.
+    pub(crate) fn final_norm_backward(
         &self,
         config: &ModelConfig,
         x: Tensor<2>,

@@ -63,7 +63,7 @@ impl Transformer {
     ///
     /// - ids, positions: one per token; `positions` are positions in the sequence
     /// - returns: `[tokens, hidden_size]`
-    pub(crate) fn hidden(
+    pub(crate) fn hidden_states(
         &self,
         ids: &[u32],
         positions: &[usize],
@@ -101,8 +101,8 @@ impl Transformer {
 
     /// The last hidden states, normalised and scaled, from the output of the last layer: `[rows, hidden_size]`, each row
     /// independently of the others.
-    pub(crate) fn finish(&self, x: Tensor<2>) -> Tensor<2> {
-        scaled(self.stack.finish(&self.config, x), self.config.output_scale)
+    pub(crate) fn final_norm(&self, x: Tensor<2>) -> Tensor<2> {
+        scaled(self.stack.final_norm(&self.config, x), self.config.output_scale)
     }
 
     /// Backward pass of [`layer`](Self::layer): see [`crate::layers::block::Block::backward`].
@@ -118,14 +118,19 @@ impl Transformer {
         self.stack.layer_backward(index, &self.config, saved, angles, attention, grad_out, gradients)
     }
 
-    /// Backward pass of [`finish`](Self::finish): the gradient of its input `x`, from `grad_hidden`, the gradient of its output.
-    pub(crate) fn finish_backward(
+    /// Backward pass of [`final_norm`](Self::final_norm): the gradient of its input `x`, from `grad_hidden`, the gradient of its output.
+    pub(crate) fn final_norm_backward(
         &self,
         x: Tensor<2>,
         grad_hidden: Tensor<2>,
         gradients: &mut GradientAccumulator<'_>,
     ) -> Tensor<2> {
-        self.stack.finish_backward(&self.config, x, scaled(grad_hidden, self.config.output_scale), gradients)
+        self.stack.final_norm_backward(
+            &self.config,
+            x,
+            scaled(grad_hidden, self.config.output_scale),
+            gradients,
+        )
     }
 
     /// Backward pass of [`embed`](Self::embed): adds the gradients of the embeddings to `gradients`, from `grad_x`, the gradient

@@ -79,12 +79,12 @@ pub(crate) fn read_config(reader: &ConfigReader<'_>) -> Result<(usize, f64)> {
     reader.only("peft_type", "LORA", &["LORA"])?;
     reader.only("bias", "none", &["none"])?;
     for field in ["use_dora", "use_qalora", "lora_bias"] {
-        reader.off(field)?;
+        reader.refuse_true(field)?;
     }
     for field in
         ["modules_to_save", "rank_pattern", "alpha_pattern", "layer_replication", "alora_invocation_tokens"]
     {
-        reader.empty(field)?;
+        reader.refuse_non_empty(field)?;
     }
     let rank = reader.size("r", None)?;
     if rank == 0 {

@@ -38,12 +38,12 @@ pub(crate) struct SequenceInContext<'a> {
 
 impl<'a> PredictionRow<'a> {
     /// The row at the last token of a context, without targets for now.
-    pub(crate) fn behind(context: &'a [u32]) -> Self {
+    pub(crate) fn after_context(context: &'a [u32]) -> Self {
         Self { targets: Vec::new(), history: History { context, generated: &[] } }
     }
 
     /// The rows that predict the tokens of a sequence, from its second token on.
-    pub(crate) fn within(
+    pub(crate) fn of_sequence(
         index: usize,
         SequenceInContext { context, tokens }: SequenceInContext<'a>,
     ) -> impl Iterator<Item = Self> + 'a {
@@ -105,10 +105,11 @@ pub(crate) fn prefill<'a>(
         );
     }
     let mut attention = CausalAttention::new(config, contexts.len(), seq_len, None, true, device);
-    let hidden = transformer.hidden(&ids, &positions, &mut attention, &mut Mode::Plain);
+    let hidden = transformer.hidden_states(&ids, &positions, &mut attention, &mut Mode::Plain);
     let ends = lengths.iter().enumerate().map(|(row, length)| row * seq_len + length - 1);
     let last = hidden.select(0, indices(ends, device));
-    let prefix = Prefix { first_layer: 0, layers: attention.into_kept(), lengths, encoder_output: None };
+    let prefix =
+        Prefix { first_layer: 0, layers: attention.into_key_values(), lengths, encoder_output: None };
     Prefilled { contexts: contexts.to_vec(), prefix, last }
 }
 
@@ -126,13 +127,13 @@ fn prefill_start_token<'a>(
         Prefix { first_layer: 0, layers: Vec::new(), lengths: vec![0; contexts], encoder_output };
     let mut attention = CausalAttention::new(config, contexts, 1, Some(&encoder_only), true, device);
     let tokens = vec![*token; contexts];
-    let last = transformer.hidden(&tokens, &vec![0; contexts], &mut attention, &mut Mode::Plain);
-    let prefix = Prefix { layers: attention.into_kept(), lengths: vec![1; contexts], ..encoder_only };
+    let last = transformer.hidden_states(&tokens, &vec![0; contexts], &mut attention, &mut Mode::Plain);
+    let prefix = Prefix { layers: attention.into_key_values(), lengths: vec![1; contexts], ..encoder_only };
     Prefilled { contexts: vec![std::slice::from_ref(token); contexts], prefix, last }
 }
 
 /// The last hidden state at every token of one sequence, `[tokens, hidden_size]`.
-pub(crate) fn hidden(
+pub(crate) fn hidden_states(
     transformer: &Transformer,
     config: &ModelConfig,
     ids: &[u32],
@@ -140,7 +141,7 @@ pub(crate) fn hidden(
 ) -> Tensor<2> {
     let positions: Vec<usize> = (0..ids.len()).collect();
     let mut attention = CausalAttention::new(config, 1, ids.len(), None, false, device);
-    transformer.hidden(ids, &positions, &mut attention, &mut Mode::Plain)
+    transformer.hidden_states(ids, &positions, &mut attention, &mut Mode::Plain)
 }
 
 /// Runs sequences after their contexts: `context_of[i]` is the index of the context of `sequences[i]`. No sequence is empty.
@@ -153,7 +154,7 @@ pub(crate) fn forward_sequences<'a>(
     device: &Device,
 ) -> PredictionRows<'a> {
     let mut rows: Vec<PredictionRow<'a>> =
-        prefilled.contexts.iter().copied().map(PredictionRow::behind).collect();
+        prefilled.contexts.iter().copied().map(PredictionRow::after_context).collect();
     for (sequence, (&context, tokens)) in context_of.iter().zip(sequences).enumerate() {
         rows[context].targets.push(Target { sequence, token: tokens[0] });
     }
@@ -166,11 +167,11 @@ pub(crate) fn forward_sequences<'a>(
     let (ids, positions) = padded(&inputs, seq_len, |row| prefilled.prefix.lengths[context_of[row]]);
     let prefix = prefilled.prefix.rows(context_of);
     let mut attention = CausalAttention::new(config, inputs.len(), seq_len, Some(&prefix), false, device);
-    let hidden = transformer.hidden(&ids, &positions, &mut attention, &mut Mode::Plain);
+    let hidden = transformer.hidden_states(&ids, &positions, &mut attention, &mut Mode::Plain);
     let mut predicting = Vec::new();
     for (sequence, tokens) in sequences.iter().enumerate() {
         predicting.extend((0..tokens.len() - 1).map(|step| sequence * seq_len + step));
-        rows.extend(PredictionRow::within(
+        rows.extend(PredictionRow::of_sequence(
             sequence,
             SequenceInContext { context: prefilled.contexts[context_of[sequence]], tokens },
         ));

@@ -66,7 +66,7 @@ impl LanguageModel {
         // The tokenizer comes first: it is read quickly, and a folder without one is the most common mistake.
         let tokenizer = files.tokenizer()?;
         let tokens = TokenModel::from_files(&files, device, generation)?;
-        Self::new(tokens, tokenizer, files.into_kept())
+        Self::new(tokens, tokenizer, files.into_sidecars())
     }
 
     pub(crate) fn new(

@@ -124,7 +124,7 @@ impl ModelFiles {
     }
 
     /// The content of the sidecars, by file name.
-    pub(crate) fn into_kept(self) -> BTreeMap<String, Vec<u8>> {
+    pub(crate) fn into_sidecars(self) -> BTreeMap<String, Vec<u8>> {
         self.sidecars
     }
 

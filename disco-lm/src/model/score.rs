@@ -3,7 +3,7 @@
 use crate::{
     Error, Result, TokenModel,
     kernels::values,
-    model::forward::{PredictionRows, forward_sequences, hidden, prefill},
+    model::forward::{PredictionRows, forward_sequences, hidden_states, prefill},
 };
 
 /// How many tokens are scored at once. More do not make the matmuls faster.
@@ -76,7 +76,7 @@ impl TokenModel {
         }
         self.check_fits(ids, 0)?;
         let transformer = self.transformer();
-        let hidden = hidden(&transformer, &self.shared.config, ids, &self.shared.device);
+        let hidden = hidden_states(&transformer, &self.shared.config, ids, &self.shared.device);
         let logits = self.lm_head().logits(hidden)?;
         Ok(values(&logits).chunks(self.vocabulary()).map(<[f32]>::to_vec).collect())
     }

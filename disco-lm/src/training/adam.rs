@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 
 use crate::{
-    device::{host::holds, transfer::take},
+    device::{host::is_in_cpu_memory, transfer::take},
     kernels::adam::{AdamStep, adam},
 };
 
@@ -15,7 +15,7 @@ pub(crate) fn apply(
     first: &mut Tensor<2>,
     second: &mut Tensor<2>,
 ) -> Tensor<2> {
-    if holds(&old) {
+    if is_in_cpu_memory(&old) {
         let [new, new_first, new_second] = adam(step, [old, take(first), take(second)], gradient);
         (*first, *second) = (new_first, new_second);
         return new;

@@ -78,7 +78,7 @@ impl<'a> AutodiffPass<'a> {
         let (transformer, leaves) = model.tracked();
         let mut attention =
             CausalAttention::new(&model.shared.config, batch, seq_len, None, false, &model.shared.device);
-        let hidden = transformer.hidden(ids, &positions, &mut attention, mode);
+        let hidden = transformer.hidden_states(ids, &positions, &mut attention, mode);
         Self::new(model, leaves, PredictionRows { hidden, rows }, batch)
     }
 
@@ -110,8 +110,13 @@ impl<'a> AutodiffPass<'a> {
         let states = self.hidden.clone().inner();
         let head_gradient =
             SharedGradient::new(self.model.adapter_layout(), vec![None; self.leaves.len()], 1);
-        let grad_hidden =
-            self.model.lm_head().gradient(&states, &self.rows, weights, None, &mut head_gradient.part(0))?;
+        let grad_hidden = self.model.lm_head().gradient(
+            &states,
+            &self.rows,
+            weights,
+            None,
+            &mut head_gradient.accumulator(0),
+        )?;
         // The gradient of sum(hidden * grad_hidden) by hidden is grad_hidden: the chain rule continues from the hand-written head.
         let gradients = (self.hidden * Tensor::from_inner(grad_hidden)).sum().backward();
         let mut gradient: Gradient = self.leaves.iter().map(|leaf| leaf.grad(&gradients)).collect();

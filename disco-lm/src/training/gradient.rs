@@ -26,7 +26,7 @@ use rayon::prelude::*;
 use crate::{
     Result, TokenModel,
     attention::PackedAttention,
-    device::{host::is_host, transfer::indices},
+    device::{host::is_cpu, transfer::indices},
     kernels::add,
     layers::{
         block::Mode,
@@ -97,10 +97,10 @@ impl TokenModel {
         let size = self.sequences_per_pass(sequences.len());
         if size == sequences.len() {
             // Other devices have memory of their own, and are efficient with larger matmuls.
-            let is_host = is_host(&self.shared.device);
-            let most = if is_host { MICRO_BATCH_TOKENS } else { usize::MAX };
+            let is_cpu = is_cpu(&self.shared.device);
+            let most = if is_cpu { MICRO_BATCH_TOKENS } else { usize::MAX };
             let micro_batches = split_into_micro_batches(sequences, most);
-            let workers = if is_host { self.gradient_workers(saved_bytes, &micro_batches) } else { 1 };
+            let workers = if is_cpu { self.gradient_workers(saved_bytes, &micro_batches) } else { 1 };
             let worker_bytes = saved_bytes / workers;
             return self.accumulate_micro_batches(workers, worker_bytes, &micro_batches, weigh, gradient);
         }
@@ -118,8 +118,8 @@ impl TokenModel {
             .map(|(pass, weights)| {
                 let gradients =
                     SharedGradient::new(self.adapter_layout(), vec![None; self.trained().0.len()], 1);
-                let embedding_gradient = pass.backward(weights, gradients.part(0))?;
-                embedding_gradient.backward(&self.transformer(), &mut gradients.part(0));
+                let embedding_gradient = pass.backward(weights, gradients.accumulator(0))?;
+                embedding_gradient.backward(&self.transformer(), &mut gradients.accumulator(0));
                 Ok(gradients.into_gradient())
             })
             .collect::<Result<_>>()?;
@@ -144,14 +144,14 @@ impl TokenModel {
         let gradients = SharedGradient::new(self.adapter_layout(), take(gradient), micro_batches.len());
         let forward_and_backward = |index: usize, weigh: &mut dyn FnMut(&[f64]) -> Result<Vec<f64>>| {
             let micro_batch: &[SequenceInContext<'_>] = micro_batches[index];
-            let gradients = gradients.part(index);
+            let gradients = gradients.accumulator(index);
             let pass = ForwardPass::forward(self, micro_batch, saved_bytes)?;
             let weights = weigh(&pass.log_probs)?;
             disco_core::Error::check_length("weights of a batch", micro_batch.len(), weights.len())?;
             let is_wanted = weights.iter().any(|weight| *weight != 0.0);
             if is_wanted { pass.backward(&weights, gradients).map(Some) } else { Ok(None) }
         };
-        let embedding_gradients: Result<Vec<Option<EmbeddingGradient>>> = if is_host(&self.shared.device) {
+        let embedding_gradients: Result<Vec<Option<EmbeddingGradient>>> = if is_cpu(&self.shared.device) {
             in_ordered_workers(workers, micro_batches.len(), weigh, forward_and_backward)
         } else {
             (0..micro_batches.len()).map(|index| forward_and_backward(index, weigh)).collect()
@@ -160,7 +160,7 @@ impl TokenModel {
         let embedding_gradients = embedding_gradients?;
         let gradients = SharedGradient::new(self.adapter_layout(), take(gradient), 1);
         for embedding_gradient in embedding_gradients.into_iter().flatten() {
-            embedding_gradient.backward(&self.transformer(), &mut gradients.part(0));
+            embedding_gradient.backward(&self.transformer(), &mut gradients.accumulator(0));
         }
         *gradient = gradients.into_gradient();
         Ok(())
@@ -210,7 +210,8 @@ impl<'a> ForwardPass<'a> {
         let (mut ids, mut positions) = padded(&contexts, longest, |_| 0);
         let mut row_tokens: Vec<usize> =
             lengths.iter().enumerate().map(|(i, length)| i * longest + length - 1).collect();
-        let mut rows: Vec<PredictionRow<'a>> = contexts.iter().copied().map(PredictionRow::behind).collect();
+        let mut rows: Vec<PredictionRow<'a>> =
+            contexts.iter().copied().map(PredictionRow::after_context).collect();
         for (sequence, &context) in which.iter().enumerate() {
             rows[context].targets.push(Target { sequence, token: sequences[sequence].tokens[0] });
         }
@@ -225,12 +226,12 @@ impl<'a> ForwardPass<'a> {
             for (at, (&sequence, input)) in group.iter().zip(&inputs).enumerate() {
                 let start = ids.len() + at * seq_len;
                 row_tokens.extend(start..start + input.len());
-                rows.extend(PredictionRow::within(sequence, sequences[sequence]));
+                rows.extend(PredictionRow::of_sequence(sequence, sequences[sequence]));
             }
             let (more_ids, more_positions) = padded(&inputs, seq_len, |i| lengths[which[group[i]]]);
             ids.extend(more_ids);
             positions.extend(more_positions);
-            attention.follow(group.iter().map(|&i| which[i]).collect(), &lengths, seq_len, &shared.device);
+            attention.add_group(group.iter().map(|&i| which[i]).collect(), &lengths, seq_len, &shared.device);
         }
 
         let (mut x, angles) = transformer.embed(&ids, &positions);
@@ -250,7 +251,7 @@ impl<'a> ForwardPass<'a> {
         let states = x.select(0, indices(row_tokens.iter().copied(), &shared.device));
         let mut log_probs = vec![0.0; sequences.len()];
         let (row_log_probs, logits) =
-            model.lm_head().log_probs_and_logits(&transformer.finish(states.clone()), &rows)?;
+            model.lm_head().log_probs_and_logits(&transformer.final_norm(states.clone()), &rows)?;
         add_log_probs(&mut log_probs, &rows, row_log_probs);
         Ok(Self {
             model,
@@ -276,10 +277,10 @@ impl<'a> ForwardPass<'a> {
         mut gradients: GradientAccumulator<'_>,
     ) -> Result<EmbeddingGradient> {
         let model = self.model;
-        let hidden = self.transformer.finish(self.states.clone());
+        let hidden = self.transformer.final_norm(self.states.clone());
         let logits = self.logits.take();
         let grad_hidden = model.lm_head().gradient(&hidden, &self.rows, weights, logits, &mut gradients)?;
-        let grad_states = self.transformer.finish_backward(self.states, grad_hidden, &mut gradients);
+        let grad_states = self.transformer.final_norm_backward(self.states, grad_hidden, &mut gradients);
         gradients.end_stage();
         let device = &model.shared.device;
         let zeros = Tensor::zeros([self.ids.len(), grad_states.dims()[1]], device);

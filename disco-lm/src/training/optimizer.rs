@@ -10,7 +10,7 @@ use crate::{
     Error, Precision, Result,
     architecture::parameters::Parameter,
     device::{
-        host::holds,
+        host::is_in_cpu_memory,
         transfer::{download, take, upload},
     },
     kernels::{adam::AdamStep, square_sum},
@@ -127,7 +127,7 @@ impl OptimizerState {
 fn norm(gradient: &mut Gradient) -> Result<f64> {
     let square = |entry: &mut Option<Tensor<2>>| -> Result<f64> {
         let Some(tensor) = entry.take() else { return Ok(0.0) };
-        if holds(&tensor) {
+        if is_in_cpu_memory(&tensor) {
             let (square, tensor) = square_sum(tensor);
             *entry = Some(tensor);
             return Ok(square);

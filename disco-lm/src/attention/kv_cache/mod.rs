@@ -10,7 +10,7 @@ use burn::tensor::Device;
 use crate::{
     architecture::model_config::ModelConfig,
     attention::{Attention, prefix::Prefix},
-    device::host::is_host,
+    device::host::is_cpu,
 };
 
 pub(crate) use self::{device::DeviceCache, host::HostCache};
@@ -37,5 +37,5 @@ pub(crate) trait KvCache: Attention {
 /// Whether the cache is a [`HostCache`](host::HostCache), which computes each row by itself. A [`DeviceCache`] computes all
 /// rows together, so that the content of one row can change the last bit of another.
 pub(crate) fn is_by_row(config: &ModelConfig, device: &Device) -> bool {
-    is_host(device) && config.encoder.is_none()
+    is_cpu(device) && config.encoder.is_none()
 }

@@ -29,7 +29,7 @@ use burn::{
 };
 use ndarray::{ArrayView2, ArrayViewMut2, Axis, ShapeBuilder};
 
-use crate::{device::host::holds, kernels::gemm::blocking::multiply};
+use crate::{device::host::is_in_cpu_memory, kernels::gemm::blocking::multiply};
 
 /// A thread is not worth waking for fewer multiplications.
 const MIN_FLOPS_PER_THREAD: usize = 1 << 21;
@@ -91,7 +91,7 @@ pub(crate) fn add_matmul(sum: &mut Option<Tensor<2>>, x: &Tensor<2>, w: &Tensor<
 
 /// Burn's own handle to a tensor in CPU memory; `None` for any other tensor.
 fn flex_tensor(tensor: &Tensor<2>) -> Option<FlexTensor> {
-    if holds(tensor) { tensor.clone().try_into_primitive::<Flex>().ok() } else { None }
+    if is_in_cpu_memory(tensor) { tensor.clone().try_into_primitive::<Flex>().ok() } else { None }
 }
 
 /// Whether a tensor is its whole storage in row-major order: not a view of a part of it.

@@ -8,7 +8,7 @@ use crate::{
     Decoding, Lora, TokenModel,
     device::transfer::{download, upload},
     layers::gradients::Gradient,
-    testing::{config, elsewhere, random},
+    testing::{config, on_other_device, random},
     training::{
         autodiff,
         gradient::{SAVED_BYTES, SequenceInContext, split_into_micro_batches},
@@ -38,7 +38,7 @@ const SEQUENCES: [SequenceInContext<'static>; 5] = [
 #[track_caller]
 fn check(config: &Value, decoding: Decoding) {
     check_here(config, decoding.clone());
-    elsewhere(|| check_here(config, decoding));
+    on_other_device(|| check_here(config, decoding));
 }
 
 #[track_caller]

@@ -53,7 +53,7 @@ impl LanguageModel {
                 false,
                 &model.shared.device,
             );
-            let hidden = transformer.hidden(&ids, &positions, &mut attention, &mut Mode::Plain);
+            let hidden = transformer.hidden_states(&ids, &positions, &mut attention, &mut Mode::Plain);
             let rows: Vec<PredictionRow<'_>> = batch
                 .iter()
                 .flat_map(|&(start, scored)| {
