@@ -21,7 +21,7 @@ pub(crate) fn is_other_device() -> bool {
 }
 
 /// Does `work` as if no tensor were in CPU memory: with Burn's operations alone, as on a GPU. All of it runs on one thread.
-pub(crate) fn elsewhere<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+pub(crate) fn on_other_device<R: Send>(work: impl FnOnce() -> R + Send) -> R {
     let pool = ThreadPoolBuilder::new().num_threads(1).start_handler(|_| ON_OTHER_DEVICE.set(true)).build();
     pool.expect("a thread").install(work)
 }

@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor};
 
 /// Whether a tensor is in CPU memory and not part of an autodiff graph: the kernels of this crate can compute with it.
-pub(crate) fn holds<const D: usize>(x: &Tensor<D>) -> bool {
+pub(crate) fn is_in_cpu_memory<const D: usize>(x: &Tensor<D>) -> bool {
     let device = x.device();
     !device.is_autodiff() && is_cpu(&device)
 }
