@@ -104,7 +104,7 @@ impl Decoding {
             ("min_p", self.min_p, |x| (0.0..=1.0).contains(&x), "from 0 to 1"),
             ("typical_p", self.typical_p, fraction, "above 0, at most 1"),
         ];
-        match conditions.into_iter().find(|(_, value, holds, _)| !is_in_cpu_memory(*value)) {
+        match conditions.into_iter().find(|(_, value, holds, _)| !holds(*value)) {
             Some((field, value, _, allowed)) => Err(Error::invalid(field, value, allowed)),
             None => Ok(()),
         }

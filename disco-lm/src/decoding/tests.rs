@@ -70,7 +70,7 @@ fn log_sum(scores: &[f64]) -> f64 {
 
 fn keep(scores: &mut [f64], holds: impl Fn(f64) -> bool) {
     for score in scores {
-        if !is_in_cpu_memory(*score) {
+        if !holds(*score) {
             *score = f64::NEG_INFINITY;
         }
     }
