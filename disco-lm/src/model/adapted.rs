@@ -75,11 +75,19 @@ impl TokenModel {
         self.adapter.as_ref().map(|adapter| &*adapter.layout)
     }
 
-    /// The parameters that are trained, with their elements: the adapter's if there is one, else all of the model's.
-    pub(crate) fn trained(&self) -> (&[Parameter], Vec<Tensor<2>>) {
+    /// The parameters that are trained: the adapter's if there is one, else all of the model's.
+    pub(crate) fn trained_parameters(&self) -> &[Parameter] {
         match &self.adapter {
-            Some(adapter) => (&adapter.parameters, adapter.tensors.clone()),
-            None => (&self.shared.parameters, self.weights.iter().map(Weight::to_f32).collect()),
+            Some(adapter) => &adapter.parameters,
+            None => &self.shared.parameters,
+        }
+    }
+
+    /// The elements of the parameters that are trained, in their order.
+    pub(crate) fn trained_elements(&self) -> Vec<Tensor<2>> {
+        match &self.adapter {
+            Some(adapter) => adapter.tensors.clone(),
+            None => self.weights.iter().map(Weight::to_f32).collect(),
         }
     }
 

@@ -147,10 +147,10 @@ impl ModelFiles {
 /// The configuration of T5 with `tied` taken from its weights: untied if they hold an output matrix that differs from the
 /// embedding. Newer configurations say of all T5 models that they are tied. Other configurations are returned as they are.
 fn with_tying_of(config: ModelConfig, source: &dyn TensorSource) -> Result<ModelConfig> {
-    let stored = source.shapes();
     if config.encoder.is_none() {
         return Ok(config);
     }
+    let stored = source.shapes();
     let names = [config.names.head, config.names.embedding].map(|stem| format!("{stem}.weight"));
     let [Some(head), Some(embedding)] = names.each_ref().map(|name| stored.get(name)) else {
         return Ok(config);

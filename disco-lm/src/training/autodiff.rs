@@ -133,7 +133,7 @@ impl TokenModel {
     /// of the trained parameters.
     fn tracked(&self) -> (Transformer, Vec<Tensor<2>>) {
         let leaves: Vec<Tensor<2>> =
-            self.trained().1.iter().map(|tensor| tensor.clone().autodiff().require_grad()).collect();
+            self.trained_elements().into_iter().map(|tensor| tensor.autodiff().require_grad()).collect();
         let transformer = match &self.adapter {
             Some(adapter) => self
                 .transformer_with(&self.weights, &adapter.layout.updates(&self.shared.parameters, &leaves)),

@@ -116,8 +116,11 @@ impl TokenModel {
         let passes = passes.filter(|(_, weights)| weights.iter().any(|weight| *weight != 0.0));
         let micro_gradients: Vec<Gradient> = passes
             .map(|(pass, weights)| {
-                let gradients =
-                    SharedGradient::new(self.adapter_layout(), vec![None; self.trained().0.len()], 1);
+                let gradients = SharedGradient::new(
+                    self.adapter_layout(),
+                    vec![None; self.trained_parameters().len()],
+                    1,
+                );
                 let embedding_gradient = pass.backward(weights, gradients.accumulator(0))?;
                 embedding_gradient.backward(&self.transformer(), &mut gradients.accumulator(0));
                 Ok(gradients.into_gradient())

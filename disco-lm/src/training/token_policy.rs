@@ -33,7 +33,7 @@ pub struct TokenPolicy {
 impl TokenPolicy {
     /// A policy that starts as `model`.
     pub fn new(model: TokenModel) -> Self {
-        let pending = vec![None; model.trained().0.len()];
+        let pending = vec![None; model.trained_parameters().len()];
         Self { model, pending, optimizer: OptimizerState::default() }
     }
 
@@ -157,7 +157,7 @@ impl PendingGradient for TokenPolicy {
 
     fn pending(&self) -> disco_core::Result<Tensors> {
         let mut tensors = Tensors::new();
-        for (parameter, pending) in self.model.trained().0.iter().zip(&self.pending) {
+        for (parameter, pending) in self.model.trained_parameters().iter().zip(&self.pending) {
             let values = match pending {
                 Some(tensor) => download(tensor.clone())?,
                 None => vec![0.0; parameter.shape[0] * parameter.shape[1]],
@@ -171,7 +171,7 @@ impl PendingGradient for TokenPolicy {
 
     fn replace_pending(&mut self, mut gradient: Tensors) -> disco_core::Result<()> {
         let mut replaced = Vec::with_capacity(self.pending.len());
-        for parameter in self.model.trained().0 {
+        for parameter in self.model.trained_parameters() {
             let values = weights::join(parameter, |part, values| {
                 let given = gradient.remove(&part.name).unwrap_or_default();
                 CoreError::check_length("gradient of a tensor", values.len(), given.len())?;
@@ -192,10 +192,10 @@ impl Checkpointed for TokenPolicy {
     fn save(&self, folder: &Path) -> disco_core::Result<()> {
         fs::create_dir_all(folder)
             .map_err(|source| CoreError::failed(folder.display().to_string(), source))?;
-        let (parameters, trained) = self.model.trained();
+        let (parameters, trained) = (self.model.trained_parameters(), self.model.trained_elements());
         let mut tensors = Vec::new();
         for (parameter, tensor) in parameters.iter().zip(trained) {
-            tensors.push((parameter.name.clone(), parameter.shape.to_vec(), download(tensor.clone())?));
+            tensors.push((parameter.name.clone(), parameter.shape.to_vec(), download(tensor)?));
         }
         weights::write(&folder.join(FILE), tensors, Precision::F32)?;
         Ok(self.optimizer.save(folder, parameters)?)

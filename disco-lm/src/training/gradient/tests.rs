@@ -56,7 +56,7 @@ fn check_here(config: &Value, decoding: Decoding) {
             }
         }
         let gradient_of = |model: &TokenModel, method: Method| {
-            let mut gradient: Gradient = vec![None; model.trained().0.len()];
+            let mut gradient: Gradient = vec![None; model.trained_parameters().len()];
             let mut weights = [0.7, -1.3, 2.0, 0.0, 0.4].into_iter();
             let mut weigh = |log_probs: &[f64]| Ok(weights.by_ref().take(log_probs.len()).collect());
             match method {
@@ -84,7 +84,8 @@ fn check_here(config: &Value, decoding: Decoding) {
         let [by_autodiff, saved, recomputed, small, large] =
             methods.map(|method| gradient_of(&model, method));
         assert!(by_autodiff.iter().all(|tensor| tensor.iter().any(|value| *value != 0.0)));
-        let names: Vec<&str> = model.trained().0.iter().map(|parameter| parameter.name.as_str()).collect();
+        let names: Vec<&str> =
+            model.trained_parameters().iter().map(|parameter| parameter.name.as_str()).collect();
         assert_close(&names, &saved, &recomputed, ROUNDING);
         let mut nudged = model.clone();
         for tensor in nudged.trained_mut().1 {
@@ -139,7 +140,7 @@ fn the_gradient_does_not_depend_on_the_number_of_workers() {
     let micro_batches: Vec<&[SequenceInContext<'_>]> = SEQUENCES.chunks(1).cycle().take(40).collect();
     for model in [full, adapted] {
         let gradient = |workers: usize| -> Vec<Option<Vec<f32>>> {
-            let mut gradient: Gradient = vec![None; model.trained().0.len()];
+            let mut gradient: Gradient = vec![None; model.trained_parameters().len()];
             // Some micro-batches have nothing to add.
             let mut weights =
                 (0..micro_batches.len()).map(|index| if index % 7 < 2 { 0.0 } else { index as f64 - 11.5 });
@@ -173,9 +174,9 @@ fn a_micro_batch_without_its_weights_stops_the_others() {
             asked += 1;
             if asked == 6 { answer() } else { Ok(vec![1.0]) }
         };
-        let mut gradient: Gradient = vec![None; model.trained().0.len()];
+        let mut gradient: Gradient = vec![None; model.trained_parameters().len()];
         let done = model.accumulate_micro_batches(3, SAVED_BYTES, &micro_batches, &mut weigh, &mut gradient);
-        assert_eq!(gradient.len(), model.trained().0.len());
+        assert_eq!(gradient.len(), model.trained_parameters().len());
         (done.expect_err("no weights").to_string(), asked)
     };
     let (error, asked) = error_at_6(|| Err(crate::Error::invalid("answer", "none", "some")));
