@@ -32,8 +32,8 @@ pub use results::{
 };
 pub use spec::{
     AdapterSpec, Backend, CheckpointSpec, ClassifierSpec, FeatureKind, FeatureSpec, FitSpec, LabelValue,
-    LengthUnit, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, Target, TuneSpec, WEIGHTS, Words,
-    read_spec,
+    LengthUnit, LongestToken, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, Target, TuneSpec, WEIGHTS,
+    Words, read_spec,
 };
 pub use steering::{
     CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,

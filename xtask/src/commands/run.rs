@@ -1,16 +1,14 @@
 //! `cargo xtask demo` and `cargo xtask run`: a spec file is read, changed as the command line says, and run.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use disco_core::input;
 
 use crate::{
     Backend, Error, Result,
     launch::{Requirements, with_language_model},
-    spec::{ModelSource, Spec, read_spec},
+    spec::{ModelSource, Spec, find_divergence, read_spec_with},
 };
 #[cfg(feature = "lm")]
 use crate::{
@@ -49,19 +47,25 @@ impl RunOptions {
     /// The spec with these changes.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a model that does not exist; an error for a divergence that does not exist, or that does not allow the spec's
-    /// constraints.
+    /// [`Error::Argument`] for a model or a divergence that does not exist; [`Error::HardConstraints`].
     pub fn apply(&self, mut spec: Spec) -> Result<Spec> {
         if let Some(model) = &self.model {
             spec.model.source = ModelSource::from_argument("--model", model)?;
         }
         if let Some(name) = &self.divergence {
-            spec.tune.divergence = name.parse()?;
+            let refused = |(problem, allowed)| Error::Argument { flag: "--divergence", problem, allowed };
+            spec.tune.divergence = find_divergence(name).map_err(refused)?;
         }
         spec.seed = self.seed.unwrap_or(spec.seed);
         spec.backend = self.backend.unwrap_or(spec.backend);
         spec.validate_divergence()?;
         Ok(spec)
+    }
+
+    /// Reads a spec, with these changes.
+    fn read(&self, name: &str, text: &str, folder: &Path) -> Result<Spec> {
+        let replaced: &[&str] = if self.divergence.is_some() { &["tune.divergence"] } else { &[] };
+        self.apply(read_spec_with(name, text, folder, replaced)?)
     }
 }
 
@@ -84,19 +88,19 @@ impl RunOptions {
 /// As [`run`].
 pub(crate) fn demo(options: &RunOptions) -> Result<()> {
     let (name, text) = ("xtask/specs/demo.toml", include_str!("../../specs/demo.toml"));
-    run_spec("demo", options.apply(read_spec(name, text, Path::new("xtask/specs"))?)?, options)
+    run_spec("demo", options.read(name, text, Path::new("xtask/specs"))?, options)
 }
 
 /// Runs a spec file.
 ///
 /// # Errors
-/// [`Error::File`] and [`Error::Spec`] for the file, and as [`RunOptions::apply`], before anything is built; those of the run.
+/// [`Error::Core`] and [`Error::Spec`] for the file, and as [`RunOptions::apply`], before anything is built; those of the run.
 pub(crate) fn run(path: &Path, options: &RunOptions) -> Result<()> {
-    let text = fs::read_to_string(path).map_err(|cause| Error::read(path, cause))?;
+    let text = input::read_text(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
-    let spec = read_spec(&path.display().to_string(), &text, folder)?;
+    let spec = options.read(&path.display().to_string(), &text, folder)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    run_spec(&name, options.apply(spec)?, options)
+    run_spec(&name, spec, options)
 }
 
 /// Runs a spec whose results are called `name`. It has been read and checked by now, before anything is built.

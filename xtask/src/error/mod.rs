@@ -182,6 +182,33 @@ pub enum Error {
         /// `ln beta`.
         log_beta: f64,
     },
+    /// The mean that is asked of a feature is above every value that it can have in samples of the model.
+    #[error(
+        "`{feature}` is to have the mean {mean}, but its largest value in {tokens} tokens (max_new_tokens) is {most}"
+    )]
+    OutOfReach {
+        /// The feature.
+        feature: String,
+        /// Its mean.
+        mean: f64,
+        /// An upper bound of its values.
+        most: usize,
+        /// The number of tokens that a sample can have.
+        tokens: usize,
+    },
+    /// The `log_beta` of a spec is so large that no policy would have a proposal accepted. It is found when the target is fitted.
+    #[error(
+        "`sample.log_beta` is {log_beta}: at this ln beta not even one of {proposals} proposals would be accepted, whatever the \
+         policy; allowed: at most {most:.3} by the fitted target, or a goal in its place (acceptance_rate, total_variation)"
+    )]
+    BetaTooLarge {
+        /// `ln beta`.
+        log_beta: f64,
+        /// The number of proposals that the spec asks for.
+        proposals: usize,
+        /// The largest `ln beta` at which one proposal can be expected to be accepted.
+        most: f64,
+    },
     /// A feature's pattern cannot be compiled.
     #[error("a feature's pattern: {0}")]
     Pattern(regex::Error),

@@ -2,6 +2,9 @@
 
 use std::{fmt, ops::Range};
 
+/// The number of characters of a line that are shown, at most.
+const SHOWN: usize = 160;
+
 /// One problem of a spec file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -11,9 +14,11 @@ pub struct Problem {
     pub message: String,
     /// The values that are allowed.
     pub allowed: String,
-    /// The line of the file.
+    /// The line of the file, or the part of a long one around the problem.
     source: String,
-    /// The number of characters of that line that the problem covers.
+    /// The number of characters of `source` before the problem.
+    indent: usize,
+    /// The number of characters of `source` that the problem covers.
     width: usize,
 }
 
@@ -24,9 +29,15 @@ impl Problem {
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line_end = text[span.start..].find('\n').map_or(text.len(), |at| span.start + at);
         let width = text[span.start..span.end.clamp(span.start, line_end)].chars().count().max(1);
-        let position = (before.matches('\n').count() + 1, text[line_start..span.start].chars().count() + 1);
-        let source = text[line_start..line_end].trim_end().replace('\t', " ");
-        Self { position, message, allowed, source, width }
+        let column = text[line_start..span.start].chars().count();
+        let position = (before.matches('\n').count() + 1, column + 1);
+        let line = text[line_start..line_end].trim_end();
+        // A list of contexts can be a line of megabytes.
+        let left_out = if line.chars().nth(SHOWN).is_some() { column.saturating_sub(SHOWN / 4) } else { 0 };
+        let source: String = line.chars().skip(left_out).take(SHOWN).collect();
+        let indent = column - left_out;
+        let width = width.min(source.chars().count().saturating_sub(indent).max(1));
+        Self { position, message, allowed, source: source.replace('\t', " "), indent, width }
     }
 }
 
@@ -45,9 +56,9 @@ impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.problems.len();
         write!(f, "{} has {count} problem{}", self.file, if count == 1 { "" } else { "s" })?;
-        for Problem { position: (line, column), message, allowed, source, width } in &self.problems {
+        for Problem { position: (line, column), message, allowed, source, indent, width } in &self.problems {
             let margin = " ".repeat(line.to_string().len());
-            let indent = " ".repeat(column - 1);
+            let indent = " ".repeat(*indent);
             let carets = "^".repeat(*width);
             write!(f, "\n\n{}:{line}:{column}: {message}", self.file)?;
             write!(f, "\n {line} | {source}\n {margin} | {indent}{carets}\n {margin} = allowed: {allowed}")?;

@@ -8,7 +8,7 @@ use regex::Regex;
 use super::{TextSample, TextScorer, TextScorers};
 use crate::{
     Error,
-    spec::{FeatureKind, FeatureSpec, LengthUnit, Words},
+    spec::{FeatureKind, FeatureSpec, LengthUnit},
 };
 
 /// A feature of a spec, ready to be computed.
@@ -36,8 +36,8 @@ impl TextFeature {
     /// [`Error::Pattern`] if its pattern is not a regular expression, or is too large to compile; [`Error::NoTextScorer`].
     pub fn new(spec: &FeatureSpec, scorers: &TextScorers) -> crate::Result<Self> {
         let rule = match &spec.kind {
-            FeatureKind::Contains(words) => Rule::Matches(words_pattern(words)?),
-            FeatureKind::Count(words) => Rule::Count(words_pattern(words)?),
+            FeatureKind::Contains(words) => Rule::Matches(words.pattern()?),
+            FeatureKind::Count(words) => Rule::Count(words.pattern()?),
             FeatureKind::Regex { pattern } => Rule::Matches(Regex::new(pattern)?),
             FeatureKind::StartsWith { text } => Rule::StartsWith(text.clone()),
             FeatureKind::Ends { text: Some(text) } => Rule::EndsWith(text.clone()),
@@ -99,15 +99,6 @@ impl TextFeature {
             _ => Vec::new(),
         }
     }
-}
-
-/// The regular expression of a word. A half boundary holds where the other side has no character of a word, also for words that begin or
-/// end with punctuation.
-fn words_pattern(words: &Words) -> std::result::Result<Regex, regex::Error> {
-    let escaped = regex::escape(&words.text);
-    let bounded =
-        if words.whole_word { format!(r"\b{{start-half}}{escaped}\b{{end-half}}") } else { escaped };
-    Regex::new(&if words.ignore_case { format!("(?i){bounded}") } else { bounded })
 }
 
 impl<X: TextSample> Feature<String, X> for TextFeature {

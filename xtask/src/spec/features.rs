@@ -1,13 +1,12 @@
 //! Features of a text and their targets.
 
-use std::path::Path;
-
+use regex::Regex;
 use serde::Serialize;
 
 use super::{
-    allowed::{FINITE, INSIDE_UNIT, NEGATIVE, NOT_NEGATIVE, SOME_TEXT},
-    classifier::{CLASSIFIER_FIELDS, ClassifierSpec, LabelValue, read_classifier},
-    reader::{Allowed, Section},
+    Allowed,
+    allowed::{COUNT_MEAN, FINITE, NEGATIVE, POSITIVE, PREVALENCE},
+    classifier::{ClassifierSpec, LabelValue},
 };
 
 /// A feature and its target.
@@ -65,6 +64,20 @@ pub struct Words {
     pub ignore_case: bool,
 }
 
+impl Words {
+    /// The regular expression that finds it. A half boundary holds where the other side has no character of a word, also for words
+    /// that begin or end with punctuation.
+    ///
+    /// # Errors
+    /// For a text that is too large to compile.
+    pub(crate) fn pattern(&self) -> Result<Regex, regex::Error> {
+        let escaped = regex::escape(&self.text);
+        let bounded =
+            if self.whole_word { format!(r"\b{{start-half}}{escaped}\b{{end-half}}") } else { escaped };
+        Regex::new(&if self.ignore_case { format!("(?i){bounded}") } else { bounded })
+    }
+}
+
 /// The unit of a length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,6 +111,11 @@ impl Target {
             Self::Mean(mean) => mean,
         }
     }
+
+    /// Whether it is asked of every sample, rather than of their mean.
+    pub(crate) fn is_hard(self) -> bool {
+        !matches!(self, Self::Mean(_))
+    }
 }
 
 impl FeatureKind {
@@ -109,136 +127,31 @@ impl FeatureKind {
         }
     }
 
-    /// The means that can be asked for.
-    fn means(&self) -> &'static Allowed<f64> {
+    /// The regular expression that finds its text or pattern; `None` for kinds that have none.
+    ///
+    /// # Errors
+    /// For a pattern that is none, or is too large to compile.
+    pub(crate) fn pattern(&self) -> Option<Result<Regex, regex::Error>> {
         match self {
-            Self::Count(_) | Self::Length { .. } => &NOT_NEGATIVE,
+            Self::Contains(words) | Self::Count(words) => Some(words.pattern()),
+            Self::Regex { pattern } => Some(Regex::new(pattern)),
+            _ => None,
+        }
+    }
+
+    /// The means that can be asked for.
+    pub(super) fn means(&self) -> &'static Allowed<f64> {
+        match self {
+            Self::Count(_) => &COUNT_MEAN,
+            Self::Length { .. } => &POSITIVE,
             Self::Classifier(classifier) => match classifier.value {
-                LabelValue::Probability => &INSIDE_UNIT,
+                LabelValue::Probability => &PREVALENCE,
                 LabelValue::LogProbability => &NEGATIVE,
                 LabelValue::Logit => &FINITE,
             },
             Self::Contains(_) | Self::Regex { .. } | Self::StartsWith { .. } | Self::Ends { .. } => {
-                &INSIDE_UNIT
+                &PREVALENCE
             }
         }
     }
-}
-
-/// Reads one table of `[[features]]`; `None` if a problem was reported.
-pub(super) fn read_feature(section: &Section<'_>, folder: &Path) -> Option<FeatureSpec> {
-    let kind = read_kind(section, folder);
-    let name = section.string("name", &SOME_TEXT);
-    if !section.has("name") {
-        section.wrong_table("has no `name`", "a name that no other feature has");
-    }
-    let target = read_target(section, kind.as_ref());
-    Some(FeatureSpec { name: name?, kind: kind?, target: target? })
-}
-
-/// A kind as a spec file names it: its name, the fields of its table, and their reader.
-type Kind = (&'static str, (&'static [&'static str], fn(&Section<'_>, &Path) -> Option<FeatureKind>));
-
-/// All kinds. A new kind is a line here, a variant of [`FeatureKind`], and a rule of `features::TextFeature`.
-const KINDS: [Kind; 7] = [
-    ("contains", (WORDS, |section, _| read_words(section).map(FeatureKind::Contains))),
-    ("count", (WORDS, |section, _| read_words(section).map(FeatureKind::Count))),
-    ("regex", (&["pattern"], |section, _| read_regex(section))),
-    (
-        "starts_with",
-        (&["text"], |section, _| Some(FeatureKind::StartsWith { text: required_text(section, "text")? })),
-    ),
-    ("ends", (&["text"], |section, _| Some(FeatureKind::Ends { text: section.string("text", &SOME_TEXT) }))),
-    (
-        "classifier",
-        (CLASSIFIER_FIELDS, |section, folder| read_classifier(section, folder).map(FeatureKind::Classifier)),
-    ),
-    ("length", (&["unit"], |section, _| read_length(section))),
-];
-
-/// The fields of [`Words`].
-const WORDS: &[&str] = &["text", "whole_word", "ignore_case"];
-
-fn read_kind(section: &Section<'_>, folder: &Path) -> Option<FeatureKind> {
-    if !section.has("kind") {
-        section.wrong_table("has no `kind`", &KINDS.map(|(name, _)| name).join(", "));
-    }
-    let Some((_, read)) = section.choice("kind", &KINDS) else {
-        // The allowed fields depend on the kind: without a kind, no field of any kind is reported as unknown.
-        for field in KINDS.iter().flat_map(|(_, (fields, _))| *fields) {
-            section.has(field);
-        }
-        return None;
-    };
-    read(section, folder)
-}
-
-fn read_length(section: &Section<'_>) -> Option<FeatureKind> {
-    let units = [
-        ("tokens", LengthUnit::Tokens),
-        ("characters", LengthUnit::Characters),
-        ("words", LengthUnit::Words),
-    ];
-    if !section.has("unit") {
-        section.wrong_table("has no `unit`", "tokens, characters, words");
-    }
-    Some(FeatureKind::Length { unit: section.choice("unit", &units)? })
-}
-
-fn required_text(section: &Section<'_>, field: &'static str) -> Option<String> {
-    if !section.has(field) {
-        section.wrong_table(&format!("has no `{field}`"), SOME_TEXT.words);
-    }
-    section.string(field, &SOME_TEXT)
-}
-
-fn read_words(section: &Section<'_>) -> Option<Words> {
-    let whole_word = section.boolean("whole_word").unwrap_or(false);
-    let ignore_case = section.boolean("ignore_case").unwrap_or(false);
-    Some(Words { text: required_text(section, "text")?, whole_word, ignore_case })
-}
-
-fn read_regex(section: &Section<'_>) -> Option<FeatureKind> {
-    let pattern = required_text(section, "pattern")?;
-    match regex::Regex::new(&pattern) {
-        Ok(_) => Some(FeatureKind::Regex { pattern }),
-        Err(error) => {
-            let reason = error.to_string();
-            let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
-            section.wrong(
-                "pattern",
-                &format!("is no regular expression: {reason}"),
-                "the syntax of https://docs.rs/regex",
-            );
-            None
-        }
-    }
-}
-
-const TARGETS: &str = "one of: always = true, never = true, mean = NUMBER";
-
-fn read_target(section: &Section<'_>, kind: Option<&FeatureKind>) -> Option<Target> {
-    let given =
-        ["always", "never", "mean"].into_iter().filter(|field| section.has(field)).collect::<Vec<_>>();
-    let &[field] = given.as_slice() else {
-        let message = if given.is_empty() { "has no target" } else { "has more than one target" };
-        section.wrong_table(message, TARGETS);
-        return None;
-    };
-    if field == "mean" {
-        return section.number("mean", kind.map_or(&FINITE, FeatureKind::means)).map(Target::Mean);
-    }
-    if !section.boolean(field)? {
-        section.wrong(field, "is false", TARGETS);
-        return None;
-    }
-    if kind.is_some_and(|kind| !kind.is_binary()) {
-        section.wrong(
-            field,
-            "is asked of a feature that is not 0 or 1",
-            "mean = NUMBER, or a feature of another kind",
-        );
-        return None;
-    }
-    Some(if field == "always" { Target::Always } else { Target::Never })
 }

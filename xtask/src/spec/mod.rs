@@ -4,22 +4,36 @@
 
 pub(crate) mod allowed;
 mod backend;
+mod bounds;
+mod checks;
 mod classifier;
+mod contexts;
+mod divergence;
+mod document;
+mod feature_tables;
 mod features;
+mod fields;
+mod names;
+mod reach;
 mod read;
-mod reader;
+mod section;
 mod source;
+mod tuning;
 
-use disco_divergence::{Divergence, FDivergence};
-use disco_tuner::{Decay, Optimizer};
+use disco_divergence::Divergence;
+use disco_ebm::FitConfig;
 use serde::{Deserialize, Serialize};
 
 pub use backend::Backend;
 pub use classifier::{ClassifierSpec, LabelValue};
+pub(crate) use divergence::find_divergence;
 pub use features::{FeatureKind, FeatureSpec, LengthUnit, Target, Words};
+pub use reach::LongestToken;
 pub use read::read_spec;
-pub(crate) use reader::Allowed;
+pub(crate) use read::read_spec_with;
+pub(crate) use section::Allowed;
 pub use source::{ModelSource, WEIGHTS};
+pub use tuning::{AdapterSpec, CheckpointSpec, TuneSpec};
 
 use crate::Error;
 
@@ -72,17 +86,19 @@ impl Spec {
     /// [`Error::HardConstraints`] for a divergence that is infinite where the policy leaves the target's support, if a
     /// feature is to hold always or never.
     pub fn validate_divergence(&self) -> crate::Result<()> {
-        let divergence = self.tune.divergence;
-        let hard = self.features.iter().find(|feature| !matches!(feature.target, Target::Mean(_)));
-        match hard {
-            Some(feature) if divergence.derivative_at_infinity() == f64::INFINITY => {
-                Err(Error::HardConstraints {
-                    divergence: divergence.to_string(),
-                    feature: feature.name.clone(),
-                })
-            }
-            _ => Ok(()),
+        match self.refused_hard_constraint() {
+            Some(feature) => Err(Error::HardConstraints {
+                divergence: self.tune.divergence.to_string(),
+                feature: feature.name.clone(),
+            }),
+            None => Ok(()),
         }
+    }
+
+    /// A feature that is to hold always or never, if the divergence is infinite where the policy does not keep to that.
+    fn refused_hard_constraint(&self) -> Option<&FeatureSpec> {
+        let is_infinite = self.tune.divergence.derivative_at_infinity() == f64::INFINITY;
+        self.features.iter().find(|feature| is_infinite && feature.target.is_hard())
     }
 }
 
@@ -171,53 +187,11 @@ pub struct FitSpec {
     pub held_out: f64,
 }
 
-/// How the policy is tuned towards the target.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct TuneSpec {
-    /// The divergence that is minimised.
-    pub divergence: FDivergence,
-    /// The number of updates.
-    pub steps: usize,
-    /// The number of samples of an update, in all its contexts together.
-    pub samples_per_step: usize,
-    /// The number of contexts of an update, which share its samples equally.
-    pub contexts_per_step: usize,
-    /// The step size.
-    pub learning_rate: f64,
-    /// The number of steps over which the learning rate rises linearly.
-    pub warmup_steps: usize,
-    /// How the learning rate falls after that.
-    pub decay: Decay,
-    /// The rule that follows the gradient.
-    pub optimizer: Optimizer,
-    /// The gradient is scaled down to this norm.
-    pub max_gradient_norm: Option<f64>,
-    /// The number of samples of a micro-batch: a limit on memory that changes no result.
-    pub micro_batch: usize,
-    /// The low-rank adapter that is tuned instead of all parameters, if there is one.
-    pub adapter: Option<AdapterSpec>,
-}
-
-/// A low-rank adapter (LoRA).
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct AdapterSpec {
-    /// The rank of its low-rank updates.
-    pub rank: usize,
-    /// The updates are multiplied by `alpha / rank`.
-    pub alpha: f64,
-    /// The modules that have one, by their Hugging Face names, or `all-linear` alone. Never empty.
-    pub target_modules: Vec<String>,
-}
-
-/// The checkpoints of tuning, from which a run can be resumed. An interrupt always leaves a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct CheckpointSpec {
-    /// The number of steps between checkpoints.
-    pub every: usize,
-    /// The number of latest checkpoints that are kept.
-    pub keep: usize,
-    /// The metric whose best (lowest) checkpoint is kept as well.
-    pub best: Option<&'static str>,
+impl FitSpec {
+    /// The settings of the fit.
+    pub(crate) fn config(&self) -> FitConfig {
+        FitConfig { held_out: self.held_out, ..FitConfig::default() }
+    }
 }
 
 /// The samples that are drawn from the tuned policy.

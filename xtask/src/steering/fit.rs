@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use disco_core::{Estimate, Feature};
-use disco_ebm::{Constraint, ConstraintKind, ConstraintReport, Fit, FitConfig, HeldOut, Termination};
+use disco_core::{Estimate, Feature, numerics::log_sum_exp};
+use disco_ebm::{Constraint, ConstraintKind, ConstraintReport, Fit, HeldOut, Termination};
 
 use super::{
     Measurement, RunPlan,
     scored::{Scored, means, score, sentence},
 };
 use crate::{
-    Progress, ProgressTarget, Result,
+    Error, Progress, ProgressTarget, Result,
     features::{TextFeature, TextSample},
     results::{FitRecord, FittedFeature, TargetRecord},
-    spec::{FeatureSpec, Spec, Target},
+    spec::{FeatureSpec, QrsGoal, Spec, Target},
 };
 
 /// The fitted target.
@@ -28,7 +28,7 @@ pub struct Fitted<X> {
 /// Fits the constraints of the spec to the samples of the base.
 ///
 /// # Errors
-/// The errors of the fit: [`disco_ebm::Error`] names the feature and the means that it can have.
+/// The errors of the fit: [`disco_ebm::Error`] names the feature and the means that it can have. [`Error::BetaTooLarge`].
 ///
 /// # Cost
 /// No call of a model; text scorers score each sample once more.
@@ -45,12 +45,12 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
     };
     let constraints: Vec<_> =
         spec.features.iter().zip(&plan.features).map(constraint).collect::<Result<_>>()?;
-    let config = FitConfig { held_out: spec.fit.held_out, ..FitConfig::default() };
-    let fit = base.measured.fit(&constraints, &config)?;
+    let fit = base.measured.fit(&constraints, &spec.fit.config())?;
 
     let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", 0);
     let of_base = |_: &String, _: &[&X], log_prob: &[f64]| Ok(log_prob.to_vec());
     let scored = score(&spec.contexts, base.samples.clone(), of_base, fit.tilt(), &mut hidden)?;
+    check_log_beta(spec, &scored)?;
     let distances: Vec<Vec<Estimate>> =
         scored.iter().map(Scored::distances_to_target).collect::<Result<_>>()?;
     let feature = |(spec, report): (&FeatureSpec, &ConstraintReport)| FittedFeature {
@@ -64,6 +64,24 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
         base_distances: means(&distances),
     };
     Ok(Fitted { fit, record })
+}
+
+/// Refuses, before anything is tuned, a beta at which not even one proposal can be accepted: whatever the policy is, it accepts at most
+/// the share `Z / beta`, since `E_q[min(1, P / (beta q))] <= sum_x P(x) / beta`.
+fn check_log_beta<X>(spec: &Spec, scored: &[Scored<X>]) -> Result<()> {
+    let QrsGoal::LogBeta(log_beta) = spec.sample.qrs else { return Ok(()) };
+    let log_mean = |terms: &[f64]| log_sum_exp(terms) - (terms.len() as f64).ln();
+    let log_z = |scored: &Scored<X>| {
+        let pairs = scored.log_target.iter().zip(&scored.log_prob);
+        log_mean(&pairs.map(|(target, proposal)| target - proposal).collect::<Vec<_>>())
+    };
+    let log_z = log_mean(&scored.iter().map(log_z).collect::<Vec<_>>());
+    let proposals = spec.per_context(spec.sample.count) * spec.contexts.len();
+    let most = log_z + (proposals as f64).ln();
+    if log_beta > most {
+        return Err(Error::BetaTooLarge { log_beta, proposals, most });
+    }
+    Ok(())
 }
 
 /// How the fit went, in the words of the report.

@@ -3,8 +3,8 @@
 use disco_core::{Contexts, Distribution, Feature};
 use disco_ebm::Fit;
 use disco_tuner::{
-    Checkpointed, Checkpoints, Control, EarlyStopping, MicroBatch, Observer, ObserverError, Policy, Problem,
-    Schedule, Stage, StepReport, StopFlag, Tuner, TunerConfig,
+    Checkpointed, Checkpoints, Control, Observer, ObserverError, Policy, Problem, Stage, StepReport,
+    StopFlag, Tuner, TunerConfig,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -13,7 +13,6 @@ use crate::{
     Error, Progress, Result,
     features::{TextFeature, TextSample},
     results::{DISTANCES, StepRecord, TuningRecord},
-    spec::Spec,
 };
 
 /// The course of tuning.
@@ -55,7 +54,7 @@ where
         .with_fact("features", &spec.features)?
         .with_fact("model", &model)?
         .with_fact("target.coefficients", &fit.tilt().coefficients().collect::<Vec<_>>())?;
-    let tuner = Tuner::new(config(spec, plan.seeds.tune))?;
+    let tuner = Tuner::new(spec.tune.tuner_config(spec.checkpoints.best, plan.seeds.tune))?;
     let progress = Progress::new(plan.progress, "tune", "steps", spec.tune.steps);
     let mut recorder = Recorder {
         progress,
@@ -90,30 +89,6 @@ where
         return Err(Error::Interrupted { step: outcome.step, steps, path: folder.path().into() });
     }
     Ok(recorder.into_tuned())
-}
-
-fn config(spec: &Spec, seed: u64) -> TunerConfig {
-    let tune = &spec.tune;
-    TunerConfig {
-        divergence: tune.divergence,
-        steps: tune.steps as u64,
-        samples_per_step: tune.samples_per_step,
-        contexts_per_step: tune.contexts_per_step,
-        seed,
-        micro_batch: MicroBatch { samples: tune.micro_batch, tokens: None },
-        optimizer: tune.optimizer.clone(),
-        learning_rate: tune.learning_rate,
-        schedule: Schedule { decay: tune.decay, warmup_steps: tune.warmup_steps as u64, floor: 0.0 },
-        max_gradient_norm: tune.max_gradient_norm,
-        metrics_every: 1,
-        // With this patience it never ends the run; it only decides which checkpoint is the best.
-        early_stopping: spec.checkpoints.best.map(|metric| EarlyStopping {
-            metric: metric.into(),
-            patience: u64::MAX,
-            min_delta: 0.0,
-        }),
-        ..TunerConfig::default()
-    }
 }
 
 /// Records each step.

@@ -11,5 +11,8 @@ mod pipeline;
 mod report;
 mod skipping;
 mod spec;
+mod spec_conflicts;
+mod spec_contexts;
+mod spec_mutations;
 mod text;
 mod tidy;

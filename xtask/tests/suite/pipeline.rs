@@ -228,6 +228,11 @@ fn what_cannot_be_had_is_an_error_that_names_it_and_leaves_nothing() {
             ("steps = 150", "steps = 1"),
         ]),
         "ln beta",
+        false,
+    );
+    check_failure(
+        &spec(&[("acceptance_rate = 0.6", "acceptance_rate = 0.999"), ("steps = 150", "steps = 1")]),
+        "no beta has an acceptance rate of 0.999",
         true,
     );
 }

@@ -1,0 +1,264 @@
+//! Settings that do not go together: found here, before anything is computed, as far as they are known before.
+//!
+//! The ranges of the libraries' settings are asked of the libraries. A conflict names every field that it looks at, so that it is
+//! not reported where one of them already has a problem.
+
+use disco_core::Error as CoreError;
+
+use super::{
+    FeatureKind, FeatureSpec, LengthUnit, QrsGoal, Spec, Target, bounds::Bounded,
+    divergence::finite_outside_the_support, document::Conflict,
+};
+
+/// All conflicts of a spec.
+pub(super) fn conflicts(spec: &Spec) -> Vec<Conflict> {
+    let mut found = Vec::new();
+    model(spec, &mut found);
+    fit(spec, &mut found);
+    tune(spec, &mut found);
+    sample(spec, &mut found);
+    names(spec, &mut found);
+    lengths(spec, &mut found);
+    bounds(spec, &mut found);
+    found
+}
+
+fn conflict(fields: &[&str], message: impl Into<String>, allowed: impl Into<String>) -> Conflict {
+    let fields = fields.iter().map(|field| (*field).to_owned()).collect();
+    Conflict { fields, message: message.into(), allowed: allowed.into() }
+}
+
+fn model(spec: &Spec, found: &mut Vec<Conflict>) {
+    let model = &spec.model;
+    if model.min_new_tokens > model.max_new_tokens {
+        let message = format!("is {}", model.min_new_tokens);
+        let allowed = format!("at most max_new_tokens, {}", model.max_new_tokens);
+        found.push(conflict(&["model.min_new_tokens", "model.max_new_tokens"], message, allowed));
+    }
+    let asks_for_a_mean = spec.features.iter().any(|feature| !feature.target.is_hard());
+    let one_text = [("model.top_k", model.top_k == Some(1)), ("model.min_p", model.min_p == Some(1.0))];
+    for (field, _) in one_text.into_iter().filter(|(_, holds)| *holds && asks_for_a_mean) {
+        let message =
+            "is 1, which leaves one text in each context: no feature can have another mean than it has";
+        found.push(conflict(
+            &[field, "features"],
+            message,
+            "a value that leaves several tokens to draw from",
+        ));
+    }
+}
+
+fn fit(spec: &Spec, found: &mut Vec<Conflict>) {
+    let config = spec.fit.config();
+    if let Err(disco_ebm::Error::Core(error)) = config.validate() {
+        found.push(refused("fit", &[("held_out", &["fit.held_out"])], error));
+    }
+    let drawn = spec.per_context(spec.fit.samples) * spec.contexts.len();
+    if (drawn as f64) < config.min_ess {
+        let message = format!("is {}", spec.fit.samples);
+        let allowed = format!("at least {}: a fit needs that effective sample size", config.min_ess);
+        found.push(conflict(&["fit.samples", "contexts"], message, allowed));
+    }
+}
+
+/// The settings of the tuner by the names that its errors have for them, and the fields of the file that they come from.
+const TUNER_FIELDS: &[(&str, &[&str])] = &[
+    ("steps", &["tune.steps"]),
+    ("samples_per_step", &["tune.samples_per_step", "tune.contexts_per_step"]),
+    ("contexts_per_step", &["tune.contexts_per_step"]),
+    ("micro_batch.samples", &["tune.micro_batch"]),
+    ("learning_rate", &["tune.learning_rate"]),
+    ("max_gradient_norm", &["tune.max_gradient_norm"]),
+    ("optimizer.beta1", &["tune.optimizer.beta1"]),
+    ("optimizer.beta2", &["tune.optimizer.beta2"]),
+    ("optimizer.epsilon", &["tune.optimizer.epsilon"]),
+    ("optimizer.momentum", &["tune.optimizer.momentum"]),
+    ("optimizer.weight_decay", &["tune.optimizer.weight_decay"]),
+    ("schedule.warmup_steps", &["tune.warmup_steps", "tune.steps"]),
+    ("early_stopping.metric", &["checkpoints.best"]),
+];
+
+fn tune(spec: &Spec, found: &mut Vec<Conflict>) {
+    let tune = &spec.tune;
+    if let Err(error) = tune.tuner_config(spec.checkpoints.best, spec.seed).validate() {
+        found.push(refused("tune", TUNER_FIELDS, error));
+    }
+    if tune.contexts_per_step > spec.contexts.len() {
+        let message = format!("is {}", tune.contexts_per_step);
+        let allowed = format!("at most the number of contexts, {}", spec.contexts.len());
+        found.push(conflict(&["tune.contexts_per_step", "contexts"], message, allowed));
+    }
+    // A baseline is the mean over the other samples of the same context.
+    if tune.samples_per_step < 2 * tune.contexts_per_step {
+        let message = format!("is {}", tune.samples_per_step);
+        let fields = &["tune.samples_per_step", "tune.contexts_per_step"];
+        let allowed = format!("at least {}: two for each of `contexts_per_step`", 2 * tune.contexts_per_step);
+        found.push(conflict(fields, message, allowed));
+    }
+    if let Some(feature) = spec.refused_hard_constraint() {
+        let message = format!(
+            "is \"{}\", which is infinite, since `{}` is to hold always or never and the policy cannot keep to that from the \
+             start",
+            tune.divergence, feature.name
+        );
+        let allowed =
+            format!("one that is finite: {}; or a mean for the feature", finite_outside_the_support());
+        found.push(conflict(&["tune.divergence", "features"], message, allowed));
+    }
+}
+
+/// The error of a library's settings at the field of the file that they come from.
+fn refused(table: &str, names: &[(&str, &[&str])], error: CoreError) -> Conflict {
+    match error {
+        CoreError::Invalid { field, value, allowed } => match names.iter().find(|(name, _)| *name == field) {
+            Some((_, fields)) => conflict(fields, format!("is {value}"), allowed),
+            None => conflict(&[table], format!("has {field} = {value}"), allowed),
+        },
+        other => conflict(&[table], format!("cannot be used: {other}"), "other settings"),
+    }
+}
+
+fn sample(spec: &Spec, found: &mut Vec<Conflict>) {
+    let QrsGoal::AcceptanceRate(rate) = spec.sample.qrs else { return };
+    let hard = spec.features.iter().find(|feature| feature.target.is_hard());
+    if let (1.0, Some(feature)) = (rate, hard) {
+        let message = format!(
+            "is 1, but the policy's samples on which `{}` is not as asked are never accepted",
+            feature.name
+        );
+        found.push(conflict(&["sample.acceptance_rate", "features"], message, "above 0 and below 1"));
+    }
+    let proposals = (spec.per_context(spec.sample.count) * spec.contexts.len()) as f64;
+    if rate * proposals < 1.0 {
+        let message = format!("is {rate}: of {proposals} proposals, not even one would be accepted");
+        let allowed = format!("at least 1 / {proposals}, or a larger `sample.count`");
+        found.push(conflict(&["sample.acceptance_rate", "sample.count", "contexts"], message, allowed));
+    }
+}
+
+fn names(spec: &Spec, found: &mut Vec<Conflict>) {
+    for (index, feature) in spec.features.iter().enumerate() {
+        if let Some(first) = spec.features[..index].iter().position(|other| other.name == feature.name) {
+            let fields = [path(index, "name"), path(first, "name")];
+            let message = format!("is \"{}\": two features have the name \"{}\"", feature.name, feature.name);
+            found.push(conflict(&fields.each_ref().map(String::as_str), message, "names that differ"));
+        }
+    }
+}
+
+/// The path of a field of a feature.
+fn path(index: usize, field: &str) -> String {
+    format!("features.{}.{field}", index + 1)
+}
+
+/// The path of the target of a feature.
+fn target_path(index: usize, feature: &FeatureSpec) -> String {
+    let field = match feature.target {
+        Target::Always => "always",
+        Target::Never => "never",
+        Target::Mean(_) => "mean",
+    };
+    path(index, field)
+}
+
+/// Numbers of tokens that samples cannot have on average.
+fn lengths(spec: &Spec, found: &mut Vec<Conflict>) {
+    let most = spec.model.max_new_tokens;
+    // An end token can be drawn after `min_new_tokens` others.
+    let least = (spec.model.min_new_tokens + 1).min(most);
+    let ends = spec
+        .features
+        .iter()
+        .enumerate()
+        .find(|(_, feature)| feature.kind == FeatureKind::Ends { text: None });
+    for (index, feature) in spec.features.iter().enumerate() {
+        let (FeatureKind::Length { unit: LengthUnit::Tokens }, Target::Mean(mean)) =
+            (&feature.kind, feature.target)
+        else {
+            continue;
+        };
+        let (own, whole) = (target_path(index, feature), format!("features.{}", index + 1));
+        let fields = [&own, &whole, "model.max_new_tokens", "model.min_new_tokens"];
+        if !(mean >= least as f64 && mean < most as f64) {
+            let range = if least < most {
+                format!("from {least} to below {most}")
+            } else {
+                format!("no mean: every sample has {most} tokens")
+            };
+            let allowed =
+                format!("{range} (max_new_tokens = {most}, min_new_tokens = {})", spec.model.min_new_tokens);
+            found.push(conflict(&fields, format!("is {mean}"), allowed));
+        } else if let Some((other, ends)) = ends {
+            // A sample that does not end by itself has `max_new_tokens` tokens.
+            let share = ends.target.moment();
+            let lowest = share * least as f64 + (1.0 - share) * most as f64;
+            if mean < lowest {
+                let message = format!(
+                    "is {mean}, but by `{}` a share of {} of the samples does not end by itself, and each of these has {most} tokens",
+                    ends.name,
+                    short(1.0 - share)
+                );
+                let other = format!("features.{}", other + 1);
+                let fields = [&own, &whole, &other, "model.max_new_tokens", "model.min_new_tokens"];
+                found.push(conflict(&fields, message, format!("at least {}", short(lowest))));
+            }
+        }
+    }
+}
+
+/// Targets that contradict each other whatever the model is.
+fn bounds(spec: &Spec, found: &mut Vec<Conflict>) {
+    let bounded: Vec<Bounded<'_>> = spec.features.iter().map(|feature| Bounded::new(&feature.kind)).collect();
+    for (index, feature) in spec.features.iter().enumerate() {
+        let (own, whole) = (target_path(index, feature), format!("features.{}", index + 1));
+        let asked = feature.target.moment();
+        if bounded[index].always_holds() && feature.target != Target::Always {
+            let message = "is asked of a pattern that matches every text, even an empty one";
+            found.push(conflict(&[&own, &whole], message, "always = true, or another pattern"));
+        }
+        for (before, other) in spec.features[..index].iter().enumerate() {
+            let other_whole = format!("features.{}", before + 1);
+            let fields = [own.as_str(), &whole, &other_whole];
+            let (name, others) = (&other.name, other.target.moment());
+            let below = bounded[index].factor_below(&bounded[before]);
+            let above = bounded[before].factor_below(&bounded[index]);
+            let asks = format!("asks for a mean of {asked}, but");
+            let times = |factor: f64| {
+                if factor == 1.0 { format!("`{name}`") } else { format!("{} times `{name}`", short(factor)) }
+            };
+            let conflict = match (below, above) {
+                (Some(1.0), Some(1.0)) if asked != others => conflict(
+                    &fields,
+                    format!("{asks} `{name}` is the same feature, and its mean is to be {others}"),
+                    format!("{others}, or one of the two features alone"),
+                ),
+                (Some(factor), _) if asked * factor > others => conflict(
+                    &fields,
+                    format!(
+                        "{asks} in no text is it above {}, whose mean is to be {others}",
+                        times(1.0 / factor)
+                    ),
+                    format!("at most {}", short(others / factor)),
+                ),
+                (_, Some(factor)) if asked < others * factor => conflict(
+                    &fields,
+                    format!("{asks} in no text is it below {}, whose mean is to be {others}", times(factor)),
+                    format!("at least {}", short(others * factor)),
+                ),
+                _ if bounded[index].excludes(&bounded[before]) && asked + others > 1.0 + 1e-12 => conflict(
+                    &fields,
+                    format!("{asks} no text can have both it and `{name}`, whose mean is to be {others}"),
+                    format!("at most {}", short(1.0 - others)),
+                ),
+                _ => continue,
+            };
+            found.push(conflict);
+        }
+    }
+}
+
+/// At most six digits behind the point.
+fn short(value: f64) -> String {
+    let text = format!("{value:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}

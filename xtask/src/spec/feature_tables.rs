@@ -1,0 +1,156 @@
+//! The tables `[[features]]`: a kind with its fields, and a target.
+
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use super::{
+    FeatureKind, FeatureSpec, LengthUnit, Target, Words,
+    allowed::{FINITE, SOME_TEXT},
+    classifier::{CLASSIFIER_FIELDS, read_classifier},
+    fields::Fields,
+    names::Alias,
+    section::Section,
+};
+
+/// A kind as a run file names it: its name, the fields of its table, and their reader.
+type Kind = (&'static str, (&'static [&'static str], fn(&Section<'_>, &Path) -> FeatureKind));
+
+/// All kinds. A new kind is a line here, a variant of [`FeatureKind`], and a rule of `features::TextFeature`.
+const KINDS: [Kind; 7] = [
+    ("contains", (WORDS, |section, _| FeatureKind::Contains(read_words(section)))),
+    ("count", (WORDS, |section, _| FeatureKind::Count(read_words(section)))),
+    ("regex", (&["pattern"], |section, _| read_regex(section))),
+    (
+        "starts_with",
+        (&["text"], |section, _| FeatureKind::StartsWith { text: required_text(section, "text") }),
+    ),
+    ("ends", (&["text"], |section, _| read_ends(section))),
+    (
+        "classifier",
+        (CLASSIFIER_FIELDS, |section, folder| FeatureKind::Classifier(read_classifier(section, folder))),
+    ),
+    ("length", (&["unit"], |section, _| read_length(section))),
+];
+
+/// The fields of [`Words`].
+const WORDS: &[&str] = &["text", "whole_word", "ignore_case"];
+
+/// Other names of kinds.
+const ALIASES: &[Alias] = &[
+    ("word", &["contains"]),
+    ("words", &["contains", "count"]),
+    ("keyword", &["contains"]),
+    ("includes", &["contains"]),
+    ("has", &["contains"]),
+    ("occurrences", &["count"]),
+    ("frequency", &["count"]),
+    ("pattern", &["regex"]),
+    ("regexp", &["regex"]),
+    ("matches", &["regex"]),
+    ("match", &["regex"]),
+    ("begins_with", &["starts_with"]),
+    ("prefix", &["starts_with"]),
+    ("ends_with", &["ends"]),
+    ("suffix", &["ends"]),
+    ("finished", &["ends"]),
+    ("len", &["length"]),
+    ("tokens", &["length"]),
+    ("characters", &["length"]),
+    ("sentiment", &["classifier"]),
+    ("label", &["classifier"]),
+];
+
+/// The fields that a table of `[[features]]` may have.
+pub(super) fn feature_fields(table: &DeTable<'_>) -> Fields {
+    let kinds = KINDS.map(|(name, (fields, _))| (name, fields));
+    Fields::by_kind(&["name", "kind", "always", "never", "mean"], &kinds, None, table)
+}
+
+/// Reads one table of `[[features]]`.
+pub(super) fn read_feature(section: &Section<'_>, folder: &Path) -> FeatureSpec {
+    section.require("name", "a name that no other feature has");
+    section.require("kind", &KINDS.map(|(name, _)| name).join(", "));
+    let name = section.string("name", &SOME_TEXT).unwrap_or_default();
+    let kind = match section.choice("kind", &KINDS, ALIASES) {
+        Some((_, read)) => read(section, folder),
+        None => FeatureKind::Ends { text: None },
+    };
+    let target = read_target(section, &kind);
+    FeatureSpec { name, kind, target }
+}
+
+fn read_length(section: &Section<'_>) -> FeatureKind {
+    let units = [
+        ("tokens", LengthUnit::Tokens),
+        ("characters", LengthUnit::Characters),
+        ("words", LengthUnit::Words),
+    ];
+    let aliases = &[("chars", &["characters"][..]), ("letters", &["characters"]), ("bytes", &["characters"])];
+    section.require("unit", &units.map(|(name, _)| name).join(", "));
+    FeatureKind::Length { unit: section.choice("unit", &units, aliases).unwrap_or(LengthUnit::Tokens) }
+}
+
+fn required_text(section: &Section<'_>, field: &'static str) -> String {
+    section.require(field, SOME_TEXT.words);
+    section.string(field, &SOME_TEXT).unwrap_or_default()
+}
+
+fn read_words(section: &Section<'_>) -> Words {
+    let words = Words {
+        text: required_text(section, "text"),
+        whole_word: section.boolean("whole_word").unwrap_or(false),
+        ignore_case: section.boolean("ignore_case").unwrap_or(false),
+    };
+    if words.pattern().is_err() {
+        section.wrong("text", "is too long to be searched for", "a shorter text");
+    }
+    words
+}
+
+fn read_ends(section: &Section<'_>) -> FeatureKind {
+    let text = section.string("text", &SOME_TEXT);
+    if text.as_ref().is_some_and(|text| text.trim().is_empty()) && !section.is_doubtful("text") {
+        // White space at the end of a sample does not count, so that every sample would end so.
+        let allowed = "a text with more than white space, or no `text`: the model ended the sample itself";
+        section.wrong("text", "is nothing but white space", allowed);
+    }
+    FeatureKind::Ends { text }
+}
+
+fn read_regex(section: &Section<'_>) -> FeatureKind {
+    let pattern = required_text(section, "pattern");
+    if let Err(error) = regex::Regex::new(&pattern) {
+        let reason = error.to_string();
+        let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        let message = format!("is no regular expression: {reason}");
+        section.wrong("pattern", &message, "the syntax of https://docs.rs/regex");
+    }
+    FeatureKind::Regex { pattern }
+}
+
+const TARGETS: &str = "one of: always = true, never = true, mean = NUMBER";
+
+fn read_target(section: &Section<'_>, kind: &FeatureKind) -> Target {
+    const FIELDS: [&str; 3] = ["always", "never", "mean"];
+    let given: Vec<&str> = FIELDS.into_iter().filter(|field| section.has(field)).collect();
+    if given.len() > 1 {
+        section.wrong_table("has more than one target", TARGETS, &FIELDS);
+    } else if given.is_empty() && !FIELDS.into_iter().any(|field| section.may_have(field)) {
+        section.wrong_table("has no target", TARGETS, &FIELDS);
+    }
+    let is_kind_known = !section.is_doubtful("kind");
+    let means = if is_kind_known && !section.is_doubtful("value") { kind.means() } else { &FINITE };
+    let mean = section.number("mean", means).map(Target::Mean);
+    let hard = [("always", Target::Always), ("never", Target::Never)].map(|(field, target)| {
+        let holds = section.boolean(field)?;
+        if !holds && !section.is_doubtful(field) {
+            section.wrong(field, "is false", TARGETS);
+        } else if is_kind_known && !kind.is_binary() && !section.is_doubtful(field) {
+            let message = "is asked of a feature that is not 0 or 1";
+            section.wrong(field, message, "mean = NUMBER, or a feature of another kind");
+        }
+        Some(target)
+    });
+    mean.or(hard[0]).or(hard[1]).unwrap_or(Target::Mean(0.5))
+}
