@@ -13,7 +13,7 @@ use crate::{
     Error, Result,
     models::{ModelKind, device, folder_of, generation, text_scorers},
     results::{ModelRecord, RunRecord, grouped},
-    spec::{AdapterSpec, Spec},
+    spec::{AdapterSpec, LongestToken, Spec},
 };
 
 /// The folder of a tuned adapter, beside that of the weights, into which the adapter is merged.
@@ -38,6 +38,9 @@ pub(crate) fn run(spec: &Spec, out: &Path, control: &RunControl) -> Result<(Path
 
 fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
     let base = LanguageModel::load(folder, &device(spec.backend)?, generation(&spec.model))?;
+    if spec.needs_longest_token() {
+        spec.check_reach(longest_token(&base)?)?;
+    }
     let tokens = base.tokens();
     let facts = [
         ("parameters", grouped(tokens.parameters() as u64)),
@@ -53,6 +56,17 @@ fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
         }
     };
     Ok(Loaded { policy, base, scorers: text_scorers(spec)?, record: ModelRecord { name, facts } })
+}
+
+/// How long the text of one token is, at most. A token may lose the space before it where it is decoded alone.
+fn longest_token(model: &LanguageModel) -> Result<LongestToken> {
+    let mut longest = LongestToken { characters: 0, words: 0 };
+    for id in 0..model.tokens().vocabulary() as u32 {
+        let text = model.tokenizer().decode(&[id])?;
+        longest.characters = longest.characters.max(text.chars().count() + 1);
+        longest.words = longest.words.max(text.split_whitespace().count());
+    }
+    Ok(longest)
 }
 
 /// The largest size that a model's weights can have when they are saved in f32: twice that of a file in f16.
