@@ -14,7 +14,7 @@ use super::{
     AdapterSpec, CheckpointSpec, FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, TuneSpec,
     allowed::{
         ANY_TEXT, CLOSED_SHARE, COUNT, INSIDE_UNIT, LOG_BETA, NOT_NEGATIVE, PENALTY, POSITIVE,
-        POSITIVE_SHARE, SAMPLES, SHARE, SOME_TEXT, TEMPERATURE, TEXTS, TOKEN_IDS, WHOLE,
+        POSITIVE_SHARE, RANK, SAMPLES, SHARE, SOME_TEXT, TEMPERATURE, TEXTS, TOKEN_IDS, WHOLE,
     },
     checks::conflicts,
     contexts::{CONTEXT_FIELDS, read_contexts},

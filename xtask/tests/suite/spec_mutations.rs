@@ -231,6 +231,33 @@ fn a_divergence_called_kl_is_one_problem() {
 }
 
 #[test]
+fn several_mistakes_are_several_problems() {
+    let mut demo = specs()[0].clone();
+    for (right, wrong) in [
+        ("backend = \"flex\"", "backend = \"cpu\""),
+        ("held_out = 0.25", "held_out = 1"),
+        ("divergence = \"js\"", "divergence = \"kl\""),
+        ("steps = 90", "steps = 0"),
+        ("keep = 2", "keeps = 2"),
+        ("acceptance_rate = 0.5", "acceptance_rate = 1.0"),
+    ] {
+        assert!(demo.contains(right), "{right}");
+        demo = demo.replacen(right, wrong, 1);
+    }
+    let said: Vec<String> = problems(&demo).into_iter().map(|problem| problem.message).collect();
+    let starts = [
+        "`backend` is \"cpu\"",
+        "`fit.held_out` is 1",
+        "`tune.divergence` is \"kl\"",
+        "`tune.steps` is 0",
+        "unknown field `checkpoints.keeps`; did you mean `keep`?",
+        "`sample.acceptance_rate` is 1, but",
+    ];
+    assert_eq!(said.len(), starts.len(), "{said:#?}");
+    assert!(said.iter().zip(starts).all(|(said, start)| said.starts_with(start)), "{said:#?}");
+}
+
+#[test]
 fn names_from_elsewhere_are_told_what_they_are_here() {
     let text = &specs()[1];
     for (line, by, hint) in [
