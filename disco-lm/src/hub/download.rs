@@ -82,7 +82,8 @@ impl Client {
             let end = self.request(file, before, &mut partial, progress);
             let received = partial.metadata().map_err(disk)?.len();
             let reason = match end {
-                Ok(()) if received == file.size => break,
+                // With all bytes there, it does not matter how the connection ended.
+                Ok(()) | Err(End::Broken(_)) if received == file.size => break,
                 Ok(()) => "the connection was closed".into(),
                 Err(End::Broken(reason)) => reason,
                 Err(End::Discontinued(reason)) => {
@@ -92,6 +93,12 @@ impl Client {
                 Err(End::Refused(problem)) => return Ok(Err(problem)),
                 Err(End::Disk(source)) => return Err(disk(source)),
             };
+            if before == 0 && received > 0 {
+                // Told now, a login page has its own name; later it would be the beginning of a damaged file.
+                if let Some(reason) = mistaken_file(&file.name, &mut partial).map_err(disk)? {
+                    return refused(path, file, reason.into());
+                }
+            }
             // Compared with the most that there ever was: a hub that begins again and again makes no progress.
             let was_slow = started.elapsed() >= self.requests.patience;
             attempts = match received >= most_received.max(before) + MUCH {
@@ -107,8 +114,7 @@ impl Client {
         }
         partial.sync_all().map_err(disk)?;
         if let Some(reason) = differs(&mut partial, file).map_err(disk)? {
-            std::fs::remove_file(path).map_err(disk)?;
-            return Ok(Err(HubProblem::Damaged { file: file.name.clone(), reason }));
+            return refused(path, file, reason);
         }
         Ok(Ok(()))
     }
@@ -180,6 +186,12 @@ impl Client {
         let etag = etag.map(|etag| format!("with the ETag `{etag}` in the place of `{}`", file.etag));
         etag.or_else(|| other_commit(response, &file.commit))
     }
+}
+
+/// Removes a file that is not what was announced.
+fn refused(path: &Path, file: &RemoteFile, reason: String) -> Result<Answer<()>> {
+    std::fs::remove_file(path).map_err(|source| Error::io(path, source))?;
+    Ok(Err(HubProblem::Damaged { file: file.name.clone(), reason }))
 }
 
 /// Whether a `Content-Range` begins at byte `from` of a content of `size` bytes. It may end before the content does, and

@@ -6,12 +6,29 @@ use std::{
     path::Path,
 };
 
+/// The number of further attempts to open a file that other processes create or remove at the same time.
+const ATTEMPTS: usize = 10;
+
 /// Opens a file for reading and writing, or creates it. A link, a named pipe or another thing of that name is removed first,
 /// and so is a second name of a file that has another name elsewhere.
 ///
 /// # Errors
 /// As [`File::open`]; for a directory of that name.
 pub(crate) fn open_own(path: &Path) -> io::Result<File> {
+    let mut opened = try_open(path);
+    for _ in 0..ATTEMPTS {
+        match &opened {
+            // Another process was faster in creating or removing it.
+            Err(error) if [ErrorKind::AlreadyExists, ErrorKind::NotFound].contains(&error.kind()) => {
+                opened = try_open(path);
+            }
+            _ => break,
+        }
+    }
+    opened
+}
+
+fn try_open(path: &Path) -> io::Result<File> {
     match fs::symlink_metadata(path) {
         Ok(found) if is_own(&found) => {
             let file = File::options().read(true).write(true).open(path)?;

@@ -49,7 +49,8 @@ pub(crate) fn endpoint(text: &str) -> Result<String> {
     if is_plain && Origin::of(url).is_some() { Ok(url.into()) } else { Err(refused(format!("{text:?}"))) }
 }
 
-/// The URL that the header `Location` of a response to `url` names; `None` if it names none.
+/// The URL that the header `Location` of a response to `url` names; `None` if it names none, or one with a user or a password,
+/// which a client would send along.
 pub(crate) fn target(url: &str, location: &str) -> Option<String> {
     let location = location.split('#').next().unwrap_or_default();
     let host = url.find("://")? + 3;
@@ -69,7 +70,9 @@ pub(crate) fn target(url: &str, location: &str) -> Option<String> {
         };
         format!("{folder}{location}")
     };
-    Origin::of(&found).map(|_| found)
+    let has_user = |uri: &Uri| uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+    let is_plain = found.parse().is_ok_and(|uri| !has_user(&uri));
+    (is_plain && Origin::of(&found).is_some()).then_some(found)
 }
 
 #[cfg(test)]
@@ -134,7 +137,7 @@ mod tests {
             assert_eq!(target("http://a/b/c/d;p?q", location).as_deref(), Some(expected), "{location}");
         }
         assert_eq!(target("http://a", "g").as_deref(), Some("http://a/g"));
-        for none in ["ftp://c/d", "javascript://x", "http://", "//", "http://c d/"] {
+        for none in ["ftp://c/d", "javascript://x", "http://", "//", "http://c d/", "http://user:secret@c/"] {
             assert_eq!(target("http://a/b", none), None, "{none}");
         }
     }
