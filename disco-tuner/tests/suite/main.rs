@@ -15,6 +15,7 @@ mod micro_batches;
 #[cfg(feature = "mlflow")]
 mod mlflow;
 mod observers;
+mod ownership;
 mod resume;
 mod sampled_gradient;
 mod sampling;
