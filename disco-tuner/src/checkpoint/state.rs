@@ -18,7 +18,7 @@ use crate::{
 pub(crate) const RUN_FILE: &str = "run.json";
 /// The directory of the policy's files.
 const POLICY: &str = "policy";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The state of a run, without policy, proposal and samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -3,6 +3,7 @@
 mod diversity;
 mod estimate;
 mod names;
+mod notes;
 mod values;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::Serialize;
 pub use diversity::{distinct_n, self_bleu};
 pub(crate) use estimate::{Measured, measure, weight_metrics};
 pub(crate) use names::check_early_stopping;
+pub(crate) use notes::Note;
 pub(crate) use values::{SampleValues, statistics};
 
 /// A number with its standard error, where it has one.
@@ -26,7 +28,8 @@ pub struct Metric {
     pub std_error: Option<f64>,
 }
 
-fn number<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+/// Writes a number to JSON: infinity as `"inf"` or `"-inf"`, NaN as `null`.
+pub(crate) fn number<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if value.is_nan() {
         serializer.serialize_none()
     } else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, number};
 
 /// A sample as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -30,7 +30,7 @@ pub struct StepReport {
     pub samples: usize,
     /// Number of samples in the target's support.
     pub successes: usize,
-    /// Number of samples that the target could not score; they are left out.
+    /// Number of samples that the target could not score; they count as forbidden by it.
     pub skipped: usize,
     /// Number of samples that the target scored but for which no other sample gave a `Z`; they are left out of the gradient.
     pub unnormalised: usize,
@@ -41,6 +41,7 @@ pub struct StepReport {
     /// The step size.
     pub learning_rate: f64,
     /// The L2 norm of the gradient, before clipping, of the last epoch.
+    #[serde(serialize_with = "number")]
     pub gradient_norm: f64,
     /// Whether the offline proposal was replaced by the policy.
     pub proposal_replaced: bool,
@@ -53,6 +54,10 @@ pub struct StepReport {
     /// Metrics; empty at steps that are not measured.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: Metrics,
+    /// What a user should know of the step's numbers, such as a metric that is NaN or the reason of the first skipped sample.
+    /// A run says each once; a resumed run says it again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Samples of measured steps, if [asked for](crate::Problem::with_samples_shown).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<DisplayedSample>,
