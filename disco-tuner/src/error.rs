@@ -74,7 +74,8 @@ pub enum Error {
         /// The failure.
         cause: Box<Error>,
     },
-    /// The divergence is infinite for a policy that leaves the target's support, and the policy does.
+    /// The divergence is infinite for a policy that leaves the target's support, and the policy does: the target forbids or
+    /// skipped one of its samples.
     #[error(
         "`{divergence}` is infinite for a target with hard constraints ({found}); these can have them: {}",
         .alternatives.join(", ")

@@ -60,7 +60,8 @@ impl<X> ContextSamples<X> {
         scores: Vec<Score>,
     ) -> Result<Self> {
         Error::check_length("log-scores of the target", samples.len(), scores.len())?;
-        let (mut log_target, mut skipped_at, mut first_skip) = (Vec::with_capacity(scores.len()), vec![], None);
+        let (mut log_target, mut skipped_at, mut first_skip) =
+            (Vec::with_capacity(scores.len()), vec![], None);
         for (at, score) in scores.into_iter().enumerate() {
             log_target.push(score.unwrap_or_else(|skipped| {
                 skipped_at.push(start + at);
@@ -204,9 +205,13 @@ mod tests {
     fn the_samples_that_are_kept_for_verification_end_with_a_scored_one() {
         let skipped = || Err(Skipped::new("parser", "too long"));
         let scores = vec![skipped(), Ok(1.0), skipped(), Ok(2.0), Ok(3.0)];
-        let mut group = ContextSamples::new(0, 0, vec!['a', 'b', 'c', 'd', 'e'], vec![-1.0; 5], scores).unwrap();
+        let mut group =
+            ContextSamples::new(0, 0, vec!['a', 'b', 'c', 'd', 'e'], vec![-1.0; 5], scores).unwrap();
         group.truncate(2);
-        assert_eq!((group.samples.as_slice(), group.skipped_at.as_slice()), (&['a', 'b', 'c', 'd'][..], &[0, 2][..]));
+        assert_eq!(
+            (group.samples.as_slice(), group.skipped_at.as_slice()),
+            (&['a', 'b', 'c', 'd'][..], &[0, 2][..])
+        );
         group.truncate(0);
         assert_eq!((group.len(), group.skipped()), (0, 0));
     }

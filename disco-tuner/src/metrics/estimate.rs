@@ -241,7 +241,11 @@ fn moments<X>(
     let is_noted = values.iter().any(|value| value.is_nan());
     let mut push = |whose: &str, estimate| {
         let name = format!("moment/{name}/{whose}");
-        if is_noted { columns.push_noted(name, estimate) } else { columns.push(group.context, name, estimate) }
+        if is_noted {
+            columns.push_noted(name, estimate)
+        } else {
+            columns.push(group.context, name, estimate)
+        }
     };
     if values.is_empty() {
         return;

@@ -16,7 +16,13 @@ pub(crate) struct Note {
 
 impl Note {
     /// The note that `whose` (base or a feature) skipped a sample; `effect` says what that does to the metrics.
-    pub(crate) fn skipped(context: usize, number: usize, whose: &str, skipped: &Skipped, effect: &str) -> Self {
+    pub(crate) fn skipped(
+        context: usize,
+        number: usize,
+        whose: &str,
+        skipped: &Skipped,
+        effect: &str,
+    ) -> Self {
         let (by, reason) = (skipped.by(), skipped.reason());
         let text = format!("context {context}: {by} skipped sample {number}: {reason}; {effect}");
         Self { key: format!("{whose} skips"), text }

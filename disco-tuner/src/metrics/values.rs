@@ -3,7 +3,7 @@
 //! They are only shown. So a number that is none becomes a NaN of the metrics that it belongs to, and a note; an error of
 //! another kind stops the run.
 
-use disco_core::{Error, Feature, Result, Score, Skipped};
+use disco_core::{Error, Feature, Result, Score};
 
 use super::Note;
 use crate::{gradient::ContextSamples, problem::Problem};
@@ -98,25 +98,39 @@ impl SampleValues {
     }
 }
 
+/// The largest number of samples that are left out of a batch, one after the other, because their numbers are none. The
+/// samples after them count as such too.
+const LEFT_OUT: usize = 16;
+
 /// The scores of each sample. A source that refuses a whole batch because of one sample's number is asked again for the
 /// samples before and after that one.
 fn each<X>(samples: &[&X], ask: &dyn Fn(&[&X]) -> Result<Vec<Score>>) -> Result<Vec<Score>> {
-    if samples.is_empty() {
-        return Ok(Vec::new());
-    }
-    match ask(samples) {
-        Ok(scores) => {
-            Error::check_length("values for the metrics", samples.len(), scores.len())?;
-            Ok(scores)
+    let mut scores = Vec::with_capacity(samples.len());
+    for _ in 0..LEFT_OUT {
+        let rest = &samples[scores.len()..];
+        let found = if rest.is_empty() { Ok(Vec::new()) } else { ask(rest) };
+        let index = match found {
+            Err(Error::NotANumber { index, .. }) if index < rest.len() => index,
+            found => {
+                let found = found?;
+                Error::check_length("values for the metrics", rest.len(), found.len())?;
+                scores.extend(found);
+                return Ok(scores);
+            }
+        };
+        if index > 0 {
+            match ask(&rest[..index]) {
+                Ok(before) if before.len() == index => scores.extend(before),
+                Err(Error::NotANumber { .. }) | Ok(_) => {
+                    scores.extend(std::iter::repeat_n(Ok(f64::NAN), index));
+                }
+                Err(error) => return Err(error),
+            }
         }
-        Err(Error::NotANumber { index, value, .. }) if index < samples.len() => {
-            let mut scores = each(&samples[..index], ask)?;
-            scores.push(Ok(if value.is_finite() { f64::NAN } else { value }));
-            scores.extend(each(&samples[index + 1..], ask)?);
-            Ok(scores)
-        }
-        Err(error) => Err(error),
+        scores.push(Ok(f64::NAN));
     }
+    scores.resize(samples.len(), Ok(f64::NAN));
+    Ok(scores)
 }
 
 /// The log-probabilities of a worker's samples under the base. Where it skips a sample, it gives it no probability.

@@ -63,6 +63,25 @@ pub struct StepReport {
     pub shown: Vec<DisplayedSample>,
 }
 
+#[cfg(any(feature = "mlflow", feature = "tensorboard"))]
+impl StepReport {
+    /// The numbers that a logger shows as series: settings and costs of the step, and metrics. The name of a standard error
+    /// is that of its metric after `prefix`, and before `suffix`.
+    pub(crate) fn numbers(&self, [prefix, suffix]: [&str; 2]) -> Vec<(String, f64)> {
+        let mut numbers = vec![
+            ("gradient_norm".to_owned(), self.gradient_norm),
+            ("learning_rate".to_owned(), self.learning_rate),
+        ];
+        numbers.extend(self.seconds.iter().map(|(stage, seconds)| (format!("seconds/{stage}"), *seconds)));
+        numbers.extend(self.tokens.iter().map(|(stage, tokens)| (format!("tokens/{stage}"), *tokens as f64)));
+        for (name, metric) in &self.metrics {
+            numbers.push((name.clone(), metric.value));
+            numbers.extend(metric.std_error.map(|error| (format!("{prefix}{name}{suffix}"), error)));
+        }
+        numbers
+    }
+}
+
 /// The reason why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -84,7 +103,7 @@ pub struct Outcome {
     pub step: u64,
     /// The reason why the run ended.
     pub reason: StopReason,
-    /// The lowest value of the metric of [`EarlyStopping`](crate::EarlyStopping), and the step it came at.
+    /// The best value of the metric of [`EarlyStopping`](crate::EarlyStopping), and the step it came at.
     pub best: Option<(f64, u64)>,
     /// Number of failures of the observer.
     pub observer_failures: u64,

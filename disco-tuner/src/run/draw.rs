@@ -109,10 +109,7 @@ where
     }
 
     /// Adds the numbers of the other workers' samples.
-    pub(crate) fn complete(
-        &self,
-        own: Result<Vec<ContextSamples<X>>>,
-    ) -> Result<Vec<ContextSamples<X>>> {
+    pub(crate) fn complete(&self, own: Result<Vec<ContextSamples<X>>>) -> Result<Vec<ContextSamples<X>>> {
         if !self.is_shared() {
             return own;
         }

@@ -213,9 +213,10 @@ where
         let Some(stopping) = &self.tuner.config().early_stopping else { return };
         // The run has this metric; where it is missing it is not due, or there was nothing to estimate it from.
         let Some(metric) = report.metrics.get(&stopping.metric) else { return };
+        let Ok(direction) = stopping.improves() else { return };
         let progress = &mut self.progress;
-        let bar = progress.best.map_or(f64::INFINITY, |(best, _)| best - stopping.min_delta);
-        if metric.value < bar {
+        let best = progress.best.map(|(best, _)| best);
+        if direction.is_better(metric.value, best, stopping.min_delta) {
             progress.best = Some((metric.value, report.step));
             progress.measurements_without_improvement = 0;
         } else {

@@ -87,18 +87,16 @@ where
     }
 
     /// Refuses a sample outside the target's support.
-    fn refuse_forbidden(
-        &self,
-        groups: &[ContextSamples<X>],
-        first_skip: Option<&FirstSkip>,
-    ) -> Result<()> {
+    fn refuse_forbidden(&self, groups: &[ContextSamples<X>], first_skip: Option<&FirstSkip>) -> Result<()> {
         let outside = |group: &ContextSamples<X>| Some((group.context, group.first_forbidden()?));
         let Some((context, number)) = groups.iter().find_map(outside) else { return Ok(()) };
         let step = self.progress.step;
         let is_first = |skip: &&FirstSkip| (skip.context, skip.number) == (context, number);
         let found = match first_skip.filter(is_first) {
             Some(skip) => format!("step {step}, {skip}; a skipped sample counts as forbidden"),
-            None => format!("step {step}, context {context}: the target gives sample {number} no probability"),
+            None => {
+                format!("step {step}, context {context}: the target gives sample {number} no probability")
+            }
         };
         Err(self.tuner.hard_constraints(found))
     }

@@ -39,6 +39,7 @@ where
                 streams.into_iter().map(|(context, streams)| self.part(context, context, streams)).collect();
             let own = parts.iter().map(|part| self.draw_held_out(part, held_out.items(), &mut tokens));
             let groups = self.complete(own.collect())?;
+            notes.extend(self.first_skip(&groups)?.map(|skip| skip.note().at(Stage::Validation)));
             let earlier = match config.partition {
                 Partition::Normalised => ZEstimate::NORMALISED,
                 Partition::Running | Partition::Step => ZEstimate::NONE,

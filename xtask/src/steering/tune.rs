@@ -61,6 +61,7 @@ where
         progress,
         features,
         records: Vec::new(),
+        warnings: Vec::new(),
         earlier: 0,
         log: None,
         stop: StopFlag::default(),
@@ -110,7 +111,7 @@ fn config(spec: &Spec, seed: u64) -> TunerConfig {
         early_stopping: spec.checkpoints.best.map(|metric| EarlyStopping {
             metric: metric.into(),
             patience: u64::MAX,
-            min_delta: 0.0,
+            ..EarlyStopping::default()
         }),
         ..TunerConfig::default()
     }
@@ -121,6 +122,7 @@ struct Recorder<'a> {
     progress: Progress,
     features: &'a [TextFeature],
     records: Vec<StepRecord>,
+    warnings: Vec<String>,
     /// The number of records of steps that an earlier run had made.
     earlier: usize,
     log: Option<StepLog>,
@@ -129,7 +131,7 @@ struct Recorder<'a> {
 
 impl Recorder<'_> {
     fn into_tuned(self) -> Tuned {
-        Tuned { earlier: self.earlier, record: TuningRecord { steps: self.records } }
+        Tuned { earlier: self.earlier, record: TuningRecord { steps: self.records, warnings: self.warnings } }
     }
 }
 
@@ -163,6 +165,7 @@ impl Observer for Recorder<'_> {
             log.write(&record)?;
         }
         self.records.push(record);
+        self.warnings.extend(report.warnings.iter().map(|warning| format!("Tuning, {warning}.")));
         self.stop.step(report)
     }
 }
