@@ -133,8 +133,8 @@ impl<'a, C, X> Problem<'a, C, X> {
     }
 
     /// Adds a statistic of all samples that a measured step draws in one context. Its mean over the contexts is the metric
-    /// `statistic/NAME`. If several workers share the run, each receives the samples of all for it. A value that is not finite
-    /// is shown as it is.
+    /// `statistic/NAME`. If several workers share the run, each receives the samples of all for it. A value that is not
+    /// finite is shown as it is.
     ///
     /// ```
     /// use disco_core::{Contexts, scorer};

@@ -31,8 +31,8 @@ pub struct EarlyStopping {
     pub patience: u64,
     /// The least change that counts as an improvement, in the metric's unit, at least 0; 0 by default.
     pub min_delta: f64,
-    /// The direction in which the metric improves. `None`, the default, is the [direction of its name](Direction::of); a
-    /// metric without one needs it given.
+    /// The direction in which the metric improves. `None`, the default, is the [direction of its
+    /// name](Direction::of). For a metric whose name has none, a direction must be given.
     pub direction: Option<Direction>,
 }
 
@@ -76,8 +76,8 @@ pub enum Direction {
 
 impl Direction {
     /// The direction in which a metric improves by its name, also after `validation/`: divergences, `outside_mass`,
-    /// `missing_mass`, `largest_weight_share`, `cut_share` and `log_prob_gap` should fall, `ess` and `ess_share` should rise.
-    /// `None` for all others, such as the mean of a feature, which should be what the target asks for.
+    /// `missing_mass`, `largest_weight_share`, `cut_share` and `log_prob_gap` should fall, `ess` and `ess_share` should
+    /// rise. `None` for all others, such as the mean of a feature, which should be what the target asks for.
     pub fn of(metric: &str) -> Option<Self> {
         match metric.strip_prefix("validation/").unwrap_or(metric) {
             "ess" | "ess_share" => Some(Self::Higher),

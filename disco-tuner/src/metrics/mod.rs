@@ -53,12 +53,12 @@ impl From<Estimate> for Metric {
 /// Metrics by name; estimates are means over the contexts of the step that have samples to estimate from. `{a,b}` stands for
 /// one name with each of the words, and `NAME` for the name of a feature, statistic or metric.
 ///
-/// A sample that the target skips counts as one that it forbids: its weight is zero, and it is one of the `n` samples. With the
-/// log-scores 0.3, 1.2, skipped and 2 of four outcomes, `Z = e^0.3 + e^1.2 + e^2`. Means of features are over the samples
-/// that neither the feature nor the target skipped. A sample that the base skips has no probability under it.
+/// A sample that the target skips counts as one that it forbids: its weight is zero, and it is one of the `n` samples.
+/// With the log-scores 0.3, 1.2, skipped and 2 of four outcomes, `Z = e^0.3 + e^1.2 + e^2`. Means of features are over the
+/// samples that neither the feature nor the target skipped. A sample that the base skips has no probability under it.
 ///
-/// Metrics are only shown. One that cannot be estimated, because a feature, base or statistic gave NaN or a ratio is beyond
-/// `f64`, is NaN, and has a [warning](crate::StepReport::warnings).
+/// Metrics are only shown. A metric that cannot be estimated, because a feature, base or statistic gave NaN or a ratio is
+/// beyond `f64`, is NaN, and has a [warning](crate::StepReport::warnings).
 ///
 /// | name | meaning |
 /// |---|---|

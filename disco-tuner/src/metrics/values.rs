@@ -1,7 +1,7 @@
 //! The values of samples that metrics need: log-probabilities under the base, features, lengths and statistics.
 //!
-//! They are only shown. So a number that is none becomes a NaN of the metrics that it belongs to, and a note; an error of
-//! another kind stops the run.
+//! They are only shown. So a number that is none becomes a NaN of the metrics that it belongs to, and a note; an
+//! error of another kind stops the run.
 
 use disco_core::{Error, Feature, Result, Score};
 

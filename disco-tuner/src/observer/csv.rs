@@ -7,10 +7,10 @@ use crate::{config::TunerConfig, error::Result, storage::io_error};
 
 /// Writes the metrics of measured steps as tidy data: a row `step,metric,value,std_error` for each number.
 ///
-/// The format is that of RFC 4180: a metric whose name has commas, quotes or line ends stands in quotes. The standard error
-/// is empty where there is none; numbers that are not finite are `NaN`, `inf` and `-inf`. Rows are appended, so that metrics
-/// that come at different intervals need no empty columns. A run that is resumed appends to the same file, after removing
-/// the rows of steps that it will make again.
+/// The format is that of RFC 4180: a name with commas, quotes or line ends stands in quotes. The standard error is empty
+/// where there is none; numbers that are not finite are `NaN`, `inf` and `-inf`. Rows are appended, so that metrics that
+/// come at different intervals need no empty columns. A run that is resumed appends to the same file, after removing the
+/// rows of steps that it will make again.
 #[derive(Debug)]
 pub struct Csv {
     file: LogFile,

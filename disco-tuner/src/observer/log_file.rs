@@ -24,12 +24,12 @@ impl LogFile {
         Ok(self.file.metadata()?.len() == 0)
     }
 
-    /// Prepares the file for a run of which `done` steps are done. Records end with a line end; a line end between `quote`
-    /// characters does not end one.
+    /// Prepares the file for a run of which `done` steps are done. Records end with a line end; a line end between
+    /// `quote` characters does not end one.
     ///
-    /// For a run that is resumed, everything after the last record of a step up to `done` is removed; `step` gives the step
-    /// of a record, or `None` if it belongs to no step. At a run's beginning nothing is removed, because the records
-    /// belong to another run; but a last one that was cut short is ended.
+    /// For a run that is resumed, everything after the last record of a step up to `done` is removed; `step` gives
+    /// the step of a record, or `None` if it belongs to no step. At a run's beginning nothing is removed, because the
+    /// records belong to another run; but a last one that was cut short is ended.
     pub(crate) fn rewind(
         &mut self,
         done: u64,

@@ -32,7 +32,8 @@ pub struct StepReport {
     pub successes: usize,
     /// Number of samples that the target could not score; they count as forbidden by it.
     pub skipped: usize,
-    /// Number of samples that the target scored but for which no other sample gave a `Z`; they are left out of the gradient.
+    /// Number of samples that the target scored but for which no other sample gave a `Z`; they are left out of the
+    /// gradient.
     pub unnormalised: usize,
     /// Number of contexts without a sample in the target's support.
     pub contexts_without_success: usize,
@@ -47,15 +48,15 @@ pub struct StepReport {
     pub proposal_replaced: bool,
     /// Seconds per [`Stage`](crate::Stage), of this worker.
     pub seconds: BTreeMap<&'static str, f64>,
-    /// Tokens per stage, of a problem that says [how long](crate::Problem::with_length) a sample is: tokens drawn, scored,
-    /// given log-probabilities, differentiated, and drawn for validation.
+    /// Tokens per stage, of a problem that says [how long](crate::Problem::with_length) a sample is: tokens drawn,
+    /// scored, given log-probabilities, differentiated, and drawn for validation.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tokens: BTreeMap<&'static str, u64>,
     /// Metrics; empty at steps that are not measured.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: Metrics,
-    /// What a user should know of the step's numbers, such as a metric that is NaN or the reason of the first skipped sample.
-    /// A run says each once; a resumed run says it again.
+    /// Warnings on the step's numbers, such as a metric that is NaN, or the first skipped sample with its reason. A
+    /// run says each once; a resumed run says it again.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
     /// Samples of measured steps, if [asked for](crate::Problem::with_samples_shown).
@@ -65,8 +66,8 @@ pub struct StepReport {
 
 #[cfg(any(feature = "mlflow", feature = "tensorboard"))]
 impl StepReport {
-    /// The numbers that a logger shows as series: settings and costs of the step, and metrics. The name of a standard error
-    /// is that of its metric after `prefix`, and before `suffix`.
+    /// The numbers that a logger shows as series: settings and costs of the step, and metrics. The name of a standard
+    /// error is that of its metric after `prefix`, and before `suffix`.
     pub(crate) fn numbers(&self, [prefix, suffix]: [&str; 2]) -> Vec<(String, f64)> {
         let mut numbers = vec![
             ("gradient_norm".to_owned(), self.gradient_norm),

@@ -20,9 +20,9 @@ use crate::{
 /// Each record is a protocol buffer `Event` in TensorFlow's record format: length, masked CRC-32C of the
 /// length, data, masked CRC-32C of the data. Standard errors become scalars `NAME/std_error`.
 ///
-/// Scalars have single precision. NaN and infinities are written as they are. A finite number beyond single precision, 3.4e38, is
-/// left out, so that TensorBoard draws a gap there, and is named once in the text `warnings`, beside the warnings of the
-/// [reports](StepReport::warnings).
+/// Scalars have single precision. NaN and infinities are written as they are. A finite number beyond single
+/// precision, 3.4e38, is left out, so that TensorBoard draws a gap there, and is named once in the text `warnings`,
+/// beside the warnings of the [reports](StepReport::warnings).
 #[derive(Debug)]
 pub struct TensorBoard {
     file: File,

@@ -1,10 +1,13 @@
 //! Samples that the target cannot score count as forbidden: in Z, divergences, weights, baselines and the gradient. The
 //! expectations are sums over all outcomes.
 
-use disco_core::{Contexts, Feature, Result, Score, Scorer, Skipped, Space, feature};
+use disco_core::{
+    Contexts, Distribution, Feature, Result, Sampled, Score, Scorer, Skipped, Space, Streams, feature,
+};
 use disco_divergence::{Divergence, FDivergence, exact};
 use disco_tuner::{
-    Baseline, Error, InMemory, Partition, Problem, Sampling, StepReport, Tuner, TunerConfig, Validation,
+    Baseline, BatchItem, Error, InMemory, Partition, Policy, Problem, Sampling, StepReport, Tuner,
+    TunerConfig, Update, UpdateStats, Validation, WeightFn,
 };
 use ndarray::Array2;
 
@@ -209,31 +212,63 @@ fn a_divergence_that_cannot_have_hard_constraints_refuses_a_skip_with_its_reason
     assert!(text.contains("sampling.metric") && text.contains("the target skipped sample"), "{text}");
 }
 
-/// A policy that skips a sample of its frozen copy's has no log-probability for it: the run ends with the reason.
+/// A table that does not know outcome 1.
+struct Forgetful(Table);
+
+impl Scorer<usize, usize> for Forgetful {
+    fn log_scores(&self, context: &usize, samples: &[&usize]) -> Result<Vec<Score>> {
+        let scores = self.0.log_scores(context, samples)?;
+        let of = |(score, outcome): (Score, &&usize)| match **outcome {
+            1 => Err(Skipped::new("records", "unknown")),
+            _ => score,
+        };
+        Ok(scores.into_iter().zip(samples).map(of).collect())
+    }
+}
+
+impl Distribution<usize, usize> for Forgetful {
+    fn sample(&self, context: &usize, streams: &Streams) -> Result<Vec<Sampled<usize>>> {
+        self.0.sample(context, streams)
+    }
+}
+
+impl Policy<usize, usize> for Forgetful {
+    type Frozen = Table;
+
+    fn freeze(&self) -> Result<Table> {
+        self.0.freeze()
+    }
+
+    fn accumulate(&mut self, batch: &[BatchItem<'_, usize, usize>], weigh: &mut WeightFn<'_>) -> Result<()> {
+        self.0.accumulate(batch, weigh)
+    }
+
+    fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    fn step(&mut self, update: &Update) -> Result<UpdateStats> {
+        self.0.step(update)
+    }
+}
+
+/// A policy that skips a sample of its frozen copy's has no log-probability for it.
 #[test]
-fn a_policy_that_skips_a_sample_ends_the_run_and_a_base_gives_it_no_probability() {
+fn a_policy_that_skips_a_sample_ends_the_run_with_the_reason() {
+    let contexts = Contexts::new(vec![0usize]).unwrap();
+    let target = Scores { scores: vec![vec![Some(0.0); 4]], forbids: true };
+    let config = TunerConfig { sampling: Sampling::offline(), ..TunerConfig::default() };
+    let mut policy = Forgetful(table(1, &[1.0; 4]));
+    let error = Tuner::new(config).unwrap().run(&mut policy, &Problem::new(&contexts, &target), &mut ());
+    let text = error.unwrap_err().to_string();
+    assert!(text.starts_with("step 0, log_prob, context 0: "), "{text}");
+    assert!(text.contains("records skipped the sample: unknown"), "{text}");
+}
+
+#[test]
+fn a_base_that_skips_a_sample_gives_it_no_probability_and_says_so() {
     let contexts = Contexts::new(vec![0usize]).unwrap();
     let policy = table(1, &[10.0; 4]);
-    /// A base that does not know outcome 1.
-    struct Forgetful(Table);
-    impl Scorer<usize, usize> for Forgetful {
-        fn log_scores(&self, context: &usize, samples: &[&usize]) -> Result<Vec<Score>> {
-            let scores = self.0.log_scores(context, samples)?;
-            let of = |(score, outcome): (Score, &&usize)| {
-                if **outcome == 1 { Err(Skipped::new("records", "unknown")) } else { score }
-            };
-            Ok(scores.into_iter().zip(samples).map(of).collect())
-        }
-    }
-    impl disco_core::Distribution<usize, usize> for Forgetful {
-        fn sample(
-            &self,
-            context: &usize,
-            streams: &disco_core::Streams,
-        ) -> Result<Vec<disco_core::Sampled<usize>>> {
-            self.0.sample(context, streams)
-        }
-    }
     let base = Forgetful(table(1, &[4.0, 12.0, 6.0, 18.0]));
     let target = Scores { scores: vec![vec![Some(0.0); 4]], forbids: true };
     let problem = Problem::new(&contexts, &target).with_base(&base);

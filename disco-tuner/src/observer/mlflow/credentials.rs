@@ -24,8 +24,8 @@ impl Credentials {
     /// From the part `USER:PASSWORD` of an address, else from the environment, in the order of MLflow's own client.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a user without a password or the reverse, characters that no header has, and variables that
-    /// ask for another way.
+    /// [`Error::Invalid`] for a user without a password or the reverse, characters that no header has, and variables
+    /// that ask for another way.
     pub(super) fn new(
         user_and_password: Option<&str>,
         variable: impl Fn(&str) -> std::result::Result<String, VarError>,

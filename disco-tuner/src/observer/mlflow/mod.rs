@@ -22,31 +22,33 @@ const INCOMPLETE: &str = "disco.incomplete";
 
 type Done<T> = std::result::Result<T, ObserverError>;
 
-/// Logs to an MLflow server over its REST interface: settings as parameters, metrics by step, standard errors as metrics
-/// `std_error/NAME`, shown samples as artifacts `samples/step-N.txt`.
+/// Logs to an MLflow server over its REST interface: settings as parameters, metrics by step, standard errors as
+/// metrics `std_error/NAME`, shown samples as artifacts `samples/step-N.txt`.
 ///
-/// A tuning run that is resumed continues the latest run of its name in the experiment, and leaves out the steps that the
-/// server has already. A run that ends is marked FINISHED, a run that an observer stopped KILLED, and a run that fails
-/// FAILED, with the error message as the tag `disco.error`. (A process that is killed with -9 leaves its run RUNNING
-/// until it is resumed.) A run that ends while some of its steps were not logged whole has the tag `disco.incomplete`, with
-/// their number and the first error.
+/// A tuning run that is resumed continues the latest run of its name in the experiment, and leaves out the steps that
+/// the server has already. A run that ends is marked FINISHED, a run that an observer stopped KILLED, and a run that
+/// fails FAILED, with the error message as the tag `disco.error`. (A process that is killed with -9 leaves its run
+/// RUNNING until it is resumed.) A run that ends while some of its steps were not logged whole has the tag
+/// `disco.incomplete`, with their number and the first error.
 ///
 /// # Names
-/// MLflow takes letters, digits, `_`, `-`, `.`, space and `/` in the names of metrics and parameters, at most 250 of them, and
-/// only names that are paths of one form. In other names a character becomes `_xHEX_`, with its number in hexadecimal, and a
-/// longer name is cut and ends in a checksum. Different names stay different. The tag `disco.names` is a JSON object with
-/// the name of each key that differs from it (continued in `disco.names.1` and so on where it is long).
+/// MLflow takes letters, digits, `_`, `-`, `.`, space and `/` in the names of metrics and parameters, at most 250 of
+/// them, and only names that are paths of one form. In other names a character becomes `_xHEX_`, with its number in
+/// hexadecimal, and a longer name is cut and ends in a checksum. Different names stay different. The tag
+/// `disco.names` is a JSON object with the name of each key that differs from it (continued in `disco.names.1` and so
+/// on where it is long).
 ///
 /// # Values
-/// NaN is logged as NaN. An infinite number is left out, since servers with a database store another number for it, and is
-/// named once in the tag `disco.warnings`, beside the warnings of the [reports](StepReport::warnings). The value of a
-/// parameter is cut after 500 characters, and says so.
+/// NaN is logged as NaN. An infinite number is left out, since servers with a database store another number for it,
+/// and is named once in the tag `disco.warnings`, beside the warnings of the [reports](StepReport::warnings). The
+/// value of a parameter is cut after 500 characters, and says so.
 ///
 /// # The connection
 /// A request that fails, or a connection without data for ten seconds, is a failure of the observer; wrap it in
-/// [`Background`](crate::Background) if that is too long to wait. It speaks plain HTTP only: for a server beyond a trusted
-/// network, a proxy on this machine can add TLS. User and password stand in the address or in the environment variables
-/// `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, a token in `MLFLOW_TRACKING_TOKEN`. No message contains them.
+/// [`Background`](crate::Background) if that is too long to wait. It speaks plain HTTP only: for a server beyond a
+/// trusted network, a proxy on this machine can add TLS. User and password stand in the address or in the environment
+/// variables `MLFLOW_TRACKING_USERNAME` and `MLFLOW_TRACKING_PASSWORD`, a token in `MLFLOW_TRACKING_TOKEN`. No
+/// message contains them.
 #[derive(Debug)]
 pub struct Mlflow {
     server: Server,
@@ -81,8 +83,8 @@ impl Mlflow {
     /// `http://[USER:PASSWORD@]HOST[:PORT][/PATH]`. Nothing is sent before the tuning run starts.
     ///
     /// # Errors
-    /// [`disco_core::Error::Invalid`] for an address of another form, and for environment variables that name a user without
-    /// a password, a token that no header can have, or a way of MLflow's client that this one does not know
+    /// [`disco_core::Error::Invalid`] for an address of another form, and for environment variables that name a user
+    /// without a password, a token that no header can have, or a way of MLflow's client that this one does not know
     /// (`MLFLOW_TRACKING_AUTH`, `MLFLOW_TRACKING_AWS_SIGV4`).
     pub fn new(address: &str, experiment: impl Into<String>, name: impl Into<String>) -> Result<Self> {
         Ok(Self {

@@ -177,7 +177,8 @@ impl Mlflow {
         if status == 200 { Ok(()) } else { Err(self.refusal(&path, status, &answer)) }
     }
 
-    /// Logs metrics in one request. If the server refuses them, halves of them are tried, so that it has all that it takes.
+    /// Logs metrics in one request. If the server refuses them, halves of them are tried, so that it has all that it
+    /// takes.
     pub(super) fn log_metrics(&self, metrics: &[Value], searches: &mut usize) -> Done<()> {
         let body = serde_json::to_vec(&json!({ "run_id": self.running()?.id, "metrics": metrics }))?;
         match self.ask("POST", "runs/log-batch", &body)? {
