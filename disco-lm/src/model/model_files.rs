@@ -16,13 +16,14 @@ use crate::{
 /// The sidecars: the files beside the weights. A model stores their content when it is loaded, and writes it when it is saved.
 ///
 /// A language model needs the first two.
-pub(crate) const SIDECAR_FILES: [&str; 6] = [
+pub(crate) const SIDECAR_FILES: [&str; 7] = [
     "config.json",
     "tokenizer.json",
     "generation_config.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
+    "chat_template.json",
 ];
 
 /// A model on disk, whose sidecars have been read and whose weights have not.
@@ -48,9 +49,9 @@ impl ModelFiles {
         let mut sidecars = BTreeMap::new();
         for name in SIDECAR_FILES {
             let path = folder.join(name);
-            if path.exists() {
-                sidecars
-                    .insert(name.into(), std::fs::read(&path).map_err(|source| Error::io(&path, source))?);
+            // A link to nothing is an error: without it, the model would be another one.
+            if path.symlink_metadata().is_ok() {
+                sidecars.insert(name.into(), weights::read_file(&path)?);
             }
         }
         Ok(Self {

@@ -17,7 +17,7 @@ impl Tokenizer {
     /// [`Error::Io`] if the file cannot be read, [`Error::Format`] if it does not describe a tokenizer.
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|source| Error::io(path, source))?;
+        let bytes = disco_core::input::read_bytes(path).map_err(|source| Error::io(path, source))?;
         Self::from_json(&bytes, path)
     }
 
