@@ -98,39 +98,22 @@ impl SampleValues {
     }
 }
 
-/// The largest number of samples that are left out of a batch, one after the other, because their numbers are none. The
-/// samples after them count as such too.
-const LEFT_OUT: usize = 16;
-
-/// The scores of each sample. A source that refuses a whole batch because of one sample's number is asked again for the
-/// samples before and after that one.
+/// The scores of each sample. A source that refuses a whole batch because of one sample's number is asked again for each
+/// sample alone.
 fn each<X>(samples: &[&X], ask: &dyn Fn(&[&X]) -> Result<Vec<Score>>) -> Result<Vec<Score>> {
-    let mut scores = Vec::with_capacity(samples.len());
-    for _ in 0..LEFT_OUT {
-        let rest = &samples[scores.len()..];
-        let found = if rest.is_empty() { Ok(Vec::new()) } else { ask(rest) };
-        let index = match found {
-            Err(Error::NotANumber { index, .. }) if index < rest.len() => index,
-            found => {
-                let found = found?;
-                Error::check_length("values for the metrics", rest.len(), found.len())?;
-                scores.extend(found);
-                return Ok(scores);
-            }
-        };
-        if index > 0 {
-            match ask(&rest[..index]) {
-                Ok(before) if before.len() == index => scores.extend(before),
-                Err(Error::NotANumber { .. }) | Ok(_) => {
-                    scores.extend(std::iter::repeat_n(Ok(f64::NAN), index));
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        scores.push(Ok(f64::NAN));
+    if samples.is_empty() {
+        return Ok(Vec::new());
     }
-    scores.resize(samples.len(), Ok(f64::NAN));
-    Ok(scores)
+    let found = match ask(samples) {
+        Err(Error::NotANumber { .. }) if samples.len() == 1 => Ok(vec![Ok(f64::NAN)]),
+        Err(Error::NotANumber { .. }) => {
+            let alone = samples.chunks(1).map(|sample| each(sample, ask));
+            alone.collect::<Result<Vec<_>>>().map(|lists| lists.concat())
+        }
+        found => found,
+    }?;
+    Error::check_length("values for the metrics", samples.len(), found.len())?;
+    Ok(found)
 }
 
 /// The log-probabilities of a worker's samples under the base. Where it skips a sample, it gives it no probability.

@@ -186,8 +186,7 @@ mod tests {
     use serde_json::Value;
 
     use crate::{
-        Checkpoints, Error, Problem, SoftmaxTable, Tuner, TunerConfig,
-        checkpoint::RUN_FILE,
+        Checkpoints, Error, Problem, SoftmaxTable, Tuner, TunerConfig, checkpoint::RUN_FILE,
         storage::SealedFolder,
     };
 

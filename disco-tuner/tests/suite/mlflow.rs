@@ -146,7 +146,8 @@ print(sorted(metric.step for metric in history))
     let script = "
 import json, sys, mlflow
 client = mlflow.MlflowClient(tracking_uri=sys.argv[1]); run = client.get_run(sys.argv[2])
-names = json.loads(run.data.tags['disco.names'])
+tags = run.data.tags; more = [tags[f'disco.names.{at}'] for at in range(1, 99) if f'disco.names.{at}' in tags]
+names = json.loads(tags['disco.names'] + ''.join(more))
 series = {names.get(key, key): [metric.value for metric in client.get_metric_history(sys.argv[2], key)]
           for key in run.data.metrics}
 print(json.dumps([run.info.status, {name: values for name, values in series.items() if name.startswith('moment/')}]))

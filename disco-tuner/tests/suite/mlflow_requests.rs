@@ -101,10 +101,16 @@ impl Fake {
         told.iter().filter(|(other, ..)| other.contains(path)).map(|(.., body)| body.clone()).collect()
     }
 
-    /// The last text of a tag.
+    /// The last text of a tag, with its continuations.
     fn tag(&self, key: &str) -> Option<String> {
-        let tags = self.bodies("runs/set-tag").into_iter().filter(|tag| tag["key"] == key);
-        tags.last().map(|tag| tag["value"].as_str().unwrap().to_owned())
+        let tags: BTreeMap<String, String> = self
+            .bodies("runs/set-tag")
+            .iter()
+            .map(|tag| ["key", "value"].map(|field| tag[field].as_str().unwrap().to_owned()).into())
+            .collect();
+        assert!(tags.values().all(|text| text.len() <= 5000));
+        let more = (1..).map_while(|at| tags.get(&format!("{key}.{at}")));
+        tags.get(key).map(|first| [first].into_iter().chain(more).cloned().collect())
     }
 
     /// The values of the metrics of a step, by key.
