@@ -103,11 +103,10 @@ impl Fake {
 
     /// The last text of a tag, with its continuations.
     fn tag(&self, key: &str) -> Option<String> {
-        let tags: BTreeMap<String, String> = self
-            .bodies("runs/set-tag")
-            .iter()
-            .map(|tag| ["key", "value"].map(|field| tag[field].as_str().unwrap().to_owned()).into())
-            .collect();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let sent = self.bodies("runs/set-tag");
+        let tags: BTreeMap<String, String> =
+            sent.iter().map(|tag| (text(&tag["key"]), text(&tag["value"]))).collect();
         assert!(tags.values().all(|text| text.len() <= 5000));
         let more = (1..).map_while(|at| tags.get(&format!("{key}.{at}")));
         tags.get(key).map(|first| [first].into_iter().chain(more).cloned().collect())
