@@ -92,9 +92,7 @@ impl SealedFolder {
         };
         match version(&bytes) {
             Ok(VERSION) => {}
-            Ok(other) => {
-                return damaged(file, format!("version {other}, where this program writes {VERSION}"));
-            }
+            Ok(other) => return damaged(file, format!("version {other}, where this program writes {VERSION}")),
             Err(error) => return damaged(file, error.to_string()),
         }
         match serde_json::from_slice(&bytes) {

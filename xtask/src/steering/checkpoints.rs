@@ -145,9 +145,7 @@ impl CheckpointFolder {
                 .map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned()))
                 .collect(),
             // If a folder above it is a file, making this folder will fail.
-            Err(source) if source.kind() == ErrorKind::NotADirectory && !self.folder.exists() => {
-                Ok(Vec::new())
-            }
+            Err(source) if source.kind() == ErrorKind::NotADirectory && !self.folder.exists() => Ok(Vec::new()),
             Err(source) if source.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             Err(source) => Err(failed(source)),
         }
@@ -167,7 +165,9 @@ impl CheckpointFolder {
         self.remove_file(FINISHED)?;
         drop(lock);
         match fs::remove_dir(&self.folder) {
-            Err(source) if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
+            Err(source)
+                if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) =>
+            {
                 Err(Error::write(&self.folder, source))
             }
             _ => Ok(()),

@@ -76,8 +76,7 @@ fn results(out: &Path) -> (Vec<u8>, serde_json::Value) {
 }
 
 /// Things of somebody else, with names like ours.
-const FOREIGN: [&str; 4] =
-    [".out.AbCd12/made/thesis.tex", ".out.backup/thesis.tex", "out.kept/thesis.tex", "out.txt"];
+const FOREIGN: [&str; 4] = [".out.AbCd12/made/thesis.tex", ".out.backup/thesis.tex", "out.kept/thesis.tex", "out.txt"];
 
 /// A folder with foreign things, and with earlier results if so asked.
 fn prepared(earlier: bool) -> tempfile::TempDir {
@@ -101,8 +100,7 @@ fn check_and_run_again(place: &Path, whole: &(Vec<u8>, serde_json::Value), what:
     if out.exists() {
         results(&out);
     }
-    run_speeches(&spec(), &out, &control(StartMode::Resume))
-        .unwrap_or_else(|error| panic!("{what}: {error}"));
+    run_speeches(&spec(), &out, &control(StartMode::Resume)).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(&results(&out), whole, "{what}");
     for name in FOREIGN {
         assert_eq!(fs::read_to_string(place.join(name)).unwrap(), name, "{what}");
@@ -111,9 +109,7 @@ fn check_and_run_again(place: &Path, whole: &(Vec<u8>, serde_json::Value), what:
     assert_eq!(names(place), expected, "{what}");
     let left = names(&place.join("out.checkpoints"));
     let is_known = |name: &String| {
-        name == "finished"
-            || name == "steps.jsonl"
-            || name.strip_prefix("step-").is_some_and(|n| n.parse::<u64>().is_ok())
+        name == "finished" || name == "steps.jsonl" || name.strip_prefix("step-").is_some_and(|n| n.parse::<u64>().is_ok())
     };
     assert!(left.iter().all(is_known), "{what}: {left:?}");
 }
@@ -142,9 +138,7 @@ fn trace(earlier: bool) -> Option<Vec<Call>> {
         let (thread, call) = line.split_once(' ').unwrap();
         threads.entry(thread).or_default().push(call.trim_start());
     }
-    let busiest = threads
-        .into_values()
-        .max_by_key(|calls| calls.iter().filter(|call| call.starts_with("rename")).count());
+    let busiest = threads.into_values().max_by_key(|calls| calls.iter().filter(|call| call.starts_with("rename")).count());
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     let call = |line: &str| {
         let name = line.split_once('(').filter(|_| !line.starts_with("<..."))?.0.to_owned();
@@ -181,8 +175,7 @@ fn kill_between_calls(at_the_end: usize, before: usize) {
     for earlier in [false, true] {
         let Some(calls) = trace(earlier) else { return };
         // The reserved space is freed when results begin to be written.
-        let end =
-            calls.iter().position(|call| call.line.contains("/reserve\"") && call.name == "unlink").unwrap();
+        let end = calls.iter().position(|call| call.line.contains("/reserve\"") && call.name == "unlink").unwrap();
         let chosen = spread(&calls[end..], at_the_end).chain(spread(&calls[..end], before));
         for call in chosen {
             let place = prepared(earlier);
@@ -218,9 +211,7 @@ fn fill_disks(count: usize) {
             "mkdir" | "rename" | "fsync" | "fallocate" => true,
             _ => false,
         };
-        let within = |call: &&Call| {
-            call.line.contains("out") || call.line.starts_with("write") || call.name.starts_with('f')
-        };
+        let within = |call: &&Call| call.line.contains("out") || call.line.starts_with("write") || call.name.starts_with('f');
         let calls: Vec<&Call> = calls.iter().filter(writes).filter(within).collect();
         for call in spread(&calls, count) {
             let place = prepared(earlier);
@@ -260,8 +251,7 @@ fn sweep_signals_at_any_moment() {
         Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         let status = child.wait().unwrap();
         if signal != "-KILL" {
-            let hidden =
-                names(place.path()).into_iter().filter(|name| name.starts_with(".out.")).collect::<Vec<_>>();
+            let hidden = names(place.path()).into_iter().filter(|name| name.starts_with(".out.")).collect::<Vec<_>>();
             assert_eq!(hidden, [".out.AbCd12", ".out.backup"], "{signal}, {status}");
         }
         check_and_run_again(place.path(), &whole, &format!("number {at}, {signal}"));

@@ -36,10 +36,7 @@ fn no_name_of_a_file_moves_the_cursor_or_begins_a_line() {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["run", name]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(
-        said.starts_with("error: cannot read a\\u{1b}[2J\\u{9b}31m\\u{202e}\n  error: forged\\r.toml: "),
-        "{said}"
-    );
+    assert!(said.starts_with("error: cannot read a\\u{1b}[2J\\u{9b}31m\\u{202e}\n  error: forged\\r.toml: "), "{said}");
     // Bytes that are no text at all.
     let name = OsStr::from_bytes(b"a\xff\x1b\x9b.toml");
     let output = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("run").arg(name).output().unwrap();

@@ -11,9 +11,8 @@ use std::{
 use disco_core::Estimate;
 use disco_tuner::Metric;
 use xtask::{
-    BaseRecord, FitRecord, FittedFeature, ModelRecord, OutputFolder, PolicyRecord, QrsPoint, QrsRecord,
-    RunRecord, SampleRecord, Spec, StageRecord, StepRecord, TargetRecord, TuningRecord, read_spec,
-    write_outputs,
+    BaseRecord, FitRecord, FittedFeature, ModelRecord, OutputFolder, PolicyRecord, QrsPoint, QrsRecord, RunRecord,
+    SampleRecord, Spec, StageRecord, StepRecord, TargetRecord, TuningRecord, read_spec, write_outputs,
 };
 
 /// The names in a folder, sorted; none if it is not there.
