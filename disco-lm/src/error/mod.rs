@@ -108,9 +108,11 @@ pub enum Error {
     /// The model has no chat template.
     #[error("the model has no chat template, in `chat_template.jinja` or in `tokenizer_config.json`")]
     NoChatTemplate,
-    /// A chat template cannot be read, or refuses the messages.
-    #[error("chat template: {cause}")]
+    /// A chat template cannot be read, refuses the messages, or needs more time or memory than a template may have.
+    #[error("chat template, {template}: {cause}")]
     ChatTemplate {
+        /// The place of the template among the model's files.
+        template: String,
         /// The error of the template or of the engine that renders it.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },

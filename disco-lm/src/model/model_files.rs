@@ -16,13 +16,14 @@ use crate::{
 /// The sidecars: the files beside the weights. A model stores their content when it is loaded, and writes it when it is saved.
 ///
 /// A language model needs the first two.
-pub(crate) const SIDECAR_FILES: [&str; 6] = [
+pub(crate) const SIDECAR_FILES: [&str; 7] = [
     "config.json",
     "tokenizer.json",
     "generation_config.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
     "chat_template.jinja",
+    "chat_template.json",
 ];
 
 /// A model on disk, whose sidecars have been read and whose weights have not.

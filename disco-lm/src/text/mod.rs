@@ -2,7 +2,7 @@
 
 pub(crate) mod chat_template;
 pub(crate) mod context_template;
-mod strftime;
+mod jinja;
 pub(crate) mod tokenizer;
 
 pub use chat_template::Message;
