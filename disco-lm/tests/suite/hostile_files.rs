@@ -159,7 +159,8 @@ fn check_damage(hundredths: u64) {
             let mut bytes = subject.content.clone();
             damage(&mut random, &mut bytes, subject.head);
             if subject.is_safetensors() && random.random_range(0..2) == 0 {
-                mend_length(&mut bytes, subject.content.len() as isize - bytes.len() as isize);
+                let removed = subject.content.len() as isize - bytes.len() as isize;
+                mend_length(&mut bytes, removed);
             }
             if let Some(fault) = subject.fault(&bytes) {
                 faults.push(format!("{}, case {case}: {fault}", subject.file.display()));

@@ -45,7 +45,7 @@ pub(crate) fn damage(random: &mut impl Rng, bytes: &mut Vec<u8>, head: usize) {
 
 fn once(random: &mut impl Rng, bytes: &mut Vec<u8>, head: usize) {
     if bytes.len() < 16 {
-        bytes.extend_from_slice(b"{\"a\":[1,2,3,4]}");
+        bytes.extend_from_slice(b"{\"a\":[1,2,3,4,5]}");
     }
     let end = if random.random_range(0..10) == 0 { bytes.len() } else { head.clamp(16, bytes.len()) };
     let at = random.random_range(0..end - 8);

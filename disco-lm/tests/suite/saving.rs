@@ -84,7 +84,9 @@ fn only_a_folder_that_was_saved_is_replaced() {
         fs::copy(saved.join(name), downloaded.join(name)).expect("copied");
     }
     fs::write(saved.join("notes.txt"), "mine").expect("written");
-    for (folder, message) in [(&saved, "`notes.txt` in it"), (&downloaded, "no valid .disco-files.json")] {
+    for (folder, message) in
+        [(&saved, "notes.txt: not in the manifest"), (&downloaded, "it has no manifest.json")]
+    {
         let before = fs::read_dir(folder).expect("readable").count();
         for error in [
             model.save(folder, Precision::F16).expect_err(message),
