@@ -171,7 +171,7 @@ mod tests {
         add_file(&model, "README.md", b"a card").unwrap();
         replace_folder(&model, write("two")).unwrap();
         assert_eq!(fs::read_to_string(model.join("config.json")).unwrap(), "two");
-        assert_eq!(names(&model), [LIST, "config.json"]);
+        assert_eq!(names(&model), ["config.json", LIST]);
         assert_eq!(names(place.path()), ["empty", "model"]);
     }
 
