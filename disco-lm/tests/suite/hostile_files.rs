@@ -1,5 +1,5 @@
-//! Files that are damaged, forged, or no files at all: each is refused or read, and none ends the process, waits for ever, or takes
-//! more memory than it has bytes.
+//! Files that are damaged, forged, or no files at all: each is refused or read, and none ends the process, makes it wait for ever,
+//! or makes it take memory for a size that only the file claims.
 
 use std::{
     fs,
