@@ -113,7 +113,10 @@ fn default_template(value: &Value, name: &str) -> Result<String> {
                 return Ok(source.to_string());
             }
             let names: Vec<&str> = named.iter().filter_map(|entry| entry["name"].as_str()).collect();
-            refused(format!("there are several templates ({}), and none is named `default`", names.join(", ")))
+            refused(format!(
+                "there are several templates ({}), and none is named `default`",
+                names.join(", ")
+            ))
         }
         _ => refused("it is neither a text nor a list of named templates".into()),
     }
