@@ -86,7 +86,9 @@ impl<'t> Interpreter<'t> {
                 }
                 match other {
                     Some(other) => self.evaluate(other),
-                    None => Ok(Value::Undefined("the condition of an `if` without `else` does not hold".into())),
+                    None => {
+                        Ok(Value::Undefined("the condition of an `if` without `else` does not hold".into()))
+                    }
                 }
             }
             Kind::Attribute(of, name) => {
@@ -206,7 +208,10 @@ impl<'t> Interpreter<'t> {
     pub(super) fn attribute(&mut self, of: &Value, name: &Rc<str>) -> Outcome<Value> {
         of.defined()?;
         if name.starts_with("__") && name.ends_with("__") {
-            return Err(Failure::new(format!("access to attribute '{name}' of '{}' object is unsafe", of.kind())));
+            return Err(Failure::new(format!(
+                "access to attribute '{name}' of '{}' object is unsafe",
+                of.kind()
+            )));
         }
         if let Some(value) = self.own_attribute(of, name)? {
             return Ok(value);
@@ -240,7 +245,10 @@ impl<'t> Interpreter<'t> {
             return Ok(own);
         }
         if methods::changes(of, name) {
-            return Err(Failure::new(format!("access to attribute '{name}' of '{}' object is unsafe", of.kind())));
+            return Err(Failure::new(format!(
+                "access to attribute '{name}' of '{}' object is unsafe",
+                of.kind()
+            )));
         }
         let method = || Value::Method(Method { receiver: of.clone(), name: name.clone() }.into());
         Ok(methods::exists(of, name).then(method))
@@ -313,7 +321,9 @@ impl<'t> Interpreter<'t> {
         };
         let taken = |values: &[Value]| -> Vec<Value> {
             let places = places(values.len());
-            (0..places.len()).map(|index| values[(places.start + step * index as i64) as usize].clone()).collect()
+            (0..places.len())
+                .map(|index| values[(places.start + step * index as i64) as usize].clone())
+                .collect()
         };
         match of {
             Value::Str(text) | Value::Markup(text) => {

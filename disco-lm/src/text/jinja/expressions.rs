@@ -335,7 +335,8 @@ impl Parser {
             let line = self.line();
             let name = self.dotted_name()?;
             let arguments = if self.take("(") { self.arguments()? } else { Arguments::default() };
-            value = self.linked(Expr { line, kind: Kind::Filter(value.into(), name, arguments) }, &mut links)?;
+            value =
+                self.linked(Expr { line, kind: Kind::Filter(value.into(), name, arguments) }, &mut links)?;
         }
         Ok(value)
     }

@@ -10,18 +10,69 @@ use super::{
 
 /// Methods of `str`.
 const STR: [&str; 45] = [
-    "capitalize", "casefold", "center", "count", "encode", "endswith", "expandtabs", "find", "format", "format_map",
-    "index", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric",
-    "isprintable", "isspace", "istitle", "isupper", "join", "ljust", "lower", "lstrip", "partition", "removeprefix",
-    "removesuffix", "replace", "rfind", "rindex", "rjust", "rpartition", "rsplit", "rstrip", "split", "splitlines",
-    "startswith", "strip", "swapcase", "title", "upper", "zfill",
+    "capitalize",
+    "casefold",
+    "center",
+    "count",
+    "encode",
+    "endswith",
+    "expandtabs",
+    "find",
+    "format",
+    "format_map",
+    "index",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdecimal",
+    "isdigit",
+    "isidentifier",
+    "islower",
+    "isnumeric",
+    "isprintable",
+    "isspace",
+    "istitle",
+    "isupper",
+    "join",
+    "ljust",
+    "lower",
+    "lstrip",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "rfind",
+    "rindex",
+    "rjust",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "splitlines",
+    "startswith",
+    "strip",
+    "swapcase",
+    "title",
+    "upper",
+    "zfill",
 ];
 
 const DICT: [&str; 6] = ["copy", "fromkeys", "get", "items", "keys", "values"];
 
 /// Methods that change a list or a dict, which the sandbox of transformers forbids.
 const CHANGING: [&str; 12] = [
-    "append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault", "sort", "update", "add",
+    "append",
+    "clear",
+    "extend",
+    "insert",
+    "pop",
+    "popitem",
+    "remove",
+    "reverse",
+    "setdefault",
+    "sort",
+    "update",
+    "add",
 ];
 
 /// Whether a value has a method of this name.
@@ -43,7 +94,9 @@ pub(super) fn exists(of: &Value, name: &str) -> bool {
 /// Whether a value has a method of this name that would change it.
 pub(super) fn changes(of: &Value, name: &str) -> bool {
     match of {
-        Value::List(_) => CHANGING.contains(&name) && !["popitem", "setdefault", "update", "add"].contains(&name),
+        Value::List(_) => {
+            CHANGING.contains(&name) && !["popitem", "setdefault", "update", "add"].contains(&name)
+        }
         Value::Dict(_) => ["clear", "pop", "popitem", "setdefault", "update"].contains(&name),
         _ => false,
     }
@@ -166,13 +219,18 @@ impl Interpreter<'_> {
                 if separator.is_empty() {
                     return Err(Failure::new("empty separator"));
                 }
-                let found = if name == "partition" { text.split_once(separator) } else { text.rsplit_once(separator) };
+                let found = if name == "partition" {
+                    text.split_once(separator)
+                } else {
+                    text.rsplit_once(separator)
+                };
                 let parts = match found {
                     Some((before, after)) => [before, separator, after],
                     None if name == "partition" => [text, "", ""],
                     None => ["", "", text],
                 };
-                let parts = parts.into_iter().map(|part| Value::text(&self.budget, part)).collect::<Outcome<_>>()?;
+                let parts =
+                    parts.into_iter().map(|part| Value::text(&self.budget, part)).collect::<Outcome<_>>()?;
                 Value::tuple(&self.budget, parts)
             }
             "join" => {

@@ -82,7 +82,8 @@ fn value(data: &Data) -> Outcome<Value> {
         Data::Text(text) => Ok(Value::Str(text.as_str().into())),
         Data::List(values) => Value::list(&budget, values.iter().map(value).collect::<Outcome<_>>()?),
         Data::Dict(entries) => {
-            let entries = entries.iter().map(|(key, data)| Ok((Value::Str(key.as_str().into()), value(data)?)));
+            let entries =
+                entries.iter().map(|(key, data)| Ok((Value::Str(key.as_str().into()), value(data)?)));
             Value::dict(&budget, entries.collect::<Outcome<_>>()?)
         }
     }

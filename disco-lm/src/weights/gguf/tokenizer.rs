@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Result,
-    weights::gguf::{metadata::Metadata, pre_tokenizer::PreTokenizer},
+    weights::gguf::{end_tokens::is_control, metadata::Metadata, pre_tokenizer::PreTokenizer},
 };
 
 /// The kinds of tokens, as `tokenizer.ggml.token_type` numbers them.
@@ -34,13 +34,16 @@ impl<'a> Vocabulary<'a> {
         let key = "tokenizer.ggml.tokens";
         let tokens = metadata.texts(key)?.ok_or_else(|| metadata.missing(key, "the tokenizer's tokens"))?;
         let key = "tokenizer.ggml.token_type";
-        let kinds = match metadata.numbers(key)? {
+        let mut kinds: Vec<u32> = match metadata.numbers(key)? {
             None => vec![NORMAL; tokens.len()],
             Some(kinds) if kinds.len() == tokens.len() => kinds.into_iter().map(|kind| kind as u32).collect(),
             Some(kinds) => {
                 return Err(metadata.refused(key, kinds.len(), format!("{} numbers", tokens.len())));
             }
         };
+        for (_, kind) in tokens.iter().zip(&mut kinds).filter(|(token, _)| is_control(token)) {
+            *kind = CONTROL;
+        }
         Ok(Self { metadata, tokens, kinds })
     }
 
