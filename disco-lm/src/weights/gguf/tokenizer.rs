@@ -21,6 +21,9 @@ const USER_DEFINED: u32 = 4;
 /// The character that SentencePiece writes for a space.
 const SPACE: &str = "\u{2581}";
 
+/// The longest token of SentencePiece, in bytes: its merges take a time of the square of its length.
+const LONGEST: usize = 1024;
+
 /// The tokens of a file and their kinds, as in its metadata.
 pub(crate) struct Vocabulary<'a> {
     metadata: &'a Metadata<'a>,
@@ -122,6 +125,14 @@ impl<'a> Vocabulary<'a> {
             self.metadata.numbers(key)?.ok_or_else(|| self.metadata.missing(key, "a list of numbers"))?;
         if scores.len() != self.tokens.len() {
             return Err(self.metadata.refused(key, scores.len(), format!("{} numbers", self.tokens.len())));
+        }
+        if let Some(token) = self.tokens.iter().find(|token| token.len() > LONGEST) {
+            let value = format!("a list with a token of {} bytes", token.len());
+            return Err(self.metadata.refused(
+                "tokenizer.ggml.tokens",
+                value,
+                format!("tokens of up to {LONGEST}"),
+            ));
         }
         let unknown = self.kinds.iter().position(|kind| *kind == UNKNOWN).map(|id| &self.tokens[id]);
         let model = json!({
