@@ -145,6 +145,14 @@ pub enum Error {
         /// The policy's error.
         cause: disco_core::Error,
     },
+    /// Another process holds a lock, such as that of a run on its directory of checkpoints.
+    #[error("{}: locked by {holder}: wait until it has ended, or use another directory", path.display())]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds it: its number, machine, beginning and command.
+        holder: String,
+    },
     /// A file could not be written or read.
     #[error("{}: {cause}", path.display())]
     Io {

@@ -36,4 +36,5 @@ pub use policy::{
 };
 pub use problem::{Problem, Statistic};
 pub use run::{Run, Tuner};
+pub use storage::{LockFile, SealedFolder};
 pub use workers::{Single, Workers};

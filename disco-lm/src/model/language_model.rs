@@ -10,7 +10,7 @@ use crate::{
     ContextTemplate, Error, Generation, Message, Precision, Result, TokenModel, Tokenizer,
     model::model_files::ModelFiles,
     text::chat_template::ChatTemplate,
-    weights::{check_folder, replace_folder},
+    weights::{add_file, check_folder, replace_folder},
 };
 
 /// The file that marks a folder as a model.
@@ -180,10 +180,11 @@ impl LanguageModel {
     /// another folder, which replaces an earlier model in one step when it is complete.
     ///
     /// # Errors
-    /// As [`check_folder`](Self::check_folder); [`Error::Io`] or [`Error::Format`], naming the file.
+    /// As [`check_folder`](Self::check_folder); [`Error::Invalid`] naming a tensor that `precision` cannot hold;
+    /// [`Error::NotFiniteWeight`]; [`Error::Io`] or [`Error::Format`], naming the file.
     pub fn save(&self, folder: impl AsRef<Path>, precision: Precision) -> Result<()> {
         let folder = folder.as_ref();
-        replace_folder(folder, CONFIG, |new| {
+        replace_folder(folder, |new| {
             for (name, content) in self.files.iter() {
                 let path = new.join(name);
                 let content =
@@ -194,14 +195,22 @@ impl LanguageModel {
         })
     }
 
+    /// Adds a file, such as a model card, to a folder that [`save`](Self::save) has written.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also for a folder that was not saved.
+    pub fn add_file(folder: impl AsRef<Path>, name: &str, content: &[u8]) -> Result<()> {
+        add_file(folder.as_ref(), name, content)
+    }
+
     /// Checks that a model could be saved into `folder`, for example before a long run. It creates the folders above `folder`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `folder` exists and is neither a saved model nor an empty folder; [`Error::Io`] if its parent
-    /// cannot be written to.
+    /// [`Error::Invalid`] if `folder` exists and is neither an empty folder nor one that was saved and holds nothing else: the
+    /// file `.disco-files.json` lists what was saved; [`Error::Io`] if its parent cannot be written to.
     pub fn check_folder(folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
-        check_folder(folder, CONFIG)
+        check_folder(folder)
     }
 
     fn complete(

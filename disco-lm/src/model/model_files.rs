@@ -62,11 +62,9 @@ impl ModelFiles {
         let mut sidecars = BTreeMap::new();
         for name in SIDECAR_FILES {
             let path = folder.join(name);
-            if path.exists() {
-                sidecars.insert(
-                    name.into(),
-                    disco_core::input::read_bytes(&path).map_err(|source| Error::io(&path, source))?,
-                );
+            // A link to nothing is an error: without it, the model would be another one.
+            if path.symlink_metadata().is_ok() {
+                sidecars.insert(name.into(), weights::read_file(&path)?);
             }
         }
         Ok(Self {

@@ -150,7 +150,8 @@ impl TokenModel {
     /// Writes `model.safetensors` into `folder`, under the tensors' Hugging Face names; an adapter is merged.
     ///
     /// # Errors
-    /// [`Error::Format`] naming the file if it cannot be written.
+    /// [`Error::Invalid`] naming a tensor that `precision` cannot hold, before anything is written;
+    /// [`Error::NotFiniteWeight`]; [`Error::Io`] naming the file.
     pub fn save_weights(&self, folder: impl AsRef<Path>, precision: Precision) -> Result<()> {
         let folder = folder.as_ref();
         weights::save(folder, &self.shared.parameters, &self.values()?, precision)

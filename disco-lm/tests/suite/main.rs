@@ -11,7 +11,13 @@ mod files;
 mod gguf;
 mod golden;
 #[cfg(feature = "hub-http")]
+mod hostile_answers;
+#[cfg(feature = "hub-http")]
+mod hostile_server;
+#[cfg(feature = "hub-http")]
 mod hub;
+#[cfg(feature = "hub-http")]
+mod hub_hostile;
 #[cfg(feature = "hub-http")]
 mod hub_interrupted;
 #[cfg(feature = "hub-http")]

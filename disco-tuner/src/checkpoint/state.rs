@@ -5,13 +5,13 @@ use std::{fs, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Checkpoints, fingerprint::Fingerprint, manifest};
+use super::{Checkpoints, fingerprint::Fingerprint};
 use crate::{
     error::{Error, Result},
     gradient::ZEstimate,
     observer::StopReason,
     policy::Checkpointed,
-    storage::{io_error, version},
+    storage::{SealedFolder, io_error, version},
 };
 
 /// The file of a run's state, next to the directory of the policy.
@@ -108,7 +108,7 @@ impl<X> Checkpoints<X> {
         if !self.steps()?.contains(&step) {
             return Err(Error::NoCheckpoint { directory });
         }
-        manifest::check(&directory)?;
+        SealedFolder::open(&directory)?.check()?;
         load_policy(policy, &directory)
     }
 
@@ -140,7 +140,7 @@ impl<X> Checkpoints<X> {
     /// [`Error::NoCheckpoint`]; [`Error::Damaged`].
     pub fn best(&self) -> Result<Option<(f64, u64)>> {
         let directory = self.path(self.latest()?);
-        manifest::check(&directory)?;
+        SealedFolder::open(&directory)?.check()?;
         Ok(SavedRun::load(&directory)?.progress.best)
     }
 
@@ -170,8 +170,9 @@ impl<X> Checkpoints<X> {
     /// Whether a run could resume from the checkpoint of a step, as far as its files show.
     fn is_whole(&self, step: u64) -> bool {
         let directory = self.path(step);
-        let state = manifest::check(&directory).and_then(|()| SavedRun::load(&directory));
-        let proposal = |frozen| manifest::check(&self.proposal_path(frozen)).is_ok();
+        let whole = |directory: &Path| SealedFolder::open(directory)?.check();
+        let state = whole(&directory).and_then(|()| SavedRun::load(&directory));
+        let proposal = |frozen| whole(&self.proposal_path(frozen)).is_ok();
         state.is_ok_and(|state| state.progress.proposal_step.is_none_or(proposal))
     }
 }

@@ -81,6 +81,7 @@ fn a_stopped_run_goes_on_to_the_bit() {
             resumed.step().unwrap().unwrap();
         }
         assert_eq!(checkpoints.steps().unwrap(), [1, 7]);
+        drop(resumed);
         assert_eq!(run(&config, Some(folder.path())), whole);
         // A finished run stays finished.
         let mut policy = world.policy();

@@ -1,5 +1,7 @@
 //! Stage "tune": the policy follows the gradient towards the target, and every step is recorded.
 
+use std::time::Instant;
+
 use disco_core::{Contexts, Distribution, Feature};
 use disco_ebm::Fit;
 use disco_tuner::{
@@ -21,6 +23,8 @@ use crate::{
 pub struct Tuned {
     /// The number of steps that an earlier run had made, from whose checkpoint this one was resumed.
     pub earlier: usize,
+    /// The wall time of those steps; `None` if their log does not tell it.
+    pub earlier_seconds: Option<f64>,
     /// This stage's part of the record, with the steps of the earlier run.
     pub record: TuningRecord,
 }
@@ -62,6 +66,8 @@ where
         features,
         records: Vec::new(),
         earlier: 0,
+        earlier_seconds: Some(0.0),
+        last: Instant::now(),
         log: None,
         stop: StopFlag::default(),
     };
@@ -71,6 +77,7 @@ where
     };
     let checkpoints = Checkpoints::new(folder.path(), spec.checkpoints.every as u64, spec.checkpoints.keep)?;
     recorder.log = Some(StepLog::new(folder.steps()));
+    folder.free_room()?;
     let (outcome, asked) = folder.interrupt.while_tuning(|stop| {
         recorder.stop = stop;
         let run = if checkpoints.steps()?.is_empty() {
@@ -123,21 +130,30 @@ struct Recorder<'a> {
     records: Vec<StepRecord>,
     /// The number of records of steps that an earlier run had made.
     earlier: usize,
+    earlier_seconds: Option<f64>,
+    /// The time of the last step.
+    last: Instant,
     log: Option<StepLog>,
     stop: StopFlag,
 }
 
 impl Recorder<'_> {
     fn into_tuned(self) -> Tuned {
-        Tuned { earlier: self.earlier, record: TuningRecord { steps: self.records } }
+        Tuned {
+            earlier: self.earlier,
+            earlier_seconds: self.earlier_seconds,
+            record: TuningRecord { steps: self.records },
+        }
     }
 }
 
 impl Observer for Recorder<'_> {
     fn start(&mut self, _: &TunerConfig, step: u64) -> std::result::Result<(), ObserverError> {
         if let Some(log) = &mut self.log {
-            self.records = log.open(step)?;
+            let earlier = log.open(step)?;
+            (self.records, self.earlier_seconds) = (earlier.records, earlier.seconds);
         }
+        self.last = Instant::now();
         self.earlier = self.records.len();
         self.progress.advance(self.earlier, String::new);
         Ok(())
@@ -160,7 +176,8 @@ impl Observer for Recorder<'_> {
         };
         self.progress.advance(1, || line(self.features, &record));
         if let Some(log) = &mut self.log {
-            log.write(&record)?;
+            log.write(&record, self.last.elapsed().as_secs_f64())?;
+            self.last = Instant::now();
         }
         self.records.push(record);
         self.stop.step(report)

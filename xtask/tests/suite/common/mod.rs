@@ -2,14 +2,34 @@
 
 pub(crate) mod speech;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use disco_core::Estimate;
 use disco_tuner::Metric;
 use xtask::{
-    BaseRecord, FitRecord, FittedFeature, ModelRecord, PolicyRecord, QrsPoint, QrsRecord, RunRecord,
-    SampleRecord, Spec, StageRecord, StepRecord, TargetRecord, TuningRecord, read_spec,
+    BaseRecord, FitRecord, FittedFeature, ModelRecord, OutputFolder, PolicyRecord, QrsPoint, QrsRecord, RunRecord,
+    SampleRecord, Spec, StageRecord, StepRecord, TargetRecord, TuningRecord, read_spec, write_outputs,
 };
+
+/// The names in a folder, sorted; none if it is not there.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+/// Writes made-up results to a place; returns the place.
+pub(crate) fn write_results(place: &Path) -> xtask::Result<PathBuf> {
+    let folder = OutputFolder::prepare(place, 0)?;
+    folder.begin_writing()?;
+    write_outputs(&folder, &record())?;
+    folder.finish()
+}
 
 /// The spec of the demo, but for the word that the made-up samples speak of.
 pub(crate) fn demo_spec() -> Spec {
