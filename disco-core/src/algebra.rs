@@ -132,7 +132,7 @@ pub struct Product<A, B>(pub A, pub B);
 impl<C: ?Sized, X: ?Sized, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Product<A, B> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let mut scores = self.0.log_scores(context, samples)?;
-        Error::check_length("log-scores of the first factor", samples.len(), scores.len())?;
+        check_factor(|| self.0.scorer_name(), samples.len(), scores.len())?;
         let open: Vec<usize> = (0..samples.len())
             .filter(|&i| !matches!(scores[i], Ok(score) if score == f64::NEG_INFINITY))
             .collect();
@@ -141,7 +141,7 @@ impl<C: ?Sized, X: ?Sized, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Pr
         }
         let rest: Vec<&X> = open.iter().map(|&i| samples[i]).collect();
         let others = self.1.log_scores(context, &rest).map_err(|error| error.at_sample(|i| open[i]))?;
-        Error::check_length("log-scores of the second factor", rest.len(), others.len())?;
+        check_factor(|| self.1.scorer_name(), rest.len(), others.len())?;
         let refuse = |by: Cow<'_, str>, index, value| Err(Error::NotANumber { by: by.into(), index, value });
         for (&index, other) in open.iter().zip(others) {
             scores[index] = match (std::mem::replace(&mut scores[index], Ok(0.0)), other) {
@@ -162,6 +162,12 @@ impl<C: ?Sized, X: ?Sized, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Pr
     fn scorer_name(&self) -> Cow<'_, str> {
         format!("{} * {}", self.0.scorer_name(), self.1.scorer_name()).into()
     }
+}
+
+/// Checks that a factor gave as many log-scores as it was asked for.
+fn check_factor<'a>(name: impl Fn() -> Cow<'a, str>, expected: usize, actual: usize) -> Result<()> {
+    let what = || format!("log-scores of factor {}", name()).into();
+    if expected == actual { Ok(()) } else { Err(Error::Length { what: what(), expected, actual }) }
 }
 
 /// A scorer raised to a power: its log-score times `exponent` (an inverse temperature).

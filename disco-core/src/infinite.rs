@@ -19,7 +19,7 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, convert::Infallible, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
@@ -27,7 +27,7 @@ use serde::{
     ser,
 };
 
-use crate::python_json::{bare_numbers, replaced};
+use crate::python_json::replace_numbers;
 
 /// Writes a number; the infinities by name.
 ///
@@ -65,11 +65,14 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D:
 /// assert_eq!(from_python(r#"{"Infinity": -Infinity}"#), r#"{"Infinity": "-inf"}"#);
 /// ```
 pub fn from_python(json: &str) -> Cow<'_, str> {
-    replaced(json, &bare_numbers(json), |name| match name {
-        "Infinity" => r#""inf""#.into(),
-        "-Infinity" => r#""-inf""#.into(),
-        other => format!("\"{other}\""),
-    })
+    let Ok(quoted) = replace_numbers(json, |_, name| {
+        Ok::<_, Infallible>(match name {
+            "Infinity" => r#""inf""#,
+            "-Infinity" => r#""-inf""#,
+            _ => r#""NaN""#,
+        })
+    });
+    quoted
 }
 
 fn not_nan<E: de::Error>(value: f64) -> Result<f64, E> {

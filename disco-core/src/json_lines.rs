@@ -1,11 +1,11 @@
 //! Files of one record per line.
 
-use std::{collections::VecDeque, path::Path};
+use std::path::Path;
 
 use crate::{
     Error, Result,
     input::read_lines,
-    python_json::{bare_numbers, field_at, replaced},
+    python_json::{field_at, replace_numbers},
 };
 
 /// A line of a file, with its number from 1.
@@ -35,36 +35,46 @@ pub(crate) fn filled_lines(path: &Path) -> Result<impl Iterator<Item = Result<Li
             }
         }
     });
-    Ok(WithoutBlankEnd { lines, waiting: VecDeque::new() })
+    Ok(WithoutBlankEnd { lines, blanks: String::new(), given: 0, number: 0, next: None })
 }
 
 /// Lines without the blank ones after the last that is not blank.
 struct WithoutBlankEnd<I> {
     lines: I,
-    // Invariant: blank ones, and one that is not blank, or an error, at the end; or empty.
-    waiting: VecDeque<Result<Line>>,
+    /// Blank lines in sequence, each with a line feed: few bytes each, as there may be millions.
+    blanks: String,
+    /// The bytes of `blanks` that were given out.
+    given: usize,
+    /// The number of the next blank line.
+    number: usize,
+    /// The line after the blank ones.
+    next: Option<Result<Line>>,
 }
 
 impl<I: Iterator<Item = Result<Line>>> Iterator for WithoutBlankEnd<I> {
     type Item = Result<Line>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.waiting.is_empty() {
-            loop {
-                let line = self.lines.next();
-                let is_blank = matches!(&line, Some(Ok((_, text))) if text.trim().is_empty());
-                // At the end of the file, the blank lines that wait are dropped.
-                let Some(line) = line else {
-                    self.waiting.clear();
-                    break;
-                };
-                self.waiting.push_back(line);
-                if !is_blank {
-                    break;
+        while self.next.is_none() {
+            match self.lines.next()? {
+                Ok((number, text)) if text.trim().is_empty() => {
+                    if self.blanks.is_empty() {
+                        self.number = number;
+                    }
+                    self.blanks.push_str(&text);
+                    self.blanks.push('\n');
                 }
+                line => self.next = Some(line),
             }
         }
-        self.waiting.pop_front()
+        if let Some((blank, _)) = self.blanks[self.given..].split_once('\n') {
+            self.given += blank.len() + 1;
+            self.number += 1;
+            return Some(Ok((self.number - 1, blank.into())));
+        }
+        self.blanks.clear();
+        self.given = 0;
+        self.next.take()
     }
 }
 
@@ -103,15 +113,17 @@ fn record<T>(
     if line.trim().is_empty() {
         return Err("the line is blank; allowed: one JSON value".into());
     }
-    let numbers = bare_numbers(line);
-    for number in &numbers {
-        let name = field_at(line, number.start);
+    let json = replace_numbers(line, |name, number| {
         if let Some(field) = fields.iter().find(|field| Some(field.name) == name) {
-            return Err(format!("field `{}` holds {}; allowed: {}", field.name, number.name, field.allowed));
+            return Err(format!("field `{}` holds {number}; allowed: {}", field.name, field.allowed));
         }
-    }
-    // As long as what it replaces, so that columns stay.
-    let json = replaced(line, &numbers, |name| format!("{:<1$}", 0, name.len()));
+        // As long as what it replaces, so that columns stay.
+        Ok(match number {
+            "NaN" => "0  ",
+            "Infinity" => "0       ",
+            _ => "0        ",
+        })
+    })?;
     parse(&json).map_err(|source| with_place(&json, &source))
 }
 

@@ -2,91 +2,92 @@
 
 use std::borrow::Cow;
 
-/// A number that is not JSON, outside of strings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct BareNumber {
-    /// Its first byte.
-    pub(crate) start: usize,
-    /// Its name, as it stands there.
-    pub(crate) name: &'static str,
-}
-
 /// The names under which Python writes them. A name that another one ends with comes before it.
 const NAMES: [&str; 3] = ["-Infinity", "Infinity", "NaN"];
 
-/// All numbers that are not JSON, in order.
-pub(crate) fn bare_numbers(json: &str) -> Vec<BareNumber> {
-    let mut found: Vec<BareNumber> = Vec::new();
-    // Most texts have none: no scan for those.
-    if !NAMES[1..].iter().any(|name| json.contains(name)) {
-        return found;
+/// A place in a JSON text, and the top-level field whose value it is in.
+struct Scan<'a> {
+    json: &'a str,
+    at: usize,
+    depth: usize,
+    // The last key of the object at the top: as it stands in the text, with its escapes.
+    key: Option<&'a str>,
+    in_value: bool,
+}
+
+impl<'a> Scan<'a> {
+    fn new(json: &'a str) -> Self {
+        Self { json, at: 0, depth: 0, key: None, in_value: false }
     }
-    let bytes = json.as_bytes();
-    let (mut at, mut in_string) = (0, false);
-    while at < bytes.len() {
-        let name = NAMES.into_iter().find(|name| !in_string && bytes[at..].starts_with(name.as_bytes()));
-        at += match (bytes[at], name) {
-            (_, Some(name)) => {
-                found.push(BareNumber { start: at, name });
-                name.len()
-            }
-            (b'"', None) => {
-                in_string = !in_string;
-                1
-            }
-            (b'\\', None) if in_string => 2,
-            _ => 1,
-        };
+
+    fn field(&self) -> Option<&'a str> {
+        self.key.filter(|_| self.in_value && self.depth > 0)
     }
-    found
+
+    /// Goes past one string, one of [`NAMES`], or one byte of anything else. Returns the name.
+    fn step(&mut self) -> Option<&'static str> {
+        let bytes = self.json.as_bytes();
+        let rest = &bytes[self.at..];
+        let name = NAMES.into_iter().find(|name| rest.starts_with(name.as_bytes()));
+        if let Some(name) = name {
+            self.at += name.len();
+            return Some(name);
+        }
+        match rest[0] {
+            b'"' => {
+                let start = self.at + 1;
+                self.at = start;
+                while self.at < bytes.len() && bytes[self.at] != b'"' {
+                    self.at += if bytes[self.at] == b'\\' { 2 } else { 1 };
+                }
+                if self.depth == 1 && !self.in_value {
+                    self.key = self.json.get(start..self.at);
+                }
+            }
+            b'{' | b'[' => self.depth += 1,
+            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            b':' if self.depth == 1 => self.in_value = true,
+            b',' if self.depth == 1 => self.in_value = false,
+            _ => {}
+        }
+        self.at += 1;
+        None
+    }
 }
 
 /// The key of a JSON object in whose value byte `at` lies; `None` outside of all values, and where there is no object.
-/// Keys with escapes are as they stand in the text.
 pub(crate) fn field_at(json: &str, at: usize) -> Option<&str> {
-    let bytes = json.as_bytes();
-    let (mut depth, mut key, mut in_value) = (0usize, None, false);
-    let mut i = 0;
-    while i < at.min(bytes.len()) {
-        match bytes[i] {
-            b'"' => {
-                let start = i + 1;
-                i = start;
-                while i < bytes.len() && bytes[i] != b'"' {
-                    i += if bytes[i] == b'\\' { 2 } else { 1 };
-                }
-                if depth == 1 && !in_value {
-                    key = json.get(start..i);
-                }
-            }
-            b'{' | b'[' => depth += 1,
-            b'}' | b']' => depth = depth.saturating_sub(1),
-            b':' if depth == 1 => in_value = true,
-            b',' if depth == 1 => in_value = false,
-            _ => {}
-        }
-        i += 1;
+    let mut scan = Scan::new(json);
+    while scan.at < at.min(json.len()) {
+        scan.step();
     }
-    key.filter(|_| in_value && depth > 0)
+    scan.field()
 }
 
-/// The text with each of `numbers` replaced by `replacement(name)`.
-pub(crate) fn replaced<'a>(
+/// The text with each number that is not JSON, outside of strings, replaced by `replacement(field, name)`, with its top-level
+/// field.
+///
+/// # Errors
+/// The first of `replacement`.
+pub(crate) fn replace_numbers<'a, E>(
     json: &'a str,
-    numbers: &[BareNumber],
-    replacement: impl Fn(&str) -> String,
-) -> Cow<'a, str> {
-    if numbers.is_empty() {
-        return json.into();
+    mut replacement: impl FnMut(Option<&str>, &str) -> Result<&'static str, E>,
+) -> Result<Cow<'a, str>, E> {
+    // Most texts have none: no scan for those.
+    if !NAMES[1..].iter().any(|name| json.contains(name)) {
+        return Ok(json.into());
     }
-    let (mut text, mut end) = (String::with_capacity(json.len()), 0);
-    for number in numbers {
-        text.push_str(&json[end..number.start]);
-        text.push_str(&replacement(number.name));
-        end = number.start + number.name.len();
+    let (mut text, mut end, mut scan) = (String::new(), 0, Scan::new(json));
+    while scan.at < json.len() {
+        let start = scan.at;
+        if let Some(name) = scan.step() {
+            text.push_str(&json[end..start]);
+            text.push_str(replacement(scan.field(), name)?);
+            end = scan.at;
+        }
     }
     text.push_str(&json[end..]);
-    text.into()
+    Ok(text.into())
 }
 
 #[cfg(test)]
@@ -96,18 +97,23 @@ mod tests {
     #[test]
     fn numbers_are_found_outside_of_strings() {
         let json = r#"{"NaN": [NaN, "a \" NaN", -Infinity], "b\\": Infinity, "c": -1, "naN": "Infinity"}"#;
-        let found: Vec<(&str, Option<&str>)> = bare_numbers(json)
-            .iter()
-            .inspect(|number| assert!(json[number.start..].starts_with(number.name)))
-            .map(|number| (number.name, field_at(json, number.start)))
-            .collect();
-        let expected = [("NaN", Some("NaN")), ("-Infinity", Some("NaN")), ("Infinity", Some(r"b\\"))];
-        assert_eq!(found, expected);
-        let text = replaced(json, &bare_numbers(json), |name| format!("<{name}>"));
-        assert!(
-            text.starts_with(r#"{"NaN": [<NaN>, "a \" NaN", <-Infinity>], "b\\": <Infinity>, "#),
-            "{text}"
+        let mut found = Vec::new();
+        let text = replace_numbers(json, |field, name| {
+            found.push((field.map(String::from), name.to_string()));
+            Ok::<_, ()>("<>")
+        });
+        let expected = r#"{"NaN": [<>, "a \" NaN", <>], "b\\": <>, "c": -1, "naN": "Infinity"}"#;
+        assert_eq!(text.unwrap(), expected);
+        let field = |name: &str| Some(name.to_string());
+        assert_eq!(
+            found,
+            [
+                (field("NaN"), "NaN".into()),
+                (field("NaN"), "-Infinity".into()),
+                (field(r"b\\"), "Infinity".into())
+            ]
         );
+        assert_eq!(replace_numbers("[NaN]", |_, name| Err(name.to_string())), Err("NaN".into()));
     }
 
     #[test]
@@ -121,5 +127,13 @@ mod tests {
         assert_eq!(field_at(json, json.len()), None);
         assert_eq!(field_at("[1, 2]", 3), None);
         assert_eq!(field_at(r#"{"open"#, 6), None);
+        assert_eq!(field_at("\"open \\", 7), None);
+    }
+
+    #[test]
+    fn many_numbers_take_one_pass() {
+        let json = format!("{{\"a\": [{}0]}}", "NaN,".repeat(1 << 20));
+        let text = replace_numbers(&json, |_, _| Ok::<_, ()>("0"));
+        assert_eq!(text.unwrap().len(), json.len() - (2 << 20));
     }
 }

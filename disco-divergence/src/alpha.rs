@@ -111,7 +111,11 @@ impl Order {
         if a == 1.0 {
             log_v.exp() * log_ratio(log_v, log_u)
         } else {
-            ((a * log_v + (1.0 - a) * log_u).exp() - log_v.exp()) / (a - 1.0)
+            let exponent = a * log_v + (1.0 - a) * log_u;
+            // Two products that overflow with opposite signs.
+            let exponent =
+                if exponent.is_nan() { log_v + (a - 1.0) * log_ratio(log_v, log_u) } else { exponent };
+            (exponent.exp() - log_v.exp()) / (a - 1.0)
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use disco_core::Error;
 
-use crate::{Divergence, terms::of_mass};
+use crate::{
+    Divergence,
+    terms::{LARGE, of_mass},
+};
 
 /// A logarithm below this is known to no better than 1e-7, and so is the exponent of a value that is finite and above zero
 /// although both densities are so small.
@@ -68,9 +71,11 @@ impl<'a, D: Divergence + ?Sized> Integrand<'a, D> {
             let by = format!("generator of `{}`", self.divergence.name());
             return Err(Error::NotANumber { by, index, value: f64::NAN });
         }
-        // u f(v/u) lies on or below u f(0) + v f'(inf), since f is convex: rounding must not lift it above.
-        let most = of_mass(self.at_zero, log_u) + of_mass(self.outside, log_v);
-        contribution.value = contribution.value.min(most);
+        // u f(v/u) lies on or below u f(0) + v f'(inf), since f is convex: rounding must not lift it far above.
+        if log_u.min(log_v) < -LARGE {
+            let most = of_mass(self.at_zero, log_u) + of_mass(self.outside, log_v);
+            contribution.value = contribution.value.min(most);
+        }
         self.check_digits(index, log_u, log_v, contribution.value)?;
         Ok(contribution)
     }

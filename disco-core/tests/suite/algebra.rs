@@ -189,6 +189,8 @@ fn the_factor_that_gives_no_number_is_named_with_its_sample() {
     assert_eq!(refused(&(root().power(2.0).unwrap() * flat()), &samples), "(root)^2 gave NaN for sample 2");
     assert_eq!(refused(&(infinite() * root()), &[&1.0, &0.5, &f64::NAN, &0.0]), "pole gave NaN for sample 2");
     assert_eq!((infinite() * root()).log_scores(&(), &[&0.0]).unwrap(), [Ok(f64::NEG_INFINITY)]);
+    let mixture = Mixture::new([(0.5, root()), (0.5, root())]).unwrap();
+    assert_eq!(refused(&mixture, &[&1.0, &-1.0]), "root gave NaN for sample 1");
     // A closure is named by its place.
     let closure = scorer(|_: &(), _: &f64| f64::INFINITY);
     let text = refused(&(closure * flat()), &[&1.0]);

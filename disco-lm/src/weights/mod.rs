@@ -18,13 +18,13 @@ use crate::{
     error::Misshapen,
 };
 
-pub(crate) use atomic_folder::{check_folder, replace_folder};
+pub(crate) use atomic_folder::{add_file, check_folder, replace_folder};
 pub(crate) use layout::{join, split};
 #[cfg(feature = "hub-http")]
 pub(crate) use safetensors::{INDEX, SINGLE, shard_names};
-pub(crate) use safetensors::{SafetensorsFolder, Shard, json_object, read_json};
+pub(crate) use safetensors::{SafetensorsFolder, Shard, json_object, read_file, read_json};
 pub use save::Precision;
-pub(crate) use save::{save, write};
+pub(crate) use save::{check_finite, save, write};
 
 /// A file format's source of named tensors.
 pub(crate) trait TensorSource: Sync {

@@ -234,7 +234,8 @@ fn read_adapter(adapter: &Section<'_>) -> AdapterSpec {
 }
 
 fn read_checkpoints(checkpoints: &Section<'_>) -> CheckpointSpec {
-    let metrics = ["kl_target_policy", "kl_policy_target", "tv_target_policy", "js_target_policy"];
+    let metrics =
+        ["kl_target_policy", "kl_policy_target", "tv_target_policy", "js_target_policy", "ess", "ess_share"];
     CheckpointSpec {
         every: count(checkpoints, "every").unwrap_or(25),
         keep: count(checkpoints, "keep").unwrap_or(2),

@@ -4,9 +4,12 @@ mod command_line;
 mod common;
 #[cfg(unix)]
 mod interrupt;
+#[cfg(target_os = "linux")]
+mod kills;
 #[cfg(feature = "flex")]
 mod language_model;
 mod outputs;
+mod ownership;
 mod pipeline;
 mod report;
 mod skipping;
@@ -14,5 +17,7 @@ mod spec;
 mod spec_conflicts;
 mod spec_contexts;
 mod spec_mutations;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod text;
 mod tidy;

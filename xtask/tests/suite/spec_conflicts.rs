@@ -265,7 +265,8 @@ fn a_log_beta_that_no_policy_can_meet_is_refused_before_anything_is_tuned() {
 /// The names that a run file may have for the best checkpoint are those of metrics that a run computes: the tuner refuses others.
 #[test]
 fn every_metric_of_the_best_checkpoint_is_one_that_a_run_has() {
-    for name in ["kl_target_policy", "kl_policy_target", "tv_target_policy", "js_target_policy"] {
+    let divergences = ["kl_target_policy", "kl_policy_target", "tv_target_policy", "js_target_policy"];
+    for name in divergences.into_iter().chain(["ess", "ess_share"]) {
         let tables = format!("[fit]\nsamples = 2000\n[tune]\nsteps = 1\n[checkpoints]\nbest = \"{name}\"\n");
         let spec = spec(&[MEAN], &tables).unwrap();
         let plan = RunPlan::new(&spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();

@@ -3,6 +3,7 @@
 //! Source: the format's specification, `docs/gguf.md` of ggml. Weights are dequantised to f32 once, on loading.
 
 mod config;
+mod end_tokens;
 mod header;
 mod k_quants;
 mod metadata;
@@ -51,7 +52,7 @@ struct Container {
 impl Container {
     /// Opens a file and checks its header against its size.
     fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|source| Error::io(path, source))?;
+        let file = disco_core::input::open_regular(path).map_err(|source| Error::io(path, source))?;
         let header = Header::read(&file, path)?;
         Ok(Self { path: path.into(), file, header })
     }
