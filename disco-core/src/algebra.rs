@@ -114,7 +114,7 @@ impl<C: ?Sized, X: ?Sized, F: Feature<C, X>> Scorer<C, X> for Condition<F> {
 /// The product of two scorers: the sum of their log-scores.
 ///
 /// A sample that one factor forbids (`-inf`) is forbidden, whatever the other factor gives: a number, a skip, NaN or `+inf`.
-/// (A likelihood often is none of use where the prior is zero.) Any other sample that a factor skips is skipped. So the scores
+/// (A likelihood is often undefined where the prior is zero.) Any other sample that a factor skips is skipped. So the scores
 /// do not depend on the order of the factors; only the scorer that a [`Skipped`](crate::Skipped) names does, where both skip.
 ///
 /// A sum of finite log-scores beyond the range of `f64` is `f64::MAX` or `f64::MIN`: it is not forbidden.

@@ -256,7 +256,7 @@ impl Divergence for FDivergence {
         } else if l.abs() < LARGE && log_v.abs() < LARGE {
             return self.weighted_derivative(l, log_v);
         }
-        // As `weighted_derivative`, without `ln v` in powers of v that cancel: `ln v - l` has lost `ln u`.
+        // From ln u and ln v themselves: where one is huge, l has lost the other, and ln v - l is not ln u.
         match self {
             Self::KlForward => -log_u.exp(),
             Self::ChiSquaredForward => -(log_u - l).exp(),

@@ -24,7 +24,7 @@ const FARTHEST: f64 = 1e10;
 ///
 /// # Numerics
 /// All sums are kept as logarithms: neither ratios nor the masses of outcomes over- or underflow, whatever their
-/// spread. A proposal whose weight is by `e^1e9` below the largest counts as one with P = 0, as its scorer meant.
+/// spread. A proposal whose weight is by `e^1e9` below the largest counts as one with P = 0.
 ///
 /// # Cost
 /// One sort, O(n log n), and 36 bytes per proposal; then an acceptance rate or total variation costs a binary
