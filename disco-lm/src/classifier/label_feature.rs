@@ -6,7 +6,10 @@ use burn::tensor::Device;
 use disco_core::{Feature, Score};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, TokenClassifier, Tokenizer, classifier::token_classifier::check_temperature};
+use crate::{
+    Error, Result, TokenClassifier, Tokenizer, classifier::token_classifier::check_temperature,
+    model::model_files::ModelFiles,
+};
 
 /// The treatment of a text that has more tokens than a classifier has positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -35,7 +38,7 @@ impl Classifier {
     /// As [`TokenClassifier::load`]; [`Error::Vocabulary`] if the tokenizer does not fit the model.
     pub fn load(folder: impl AsRef<Path>, device: &Device, overlong: Overlong) -> Result<Self> {
         let folder = folder.as_ref();
-        let tokenizer = Tokenizer::load(folder.join("tokenizer.json"))?;
+        let tokenizer = ModelFiles::open(folder)?.tokenizer()?;
         let tokens = TokenClassifier::load(folder, device)?;
         tokenizer.check_fits(tokens.vocabulary())?;
         let tokenizer = match overlong {

@@ -105,6 +105,27 @@ pub enum Error {
         /// The size of the model's vocabulary.
         vocabulary: usize,
     },
+    /// A text with a token that the tokenizer has and the model has not.
+    #[error("the token {token:?} has the id {id}, and the model's vocabulary has {vocabulary} entries")]
+    TokenOutside {
+        /// The token.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// The size of the model's vocabulary.
+        vocabulary: usize,
+    },
+    /// A folder without a tokenizer that can be read.
+    #[error(
+        "{} has no tokenizer.json; it has {found}, which is not read alone: `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` \
+         of transformers writes tokenizer.json", folder.display()
+    )]
+    NoTokenizer {
+        /// The folder.
+        folder: PathBuf,
+        /// The file of a tokenizer that there is.
+        found: String,
+    },
     /// The model has no chat template.
     #[error("the model has no chat template, in `chat_template.jinja` or in `tokenizer_config.json`")]
     NoChatTemplate,

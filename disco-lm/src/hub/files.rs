@@ -39,7 +39,7 @@ pub(crate) const LANGUAGE_MODEL: Kind<'static> = Kind {
 };
 
 /// A classifier and its tokenizer.
-pub(crate) const CLASSIFIER: Kind<'static> = Kind { optional: &[], or_gguf: false, ..LANGUAGE_MODEL };
+pub(crate) const CLASSIFIER: Kind<'static> = Kind { or_gguf: false, ..LANGUAGE_MODEL };
 
 /// An adapter in the layout of PEFT.
 pub(crate) const ADAPTER: Kind<'static> =

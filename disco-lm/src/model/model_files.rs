@@ -10,20 +10,33 @@ use serde_json::Value;
 use crate::{
     Error, Result, Tokenizer,
     architecture::{model_config::ModelConfig, parameters::parameters, read_config},
+    text::{tokenizer_settings::TokenizerSettings, vocabulary_files},
     weights::{self, SafetensorsFolder, TensorSource},
 };
 
 /// The sidecars: the files beside the weights. A model stores their content when it is loaded, and writes it when it is saved.
 ///
 /// A language model needs the first two.
-pub(crate) const SIDECAR_FILES: [&str; 7] = [
+pub(crate) const SIDECAR_FILES: [&str; 8] = [
     "config.json",
     "tokenizer.json",
     "generation_config.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
     "chat_template.json",
+];
+
+/// Files of tokenizers that are not read.
+const OTHER_TOKENIZERS: [&str; 7] = [
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tiktoken.model",
+    "tekken.json",
+    "merges.txt",
+    "vocab.bpe",
 ];
 
 /// A model on disk, whose sidecars have been read and whose weights have not.
@@ -39,7 +52,11 @@ pub(crate) struct ModelFiles {
 impl ModelFiles {
     /// Opens a folder or a GGUF file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        if path.is_file() || is_gguf(path) { Self::open_gguf(path) } else { Self::open_folder(path) }
+        if is_gguf(path) || path.exists() && !path.is_dir() {
+            Self::open_gguf(path)
+        } else {
+            Self::open_folder(path)
+        }
     }
 
     fn open_folder(folder: &Path) -> Result<Self> {
@@ -85,7 +102,42 @@ impl ModelFiles {
             self.sidecars.insert(NAME.into(), tokenizer);
             self.sidecars.insert("tokenizer_config.json".into(), config);
         }
-        Tokenizer::from_json(self.sidecar(NAME)?, &self.path_of(NAME))
+        let settings = self.tokenizer_settings()?;
+        if !self.sidecars.contains_key(NAME)
+            && let Some(json) = self.from_vocabulary(&settings)?
+        {
+            self.sidecars.insert(NAME.into(), json.to_string().into_bytes());
+        }
+        Tokenizer::from_json(self.sidecar(NAME)?, &self.path_of(NAME), Some(&settings))
+    }
+
+    /// The `tokenizer.json` for a folder that has only the vocabulary of its tokenizer.
+    fn from_vocabulary(&self, settings: &TokenizerSettings) -> Result<Option<Value>> {
+        let read = |name: &str| {
+            let path = self.path.join(name);
+            if path.exists() { Ok(Some(disco_core::input::read_text(&path)?)) } else { Ok(None) }
+        };
+        let json = vocabulary_files::tokenizer_json(&self.path, settings, read)?;
+        let other = OTHER_TOKENIZERS.into_iter().find(|name| self.path.join(name).exists());
+        match other.filter(|_| json.is_none()) {
+            Some(found) => Err(Error::NoTokenizer { folder: self.path.clone(), found: found.into() }),
+            None => Ok(json),
+        }
+    }
+
+    /// The files beside `tokenizer.json`.
+    fn tokenizer_settings(&self) -> Result<TokenizerSettings> {
+        let json = |name: &str| match self.sidecars.contains_key(name) {
+            true => self.json(name),
+            false => Ok(Value::Null),
+        };
+        Ok(TokenizerSettings {
+            path: self.path_of("tokenizer_config.json"),
+            config: json("tokenizer_config.json")?,
+            special_tokens_map: json("special_tokens_map.json")?,
+            added_tokens: json("added_tokens.json")?,
+            model: json("config.json")?,
+        })
     }
 
     /// The ids that end a sequence: from `generation_config.json` if it names them, else from `config.json`.

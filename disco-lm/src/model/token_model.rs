@@ -115,6 +115,11 @@ impl TokenModel {
         self.shared.parameters.iter().map(|parameter| parameter.shape[0] * parameter.shape[1]).sum()
     }
 
+    /// Whether an encoder reads the context, so that a sequence does not continue it.
+    pub(crate) fn has_encoder(&self) -> bool {
+        self.shared.config.encoder.is_some()
+    }
+
     /// Whether `id` ends a sequence.
     pub fn is_end(&self, id: u32) -> bool {
         self.shared.end_tokens.binary_search(&id).is_ok()

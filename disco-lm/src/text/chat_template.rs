@@ -14,7 +14,10 @@ use serde_json::Value;
 
 use crate::{
     Error, Result,
-    text::jinja::{self, Data},
+    text::{
+        jinja::{self, Data},
+        special_tokens::special_tokens,
+    },
 };
 
 /// One message of a conversation.
@@ -68,16 +71,8 @@ impl ChatTemplate {
                 (default_template(&json["chat_template"], &name)?, name)
             }
         };
-        let mut special_tokens = BTreeMap::new();
-        for tokens in [&json("special_tokens_map.json")?, &config] {
-            for (name, token) in tokens.as_object().into_iter().flatten() {
-                // A token is written as its text, or as an object that holds its text.
-                let text = token.as_str().or_else(|| token["content"].as_str());
-                if let Some(text) = text.filter(|_| name.ends_with("_token")) {
-                    special_tokens.insert(name.clone(), text.to_string());
-                }
-            }
-        }
+        let map = json("special_tokens_map.json")?;
+        let special_tokens = special_tokens(&config, &map, &Value::Null).named;
         Ok(Self { source, name, special_tokens })
     }
 
@@ -113,7 +108,10 @@ fn default_template(value: &Value, name: &str) -> Result<String> {
                 return Ok(source.to_string());
             }
             let names: Vec<&str> = named.iter().filter_map(|entry| entry["name"].as_str()).collect();
-            refused(format!("there are several templates ({}), and none is named `default`", names.join(", ")))
+            refused(format!(
+                "there are several templates ({}), and none is named `default`",
+                names.join(", ")
+            ))
         }
         _ => refused("it is neither a text nor a list of named templates".into()),
     }

@@ -65,6 +65,7 @@ where
         progress,
         features,
         records: Vec::new(),
+        warnings: Vec::new(),
         earlier: 0,
         earlier_seconds: Some(0.0),
         last: Instant::now(),
@@ -125,7 +126,7 @@ fn config(spec: &Spec, seed: u64) -> TunerConfig {
         early_stopping: spec.checkpoints.best.map(|metric| EarlyStopping {
             metric: metric.into(),
             patience: u64::MAX,
-            min_delta: 0.0,
+            ..EarlyStopping::default()
         }),
         ..TunerConfig::default()
     }
@@ -136,6 +137,7 @@ struct Recorder<'a> {
     progress: Progress,
     features: &'a [TextFeature],
     records: Vec<StepRecord>,
+    warnings: Vec<String>,
     /// The number of records of steps that an earlier run had made.
     earlier: usize,
     earlier_seconds: Option<f64>,
@@ -152,7 +154,7 @@ impl Recorder<'_> {
         Tuned {
             earlier: self.earlier,
             earlier_seconds: self.earlier_seconds,
-            record: TuningRecord { steps: self.records },
+            record: TuningRecord { steps: self.records, warnings: self.warnings },
         }
     }
 }
@@ -200,6 +202,7 @@ impl Observer for Recorder<'_> {
             };
         }
         self.records.push(record);
+        self.warnings.extend(report.warnings.iter().map(|warning| format!("Tuning, {warning}.")));
         Ok(control)
     }
 }

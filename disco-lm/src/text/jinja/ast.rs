@@ -28,7 +28,11 @@ pub(super) enum Kind {
     Negative(Box<Expr>),
     Positive(Box<Expr>),
     /// `value if condition else other`.
-    Choice { condition: Box<Expr>, value: Box<Expr>, other: Option<Box<Expr>> },
+    Choice {
+        condition: Box<Expr>,
+        value: Box<Expr>,
+        other: Option<Box<Expr>>,
+    },
     Attribute(Box<Expr>, Rc<str>),
     Item(Box<Expr>, Box<Expr>),
     /// `[start:stop:step]`.

@@ -73,7 +73,10 @@ impl Budget {
     pub(super) fn bytes(&self, bytes: usize) -> Outcome<()> {
         self.bytes.set(self.bytes.get().saturating_add(bytes as u64));
         if self.bytes.get() > BYTES {
-            return Err(Failure::new(format!("it makes values of more than {} MiB, and is stopped", BYTES >> 20)));
+            return Err(Failure::new(format!(
+                "it makes values of more than {} MiB, and is stopped",
+                BYTES >> 20
+            )));
         }
         self.steps(bytes / 8)
     }

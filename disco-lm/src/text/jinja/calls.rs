@@ -72,7 +72,9 @@ impl<'t> Interpreter<'t> {
 
     /// `{% call %}`: a call whose callee can call the body.
     pub(super) fn call_with_caller(&mut self, call: &'t Expr, caller: Value) -> Outcome<Value> {
-        let Kind::Call(callee, arguments) = &call.kind else { return Err(Failure::new("`call` needs a call")) };
+        let Kind::Call(callee, arguments) = &call.kind else {
+            return Err(Failure::new("`call` needs a call"));
+        };
         let callee = self.evaluate(callee)?;
         let mut arguments = self.arguments(arguments)?;
         arguments.named.push(("caller".into(), caller));

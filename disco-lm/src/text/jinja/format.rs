@@ -92,15 +92,18 @@ impl Interpreter<'_> {
         } else {
             first.parse().ok()
         };
-        let mut value = match index {
-            Some(index) => args.positional.get(index).cloned().ok_or_else(|| {
-                Failure::new("Replacement index out of range for positional args tuple")
-            })?,
-            None => {
-                let found = args.named.iter().find(|(name, _)| **name == *first);
-                found.map(|(_, value)| value.clone()).ok_or_else(|| Failure::new(format!("no value for `{first}`")))?
-            }
-        };
+        let mut value =
+            match index {
+                Some(index) => args.positional.get(index).cloned().ok_or_else(|| {
+                    Failure::new("Replacement index out of range for positional args tuple")
+                })?,
+                None => {
+                    let found = args.named.iter().find(|(name, _)| **name == *first);
+                    found
+                        .map(|(_, value)| value.clone())
+                        .ok_or_else(|| Failure::new(format!("no value for `{first}`")))?
+                }
+            };
         while !rest.is_empty() {
             if let Some(after) = rest.strip_prefix('.') {
                 let end = after.find(['.', '[']).unwrap_or(after.len());
@@ -127,7 +130,8 @@ impl Interpreter<'_> {
         }
         let parsed = parse(spec)?;
         self.budget.bytes(parsed.width.saturating_mul(4).saturating_add(parsed.precision.unwrap_or(0)))?;
-        let refused = || Failure::new(format!("the format {spec:?} does not fit a value of type {}", value.kind()));
+        let refused =
+            || Failure::new(format!("the format {spec:?} does not fit a value of type {}", value.kind()));
         match value.defined()? {
             Value::Str(text) => {
                 let is_text = matches!(parsed.kind, None | Some('s')) && parsed.sign.is_none();
@@ -229,7 +233,10 @@ fn parse(spec: &str) -> Outcome<Spec> {
         let precision = number(&mut letters)?;
         let precision = precision.ok_or_else(|| Failure::new("Format specifier missing precision"))?;
         if precision > super::percent::PRECISION {
-            return Err(Failure::new(format!("a precision above {} is not supported", super::percent::PRECISION)));
+            return Err(Failure::new(format!(
+                "a precision above {} is not supported",
+                super::percent::PRECISION
+            )));
         }
         parsed.precision = Some(precision);
     }

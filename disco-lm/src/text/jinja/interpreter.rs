@@ -59,9 +59,10 @@ impl<'t> Interpreter<'t> {
     /// The value of a variable; the template's own come before the engine's functions.
     pub(super) fn variable(&self, name: &Rc<str>) -> Value {
         let found = self.scopes.iter().rev().find_map(|scope| scope.get(name));
-        found.cloned().or_else(|| super::functions::named(name)).unwrap_or_else(|| {
-            Value::Undefined(format!("'{name}' is undefined").into())
-        })
+        found
+            .cloned()
+            .or_else(|| super::functions::named(name))
+            .unwrap_or_else(|| Value::Undefined(format!("'{name}' is undefined").into()))
     }
 
     pub(super) fn define(&mut self, name: Rc<str>, value: Value) -> Outcome<()> {
@@ -198,7 +199,9 @@ impl<'t> Interpreter<'t> {
             }
             Target::Attribute(name, attribute) => {
                 let Value::Namespace(id) = self.variable(name) else {
-                    return Err(Failure::new(format!("cannot assign attribute on non-namespace object `{name}`")));
+                    return Err(Failure::new(format!(
+                        "cannot assign attribute on non-namespace object `{name}`"
+                    )));
                 };
                 self.set_in_namespace(id, attribute.clone(), value)
             }

@@ -36,8 +36,10 @@ impl Interpreter<'_> {
             Value::None => [if indent.is_some() { "," } else { ", " }, ": "].map(String::from),
             given => {
                 let given = self.iterate(&given)?;
-                let given: Vec<String> =
-                    given.iter().map(|text| text.str("separators").map(String::from)).collect::<Outcome<_>>()?;
+                let given: Vec<String> = given
+                    .iter()
+                    .map(|text| text.str("separators").map(String::from))
+                    .collect::<Outcome<_>>()?;
                 given.try_into().map_err(|_| Failure::new("tojson: separators are two texts"))?
             }
         };
@@ -89,7 +91,10 @@ impl Interpreter<'_> {
                 return Err(Failure::new("Object of type Undefined is not JSON serializable"));
             }
             other => {
-                return Err(Failure::new(format!("Object of type {} is not JSON serializable", other.kind())));
+                return Err(Failure::new(format!(
+                    "Object of type {} is not JSON serializable",
+                    other.kind()
+                )));
             }
         }
         self.budget.bytes(to.len() - before)

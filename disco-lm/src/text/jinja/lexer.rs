@@ -106,9 +106,7 @@ impl<'s> Lexer<'s> {
     fn text(&mut self) -> Outcome<()> {
         loop {
             let rest = self.rest();
-            let found = rest.match_indices('{').find(|(at, _)| {
-                rest[at + 1..].starts_with(['{', '%', '#'])
-            });
+            let found = rest.match_indices('{').find(|(at, _)| rest[at + 1..].starts_with(['{', '%', '#']));
             let Some((length, _)) = found else {
                 if !rest.is_empty() {
                     self.push(Token::Text(rest.into()));

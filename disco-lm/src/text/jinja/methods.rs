@@ -5,23 +5,75 @@ use super::{
     calls::Args,
     interpreter::Interpreter,
     lexer::is_space,
+    search::{bounds, part_of},
     value::Value,
 };
 
 /// Methods of `str`.
 const STR: [&str; 45] = [
-    "capitalize", "casefold", "center", "count", "encode", "endswith", "expandtabs", "find", "format", "format_map",
-    "index", "isalnum", "isalpha", "isascii", "isdecimal", "isdigit", "isidentifier", "islower", "isnumeric",
-    "isprintable", "isspace", "istitle", "isupper", "join", "ljust", "lower", "lstrip", "partition", "removeprefix",
-    "removesuffix", "replace", "rfind", "rindex", "rjust", "rpartition", "rsplit", "rstrip", "split", "splitlines",
-    "startswith", "strip", "swapcase", "title", "upper", "zfill",
+    "capitalize",
+    "casefold",
+    "center",
+    "count",
+    "encode",
+    "endswith",
+    "expandtabs",
+    "find",
+    "format",
+    "format_map",
+    "index",
+    "isalnum",
+    "isalpha",
+    "isascii",
+    "isdecimal",
+    "isdigit",
+    "isidentifier",
+    "islower",
+    "isnumeric",
+    "isprintable",
+    "isspace",
+    "istitle",
+    "isupper",
+    "join",
+    "ljust",
+    "lower",
+    "lstrip",
+    "partition",
+    "removeprefix",
+    "removesuffix",
+    "replace",
+    "rfind",
+    "rindex",
+    "rjust",
+    "rpartition",
+    "rsplit",
+    "rstrip",
+    "split",
+    "splitlines",
+    "startswith",
+    "strip",
+    "swapcase",
+    "title",
+    "upper",
+    "zfill",
 ];
 
 const DICT: [&str; 6] = ["copy", "fromkeys", "get", "items", "keys", "values"];
 
 /// Methods that change a list or a dict, which the sandbox of transformers forbids.
 const CHANGING: [&str; 12] = [
-    "append", "clear", "extend", "insert", "pop", "popitem", "remove", "reverse", "setdefault", "sort", "update", "add",
+    "append",
+    "clear",
+    "extend",
+    "insert",
+    "pop",
+    "popitem",
+    "remove",
+    "reverse",
+    "setdefault",
+    "sort",
+    "update",
+    "add",
 ];
 
 /// Whether a value has a method of this name.
@@ -43,7 +95,9 @@ pub(super) fn exists(of: &Value, name: &str) -> bool {
 /// Whether a value has a method of this name that would change it.
 pub(super) fn changes(of: &Value, name: &str) -> bool {
     match of {
-        Value::List(_) => CHANGING.contains(&name) && !["popitem", "setdefault", "update", "add"].contains(&name),
+        Value::List(_) => {
+            CHANGING.contains(&name) && !["popitem", "setdefault", "update", "add"].contains(&name)
+        }
         Value::Dict(_) => ["clear", "pop", "popitem", "setdefault", "update"].contains(&name),
         _ => false,
     }
@@ -166,13 +220,18 @@ impl Interpreter<'_> {
                 if separator.is_empty() {
                     return Err(Failure::new("empty separator"));
                 }
-                let found = if name == "partition" { text.split_once(separator) } else { text.rsplit_once(separator) };
+                let found = if name == "partition" {
+                    text.split_once(separator)
+                } else {
+                    text.rsplit_once(separator)
+                };
                 let parts = match found {
                     Some((before, after)) => [before, separator, after],
                     None if name == "partition" => [text, "", ""],
                     None => ["", "", text],
                 };
-                let parts = parts.into_iter().map(|part| Value::text(&self.budget, part)).collect::<Outcome<_>>()?;
+                let parts =
+                    parts.into_iter().map(|part| Value::text(&self.budget, part)).collect::<Outcome<_>>()?;
                 Value::tuple(&self.budget, parts)
             }
             "join" => {
@@ -242,45 +301,6 @@ impl Interpreter<'_> {
         let values = parts.into_iter().map(|part| Value::text(&self.budget, part)).collect::<Outcome<_>>()?;
         Value::list(&self.budget, values)
     }
-
-    fn search(&self, text: &str, name: &str, args: Args) -> Outcome<Value> {
-        let [wanted, start, stop] = args.bind(name, ["sub", "start", "end"])?;
-        let wanted = Args::required(wanted, name, "sub")?;
-        let wanted = wanted.str(name)?;
-        let (before, part) = part_of(text, start.as_ref(), stop.as_ref())?;
-        self.budget.steps(text.len())?;
-        if name == "count" {
-            return Ok(Value::Int(part.matches(wanted).count() as i64));
-        }
-        let found = if name.starts_with('r') { part.rfind(wanted) } else { part.find(wanted) };
-        match found {
-            Some(at) => Ok(Value::Int((before + part[..at].chars().count()) as i64)),
-            None if name.ends_with("index") => Err(Failure::new("substring not found")),
-            None => Ok(Value::Int(-1)),
-        }
-    }
-}
-
-/// Places from optional bounds, which count from the end if they are negative.
-fn bounds(length: usize, start: Option<&Value>, stop: Option<&Value>) -> Outcome<[usize; 2]> {
-    let bound = |value: Option<&Value>, default: usize| -> Outcome<usize> {
-        let Some(value) = value.filter(|value| !matches!(value, Value::None)) else { return Ok(default) };
-        let value = value.int("bound")?;
-        let value = if value < 0 { value.saturating_add_unsigned(length as u64) } else { value };
-        Ok(usize::try_from(value.max(0)).unwrap_or(usize::MAX).min(length))
-    };
-    let start = bound(start, 0)?;
-    Ok([start, bound(stop, length)?.max(start)])
-}
-
-/// A part of a text between two places, with the number of characters before it.
-fn part_of<'t>(text: &'t str, start: Option<&Value>, stop: Option<&Value>) -> Outcome<(usize, &'t str)> {
-    if start.is_none() && stop.is_none() {
-        return Ok((0, text));
-    }
-    let [start, stop] = bounds(text.chars().count(), start, stop)?;
-    let at = |place: usize| text.char_indices().nth(place).map_or(text.len(), |(at, _)| at);
-    Ok((start, &text[at(start)..at(stop)]))
 }
 
 /// A text without the given characters, or whitespace, at its ends.

@@ -11,6 +11,7 @@ mod ast;
 mod budget;
 mod calls;
 mod conditions;
+mod cursor;
 mod evaluate;
 mod expressions;
 mod filters;
@@ -20,13 +21,16 @@ mod interpreter;
 mod json;
 mod lexer;
 mod literals;
+mod lookup;
 mod loops;
 mod methods;
 mod numbers;
+mod operands;
 mod operators;
 mod parser;
 mod percent;
 mod printing;
+mod search;
 pub(super) mod strftime;
 #[cfg(test)]
 mod tests;
@@ -82,7 +86,8 @@ fn value(data: &Data) -> Outcome<Value> {
         Data::Text(text) => Ok(Value::Str(text.as_str().into())),
         Data::List(values) => Value::list(&budget, values.iter().map(value).collect::<Outcome<_>>()?),
         Data::Dict(entries) => {
-            let entries = entries.iter().map(|(key, data)| Ok((Value::Str(key.as_str().into()), value(data)?)));
+            let entries =
+                entries.iter().map(|(key, data)| Ok((Value::Str(key.as_str().into()), value(data)?)));
             Value::dict(&budget, entries.collect::<Outcome<_>>()?)
         }
     }

@@ -52,7 +52,8 @@ fn general(value: f64, precision: usize, alternate: bool) -> String {
         return text;
     }
     let (digits, rest) = text.split_at(text.find('e').unwrap_or(text.len()));
-    let digits = if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
+    let digits =
+        if digits.contains('.') { digits.trim_end_matches('0').trim_end_matches('.') } else { digits };
     format!("{digits}{rest}")
 }
 

@@ -101,11 +101,7 @@ impl Interpreter<'_> {
         found.ok_or_else(|| Failure::new(format!("the mapping has no key {name:?}")))
     }
 
-    fn conversion(
-        &self,
-        letters: &mut Peekable<Chars<'_>>,
-        source: &mut Source<'_>,
-    ) -> Outcome<Conversion> {
+    fn conversion(&self, letters: &mut Peekable<Chars<'_>>, source: &mut Source<'_>) -> Outcome<Conversion> {
         let mut conversion = Conversion::default();
         while let Some(flag) = letters.next_if(|letter| "#0- +".contains(*letter)) {
             match flag {
@@ -188,9 +184,10 @@ impl Interpreter<'_> {
                 self.digits(conversion, value, write, if conversion.alternate { prefix } else { "" })?
             }
             'e' | 'E' | 'f' | 'F' | 'g' | 'G' => {
-                let number = value.defined()?.as_float().ok_or_else(|| {
-                    Failure::new(format!("must be real number, not {}", value.kind()))
-                })?;
+                let number = value
+                    .defined()?
+                    .as_float()
+                    .ok_or_else(|| Failure::new(format!("must be real number, not {}", value.kind())))?;
                 let precision = conversion.precision.unwrap_or(6);
                 self.budget.bytes(precision.saturating_add(400))?;
                 let style = Style { kind, precision, alternate: conversion.alternate };

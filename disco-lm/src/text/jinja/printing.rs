@@ -44,7 +44,9 @@ impl Interpreter<'_> {
                 to.push(')');
             }
             Value::List(items) => self.write_items(items, ["[", "]"], to, inside)?,
-            Value::Tuple(items) if items.values.len() == 1 => self.write_items(items, ["(", ",)"], to, inside)?,
+            Value::Tuple(items) if items.values.len() == 1 => {
+                self.write_items(items, ["(", ",)"], to, inside)?
+            }
             Value::Tuple(items) => self.write_items(items, ["(", ")"], to, inside)?,
             Value::View(kind, items) => {
                 *to += kind;

@@ -37,7 +37,8 @@ fn variables(messages: Data) -> Vec<(String, Data)> {
 
 #[test]
 fn templates_are_rendered_as_by_transformers() {
-    let reference: Json = serde_json::from_str(include_str!("../../../tests/suite/reference/jinja.json")).expect("JSON");
+    let reference: Json =
+        serde_json::from_str(include_str!("../../../tests/suite/reference/jinja.json")).expect("JSON");
     let now = UNIX_EPOCH + Duration::from_secs(reference["now"].as_u64().expect("seconds"));
     let rows = reference["rows"].as_array().expect("rows");
     assert!(rows.len() > 200, "{} rows", rows.len());
@@ -48,7 +49,9 @@ fn templates_are_rendered_as_by_transformers() {
             match (render(template, &variables, now), expected.as_str()) {
                 (Ok(text), Some(expected)) => assert_eq!(text, expected, "{conversation}: {template}"),
                 (Ok(text), None) => panic!("{template}: gives {text:?}, and should be refused"),
-                (Err(error), Some(expected)) => panic!("{template}: {error}, and transformers gives {expected:?}"),
+                (Err(error), Some(expected)) => {
+                    panic!("{template}: {error}, and transformers gives {expected:?}")
+                }
                 (Err(_), None) => {}
             }
         }
@@ -153,17 +156,34 @@ fn hostile() -> Vec<String> {
             all.push(format!("{}x{}", open.repeat(depth), close.repeat(depth)));
         }
     }
-    for (link, tail) in [(".a", ""), ("|upper", ""), ("()", ""), ("[0]", ""), (" + 1", ""), (" ~ 1", ""), (" and 1", "")] {
+    for (link, tail) in
+        [(".a", ""), ("|upper", ""), ("()", ""), ("[0]", ""), (" + 1", ""), (" ~ 1", ""), (" and 1", "")]
+    {
         for count in [50, 5_000, 100_000] {
             all.push(format!("{{{{ x|default(1){}{tail} }}}}", link.repeat(count)));
         }
     }
     for size in ["1000000", "10**8", "10**10", "10**18", "9223372036854775807"] {
         for call in [
-            "'x' * N", "N * 'x'", "[1] * N", "(1, 2) * N", "'x'|indent(N, true)", "'x'|center(N)", "'x'.ljust(N)",
-            "'x'.rjust(N)", "'x'.zfill(N)", "'x'.center(N, 'y')", "range(N)|list", "range(N)|join", "range(N)|sum",
-            "'x y'|replace(' ', 'z' * N)", "'%*d' % (N, 1)", "'x\\ty'.expandtabs(N)", "[1]|batch(N, 0)|list",
-            "[1]|slice(N)|list", "{'a': 1}|tojson(indent=N)",
+            "'x' * N",
+            "N * 'x'",
+            "[1] * N",
+            "(1, 2) * N",
+            "'x'|indent(N, true)",
+            "'x'|center(N)",
+            "'x'.ljust(N)",
+            "'x'.rjust(N)",
+            "'x'.zfill(N)",
+            "'x'.center(N, 'y')",
+            "range(N)|list",
+            "range(N)|join",
+            "range(N)|sum",
+            "'x y'|replace(' ', 'z' * N)",
+            "'%*d' % (N, 1)",
+            "'x\\ty'.expandtabs(N)",
+            "[1]|batch(N, 0)|list",
+            "[1]|slice(N)|list",
+            "{'a': 1}|tojson(indent=N)",
         ] {
             all.push(format!("{{{{ ({})|length }}}}", call.replace('N', size)));
         }
@@ -193,7 +213,12 @@ fn hostile_templates_in_this_process() {
 fn survive(every: usize) {
     let program = std::env::current_exe().expect("the test's own program");
     let output = std::process::Command::new(program)
-        .args(["--exact", "--ignored", "--nocapture", "text::jinja::tests::hostile_templates_in_this_process"])
+        .args([
+            "--exact",
+            "--ignored",
+            "--nocapture",
+            "text::jinja::tests::hostile_templates_in_this_process",
+        ])
         .env(SHARE, every.to_string())
         .output()
         .expect("the test's own program starts");
@@ -216,7 +241,10 @@ fn sweep_hostile_templates() {
 fn a_limit_is_named() {
     for (template, named) in [
         ("{{ 'x' * 10**10 }}", "values of more than 256 MiB"),
-        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "5000000 steps"),
+        (
+            "{% for a in range(99999) %}{% for b in [1, 2, 3, 4, 5, 6, 7, 8, 9] %}{{ b + a }}{% endfor %}{% endfor %}",
+            "5000000 steps",
+        ),
         ("{% macro m() %}{{ m() }}{% endmacro %}\n{{ m() }}", "calls itself too deeply"),
         ("\n\n{% include 'x' %}", "line 3: the tag `include` is not known"),
         ("{{ 1 | nofilter }}", "No filter named 'nofilter'"),

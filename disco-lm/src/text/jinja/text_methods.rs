@@ -40,7 +40,8 @@ impl Interpreter<'_> {
                 let [part] = args.bind(name, ["prefix"])?;
                 let part = Args::required(part, name, "prefix")?;
                 let part = part.str(name)?;
-                let kept = if name == "removeprefix" { text.strip_prefix(part) } else { text.strip_suffix(part) };
+                let kept =
+                    if name == "removeprefix" { text.strip_prefix(part) } else { text.strip_suffix(part) };
                 Ok(kept.unwrap_or(text).to_string())
             }
             "replace" => {

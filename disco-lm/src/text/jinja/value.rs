@@ -108,7 +108,8 @@ fn shape(value: &Value) -> Shape {
 fn around<'a>(values: impl Iterator<Item = &'a Value>) -> Outcome<Shape> {
     let mut all = Shape { depth: 1, size: 8 };
     for Shape { depth, size } in values.map(shape) {
-        all = Shape { depth: all.depth.max(depth + 1), size: all.size.saturating_add(size).saturating_add(8) };
+        all =
+            Shape { depth: all.depth.max(depth + 1), size: all.size.saturating_add(size).saturating_add(8) };
     }
     if all.depth > NESTING {
         return Err(Failure::new(format!("values are nested more than {NESTING} times")));
@@ -261,7 +262,9 @@ impl Value {
             }
             (Self::Dict(a), Self::Dict(b)) => {
                 a.entries.len() == b.entries.len()
-                    && a.entries.iter().all(|(key, value)| b.get(key).is_some_and(|other| value.equals(other)))
+                    && a.entries
+                        .iter()
+                        .all(|(key, value)| b.get(key).is_some_and(|other| value.equals(other)))
             }
             (Self::Range(a), Self::Range(b)) => {
                 let [a, b] = [*a, *b];

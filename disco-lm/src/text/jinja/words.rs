@@ -14,7 +14,11 @@ pub(super) fn lines(text: &str, keep_ends: bool) -> Vec<&str> {
             lines.push(rest);
             break;
         };
-        let end = if rest[at..].starts_with("\r\n") { 2 } else { rest[at..].chars().next().map_or(1, char::len_utf8) };
+        let end = if rest[at..].starts_with("\r\n") {
+            2
+        } else {
+            rest[at..].chars().next().map_or(1, char::len_utf8)
+        };
         lines.push(&rest[..if keep_ends { at + end } else { at }]);
         rest = &rest[at + end..];
     }
@@ -103,7 +107,9 @@ pub(super) fn is(name: &str, text: &str) -> bool {
         "isalnum" => all(char::is_alphanumeric),
         "isalpha" => all(char::is_alphabetic),
         "isascii" => text.is_ascii(),
-        "isdecimal" | "isdigit" => all(|letter| letter.is_ascii_digit() || !letter.is_ascii() && is_decimal(letter)),
+        "isdecimal" | "isdigit" => {
+            all(|letter| letter.is_ascii_digit() || !letter.is_ascii() && is_decimal(letter))
+        }
         "isnumeric" => all(char::is_numeric),
         "isprintable" => text.chars().all(is_printable),
         "isspace" => all(is_space),
@@ -116,9 +122,9 @@ pub(super) fn is(name: &str, text: &str) -> bool {
 /// Whether a character that is not ASCII is a decimal digit: it begins one of the ranges of ten in Unicode's category Nd.
 fn is_decimal(letter: char) -> bool {
     const ZEROS: [u32; 37] = [
-        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0,
-        0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620,
-        0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10, 0x104a0,
+        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50,
+        0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40,
+        0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10, 0x104a0,
     ];
     ZEROS.iter().any(|zero| (*zero..zero + 10).contains(&u32::from(letter)))
 }

@@ -146,7 +146,7 @@ pub(crate) fn record() -> RunRecord {
                 estimate(0.412, 0.011),
             ],
         }),
-        tuning: Some(TuningRecord { steps: (1..=40).map(step).collect() }),
+        tuning: Some(TuningRecord { steps: (1..=40).map(step).collect(), warnings: Vec::new() }),
         policy: Some(PolicyRecord {
             means: vec![estimate(0.4672, 0.0156), estimate(0.0176, 0.0041)],
             distances: vec![

@@ -33,18 +33,19 @@ impl Interpreter<'_> {
                     value => self.attribute(value, &attribute.str(name)?.into()),
                 }
             }
-            "abs" | "round" | "int" | "float" | "sum" | "min" | "max" => self.number_filter(name, value, args),
+            "abs" | "round" | "int" | "float" | "sum" | "min" | "max" => {
+                self.number_filter(name, value, args)
+            }
             "tojson" => self.to_json(value, args),
-            "string" | "safe" | "escape" | "e" | "forceescape" | "upper" | "lower" | "capitalize" | "title" | "trim"
-            | "replace" | "indent" | "center" | "truncate" | "format" | "wordcount" => {
+            "string" | "safe" | "escape" | "e" | "forceescape" | "upper" | "lower" | "capitalize"
+            | "title" | "trim" | "replace" | "indent" | "center" | "truncate" | "format" | "wordcount" => {
                 self.text_filter(name, value, args)
             }
-            "length" | "count" | "list" | "first" | "last" | "join" | "reverse" | "sort" | "unique" | "map"
-            | "select" | "reject" | "selectattr" | "rejectattr" | "items" | "dictsort" | "groupby" | "batch"
-            | "slice" => self.sequence_filter(name, value, args),
-            "filesizeformat" | "pprint" | "random" | "striptags" | "urlencode" | "urlize" | "wordwrap" | "xmlattr" => {
-                Err(Failure::new(format!("the filter `{name}` is not supported")))
-            }
+            "length" | "count" | "list" | "first" | "last" | "join" | "reverse" | "sort" | "unique"
+            | "map" | "select" | "reject" | "selectattr" | "rejectattr" | "items" | "dictsort"
+            | "groupby" | "batch" | "slice" => self.sequence_filter(name, value, args),
+            "filesizeformat" | "pprint" | "random" | "striptags" | "urlencode" | "urlize" | "wordwrap"
+            | "xmlattr" => Err(Failure::new(format!("the filter `{name}` is not supported"))),
             _ => Err(Failure::new(format!("No filter named '{name}'"))),
         }
     }

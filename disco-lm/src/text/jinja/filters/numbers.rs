@@ -24,7 +24,8 @@ impl Interpreter<'_> {
                 let [precision, method] = args.bind(name, ["precision", "method"])?;
                 let precision = precision.map_or(Ok(0), |precision| precision.int(name))?;
                 let number = value.defined()?.as_float();
-                let number = number.ok_or_else(|| Failure::new(format!("'{}' cannot be rounded", value.kind())))?;
+                let number =
+                    number.ok_or_else(|| Failure::new(format!("'{}' cannot be rounded", value.kind())))?;
                 let method = method.unwrap_or(Value::Str("common".into()));
                 let scale = 10_f64.powi(precision.clamp(-400, 400) as i32);
                 match method.str(name)? {
@@ -34,7 +35,9 @@ impl Interpreter<'_> {
                         None => {
                             let places = usize::try_from(precision.max(0)).unwrap_or(0).min(400);
                             let text = format!("{number:.places$}");
-                            let rounded = if precision < 0 { (number * scale).round_ties_even() / scale } else {
+                            let rounded = if precision < 0 {
+                                (number * scale).round_ties_even() / scale
+                            } else {
                                 text.parse().unwrap_or(number)
                             };
                             Ok(Value::Float(rounded))
@@ -140,7 +143,9 @@ fn whole(value: &Value, default: Value, base: i64) -> Outcome<Value> {
             let digits = digits.replace('_', "");
             let is_whole = !digits.is_empty() && digits.chars().all(|digit| digit.is_digit(radix));
             if is_whole {
-                return i64::from_str_radix(&digits, radix).map(|value| Value::Int(sign * value)).map_err(|_| large());
+                return i64::from_str_radix(&digits, radix)
+                    .map(|value| Value::Int(sign * value))
+                    .map_err(|_| large());
             }
             parsed(text).map_or(Ok(default.clone()), from_float)
         }

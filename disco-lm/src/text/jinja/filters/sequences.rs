@@ -74,7 +74,12 @@ impl Interpreter<'_> {
                 let [reverse, case_sensitive, attribute] =
                     args.bind(name, ["reverse", "case_sensitive", "attribute"])?;
                 let values = self.iterate(value)?;
-                let values = self.sorted(values, attribute.as_ref(), flag(case_sensitive, false), flag(reverse, false))?;
+                let values = self.sorted(
+                    values,
+                    attribute.as_ref(),
+                    flag(case_sensitive, false),
+                    flag(reverse, false),
+                )?;
                 Value::list(&self.budget, values)
             }
             "unique" => {
@@ -233,7 +238,8 @@ impl Interpreter<'_> {
         };
         let entries = self.items_of(dict)?;
         let place = Value::Int(place);
-        let entries = self.sorted(entries, Some(&place), flag(case_sensitive, false), flag(reverse, false))?;
+        let entries =
+            self.sorted(entries, Some(&place), flag(case_sensitive, false), flag(reverse, false))?;
         Value::list(&self.budget, entries)
     }
 
@@ -252,7 +258,9 @@ impl Interpreter<'_> {
             let shown = self.path(&value, &attribute)?;
             let key = self.without_case(&shown, case_sensitive)?;
             match groups.last_mut() {
-                Some((_, last, members)) if self.compare(Comparison::Equal, last, &key)? => members.push(value),
+                Some((_, last, members)) if self.compare(Comparison::Equal, last, &key)? => {
+                    members.push(value)
+                }
                 _ => groups.push((shown, key, vec![value])),
             }
         }

@@ -120,7 +120,8 @@ impl Interpreter<'_> {
     }
 
     fn truncated(&mut self, text: &str, args: Args) -> Outcome<String> {
-        let [length, kill_words, end, leeway] = args.bind("truncate", ["length", "killwords", "end", "leeway"])?;
+        let [length, kill_words, end, leeway] =
+            args.bind("truncate", ["length", "killwords", "end", "leeway"])?;
         let count = |value: Option<Value>, default: i64| {
             let value = value.filter(|value| !matches!(value, Value::None));
             value.map_or(Ok(default), |value| value.int("truncate"))
@@ -129,14 +130,17 @@ impl Interpreter<'_> {
         let end = self.to_str(&end.unwrap_or(Value::Str("...".into())))?;
         let kept = length - end.chars().count() as i64;
         if kept < 0 || leeway < 0 {
-            return Err(Failure::new("truncate: the length is below that of the end, or the leeway is negative"));
+            return Err(Failure::new(
+                "truncate: the length is below that of the end, or the leeway is negative",
+            ));
         }
         if text.chars().count() as i64 <= length.saturating_add(leeway) {
             return Ok(text.to_string());
         }
         let kept: String = text.chars().take(kept as usize).collect();
         let words = kill_words.is_some_and(|kill| kill.is_true());
-        let kept = if words { &kept[..] } else { kept.rsplit_once(' ').map_or(&kept[..], |(before, _)| before) };
+        let kept =
+            if words { &kept[..] } else { kept.rsplit_once(' ').map_or(&kept[..], |(before, _)| before) };
         Ok(format!("{kept}{end}"))
     }
 }
