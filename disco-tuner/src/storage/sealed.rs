@@ -17,6 +17,8 @@ const FILE: &str = "manifest.json";
 /// The manifest while it is written.
 const UNFINISHED_FILE: &str = "manifest.json.partial";
 const VERSION: u32 = 1;
+/// The longest manifest that is read, in bytes: that of a few hundred thousand files.
+const LONGEST: u64 = 1 << 26;
 
 /// A folder whose file `manifest.json` lists all its other files, with sizes and checksums.
 ///
@@ -83,6 +85,11 @@ impl SealedFolder {
     /// [`Error::Damaged`] if the folder has no list, or one that this program did not write; [`Error::Io`].
     pub fn open(path: &Path) -> Result<Self> {
         let file = path.join(FILE);
+        // A list of somebody else may be a link, a pipe that is never written to, or larger than the memory.
+        let is_list = |there: Metadata| there.is_file() && there.len() <= LONGEST;
+        if file.symlink_metadata().is_ok_and(|there| !is_list(there)) {
+            return damaged(file, "no file that this program wrote".into());
+        }
         let bytes = match fs::read(&file) {
             Ok(bytes) => bytes,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {

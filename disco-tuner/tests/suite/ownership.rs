@@ -156,6 +156,10 @@ fn a_sealed_folder_is_what_its_list_says() {
     SealedFolder::open(&folder).unwrap().check_strangers().unwrap();
     #[cfg(unix)]
     {
+        let pipe = place.path().join("pipe");
+        fs::create_dir(&pipe).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", pipe.join("manifest.json")).unwrap();
+        assert!(matches!(SealedFolder::open(&pipe), Err(Error::Damaged { .. })));
         std::os::unix::fs::symlink("elsewhere", folder.join("model/weights")).unwrap();
         differs("model/weights", "neither a file nor a folder");
         assert!(matches!(SealedFolder::seal(&folder), Err(Error::Io { .. })));

@@ -132,10 +132,11 @@ pub(super) fn lock_path(place: &Path) -> PathBuf {
 /// Takes a lock on something that a run writes to.
 ///
 /// # Errors
-/// [`Error::InUse`] with the process that has it.
+/// [`Error::InUse`] with the process that has it; [`Error::File`].
 pub(crate) fn take_lock(lock: &Path, locked: &Path) -> Result<LockFile> {
     LockFile::take(lock).map_err(|error| match error {
         disco_tuner::Error::InUse { holder, .. } => Error::InUse { path: locked.into(), holder },
+        disco_tuner::Error::Io { path, cause } => Error::write(&path, cause),
         other => other.into(),
     })
 }
