@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     common::{device, folder},
-    mutations::{damage, mend_length},
+    file_damage::{damage, mend_length},
     tiny,
 };
 

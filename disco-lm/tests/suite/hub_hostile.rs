@@ -144,7 +144,9 @@ fn refuse_index(index: &str, message: &str) {
 /// A cache as an earlier version, another program or a stranger has left it.
 #[test]
 fn what_is_in_the_cache_and_is_not_what_its_name_says_is_replaced() {
-    let plants: [(&str, fn(&Path, &Path)); 7] = [
+    // Given the folder of contents and that of the snapshot.
+    type Plant = fn(&Path, &Path);
+    let plants: [(&str, Plant); 7] = [
         ("a login page as configuration", |_, folder| replace(&folder.join("config.json"), PAGE)),
         ("a login page as weights", |_, folder| replace(&folder.join(MODEL), PAGE)),
         ("a pointer as weights", |_, folder| {

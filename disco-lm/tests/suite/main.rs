@@ -7,6 +7,7 @@ mod common;
 mod decoding;
 mod embedded_model;
 mod exactness;
+mod file_damage;
 mod files;
 mod gguf;
 mod golden;
@@ -26,7 +27,6 @@ mod hub_models;
 #[cfg(feature = "hub-http")]
 mod hub_server;
 mod lora;
-mod mutations;
 mod policy;
 mod resume;
 mod saving;
