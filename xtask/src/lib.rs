@@ -28,8 +28,8 @@ pub use repository::{
 };
 pub use results::{
     BaseRecord, DistanceRow, FeatureRow, FitRecord, FittedFeature, FromBase, ModelRecord, OutputFile,
-    OutputFolder, PolicyRecord, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord,
-    TuningRecord, render_report, terminal_table, write_outputs,
+    OutputFolder, PolicyRecord, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord,
+    TargetRecord, TuningRecord, render_report, terminal_table, write_outputs,
 };
 pub use spec::{
     AdapterSpec, Backend, CheckpointSpec, ClassifierSpec, FeatureKind, FeatureSpec, FitSpec, LabelValue,

@@ -1,7 +1,7 @@
 //! Contents that cannot be those of the files that their names say, such as the login page of a network.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{self, Read, Seek},
     path::Path,
 };
@@ -67,9 +67,10 @@ pub(crate) fn unsound(path: &Path, name: &str) -> Option<String> {
     if mistaken.is_none() && !looks_damaged {
         return None;
     }
-    // A snapshot links to a content, whose name is its hash.
-    let content = path.canonicalize().ok()?;
-    match content.file_name().and_then(|name| sha256_of(name.to_str()?)) {
+    // A content has its hash as name, and a file of a snapshot is a link to it. A content may itself be a link into a store that
+    // several caches share, whose names are other hashes.
+    let hash = |path: &Path| path.file_name().and_then(|name| sha256_of(name.to_str()?));
+    match hash(path).or_else(|| hash(&fs::read_link(path).ok()?)) {
         Some(expected) => {
             let found = sha256(&mut file).ok()?;
             (found != expected).then(|| format!("its SHA-256 is {found}"))

@@ -173,6 +173,6 @@ pub(crate) fn foreign_encoding(headers: &HeaderMap) -> Option<String> {
     (!is_none).then(|| format!("in the encoding `{encoding}`, which was not asked for"))
 }
 
-pub(crate) fn unreachable(error: ureq::Error) -> HubProblem {
+fn unreachable(error: ureq::Error) -> HubProblem {
     HubProblem::Unreachable { reason: error.to_string() }
 }

@@ -207,7 +207,7 @@ impl LanguageModel {
     ///
     /// # Errors
     /// [`Error::Invalid`] if `folder` exists and is neither an empty folder nor one that was saved and holds nothing else: the
-    /// file `.disco-files.json` lists what was saved; [`Error::Io`] if its parent cannot be written to.
+    /// file `manifest.json` lists what was saved; [`Error::Io`] if its parent cannot be written to.
     pub fn check_folder(folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
         check_folder(folder)

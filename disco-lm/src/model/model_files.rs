@@ -52,7 +52,11 @@ pub(crate) struct ModelFiles {
 impl ModelFiles {
     /// Opens a folder or a GGUF file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        if path.is_file() || is_gguf(path) { Self::open_gguf(path) } else { Self::open_folder(path) }
+        if is_gguf(path) || path.exists() && !path.is_dir() {
+            Self::open_gguf(path)
+        } else {
+            Self::open_folder(path)
+        }
     }
 
     fn open_folder(folder: &Path) -> Result<Self> {

@@ -1,73 +1,18 @@
 //! Atomic folders: a folder that is saved appears complete or not at all, and only folders that were saved so are replaced.
 //!
-//! A saved folder holds the manifest `.disco-files.json`, which lists every file with its size. A folder whose content is
-//! exactly that list may be replaced. A folder without a manifest, and one with a file that is not on the list or has another
-//! size, holds something of somebody else's, and is left alone.
+//! A saved folder holds the file `manifest.json`, which lists every file with its size and checksum. A folder whose content is
+//! that list may be replaced. A folder without a list, and one with a file that is not on it or has another content, holds
+//! something of somebody else's, and is left alone.
 
 use std::{
-    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
 };
 
-use disco_core::input;
-use serde::{Deserialize, Serialize};
+use disco_tuner::SealedFolder;
 use tempfile::TempDir;
 
 use crate::{Error, Result};
-
-/// The file that lists the files of a saved folder.
-const MANIFEST: &str = ".disco-files.json";
-
-/// The files of a saved folder, except the manifest itself.
-#[derive(Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Manifest {
-    /// The size in bytes by file name.
-    files: BTreeMap<String, u64>,
-}
-
-impl Manifest {
-    /// The manifest of all files in a folder.
-    fn of(folder: &Path) -> io::Result<Self> {
-        let mut files = BTreeMap::new();
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            files.insert(entry.file_name().to_string_lossy().into_owned(), entry.metadata()?.len());
-        }
-        files.remove(MANIFEST);
-        Ok(Self { files })
-    }
-
-    fn read(folder: &Path) -> io::Result<Self> {
-        Ok(serde_json::from_slice(&input::read_bytes(folder.join(MANIFEST))?)?)
-    }
-
-    fn write(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(MANIFEST);
-        let written = serde_json::to_vec_pretty(self).map_err(io::Error::from);
-        written.and_then(|json| fs::write(&path, json)).map_err(|source| Error::io(&path, source))
-    }
-
-    /// Why a folder holds something that is not on the list.
-    fn foreign(&self, folder: &Path) -> io::Result<Option<String>> {
-        for entry in fs::read_dir(folder)? {
-            let entry = entry?;
-            let name = entry.file_name();
-            let name = name.to_string_lossy();
-            // Not the metadata of a link's target: a link is nothing that was saved.
-            let found = entry.metadata()?;
-            let listed = self.files.get(&*name);
-            if name != MANIFEST && (listed.is_none() || !found.is_file()) {
-                return Ok(Some(format!("`{}` in it was not saved by disco", name.escape_debug())));
-            }
-            if listed.is_some_and(|size| *size != found.len()) {
-                return Ok(Some(format!("`{}` in it was changed since", name.escape_debug())));
-            }
-        }
-        Ok(None)
-    }
-}
 
 /// Checks that `folder` can be written: that it does not exist, is empty, or was saved by [`replace_folder`] and not changed since.
 ///
@@ -91,7 +36,7 @@ pub(crate) fn replace_folder(folder: &Path, write: impl FnOnce(&Path) -> Result<
     let [new, old] = ["new", "old"].map(|name| staging.path().join(name));
     fs::create_dir(&new).map_err(|source| Error::io(&new, source))?;
     write(&new)?;
-    Manifest::of(&new).map_err(|source| Error::io(&new, source))?.write(&new)?;
+    SealedFolder::seal(&new).map_err(|error| failed(&new, error))?;
     let moved = place.symlink_metadata().is_ok();
     if moved {
         fs::rename(&place, &old).map_err(|source| Error::io(folder, source))?;
@@ -99,29 +44,33 @@ pub(crate) fn replace_folder(folder: &Path, write: impl FnOnce(&Path) -> Result<
     // Something may have been put there while the new folder was written.
     let replaced = if moved { check_ours(&old, folder) } else { Ok(()) }
         .and_then(|()| fs::rename(&new, &place).map_err(|source| Error::io(folder, source)));
-    let cleared = match &replaced {
-        Ok(()) if moved => remove_listed(&old),
-        Err(_) if moved => fs::rename(&old, &place),
-        _ => Ok(()),
+    let (old_is_left, cleared) = match &replaced {
+        Ok(()) if moved => match SealedFolder::remove(&old) {
+            Ok(left) => (!left.is_empty(), Ok(())),
+            Err(error) => (true, Err(failed(&old, error))),
+        },
+        Err(_) if moved => match fs::rename(&old, &place) {
+            Ok(()) => (false, Ok(())),
+            Err(source) => (true, Err(Error::io(&old, source))),
+        },
+        _ => (false, Ok(())),
     };
-    cleared.map_err(|source| {
-        // What is left in the staging folder is not on the list, so it stays, and the error says where.
-        let kept = staging.keep();
-        Error::io(kept.join("old"), source)
-    })?;
-    replaced
+    if old_is_left {
+        // What was put there in this moment is kept in the staging folder.
+        let _ = staging.keep();
+    }
+    replaced.and(cleared)
 }
 
-/// Writes a further file into a saved folder, and adds it to the folder's manifest.
+/// Writes a further file into a saved folder, and adds it to the folder's list.
 ///
 /// # Errors
-/// [`Error::Io`], also for a folder without a manifest.
+/// [`Error::Invalid`] for a folder that was not saved or was changed since; [`Error::Io`].
 pub(crate) fn add_file(folder: &Path, name: &str, content: &[u8]) -> Result<()> {
-    let mut manifest = Manifest::read(folder).map_err(|source| Error::io(folder.join(MANIFEST), source))?;
+    check_listed(folder, folder)?;
     let path = folder.join(name);
     fs::write(&path, content).map_err(|source| Error::io(&path, source))?;
-    manifest.files.insert(name.into(), content.len() as u64);
-    manifest.write(folder)
+    SealedFolder::seal(folder).map_err(|error| failed(folder, error))
 }
 
 /// The folder that is replaced: the target if `folder` is a link to a folder.
@@ -147,33 +96,34 @@ fn check_ours(place: &Path, named: &Path) -> Result<()> {
     if fs::read_dir(place).map_err(read)?.next().is_none() {
         return Ok(());
     }
-    let Ok(manifest) = Manifest::read(place) else {
-        return Err(refused(
-            named,
-            &format!("it has no valid {MANIFEST}, which would list what disco saved"),
-        ));
-    };
-    match manifest.foreign(place).map_err(read)? {
-        None => Ok(()),
-        Some(problem) => Err(refused(named, &problem)),
-    }
+    check_listed(place, named)
+}
+
+/// Checks that a folder holds nothing but the files of its list.
+fn check_listed(place: &Path, named: &Path) -> Result<()> {
+    SealedFolder::open(place).and_then(|folder| folder.check_strangers()).map_err(|error| match error {
+        disco_tuner::Error::Damaged { path, difference, .. } if difference == "missing" => {
+            let file = path.file_name().unwrap_or_default().display();
+            refused(named, &format!("it has no {file}, which lists what was saved"))
+        }
+        disco_tuner::Error::Damaged { path, difference, .. } => {
+            let name = path.strip_prefix(place).unwrap_or(&path).display();
+            refused(named, &format!("{name}: {difference}"))
+        }
+        error => failed(named, error),
+    })
+}
+
+/// An error of a folder's list, which names its file.
+fn failed(folder: &Path, error: disco_tuner::Error) -> Error {
+    Error::io(folder, io::Error::other(error))
 }
 
 fn refused(folder: &Path, problem: &str) -> Error {
-    let allowed = format!("a place where nothing is, an empty folder, or one that disco saved; {problem}");
+    let allowed = format!(
+        "a place where nothing is, an empty folder, or one that disco saved and nobody changed; {problem}"
+    );
     Error::invalid("the folder to save into", folder.display(), allowed)
-}
-
-/// Removes the listed files of a saved folder, and the folder, which fails if anything else is in it.
-fn remove_listed(folder: &Path) -> io::Result<()> {
-    let names = Manifest::read(folder).unwrap_or_default().files.into_keys();
-    for name in names.chain([MANIFEST.to_string()]) {
-        match fs::remove_file(folder.join(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-    }
-    fs::remove_dir(folder)
 }
 
 /// Creates a temporary folder beside `folder`.
@@ -190,6 +140,8 @@ fn staging(folder: &Path) -> Result<TempDir> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIST: &str = "manifest.json";
 
     fn write(text: &'static str) -> impl FnOnce(&Path) -> Result<()> {
         move |new: &Path| {
@@ -219,7 +171,7 @@ mod tests {
         add_file(&model, "README.md", b"a card").unwrap();
         replace_folder(&model, write("two")).unwrap();
         assert_eq!(fs::read_to_string(model.join("config.json")).unwrap(), "two");
-        assert_eq!(names(&model), [MANIFEST, "config.json"]);
+        assert_eq!(names(&model), ["config.json", LIST]);
         assert_eq!(names(place.path()), ["empty", "model"]);
     }
 
@@ -229,19 +181,19 @@ mod tests {
         let changes: [(Change, &str); 8] = [
             (
                 |folder| fs::write(folder.join("thesis.txt"), "years").unwrap(),
-                "`thesis.txt` in it was not saved",
+                "thesis.txt: not in the manifest",
             ),
-            (|folder| fs::write(folder.join("a\u{1b}[2J"), "").unwrap(), "`a\\u{1b}[2J` in it was not saved"),
-            (|folder| fs::create_dir(folder.join("notes")).unwrap(), "`notes` in it was not saved"),
+            (|folder| fs::create_dir(folder.join("notes")).unwrap(), "notes: not in the manifest"),
             (
-                |folder| fs::write(folder.join("config.json"), "edited by hand").unwrap(),
-                "`config.json` in it was changed",
+                |folder| fs::write(folder.join("config.json"), "edited").unwrap(),
+                "config.json: 6 bytes, where the manifest has 3",
             ),
-            (|folder| fs::remove_file(folder.join(MANIFEST)).unwrap(), "no valid .disco-files.json"),
-            (|folder| fs::write(folder.join(MANIFEST), "{}").unwrap(), "no valid .disco-files.json"),
+            (|folder| fs::write(folder.join("config.json"), "1.5").unwrap(), "config.json: another content"),
+            (|folder| fs::remove_file(folder.join(LIST)).unwrap(), "it has no manifest.json"),
+            (|folder| fs::write(folder.join(LIST), "{}").unwrap(), "manifest.json: "),
             (
-                |folder| fs::write(folder.join(MANIFEST), "{\"files\": {}}").unwrap(),
-                "`config.json` in it was not saved",
+                |folder| fs::write(folder.join(LIST), "{\"version\":1,\"files\":{}}").unwrap(),
+                "config.json: not in the manifest",
             ),
             (
                 |folder| {
@@ -286,7 +238,7 @@ mod tests {
             fs::write(model.join("config.json"), "theirs").unwrap();
             write("ours")(new)
         });
-        assert!(appeared.unwrap_err().to_string().contains("no valid"));
+        assert!(appeared.unwrap_err().to_string().contains("no manifest.json"));
         assert_eq!(fs::read_to_string(model.join("config.json")).unwrap(), "theirs");
         fs::remove_dir_all(&model).unwrap();
         replace_folder(&model, write("one")).unwrap();

@@ -31,9 +31,9 @@ pub(crate) const INDEX: &str = "model.safetensors.index.json";
 /// The most bytes of a header, as in the reference implementation.
 const LONGEST_HEADER: u64 = 100_000_000;
 
-/// The most bytes of a file that is read as a whole: some ten times the largest tokenizer.json. Parsed JSON takes up to twenty
+/// The most bytes of a file that is read as a whole: four times the largest tokenizer.json. Parsed JSON takes up to twenty
 /// times as much memory as its text.
-const LONGEST_TEXT: u64 = 1 << 28;
+const LONGEST_TEXT: u64 = 1 << 27;
 
 /// The open safetensors files of a Hugging Face folder. Headers are read on opening, each tensor on request.
 pub(crate) struct SafetensorsFolder {
@@ -58,7 +58,7 @@ impl SafetensorsFolder {
     /// Opens `model.safetensors`, or if there is none, the shards that `model.safetensors.index.json` names.
     pub(crate) fn open(folder: &Path) -> Result<Self> {
         let index = folder.join(INDEX);
-        let sharded = index.exists() && !folder.join(SINGLE).exists();
+        let sharded = index.symlink_metadata().is_ok() && !folder.join(SINGLE).exists();
         let names = if sharded { shard_names(&index)? } else { vec![SINGLE.into()] };
         let shards =
             names.into_iter().map(|name| Shard::open(folder.join(name))).collect::<Result<Vec<_>>>()?;
@@ -277,11 +277,13 @@ pub(crate) fn read_json(path: &Path) -> Result<Value> {
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
     let failed = |source| Error::io(path, source);
     let file = input::open_regular(path).map_err(failed)?;
-    let mut content = Vec::new();
-    file.take(LONGEST_TEXT + 1).read_to_end(&mut content).map_err(failed)?;
-    if content.len() as u64 > LONGEST_TEXT {
-        return Err(Error::format(path, format!("it has more than {LONGEST_TEXT} bytes")));
+    let size = file.metadata().map_err(failed)?.len();
+    if size > LONGEST_TEXT {
+        return Err(Error::format(path, format!("it has {size} bytes; allowed: at most {LONGEST_TEXT}")));
     }
+    let mut content = Vec::new();
+    // A file that grows meanwhile is read no further.
+    file.take(size).read_to_end(&mut content).map_err(failed)?;
     Ok(content)
 }
 

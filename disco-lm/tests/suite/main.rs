@@ -12,6 +12,7 @@ mod gguf;
 mod golden;
 #[cfg(feature = "hub-http")]
 mod hostile_answers;
+mod hostile_files;
 #[cfg(feature = "hub-http")]
 mod hostile_server;
 #[cfg(feature = "hub-http")]
@@ -25,8 +26,10 @@ mod hub_models;
 #[cfg(feature = "hub-http")]
 mod hub_server;
 mod lora;
+mod mutations;
 mod policy;
 mod resume;
+mod saving;
 mod smollm2;
 mod template;
 mod tiny;

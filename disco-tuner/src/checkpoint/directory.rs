@@ -49,9 +49,9 @@ pub(super) fn write(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
         .and_then(|()| fill(&partial))
         .and_then(|()| SealedFolder::seal(&partial))
         .inspect_err(|_| {
-            // The next process removes what is left of it; the first error is the one to report.
-            let _ = SealedFolder::remove(&partial);
-        })?;
+        // The next process removes what is left of it; the first error is the one to report.
+        let _ = SealedFolder::remove(&partial);
+    })?;
     // The old one is renamed, and removed once the new one is in its place: a process that dies in between leaves one
     // of the two whole.
     if path.exists() {

@@ -98,8 +98,7 @@ impl<X: Serialize + DeserializeOwned> Checkpoints<X> {
         make_directory(&directory)?;
         let encode = |window: &StepSamples<X>| serde_json::to_value(window);
         let lock = Arc::default();
-        let checkpoints =
-            Self { directory, lock, every, keep, encode, decode: serde_json::from_value };
+        let checkpoints = Self { directory, lock, every, keep, encode, decode: serde_json::from_value };
         // A process that holds the lock is still writing the directories that would be removed here.
         if let Some(_lock) = checkpoints.brief_lock()? {
             directory::sweep(&checkpoints.directory)?;

@@ -18,7 +18,7 @@ use crate::{
 pub(crate) const RUN_FILE: &str = "run.json";
 /// The directory of the policy's files.
 const POLICY: &str = "policy";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The state of a run, without policy, proposal and samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ impl<X> Checkpoints<X> {
         load_policy(policy, &directory)
     }
 
-    /// The lowest value of the metric of [`EarlyStopping`](crate::EarlyStopping) and its step, according to the latest
+    /// The best value of the metric of [`EarlyStopping`](crate::EarlyStopping) and its step, according to the latest
     /// checkpoint. There is a checkpoint of that step. `None` if the metric was never measured.
     ///
     /// ```
@@ -120,7 +120,7 @@ impl<X> Checkpoints<X> {
     /// use disco_tuner::{Checkpoints, EarlyStopping, Problem, SoftmaxTable, Tuner, TunerConfig};
     /// let (contexts, target) = (Contexts::single(()), scorer(|_: &(), x: &u8| f64::from(*x)));
     /// let problem = Problem::new(&contexts, &target);
-    /// let stopping = EarlyStopping { metric: "tv_target_policy".into(), patience: 3, min_delta: 0.0 };
+    /// let stopping = EarlyStopping { metric: "tv_target_policy".into(), patience: 3, ..EarlyStopping::default() };
     /// let config = TunerConfig { steps: 50, early_stopping: Some(stopping), ..TunerConfig::default() };
     /// let mut policy = SoftmaxTable::uniform(Space::new([()])?, Space::new(0..8u8)?);
     ///

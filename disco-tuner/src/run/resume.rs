@@ -157,16 +157,19 @@ fn changed_score<C, X>(
     problem: &Problem<'_, C, X>,
     group: &ContextSamples<X>,
 ) -> disco_core::Result<Option<String>> {
-    let count = group.len().min(VERIFIED.1);
-    let samples: Vec<&X> = group.samples.iter().take(count).collect();
+    // A sample that was skipped has no score to compare.
+    let scored = (0..group.len()).filter(|at| !group.is_skipped(*at)).take(VERIFIED.1);
+    let scored: Vec<usize> = scored.collect();
+    let samples: Vec<&X> = scored.iter().map(|at| &group.samples[*at]).collect();
     let Some(context) = problem.contexts.get(group.context) else { return Ok(None) };
     let scores = problem.target.log_scores(context, &samples)?;
     disco_core::Error::check_length("log-scores of the target", samples.len(), scores.len())?;
-    for (at, (&old, new)) in group.log_target.iter().zip(&scores).enumerate() {
+    for (&number, new) in scored.iter().zip(&scores) {
+        let old = group.log_target[number];
         let near = |new: f64| old == new || (old - new).abs() <= SCORE_TOLERANCE * old.abs().max(1.0);
         if !new.as_ref().is_ok_and(|new| near(*new)) {
             let now = new.as_ref().map_or_else(|skipped| format!("{skipped:?}"), ToString::to_string);
-            let (number, context) = (group.number(at), group.context);
+            let context = group.context;
             return Ok(Some(format!(
                 "target: its score of sample {number} in context {context} is {old} in the checkpoint, {now} now"
             )));
@@ -183,8 +186,7 @@ mod tests {
     use serde_json::Value;
 
     use crate::{
-        Checkpoints, Error, Problem, SoftmaxTable, Tuner, TunerConfig,
-        checkpoint::RUN_FILE,
+        Checkpoints, Error, Problem, SoftmaxTable, Tuner, TunerConfig, checkpoint::RUN_FILE,
         storage::SealedFolder,
     };
 
@@ -217,7 +219,7 @@ mod tests {
         SealedFolder::seal(&step).unwrap();
         let text = refused();
         assert!(
-            text.contains("run.json") && text.contains("version 7, where this program writes 3"),
+            text.contains("run.json") && text.contains("version 7, where this program writes 4"),
             "{text}"
         );
         of_version("manifest.json", 9);

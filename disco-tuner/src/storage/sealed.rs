@@ -92,18 +92,15 @@ impl SealedFolder {
         };
         match version(&bytes) {
             Ok(VERSION) => {}
-            Ok(other) => return damaged(file, format!("version {other}, where this program writes {VERSION}")),
+            Ok(other) => {
+                return damaged(file, format!("version {other}, where this program writes {VERSION}"));
+            }
             Err(error) => return damaged(file, error.to_string()),
         }
         match serde_json::from_slice(&bytes) {
             Ok(manifest) => Ok(Self { path: path.into(), manifest }),
             Err(error) => damaged(file, error.to_string()),
         }
-    }
-
-    /// Whether files were still being written to the folder when its process died.
-    pub fn is_unfinished(&self) -> bool {
-        self.manifest.unfinished
     }
 
     /// Checks that the folder has the files of its list, and no others.

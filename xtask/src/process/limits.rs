@@ -20,7 +20,8 @@ pub(crate) fn survive_full_files() {}
 pub(crate) fn memory_limit() -> Option<(u64, &'static str)> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let of_process = address_space(&read("/proc/self/limits")).map(|bytes| (bytes, "`ulimit -v`"));
-    let of_group = read("/sys/fs/cgroup/memory.max").trim().parse().ok().map(|bytes| (bytes, "the control group"));
+    let of_group =
+        read("/sys/fs/cgroup/memory.max").trim().parse().ok().map(|bytes| (bytes, "the control group"));
     [of_process, of_group].into_iter().flatten().min()
 }
 
@@ -37,7 +38,9 @@ mod tests {
 
     #[test]
     fn the_limit_on_address_space_is_read() {
-        let text = |soft: &str| format!("Limit  Soft Limit  Hard Limit  Units\nMax address space  {soft}  unlimited  bytes\n");
+        let text = |soft: &str| {
+            format!("Limit  Soft Limit  Hard Limit  Units\nMax address space  {soft}  unlimited  bytes\n")
+        };
         assert_eq!(address_space(&text("409600000")), Some(409_600_000));
         assert_eq!(address_space(&text("unlimited")), None);
         assert_eq!(address_space(""), None);

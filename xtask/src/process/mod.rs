@@ -6,8 +6,8 @@ mod memory;
 mod workspace;
 
 pub(crate) use command::{cargo, output, replace, run};
-pub(crate) use limits::survive_full_files;
 #[cfg(feature = "lm")]
 pub(crate) use limits::memory_limit;
+pub(crate) use limits::survive_full_files;
 pub(crate) use memory::peak_bytes;
 pub use workspace::workspace_root;

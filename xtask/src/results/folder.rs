@@ -46,7 +46,6 @@ impl OutputFolder {
     /// another run writes there; [`Error::File`] if it is read-only or full.
     pub fn prepare(destination: &Path, weights: u64) -> Result<Self> {
         let destination = resolve(destination)?;
-        look(&destination)?;
         let parent = destination.parent().unwrap_or(&destination);
         fs::create_dir_all(parent).map_err(|source| Error::write(parent, source))?;
         let lock = take_lock(&lock_path(&destination), &destination)?;

@@ -56,7 +56,9 @@ pub(crate) fn resolve(out: &Path) -> Result<PathBuf> {
     }
     let here = std::env::current_dir().and_then(fs::canonicalize);
     if here.is_ok_and(|here| here.starts_with(&resolved)) {
-        return refused("the command runs in this folder, which results would replace; name a folder inside it");
+        return refused(
+            "the command runs in this folder, which results would replace; name a folder inside it",
+        );
     }
     Ok(resolved)
 }

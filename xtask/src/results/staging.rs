@@ -17,7 +17,8 @@ use crate::{Error, Result};
 /// The file that marks the folder as ours: it is written first and removed last.
 const MARK: &str = "mark";
 /// The content of that file.
-const MARK_TEXT: &str = "disco: results under construction; the next run with this place removes what a dead one has left\n";
+const MARK_TEXT: &str =
+    "disco: results under construction; the next run with this place removes what a dead one has left\n";
 /// The folder under construction.
 const MADE: &str = "made";
 /// The earlier results, while they are being replaced.
@@ -109,7 +110,10 @@ impl StagingFolder {
             return Ok(());
         }
         let beside = keep_beside(&earlier, place).map_err(|source| Error::write(&earlier, source))?;
-        let found = format!("it was among earlier results, and is not of them; the new results are in {}", place.display());
+        let found = format!(
+            "it was among earlier results, and is not of them; the new results are in {}",
+            place.display()
+        );
         Err(Error::Occupied { path: beside, found })
     }
 
@@ -195,8 +199,10 @@ fn is_ours(folder: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     let text = fs::read_to_string(mark)?;
-    let is_known = |name: &std::ffi::OsString| [MARK, MADE, EARLIER, RESERVE, ROOM].iter().any(|known| name == known);
-    Ok((text == MARK_TEXT && names.iter().all(is_known)) || (MARK_TEXT.starts_with(&text) && names.len() == 1))
+    let is_known =
+        |name: &std::ffi::OsString| [MARK, MADE, EARLIER, RESERVE, ROOM].iter().any(|known| name == known);
+    Ok((text == MARK_TEXT && names.iter().all(is_known))
+        || (MARK_TEXT.starts_with(&text) && names.len() == 1))
 }
 
 fn clear(place: &Path, folder: &Path) -> Result<()> {
@@ -219,7 +225,8 @@ mod tests {
 
     /// The names in a folder.
     fn sorted(parent: &Path) -> Vec<String> {
-        let mut names: Vec<_> = names(parent).unwrap().into_iter().map(|name| name.into_string().unwrap()).collect();
+        let mut names: Vec<_> =
+            names(parent).unwrap().into_iter().map(|name| name.into_string().unwrap()).collect();
         names.sort();
         names
     }

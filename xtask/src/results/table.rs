@@ -49,7 +49,8 @@ pub fn terminal_table(record: &RunRecord) -> String {
     }
     let fit = record.target.iter().flat_map(|target| &target.fit.warnings);
     let qrs = record.qrs.iter().flat_map(|qrs| &qrs.warnings);
-    for warning in record.skipped_notes().iter().chain(fit).chain(qrs) {
+    let tuning = record.tuning.iter().flat_map(|tuning| &tuning.warnings);
+    for warning in record.skipped_notes().iter().chain(fit).chain(tuning).chain(qrs) {
         text.push_str(&format!("Note: {}\n", visible_line(warning)));
     }
     let seconds = record.stages.iter().fold(0.0, |sum, stage| sum + stage.seconds);

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use disco_tuner::SealedFolder;
+use disco_tuner::{Checkpoints, SealedFolder};
 
 use super::{Interrupt, step_log::is_step_log};
 use crate::{
@@ -73,17 +73,21 @@ impl CheckpointFolder {
         name.push(".checkpoints");
         let folder = resolve(&out.with_file_name(name))?;
         let prepared = Self { folder, interrupt: control.interrupt.clone(), room: None };
+        if prepared.folder.is_dir() {
+            // A living run is writing what looks like the rest of a dead one.
+            drop(take_lock(&prepared.folder.join(LOCK), &prepared.folder)?);
+            // Removes the rests of dead ones.
+            Checkpoints::<()>::new(&prepared.folder, 1, 1)?;
+        }
         let names = prepared.names()?;
         let finished = names.iter().any(|name| name == FINISHED);
         let any = names.iter().any(|name| name.starts_with("step-"));
         let resumes = control.start == StartMode::Resume && any;
-        for name in &names {
-            // A run that resumes says itself what is wrong with a checkpoint, and which other one is whole.
-            prepared.check(name, resumes && is_entry(name))?;
-        }
-        if control.start == StartMode::New && any && !finished {
+        let is_ours = |name: &String| SealedFolder::open(&prepared.folder.join(name)).is_ok();
+        if control.start == StartMode::New && !finished && names.iter().any(is_ours) {
             return Err(Error::Unfinished { path: prepared.folder });
         }
+        names.iter().try_for_each(|name| prepared.check(name, resumes))?;
         if !resumes {
             prepared.remove()?;
         } else if finished {
@@ -108,26 +112,19 @@ impl CheckpointFolder {
         self.room.as_deref().map_or(Ok(()), free)
     }
 
-    /// Refuses an entry that no run wrote. The content of a checkpoint is not looked at if `of_any_content`.
-    fn check(&self, name: &str, of_any_content: bool) -> Result<()> {
+    /// Refuses an entry that no run wrote. A run that resumes says itself what is wrong with a checkpoint or the log, and which other
+    /// checkpoint is whole.
+    fn check(&self, name: &str, resumes: bool) -> Result<()> {
         let path = self.folder.join(name);
         let foreign = |found: String| Err(Error::Foreign { path: self.folder.clone(), found });
         let there = path.symlink_metadata().map_err(|source| Error::read(&path, source))?;
         match name {
             FINISHED if there.is_file() && there.len() == 0 => Ok(()),
-            STEPS if is_step_log(&path) || (of_any_content && there.is_file()) => Ok(()),
+            STEPS if is_step_log(&path) || (resumes && there.is_file()) => Ok(()),
             LOCK if there.is_file() => Ok(()),
-            _ if is_entry(name) && of_any_content => Ok(()),
+            _ if is_entry(name) && resumes => Ok(()),
             _ if is_entry(name) && there.is_dir() => {
-                let folder = SealedFolder::open(&path);
-                let left_by_a_dead_run = match &folder {
-                    Ok(folder) => folder.is_unfinished(),
-                    Err(_) => fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none()),
-                };
-                if left_by_a_dead_run {
-                    return Ok(());
-                }
-                match folder.and_then(|folder| folder.check_strangers()) {
+                match SealedFolder::open(&path).and_then(|folder| folder.check_strangers()) {
                     Err(disco_tuner::Error::Damaged { path, difference, .. }) => {
                         foreign(stranger(&self.folder, &path, &difference))
                     }
@@ -145,7 +142,9 @@ impl CheckpointFolder {
                 .map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned()))
                 .collect(),
             // If a folder above it is a file, making this folder will fail.
-            Err(source) if source.kind() == ErrorKind::NotADirectory && !self.folder.exists() => Ok(Vec::new()),
+            Err(source) if source.kind() == ErrorKind::NotADirectory && !self.folder.exists() => {
+                Ok(Vec::new())
+            }
             Err(source) if source.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             Err(source) => Err(failed(source)),
         }
@@ -165,9 +164,7 @@ impl CheckpointFolder {
         self.remove_file(FINISHED)?;
         drop(lock);
         match fs::remove_dir(&self.folder) {
-            Err(source)
-                if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) =>
-            {
+            Err(source) if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
                 Err(Error::write(&self.folder, source))
             }
             _ => Ok(()),
@@ -209,10 +206,8 @@ impl CheckpointFolder {
     }
 }
 
-/// Whether a name is that of a checkpoint or a proposal, whole or while it is written, replaced or removed.
+/// Whether a name is that of a checkpoint or a proposal.
 fn is_entry(name: &str) -> bool {
-    let ends = [".partial", ".replaced", ".removed"];
-    let whole = ends.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name);
-    let number = whole.strip_prefix("step-").or_else(|| whole.strip_prefix("proposal-"));
+    let number = name.strip_prefix("step-").or_else(|| name.strip_prefix("proposal-"));
     number.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
 }

@@ -32,7 +32,10 @@ pub(super) type Values = Vec<Option<f64>>;
 
 /// Draws `count` samples in each context, and gives them to `take` with the number of their context: all of the first context, then
 /// all of the second, and so on. No more than a few hundred are held at a time. They are the samples of [`draw`].
-#[cfg_attr(not(any(feature = "lm", test)), expect(dead_code, reason = "the command that uses it needs a language model"))]
+#[cfg_attr(
+    not(any(feature = "lm", test)),
+    expect(dead_code, reason = "the command that uses it needs a language model")
+)]
 pub(crate) fn draw_in_order<X, D: Distribution<String, X>>(
     distribution: &D,
     contexts: &[String],
@@ -262,7 +265,8 @@ mod tests {
             };
             draw_in_order(&table, &contexts, count, 7, &mut hidden, take).unwrap();
             let expected = whole.iter().enumerate();
-            let expected = expected.flat_map(|(at, drawn)| drawn.iter().map(move |sample| (at, sample.value)));
+            let expected =
+                expected.flat_map(|(at, drawn)| drawn.iter().map(move |sample| (at, sample.value)));
             assert!(taken.into_iter().eq(expected), "{count}");
         }
     }

@@ -18,6 +18,10 @@ use crate::results::StepRecord;
 pub(super) struct StepLog {
     path: PathBuf,
     file: Option<File>,
+    /// The length of the file up to its last whole line.
+    length: u64,
+    /// Lines that could not be written yet.
+    pending: Vec<u8>,
 }
 
 /// A line. Numbers are written as their bits, since JSON has no infinity.
@@ -57,7 +61,7 @@ pub(super) struct Earlier {
 
 impl StepLog {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None }
+        Self { path, file: None, length: 0, pending: Vec::new() }
     }
 
     /// The records of the first `done` steps; later lines are removed, since these steps will be made again.
@@ -82,7 +86,8 @@ impl StepLog {
             return Err(self.unusable("", format!("it does not have each of the {done} steps once")));
         }
         let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-        file.set_len(lines.iter().map(|line| line.len() as u64 + 1).sum())?;
+        self.length = lines.iter().map(|line| line.len() as u64 + 1).sum();
+        file.set_len(self.length)?;
         self.file = Some(file);
         Ok(Earlier { records, seconds })
     }
@@ -94,6 +99,7 @@ impl StepLog {
         io::Error::new(io::ErrorKind::InvalidData, format!("{path}{place}: {problem}; {remedy}"))
     }
 
+    /// Writes a line, after the lines that could not be written before.
     pub(super) fn write(&mut self, record: &StepRecord, seconds: f64) -> io::Result<()> {
         let bits = |metric: &Metric| (metric.value.to_bits(), metric.std_error.map(f64::to_bits));
         let line = Line {
@@ -106,9 +112,23 @@ impl StepLog {
             learning_rate: record.learning_rate.to_bits(),
             seconds: Some(seconds.to_bits()),
         };
-        let mut bytes = serde_json::to_vec(&line)?;
-        bytes.push(b'\n');
-        self.file.as_mut().map_or(Ok(()), |file| file.write_all(&bytes))
+        serde_json::to_writer(&mut self.pending, &line)?;
+        self.pending.push(b'\n');
+        self.flush()
+    }
+
+    /// Writes the lines that could not be written before. A disk that is full for a moment costs no line, without which the run could not
+    /// be resumed.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if let Err(error) = file.write_all(&self.pending) {
+            // The next attempt begins at a line. The first error is the one to report.
+            let _ = file.set_len(self.length);
+            return Err(error);
+        }
+        self.length += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
     }
 }
 

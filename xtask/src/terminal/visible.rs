@@ -79,7 +79,8 @@ mod tests {
     #[test]
     fn text_of_all_languages_stays() {
         // Joiners belong to emoji and to several scripts; no-break spaces stand between digits.
-        for text in ["naïve — „Größe“", "猫犬", "👩\u{200d}👧", "می\u{200c}خواهم", "שלום", "1\u{202f}000 ± 2"] {
+        for text in ["naïve — „Größe“", "猫犬", "👩\u{200d}👧", "می\u{200c}خواهم", "שלום", "1\u{202f}000 ± 2"]
+        {
             assert_eq!(visible(text), text);
             assert_eq!(visible_json(text), text);
         }

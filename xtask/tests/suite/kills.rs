@@ -76,7 +76,8 @@ fn results(out: &Path) -> (Vec<u8>, serde_json::Value) {
 }
 
 /// Things of somebody else, with names like ours.
-const FOREIGN: [&str; 4] = [".out.AbCd12/made/thesis.tex", ".out.backup/thesis.tex", "out.kept/thesis.tex", "out.txt"];
+const FOREIGN: [&str; 4] =
+    [".out.AbCd12/made/thesis.tex", ".out.backup/thesis.tex", "out.kept/thesis.tex", "out.txt"];
 
 /// A folder with foreign things, and with earlier results if so asked.
 fn prepared(earlier: bool) -> tempfile::TempDir {
@@ -94,13 +95,14 @@ fn prepared(earlier: bool) -> tempfile::TempDir {
     place
 }
 
-/// Checks what a process that has ended left, and that the next run mends it.
-fn check_and_run_again(place: &Path, whole: &(Vec<u8>, serde_json::Value), what: &str) {
+/// Checks what a process that has ended left, and that the next run mends it: in turn one that resumes, and one that begins anew.
+fn check_and_run_again(number: usize, place: &Path, whole: &(Vec<u8>, serde_json::Value), what: &str) {
     let out = place.join("out");
     if out.exists() {
         results(&out);
     }
-    run_speeches(&spec(), &out, &control(StartMode::Resume)).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let start = if number.is_multiple_of(2) { StartMode::Resume } else { StartMode::Restart };
+    run_speeches(&spec(), &out, &control(start)).unwrap_or_else(|error| panic!("{what}: {error}"));
     assert_eq!(&results(&out), whole, "{what}");
     for name in FOREIGN {
         assert_eq!(fs::read_to_string(place.join(name)).unwrap(), name, "{what}");
@@ -109,7 +111,9 @@ fn check_and_run_again(place: &Path, whole: &(Vec<u8>, serde_json::Value), what:
     assert_eq!(names(place), expected, "{what}");
     let left = names(&place.join("out.checkpoints"));
     let is_known = |name: &String| {
-        name == "finished" || name == "steps.jsonl" || name.strip_prefix("step-").is_some_and(|n| n.parse::<u64>().is_ok())
+        name == "finished"
+            || name == "steps.jsonl"
+            || name.strip_prefix("step-").is_some_and(|n| n.parse::<u64>().is_ok())
     };
     assert!(left.iter().all(is_known), "{what}: {left:?}");
 }
@@ -138,7 +142,9 @@ fn trace(earlier: bool) -> Option<Vec<Call>> {
         let (thread, call) = line.split_once(' ').unwrap();
         threads.entry(thread).or_default().push(call.trim_start());
     }
-    let busiest = threads.into_values().max_by_key(|calls| calls.iter().filter(|call| call.starts_with("rename")).count());
+    let busiest = threads
+        .into_values()
+        .max_by_key(|calls| calls.iter().filter(|call| call.starts_with("rename")).count());
     let mut numbers: BTreeMap<String, usize> = BTreeMap::new();
     let call = |line: &str| {
         let name = line.split_once('(').filter(|_| !line.starts_with("<..."))?.0.to_owned();
@@ -152,7 +158,8 @@ fn trace(earlier: bool) -> Option<Vec<Call>> {
 /// Runs the child, in which a call is made to fail or kill.
 fn inject(place: &Path, call: &Call, fault: &str) -> Output {
     let injected = format!("inject={}:{fault}:when={}", call.name, call.number);
-    let words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=none", "-e", &injected];
+    let traced = format!("trace={}", call.name);
+    let words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &traced, "-e", &injected];
     child(&words, place).output().unwrap()
 }
 
@@ -175,13 +182,14 @@ fn kill_between_calls(at_the_end: usize, before: usize) {
     for earlier in [false, true] {
         let Some(calls) = trace(earlier) else { return };
         // The reserved space is freed when results begin to be written.
-        let end = calls.iter().position(|call| call.line.contains("/reserve\"") && call.name == "unlink").unwrap();
+        let end =
+            calls.iter().position(|call| call.line.contains("/reserve\"") && call.name == "unlink").unwrap();
         let chosen = spread(&calls[end..], at_the_end).chain(spread(&calls[..end], before));
-        for call in chosen {
+        for (number, call) in chosen.enumerate() {
             let place = prepared(earlier);
             let output = inject(place.path(), call, "signal=KILL");
             killed += usize::from(!output.status.success());
-            check_and_run_again(place.path(), &whole, &format!("killed in {}", call.line));
+            check_and_run_again(number, place.path(), &whole, &format!("killed in {}", call.line));
         }
     }
     println!("{killed} kills");
@@ -211,9 +219,11 @@ fn fill_disks(count: usize) {
             "mkdir" | "rename" | "fsync" | "fallocate" => true,
             _ => false,
         };
-        let within = |call: &&Call| call.line.contains("out") || call.line.starts_with("write") || call.name.starts_with('f');
+        let within = |call: &&Call| {
+            call.line.contains("out") || call.line.starts_with("write") || call.name.starts_with('f')
+        };
         let calls: Vec<&Call> = calls.iter().filter(writes).filter(within).collect();
-        for call in spread(&calls, count) {
+        for (number, call) in spread(&calls, count).enumerate() {
             let place = prepared(earlier);
             let output = inject(place.path(), call, "error=ENOSPC");
             let said = String::from_utf8_lossy(&output.stderr);
@@ -222,7 +232,7 @@ fn fill_disks(count: usize) {
                 let at_end = said.contains("No space left on device") && !said.contains("damaged");
                 assert!(at_end && !said.contains("panicked"), "{}: {said}", call.line);
             }
-            check_and_run_again(place.path(), &whole, &format!("disk full in {}", call.line));
+            check_and_run_again(number, place.path(), &whole, &format!("disk full in {}", call.line));
         }
     }
     println!("{failed} runs ended by a full disk");
@@ -251,10 +261,11 @@ fn sweep_signals_at_any_moment() {
         Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
         let status = child.wait().unwrap();
         if signal != "-KILL" {
-            let hidden = names(place.path()).into_iter().filter(|name| name.starts_with(".out.")).collect::<Vec<_>>();
+            let hidden =
+                names(place.path()).into_iter().filter(|name| name.starts_with(".out.")).collect::<Vec<_>>();
             assert_eq!(hidden, [".out.AbCd12", ".out.backup"], "{signal}, {status}");
         }
-        check_and_run_again(place.path(), &whole, &format!("number {at}, {signal}"));
+        check_and_run_again(at, place.path(), &whole, &format!("number {at}, {signal}"));
     }
 }
 

@@ -11,7 +11,9 @@ const MINE: &str = "years of work";
 
 fn results(folder: &Path) -> bool {
     let names = names(folder);
-    ["manifest.json", "report.html", "samples.jsonl", "summary.json"].iter().all(|name| names.iter().any(|n| n == name))
+    ["manifest.json", "report.html", "samples.jsonl", "summary.json"]
+        .iter()
+        .all(|name| names.iter().any(|n| n == name))
 }
 
 /// Something of somebody else at `place`, and a check that it is still there.
@@ -50,7 +52,9 @@ fn snapshot(folder: &Path) -> Vec<(String, Vec<u8>)> {
             found.push((name, fs::read_link(&path).unwrap().into_os_string().into_encoded_bytes()));
         } else if there.is_dir() {
             found.push((format!("{name}/"), Vec::new()));
-            found.extend(snapshot(&path).into_iter().map(|(below, content)| (format!("{name}/{below}"), content)));
+            found.extend(
+                snapshot(&path).into_iter().map(|(below, content)| (format!("{name}/{below}"), content)),
+            );
         } else {
             found.push((name, fs::read(&path).unwrap()));
         }
@@ -58,8 +62,15 @@ fn snapshot(folder: &Path) -> Vec<(String, Vec<u8>)> {
     found
 }
 
-const KINDS: [&str; 7] =
-    ["file", "empty folder", "folder", "folder with a summary", "folder with a manifest", "link", "dangling link"];
+const KINDS: [&str; 7] = [
+    "file",
+    "empty folder",
+    "folder",
+    "folder with a summary",
+    "folder with a manifest",
+    "link",
+    "dangling link",
+];
 
 #[test]
 fn what_appears_during_a_run_stays_and_the_results_are_kept_beside_it() {
@@ -88,7 +99,10 @@ fn what_appears_during_a_run_stays_and_the_results_are_kept_beside_it() {
             }
             let error = finished.unwrap_err();
             let kept = place.path().join("out.kept");
-            assert!(matches!(&error, Error::KeptBeside { results, .. } if *results == kept.canonicalize().unwrap()), "{error}");
+            assert!(
+                matches!(&error, Error::KeptBeside { results, .. } if *results == kept.canonicalize().unwrap()),
+                "{error}"
+            );
             let said = error.to_string();
             assert!(said.contains("out.kept") && said.contains("was not replaced"), "{said}");
             assert!(results(&kept), "{kind}");
@@ -194,8 +208,11 @@ fn two_runs_with_one_place_do_not_harm_each_other() {
     let place = tempfile::tempdir().unwrap();
     let out = place.path().join("out");
     let first = OutputFolder::prepare(&out, 0).unwrap();
-    let error = OutputFolder::prepare(&place.path().join("../").join(place.path().file_name().unwrap()).join("out"), 0)
-        .unwrap_err();
+    let error = OutputFolder::prepare(
+        &place.path().join("../").join(place.path().file_name().unwrap()).join("out"),
+        0,
+    )
+    .unwrap_err();
     let said = error.to_string();
     assert!(matches!(error, Error::InUse { .. }), "{said}");
     assert!(said.contains(&format!("process {} on ", std::process::id())), "{said}");
@@ -212,7 +229,9 @@ fn control(start: StartMode) -> RunControl {
 
 #[test]
 fn no_entry_of_the_folder_of_checkpoints_is_removed_for_its_name() {
-    for name in ["step-7", "proposal-0", "step-7.partial", "step-7.removed", "step-7.replaced", "step-old", "notes"] {
+    for name in
+        ["step-7", "proposal-0", "step-7.partial", "step-7.removed", "step-7.replaced", "step-old", "notes"]
+    {
         for start in [StartMode::New, StartMode::Restart] {
             for finished in [false, true] {
                 let place = tempfile::tempdir().unwrap();
@@ -223,8 +242,12 @@ fn no_entry_of_the_folder_of_checkpoints_is_removed_for_its_name() {
                     fs::write(checkpoints.join("finished"), "").unwrap();
                 }
                 let before = snapshot(place.path());
-                let error = CheckpointFolder::prepare(&place.path().join("out"), &control(start)).unwrap_err();
-                assert!(matches!(error, Error::Foreign { .. }) && error.to_string().contains(name), "{error}");
+                let error =
+                    CheckpointFolder::prepare(&place.path().join("out"), &control(start)).unwrap_err();
+                assert!(
+                    matches!(error, Error::Foreign { .. }) && error.to_string().contains(name),
+                    "{error}"
+                );
                 assert_eq!(snapshot(place.path()), before, "{name}");
             }
         }
@@ -235,7 +258,8 @@ fn no_entry_of_the_folder_of_checkpoints_is_removed_for_its_name() {
         let checkpoints = place.path().join("out.checkpoints");
         fs::create_dir(&checkpoints).unwrap();
         fs::write(checkpoints.join(name), content).unwrap();
-        let error = CheckpointFolder::prepare(&place.path().join("out"), &control(StartMode::Restart)).unwrap_err();
+        let error =
+            CheckpointFolder::prepare(&place.path().join("out"), &control(StartMode::Restart)).unwrap_err();
         assert!(matches!(error, Error::Foreign { .. }), "{error}");
         assert_eq!(fs::read_to_string(checkpoints.join(name)).unwrap(), MINE);
     }

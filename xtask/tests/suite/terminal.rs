@@ -36,7 +36,10 @@ fn no_name_of_a_file_moves_the_cursor_or_begins_a_line() {
     let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(["run", name]).output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said.starts_with("error: cannot read a\\u{1b}[2J\\u{9b}31m\\u{202e}\n  error: forged\\r.toml: "), "{said}");
+    assert!(
+        said.starts_with("error: cannot read a\\u{1b}[2J\\u{9b}31m\\u{202e}\n  error: forged\\r.toml: "),
+        "{said}"
+    );
     // Bytes that are no text at all.
     let name = OsStr::from_bytes(b"a\xff\x1b\x9b.toml");
     let output = Command::new(env!("CARGO_BIN_EXE_xtask")).arg("run").arg(name).output().unwrap();
@@ -53,4 +56,15 @@ fn the_line_of_a_run_file_is_shown_without_what_a_terminal_obeys() {
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("sed = \"\\u{9b}31m\\u{202e}\""), "{said}");
     assert!(said.chars().all(|c| c == '\n' || !c.is_control()), "{said:?}");
+}
+
+#[test]
+fn names_of_features_and_warnings_keep_to_their_line_of_the_table() {
+    let mut record = crate::common::record();
+    record.spec.features[0].name = "\u{1b}[2J\nking\u{9b}".into();
+    record.qrs.as_mut().unwrap().warnings.push("a sample says \"\u{202e}\n\u{1b}]0;title\u{7}\"".into());
+    let table = xtask::terminal_table(&record);
+    assert!(table.contains("\n\\u{1b}[2J\\nking\\u{9b}  0.08"), "{table}");
+    assert!(table.contains("Note: a sample says \"\\u{202e}\\n\\u{1b}]0;title\\u{7}\"\n"), "{table}");
+    assert!(table.chars().all(|c| c == '\n' || !c.is_control()), "{table:?}");
 }

@@ -26,7 +26,11 @@ pub use modules::{Import, ModuleGraph};
 pub use order::{check_modules, check_order};
 pub use sources::check_source;
 
-use crate::{Error, Result, process::workspace_root, terminal::{print, say}};
+use crate::{
+    Error, Result,
+    process::workspace_root,
+    terminal::{print, say},
+};
 
 /// The arguments of `cargo xtask tidy`.
 #[derive(Clone, Debug, Default, Args)]

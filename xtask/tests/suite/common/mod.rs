@@ -11,8 +11,9 @@ use std::{
 use disco_core::Estimate;
 use disco_tuner::Metric;
 use xtask::{
-    BaseRecord, FitRecord, FittedFeature, ModelRecord, OutputFolder, PolicyRecord, QrsPoint, QrsRecord, RunRecord,
-    SampleRecord, Spec, StageRecord, StepRecord, TargetRecord, TuningRecord, read_spec, write_outputs,
+    BaseRecord, FitRecord, FittedFeature, ModelRecord, OutputFolder, PolicyRecord, QrsPoint, QrsRecord,
+    RunRecord, SampleRecord, Spec, StageRecord, StepRecord, TargetRecord, TuningRecord, read_spec,
+    write_outputs,
 };
 
 /// The names in a folder, sorted; none if it is not there.
@@ -145,7 +146,7 @@ pub(crate) fn record() -> RunRecord {
                 estimate(0.412, 0.011),
             ],
         }),
-        tuning: Some(TuningRecord { steps: (1..=40).map(step).collect() }),
+        tuning: Some(TuningRecord { steps: (1..=40).map(step).collect(), warnings: Vec::new() }),
         policy: Some(PolicyRecord {
             means: vec![estimate(0.4672, 0.0156), estimate(0.0176, 0.0041)],
             distances: vec![
