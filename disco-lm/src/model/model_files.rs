@@ -104,7 +104,7 @@ impl ModelFiles {
         }
         let settings = self.tokenizer_settings()?;
         if !self.sidecars.contains_key(NAME)
-            && let Some(json) = self.from_vocabulary(&settings)?
+            && let Some(json) = self.tokenizer_of_vocabulary(&settings)?
         {
             self.sidecars.insert(NAME.into(), json.to_string().into_bytes());
         }
@@ -112,7 +112,7 @@ impl ModelFiles {
     }
 
     /// The `tokenizer.json` for a folder that has only the vocabulary of its tokenizer.
-    fn from_vocabulary(&self, settings: &TokenizerSettings) -> Result<Option<Value>> {
+    fn tokenizer_of_vocabulary(&self, settings: &TokenizerSettings) -> Result<Option<Value>> {
         let read = |name: &str| {
             let path = self.path.join(name);
             if path.exists() { Ok(Some(disco_core::input::read_text(&path)?)) } else { Ok(None) }

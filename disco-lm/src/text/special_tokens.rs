@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
 /// The names that every tokenizer may have a special token for.
-const NAMES: [&str; 7] =
+pub(crate) const NAMES: [&str; 7] =
     ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
 /// The tokens that stand outside of `tokenizer.json`.

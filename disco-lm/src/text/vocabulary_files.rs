@@ -6,7 +6,10 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::{Error, Result, text::tokenizer_settings::TokenizerSettings};
+use crate::{
+    Error, Result,
+    text::{special_tokens::NAMES, tokenizer_settings::TokenizerSettings},
+};
 
 /// The files that such a tokenizer may have.
 pub(crate) const FILES: [&str; 3] = ["vocab.json", "merges.txt", "vocab.txt"];
@@ -19,11 +22,8 @@ const CLASSES: [(&str, [&str; 7]); 4] = [
     ("BertTokenizer", ["", "", "[UNK]", "[SEP]", "[PAD]", "[CLS]", "[MASK]"]),
 ];
 
-const NAMES: [&str; 7] =
-    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
-
 /// How Qwen2's class splits a text.
-const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+pub(crate) const QWEN2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 /// The special tokens of a tokenizer by their names.
 struct Special(Map<String, Value>);

@@ -107,14 +107,11 @@ fn a_completion_keeps_the_space_before_its_first_word() {
     let model = LanguageModel::load(file("sentencepiece.gguf"), &device(), generation).expect("loads");
     let context = "the king".to_string();
     let ids = model.encode(&context).expect("ids");
-    let mut spaces = 0;
     for drawn in model.sample(&context, &Streams::new(1, 200)).expect("samples") {
         let whole = [ids.clone(), drawn.value.tokens.clone()].concat();
         let whole = model.tokenizer().decode(&whole).expect("text");
         assert_eq!(format!("{context}{}", drawn.value.text), whole);
-        spaces += usize::from(drawn.value.text.starts_with(' '));
     }
-    assert!(spaces > 0, "some begin with a word");
     let word = model.tokenizer().encode_as_is("king").expect("ids");
     assert_eq!(model.completion(word.clone()).expect("a completion").text, " king");
     assert_eq!(model.completion_after(&ids[..1], word).expect("a completion").text, "king", "after no text");

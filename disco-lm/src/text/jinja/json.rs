@@ -19,7 +19,7 @@ struct Style {
 }
 
 impl Interpreter<'_> {
-    pub(super) fn to_json(&mut self, value: &Value, args: Args) -> Outcome<Value> {
+    pub(super) fn json_text(&self, value: &Value, args: Args) -> Outcome<Value> {
         let names = ["ensure_ascii", "indent", "separators", "sort_keys"];
         let [ascii, indent, separators, sorted] = args.bind("tojson", names)?;
         let flag = |value: Option<Value>| value.is_some_and(|value| value.is_true());

@@ -133,7 +133,7 @@ impl Interpreter<'_> {
                     let values = dict.entries.iter().map(|(_, value)| value.clone()).collect();
                     self.view("dict_values", values)
                 }
-                _ => self.from_keys(args),
+                _ => self.with_keys(args),
             },
             Value::List(_) | Value::Tuple(_) | Value::Range(_) => self.sequence_method(of, name, args),
             Value::Loop(id) if name == "cycle" => {
@@ -157,7 +157,7 @@ impl Interpreter<'_> {
                 *at = if name == "next" { (*at + 1) % items.values.len() } else { 0 };
                 Ok(if name == "next" { current } else { Value::None })
             }
-            Value::Function(_) => self.from_keys(args),
+            Value::Function(_) => self.with_keys(args),
             Value::Float(value) => Ok(Value::Bool(value.fract() == 0.0)),
             other => {
                 let value = other.int(name)?.unsigned_abs();
@@ -177,7 +177,7 @@ impl Interpreter<'_> {
         entries.map(|(key, value)| Value::tuple(&self.budget, vec![key.clone(), value.clone()])).collect()
     }
 
-    fn from_keys(&self, args: Args) -> Outcome<Value> {
+    fn with_keys(&self, args: Args) -> Outcome<Value> {
         let [keys, value] = args.bind("fromkeys", ["iterable", "value"])?;
         let keys = self.iterate(&Args::required(keys, "fromkeys", "iterable")?)?;
         let value = value.unwrap_or(Value::None);

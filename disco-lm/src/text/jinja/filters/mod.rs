@@ -36,7 +36,7 @@ impl Interpreter<'_> {
             "abs" | "round" | "int" | "float" | "sum" | "min" | "max" => {
                 self.number_filter(name, value, args)
             }
-            "tojson" => self.to_json(value, args),
+            "tojson" => self.json_text(value, args),
             "string" | "safe" | "escape" | "e" | "forceescape" | "upper" | "lower" | "capitalize"
             | "title" | "trim" | "replace" | "indent" | "center" | "truncate" | "format" | "wordcount" => {
                 self.text_filter(name, value, args)
