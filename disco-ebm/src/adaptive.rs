@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use disco_core::{Contexts, Distribution, Error as CoreError, numerics::log_sum_exp};
+use disco_core::{Contexts, Distribution, Error as CoreError, Estimate, numerics::log_sum_exp};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -151,8 +151,11 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
     let mut measured =
         Measured::draw(base, items(), &features, config.samples, rng)?.with_context_weights(&weights)?;
     let mut pool = Pool::new(&measured);
-    let mut rounds = Vec::new();
+    let mut rounds: Vec<AdaptiveRound> = Vec::new();
+    // The samples of later rounds may be far from the base, and tell little about where the way to the targets begins.
+    let mut start: Option<Vec<Estimate>> = None;
     loop {
+        let reached = rounds.last().map_or(0.0, |round| round.progress);
         let (tilt, round) = match measured.fit(constraints, &config.fit) {
             Ok(fit) => {
                 let ess = fit.report().ess.expect("samples have an effective sample size");
@@ -164,10 +167,10 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
                 if ess >= config.step_ess {
                     (fit.tilt().clone(), round)
                 } else {
-                    step(&measured, constraints, config, None)?
+                    step(&measured, constraints, config, &mut start, reached, None)?
                 }
             }
-            Err(error) => step(&measured, constraints, config, Some(error))?,
+            Err(error) => step(&measured, constraints, config, &mut start, reached, Some(error))?,
         };
         rounds.push(round);
         if rounds.len() == config.max_rounds {
@@ -186,43 +189,60 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
 
 /// The farthest intermediate target with enough effective samples.
 ///
+/// `start` is where the way to the targets begins, as the first round that makes a step finds it; `reached` is how far
+/// along it the last proposal is. Samples of a proposal that is far along have few effective samples near the start, so
+/// that the search begins where they were drawn.
+///
 /// `error` is the error of the fit to the targets themselves, if it failed; it is returned if no step can be made.
 fn step<C, X>(
     measured: &Measured<C, X>,
     constraints: &[Constraint<C, X>],
     config: &AdaptiveConfig,
+    start: &mut Option<Vec<Estimate>>,
+    reached: f64,
     error: Option<Error>,
 ) -> Result<(Tilt<C, X>, AdaptiveRound)> {
     match error {
         None
-        | Some(Error::OutOfReach { .. } | Error::OutsideHull { .. } | Error::TooFewEffectiveSamples { .. }) =>
-            {}
+        | Some(
+            Error::OutOfReach { .. }
+            | Error::OutsideHull { .. }
+            | Error::NotSolved { .. }
+            | Error::TooFewEffectiveSamples { .. },
+        ) => {}
         Some(other) => return Err(other),
     }
     let problem = Problem::new(measured, constraints)?;
     let errors = config.fit.context_errors;
-    let start = problem.assess(&problem.tilt(&vec![0.0; problem.dimension()])?, Split::All, errors)?;
+    let here = problem.assess(&problem.tilt(&vec![0.0; problem.dimension()])?, Split::All, errors)?;
+    let start = start.get_or_insert_with(|| here.moments.clone());
+    let mut most: f64 = here.ess;
+    let mut attempt = |progress: f64| {
+        let nearer = problem.towards(start, progress).ok()?;
+        let fitted = nearer.fit(Split::All, &config.fit, None).ok()?;
+        let ess = nearer.assess(&fitted.tilt, Split::All, errors).ok()?.ess;
+        most = most.max(ess);
+        let round = AdaptiveRound { samples: measured.samples(), progress, ess };
+        (ess >= config.step_ess).then_some((fitted.tilt, round))
+    };
     let (mut best, mut low, mut high) = (None, 0.0, 1.0);
-    for _ in 0..BISECTIONS {
-        let progress = 0.5 * (low + high);
-        let nearer = problem.towards(&start.moments, progress)?;
-        let fitted = nearer.fit(Split::All, &config.fit, None);
-        let assessed = fitted.and_then(|fitted| {
-            let found = nearer.assess(&fitted.tilt, Split::All, errors)?;
-            Ok((fitted.tilt, found.ess))
-        });
-        match assessed {
-            Ok((tilt, ess)) if ess >= config.step_ess => {
-                let round = AdaptiveRound { samples: measured.samples(), progress, ess };
-                best = Some((tilt, round));
-                low = progress;
-            }
-            _ => high = progress,
+    if reached > 0.0 && reached < 1.0 {
+        best = attempt(reached);
+        if best.is_some() {
+            low = reached;
         }
     }
-    best.ok_or_else(|| {
-        error.unwrap_or(Error::TooFewEffectiveSamples { ess: start.ess, needed: config.step_ess })
-    })
+    for _ in 0..BISECTIONS {
+        let progress = 0.5 * (low + high);
+        match attempt(progress) {
+            Some(found) => {
+                best = Some(found);
+                low = progress;
+            }
+            None => high = progress,
+        }
+    }
+    best.ok_or_else(|| error.unwrap_or(Error::TooFewEffectiveSamples { ess: most, needed: config.step_ess }))
 }
 
 /// The proposals so far, and the log-probability of every sample under each of them.

@@ -3,10 +3,9 @@
 use disco_core::{Error as CoreError, numerics::log_sum_exp};
 use ndarray::{Array1, Array2};
 
-use crate::{Error, EvaluatedSamples, MomentTarget, Result, context_shares::context_shares};
-
-/// The largest size of a feature value: squares of such values, and sums of squares, are far from the end of `f64`.
-const LARGEST_VALUE: f64 = 1e150;
+use crate::{
+    Error, EvaluatedSamples, MomentTarget, Result, context_shares::context_shares, standardise::Standard,
+};
 
 /// The dual of the maximum-entropy problem on evaluated points:
 ///
@@ -21,7 +20,7 @@ const LARGEST_VALUE: f64 = 1e150;
 /// plus the ridge (Berger, Della Pietra and Della Pietra 1996; Malouf 2002).
 ///
 /// All public methods take and give coefficients of the features as they are; inside, features are shifted by
-/// their mean and divided by their standard deviation at `lambda = 0`, which conditions the Hessian.
+/// their target and divided by their range on the points.
 ///
 /// # Performance
 /// Value and gradient cost one pass over the values, `2 N d` multiplications; the Hessian `N d^2`. Passes
@@ -41,11 +40,7 @@ pub struct Dual {
     /// The logarithm of the divisor of `Z_c`: the number of samples; 0 for exact points.
     log_divisors: Vec<f64>,
     pub(crate) exact: bool,
-    pub(crate) shift: Array1<f64>,
-    pub(crate) scale: Array1<f64>,
-    /// The mean over contexts of the least and largest value of each feature on the support.
-    pub(crate) low: Vec<f64>,
-    pub(crate) high: Vec<f64>,
+    pub(crate) standard: Standard,
 }
 
 /// The dual and its derivatives at one `lambda`, in standardised coordinates.
@@ -71,7 +66,7 @@ impl Dual {
     /// - `targets`: one per feature;
     /// - `points`: one element per context, with values `[points, features]` in the order of `targets`;
     /// - `context_weights`: one per context, of any sum; without them all contexts count the same, which is right
-    ///   for contexts that were drawn from their distribution.
+    ///   for contexts that were drawn from their distribution. Contexts of weight 0 are left out.
     ///
     /// # Errors
     /// [`disco_core::Error`] for no targets or contexts, targets or tolerances out of range, a negative
@@ -85,8 +80,10 @@ impl Dual {
     ) -> Result<Self> {
         let d = targets.len();
         validate(&targets, &points, ridge)?;
-        let shares = context_shares(context_weights, points.len())?;
         let exact = points[0].exact;
+        let shares = context_shares(context_weights, points.len())?;
+        let (points, shares): (Vec<_>, Vec<f64>) =
+            points.into_iter().zip(shares).filter(|(_, share)| *share > 0.0).unzip();
         let mut log_divisors = Vec::with_capacity(points.len());
         let mut starts = vec![0];
         for (context, points) in points.iter().enumerate() {
@@ -109,8 +106,9 @@ impl Dual {
                 }
             }
         }
-        let values = Array2::from_shape_vec((rows, d), values).expect("one row of values per point");
-        let mut dual = Self {
+        let mut values = Array2::from_shape_vec((rows, d), values).expect("one row of values per point");
+        let standard = Standard::of(&mut values, &starts, &shares, &targets)?;
+        let dual = Self {
             targets,
             ridge,
             log_weights: log_weights.into(),
@@ -119,20 +117,29 @@ impl Dual {
             shares,
             log_divisors,
             exact,
-            shift: Array1::zeros(d),
-            scale: Array1::ones(d),
-            low: Vec::new(),
-            high: Vec::new(),
+            standard,
         };
-        (dual.low, dual.high) = dual.ranges();
-        dual.check_size()?;
-        dual.standardise();
         if let Some(i) = dual.ridges().iter().position(|ridge| !ridge.is_finite()) {
             let name = &dual.targets[i].name;
-            let allowed = format!("less: `{name}` varies by {} only", dual.scale[i]);
+            let allowed = format!("less: `{name}` varies by {} only", dual.standard.scale[i]);
             return Err(CoreError::invalid("ridge", ridge, allowed).into());
         }
         Ok(dual)
+    }
+
+    /// The same problem with these features alone.
+    pub(crate) fn select(&self, columns: &[usize]) -> Self {
+        Self {
+            targets: columns.iter().map(|&column| self.targets[column].clone()).collect(),
+            ridge: self.ridge,
+            log_weights: self.log_weights.clone(),
+            values: self.values.select(ndarray::Axis(1), columns),
+            starts: self.starts.clone(),
+            shares: self.shares.clone(),
+            log_divisors: self.log_divisors.clone(),
+            exact: self.exact,
+            standard: self.standard.select(columns),
+        }
     }
 
     /// The number of features.
@@ -159,7 +166,7 @@ impl Dual {
     /// # Errors
     /// As [`value`](Self::value).
     pub fn gradient(&self, lambda: &[f64]) -> Result<Vec<f64>> {
-        Ok((self.at_raw(lambda)?.gradient * &self.scale).to_vec())
+        Ok((self.at_raw(lambda)?.gradient * &self.standard.scale).to_vec())
     }
 
     /// The Hessian of the smooth part: `[features, features]`.
@@ -169,14 +176,14 @@ impl Dual {
     pub fn hessian(&self, lambda: &[f64]) -> Result<Array2<f64>> {
         let mut hessian = self.hessian_at(&self.at_raw(lambda)?);
         for ((i, j), value) in hessian.indexed_iter_mut() {
-            *value = *value * self.scale[i] * self.scale[j];
+            *value = *value * self.standard.scale[i] * self.standard.scale[j];
         }
         Ok(hessian)
     }
 
     fn at_raw(&self, lambda: &[f64]) -> Result<At> {
         CoreError::check_length("coefficients", self.dimension(), lambda.len())?;
-        Ok(self.at(&Array1::from(lambda.to_vec()) * &self.scale))
+        Ok(self.at(Array1::from(lambda.to_vec()) * &self.standard.scale))
     }
 
     pub(crate) fn at(&self, lambda: Array1<f64>) -> At {
@@ -193,24 +200,11 @@ impl Dual {
         let means = self.means(&weights);
         let shares = Array1::from(self.shares.clone());
         let moments = shares.dot(&means);
-        let target = self.target();
+        let asked = &self.standard.asked;
         let ridge = self.ridges();
-        let value = mean_log_z - lambda.dot(&target) + 0.5 * (&ridge * &lambda).dot(&lambda);
-        let gradient = &moments - &target + &ridge * &lambda;
+        let value = mean_log_z - lambda.dot(asked) + 0.5 * (&ridge * &lambda).dot(&lambda);
+        let gradient = &moments - asked + &ridge * &lambda;
         At { lambda, linear, weights, means, moments, value, gradient }
-    }
-
-    /// The value of the smooth part where `lambda . phi` is `linear`.
-    pub(crate) fn value_of(&self, lambda: &Array1<f64>, linear: &Array1<f64>) -> f64 {
-        let scores = &self.log_weights + linear;
-        let slice = scores.as_slice().expect("a new array is contiguous");
-        let mean_log_z: f64 = (0..self.contexts())
-            .map(|c| {
-                let log_z = log_sum_exp(&slice[self.starts[c]..self.starts[c + 1]]) - self.log_divisors[c];
-                self.shares[c] * log_z
-            })
-            .sum();
-        mean_log_z - lambda.dot(&self.target()) + 0.5 * (&self.ridges() * lambda).dot(lambda)
     }
 
     pub(crate) fn hessian_at(&self, at: &At) -> Array2<f64> {
@@ -221,65 +215,20 @@ impl Dual {
         hessian
     }
 
-    /// The targets in standardised coordinates.
-    pub(crate) fn target(&self) -> Array1<f64> {
-        let raw: Array1<f64> = self.targets.iter().map(|target| target.target).collect();
-        (raw - &self.shift) / &self.scale
-    }
-
     /// The tolerances in standardised coordinates.
     pub(crate) fn tolerances(&self) -> Array1<f64> {
         let raw: Array1<f64> = self.targets.iter().map(|target| target.tolerance).collect();
-        raw / &self.scale
+        raw / &self.standard.scale
     }
 
     /// The ridge of each standardised coefficient.
     pub(crate) fn ridges(&self) -> Array1<f64> {
-        self.scale.mapv(|scale| self.ridge / scale / scale)
+        self.standard.scale.mapv(|scale| self.ridge / scale / scale)
     }
 
     /// `sum_i tolerance_i |lambda_i|`: equal in both coordinates.
     pub(crate) fn box_penalty(&self, lambda: &Array1<f64>) -> f64 {
         self.tolerances().iter().zip(lambda).map(|(tolerance, lambda)| tolerance * lambda.abs()).sum()
-    }
-
-    /// Refuses values whose squares would overflow.
-    fn check_size(&self) -> Result<()> {
-        for (column, target) in self.values.columns().into_iter().zip(&self.targets) {
-            if let Some(value) = column.iter().find(|value| value.abs() > LARGEST_VALUE) {
-                let field = format!("value of feature `{}`", target.name);
-                let allowed = format!("at most {LARGEST_VALUE:e} in size: give it another unit");
-                return Err(CoreError::invalid(field, value, allowed).into());
-            }
-        }
-        Ok(())
-    }
-
-    /// Shifts and scales the values to mean 0 and standard deviation 1 at `lambda = 0`.
-    fn standardise(&mut self) {
-        let zero = Array1::zeros(self.dimension());
-        let mean = self.at(zero.clone()).moments;
-        self.values -= &mean;
-        self.shift = mean;
-        let at = self.at(zero);
-        let mut variance = Array1::<f64>::zeros(self.dimension());
-        for (context, rows) in self.ranges_of_contexts() {
-            let centre = at.means.row(context);
-            for row in rows {
-                let weight = at.weights[row];
-                ndarray::Zip::from(&mut variance)
-                    .and(self.values.row(row))
-                    .and(centre)
-                    .for_each(|sum, value, centre| *sum += weight * (value - centre).powi(2));
-            }
-        }
-        for (i, scale) in self.scale.iter_mut().enumerate() {
-            let deviation = variance[i].sqrt();
-            let range = self.high[i] - self.low[i];
-            // If all variation has weight zero in f64, the range still gives a finite unit.
-            *scale = [deviation, range].into_iter().find(|scale| *scale > 0.0).unwrap_or(1.0);
-        }
-        self.values /= &self.scale;
     }
 }
 

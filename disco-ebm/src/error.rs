@@ -96,11 +96,11 @@ pub enum Error {
         /// The mean it always has.
         value: f64,
     },
-    /// A feature is a linear combination of others on the support, with consistent targets: infinitely
-    /// many coefficients give the same distribution.
+    /// A feature is so nearly a linear combination of others on the support that `f64` cannot tell their coefficients
+    /// apart.
     #[error(
-        "feature `{feature}` equals {} up to a constant on the samples, so the coefficients are not \
-         identified; drop one of these constraints or give a ridge", combination(.equals)
+        "feature `{feature}` is so near to {} up to a constant on the samples that their coefficients cannot be told \
+         apart; drop one of these constraints or give a ridge", combination(.equals)
     )]
     Unidentified {
         /// The dependent feature: up to a constant, the sum of the others times their factors.
@@ -109,11 +109,13 @@ pub enum Error {
         equals: Vec<(String, f64)>,
     },
     /// Each target is within reach, but not all of them together: they lie outside, or on the boundary, of
-    /// the convex hull of the sampled feature values.
+    /// the convex hull of the sampled feature values. Nearer to the boundary than 1e-12 of the ranges counts as on it.
     #[error(
         "the targets cannot hold together: they ask for {} = {}, but the samples that satisfy the \
-         pointwise constraints stay below {}; the nearest moments within reach are {}",
-        combination(.direction), short(*.target), short(*.reachable), moments(.nearest)
+         pointwise constraints {} (the targets are {:.3e} beyond, and must be inside by 1e-12 of the ranges); the \
+         nearest moments within reach are {}",
+        combination(.direction), short(*.target), at_most(*.target, *.reachable), target - reachable,
+        moments(.nearest)
     )]
     OutsideHull {
         /// A linear combination of the features, each with its factor, whose target is too high. The largest absolute factor
@@ -123,9 +125,27 @@ pub enum Error {
         target: f64,
         /// The largest mean of the combination on the samples; no finite coefficients attain it.
         reachable: f64,
-        /// The moments within reach that are nearest to the targets, where the distance is measured in standard deviations of
-        /// each feature under the base; empty if they were not found.
+        /// The moments within reach that are nearest to the targets, where the distance is measured in ranges of the
+        /// features; empty if they were not found.
         nearest: Vec<(String, f64)>,
+    },
+    /// No coefficients were found that give the moments that were asked for.
+    #[error(
+        "after {iterations} steps the mean of `{feature}` is {achieved}, asked: {target} (missed by {missed:.3e} \
+         beyond tolerance and ridge); allow more steps, give a ridge or a tolerance, or use samples that show more of \
+         what is asked for"
+    )]
+    NotSolved {
+        /// The feature that misses its target most, in units of its range.
+        feature: String,
+        /// Its target moment.
+        target: f64,
+        /// The moment at the last coefficients.
+        achieved: f64,
+        /// The distance of the moment from its target, beyond tolerance and ridge.
+        missed: f64,
+        /// The steps that were made.
+        iterations: usize,
     },
     /// The samples carry too little information at the fitted coefficients.
     #[error(
@@ -230,6 +250,12 @@ fn combination(terms: &[(String, f64)]) -> String {
 fn moments(moments: &[(String, f64)]) -> String {
     let one = |(name, value): &(String, f64)| format!("`{name}` {}", short(*value));
     moments.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// The largest value, with as many digits as it takes to tell it from the target.
+fn at_most(target: f64, reachable: f64) -> String {
+    let shown = if short(target) == short(reachable) { reachable.to_string() } else { short(reachable) };
+    format!("stay below {shown}")
 }
 
 /// At most six significant digits, and no rounding error shown as a number.

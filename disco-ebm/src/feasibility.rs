@@ -1,78 +1,32 @@
-//! Tests whether targets can be reached at all, and by one set of coefficients only.
+//! Tests whether targets can be reached at all.
 
 use ndarray::{Array1, Axis, Slice};
 
-use crate::{Dual, Error, Result, dual::At, hull, linalg::dependent_column};
+use crate::{Dual, Error, Result, hull};
 
-/// The part of a feature's variance that others must leave unexplained, `1 - R^2`.
-const LEAST_UNEXPLAINED: f64 = 1e-10;
-/// A combination that varies by less than this share of its terms' ranges is constant.
-const CONSTANT: f64 = 1e-7;
-/// Targets this near to the boundary of the hull (in the same unit) count as on it: the coefficients that
-/// reach them are too large to mean anything.
-pub(crate) const BOUNDARY: f64 = 1e-9;
+/// Targets of several features this near to the boundary of the hull, in units of the ranges of what is combined,
+/// count as on it: a few thousand times the rounding errors of a combination.
+pub(crate) const BOUNDARY: f64 = 1e-12;
 
 /// Each target lies strictly between the least and the largest mean of its feature.
 pub(crate) fn check_features(dual: &Dual) -> Result<()> {
-    for (i, target) in dual.targets.iter().enumerate() {
-        let (low, high) = (dual.low[i], dual.high[i]);
-        // Means over contexts of equal values can differ in the last digits.
-        let rounding = 1e-13 * low.abs().max(high.abs());
-        let constant = !(high - low > rounding);
-        let (least, most) = (target.target - target.tolerance, target.target + target.tolerance);
-        if constant && least <= low + rounding && most >= high - rounding {
-            return Err(Error::ConstantFeature { feature: target.name.clone(), value: low });
+    for (target, reach) in dual.targets.iter().zip(&dual.standard.reach) {
+        let inside = reach.above_low + target.tolerance > reach.rounding
+            && reach.below_high + target.tolerance > reach.rounding;
+        if reach.constant && reach.above_low.abs() <= target.tolerance + reach.rounding {
+            return Err(Error::ConstantFeature { feature: target.name.clone(), value: reach.low });
         }
-        if constant || !(most > low && least < high) {
+        if reach.constant || !inside {
             return Err(Error::OutOfReach {
                 feature: target.name.clone(),
                 target: target.target,
                 tolerance: target.tolerance,
-                low,
-                high,
+                low: reach.low,
+                high: reach.high,
             });
         }
     }
     Ok(())
-}
-
-/// No feature is a combination of others.
-pub(crate) fn check_identified(dual: &Dual, zero: &At) -> Result<()> {
-    if dual.ridge > 0.0 || dual.dimension() < 2 {
-        return Ok(());
-    }
-    let covariance = dual.hessian_at(zero);
-    let Some((column, others)) = dependent_column(&covariance, LEAST_UNEXPLAINED) else {
-        return Ok(());
-    };
-    let mut direction = Array1::zeros(dual.dimension());
-    direction[column] = 1.0;
-    for &(k, factor) in &others {
-        direction[k] = -factor;
-    }
-    let linear = dual.linear(&direction);
-    let (low, high) = (-dual.reachable(&-&linear), dual.reachable(&linear));
-    let unit = dual.range_along(&direction);
-    if high - low > CONSTANT * unit {
-        return Ok(());
-    }
-    let slack = dual.box_penalty(&direction) + CONSTANT * unit;
-    let asked = direction.dot(&dual.target());
-    if asked - slack > high || asked + slack < low {
-        // The ends of the range differ only by rounding; the sign points from them to the targets.
-        return Err(outside(
-            dual,
-            &(direction * asked.signum()),
-            hull::nearest(dual).map(|found| found.moments),
-        ));
-    }
-    let name = |i: usize| dual.targets[i].name.clone();
-    let equals = others
-        .into_iter()
-        .filter(|(_, factor)| factor.abs() > CONSTANT)
-        .map(|(k, factor)| (name(k), factor * dual.scale[column] / dual.scale[k]))
-        .collect();
-    Err(Error::Unidentified { feature: name(column), equals })
 }
 
 /// `direction` (with `linear = direction . phi`) does not separate the targets from the hull.
@@ -83,8 +37,12 @@ pub(crate) fn check_direction(dual: &Dual, direction: &Array1<f64>, linear: &Arr
     if dual.ridge > 0.0 || !(unit > 0.0 && unit.is_finite()) {
         return Ok(());
     }
-    let asked = direction.dot(&dual.target()) - dual.box_penalty(direction);
-    if asked >= dual.reachable(linear) - BOUNDARY * unit {
+    let slack = if dual.dimension() == 1 { 0.0 } else { BOUNDARY * unit };
+    let asked = direction.dot(&dual.standard.asked) - dual.box_penalty(direction);
+    let beyond = asked - dual.reachable(linear);
+    // A combination that is constant can be asked for what it is: tolerances touch there, and nothing diverges.
+    let constant = dual.largest_range(linear) <= slack;
+    if if constant { beyond > slack } else { beyond >= -slack } {
         // The direction in which the targets are farthest out tells most; on the boundary no direction exists.
         let found = hull::nearest(dual);
         let nearest = found.as_ref().map(|found| found.moments.clone());
@@ -116,34 +74,48 @@ impl Dual {
         self.ranges_of_contexts().map(|(context, rows)| self.shares[context] * largest(rows)).sum()
     }
 
-    /// `sum_i |v_i| (high_i - low_i)`: the unit in which combinations are compared.
-    fn range_along(&self, direction: &Array1<f64>) -> f64 {
-        let ranges = self.high.iter().zip(&self.low).zip(&self.scale);
-        direction.iter().zip(ranges).map(|(v, ((high, low), scale))| v.abs() * (high - low) / scale).sum()
+    /// The largest range within a context of what has one value for each point.
+    pub(crate) fn largest_range(&self, linear: &Array1<f64>) -> f64 {
+        let range = |rows: std::ops::Range<usize>| {
+            let (low, high) = linear
+                .slice_axis(Axis(0), Slice::from(rows))
+                .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &value| {
+                    (low.min(value), high.max(value))
+                });
+            high - low
+        };
+        self.ranges_of_contexts().map(|(_, rows)| range(rows)).fold(0.0, f64::max)
     }
 
-    /// Moments of the features as they are.
-    pub(crate) fn raw_moments(&self, standardised: &Array1<f64>) -> Vec<(String, f64)> {
-        let raw = standardised * &self.scale + &self.shift;
-        self.targets.iter().zip(raw).map(|(target, value)| (target.name.clone(), value)).collect()
+    /// `sum_i |v_i|`: the unit in which combinations of features, each of range 1, are compared.
+    pub(crate) fn range_along(&self, direction: &Array1<f64>) -> f64 {
+        direction.iter().map(|factor| factor.abs()).sum()
     }
 }
 
-fn outside(dual: &Dual, direction: &Array1<f64>, nearest: Option<Array1<f64>>) -> Error {
-    let raw = direction / &dual.scale;
+/// The error for targets that lie outside of the hull in `direction`.
+pub(crate) fn outside(dual: &Dual, direction: &Array1<f64>, nearest: Option<Array1<f64>>) -> Error {
+    let standard = &dual.standard;
+    let raw = direction / &standard.scale;
     let largest = raw.iter().fold(0.0, |largest: f64, value| largest.max(value.abs()));
-    let reachable = dual.reachable(&dual.linear(direction)) + raw.dot(&dual.shift);
+    let factors = raw.mapv(|value| value / largest);
+    let asked = direction.dot(&standard.asked) - dual.box_penalty(direction);
+    let beyond = (asked - dual.reachable(&dual.linear(direction))) / largest;
     let target: f64 = dual
         .targets
         .iter()
-        .zip(&raw)
+        .zip(&factors)
         .map(|(target, factor)| factor * target.target - factor.abs() * target.tolerance)
         .sum();
-    let names = dual.targets.iter().map(|target| target.name.clone());
+    let names = || dual.targets.iter().map(|target| target.name.clone());
+    let raw_moments = |moments: Array1<f64>| {
+        let raw = dual.moments_above(&moments, &vec![0.0; dual.dimension()]);
+        names().zip(raw).collect()
+    };
     Error::OutsideHull {
-        direction: names.zip(raw.iter().map(|value| value / largest)).collect(),
-        target: target / largest,
-        reachable: reachable / largest,
-        nearest: nearest.map(|moments| dual.raw_moments(&moments)).unwrap_or_default(),
+        direction: names().zip(factors).collect(),
+        target,
+        reachable: target - beyond,
+        nearest: nearest.map(raw_moments).unwrap_or_default(),
     }
 }

@@ -3,10 +3,12 @@
 use std::fmt;
 
 use disco_core::{Error as CoreError, Estimate};
+use ndarray::Array1;
 
 use crate::{
-    Assessment, Constraint, ConstraintReport, ContextErrors, Dual, Ebm, Error, FitConfig, FitReport, HeldOut,
-    Measured, Result, Solution, Termination, Tilt, inference::Inference, problem::Problem, split::Split,
+    Assessment, Constraint, ConstraintKind, ConstraintReport, ContextErrors, Dual, Ebm, Error, FitConfig,
+    FitReport, HeldOut, Measured, Result, Solution, Termination, Tilt, inference::Inference,
+    problem::Problem, split::Split,
 };
 
 /// Fitted constraints: the factor that makes the base into the target, and the report.
@@ -69,7 +71,7 @@ impl<C, X> Measured<C, X> {
     /// and is nearest to the base, by minimising the [`Dual`].
     ///
     /// # Errors
-    /// As [`Dual::solve`]; [`Error::DuplicateFeature`], [`Error::NotMeasured`], [`Error::NotBinary`];
+    /// As [`Dual::solve`], and [`Error::NotSolved`] where moments are not as asked; [`Error::DuplicateFeature`], [`Error::NotMeasured`], [`Error::NotBinary`];
     /// [`Error::NoSupport`], unless such contexts are left out; [`Error::TooFewEffectiveSamples`]; settings
     /// out of range.
     ///
@@ -77,7 +79,8 @@ impl<C, X> Measured<C, X> {
     /// No model, scorer or feature is called.
     pub fn fit(&self, constraints: &[Constraint<C, X>], config: &FitConfig) -> Result<Fit<C, X>> {
         config.validate()?;
-        if config.context_errors == ContextErrors::Drawn && self.contexts() < 2 {
+        let contexts = self.shares.iter().filter(|share| **share > 0.0).count();
+        if config.context_errors == ContextErrors::Drawn && contexts < 2 {
             let value = "drawn, with one context";
             return Err(CoreError::invalid("context_errors", value, "fixed, or two contexts or more").into());
         }
@@ -85,21 +88,18 @@ impl<C, X> Measured<C, X> {
         let fitted = problem.fit(Split::All, config, None)?;
         let weighed = problem.weigh(&fitted.tilt, Split::All, config.context_errors)?;
         let assessment = problem.assess_weighed(&weighed);
+        problem.check_achieved(&fitted, &assessment, config)?;
         if !(assessment.ess >= config.min_ess) {
             return Err(Error::TooFewEffectiveSamples { ess: assessment.ess, needed: config.min_ess });
         }
         let (held_out, held_out_moments) = check_held_out(&problem, config, &fitted.solution);
         let coefficients = &fitted.solution.coefficients;
-        let inference =
-            fitted.dual.as_ref().map(|dual| Inference::new(dual, coefficients, config.context_errors));
-        let covariance = inference.as_ref().map(Inference::covariance).unwrap_or_default();
+        let inference = fitted.dual.as_ref().map(|dual| {
+            Inference::new(dual, coefficients, &fitted.solution.redundant, config.context_errors)
+        });
         let (log_z_error, kl_error) = problem.limit_errors(inference.as_ref(), &weighed)?;
         let base = self.base_means(config.context_errors)?;
-        // Rounding can leave a variance of zero slightly negative; if it is NaN the error is unknown.
-        let error = |variance: &f64| {
-            if variance.is_nan() { f64::INFINITY } else { variance.max(0.0).sqrt() }
-        };
-        let mut errors = covariance.diag().iter().map(error).collect::<Vec<_>>().into_iter();
+        let mut errors = inference.iter().flat_map(Inference::coefficient_errors);
         let mut moment_errors = inference.iter().flat_map(Inference::moment_errors);
         let reports = fitted.tilt.constraints().zip(fitted.tilt.coefficients()).enumerate();
         let constraints = reports
@@ -131,7 +131,7 @@ impl<C, X> Measured<C, X> {
             largest_share: assessment.largest_share,
             largest_pareto_k: assessment.largest_pareto_k,
             contexts: assessment.contexts,
-            contexts_left_out: self.contexts() - assessment.contexts,
+            contexts_left_out: contexts - assessment.contexts,
             samples: self.samples(),
             samples_in_support: assessment.samples_in_support,
             skipped: self.skipped.clone(),
@@ -139,6 +139,7 @@ impl<C, X> Measured<C, X> {
             iterations: fitted.solution.iterations,
             termination: fitted.solution.termination,
             residual: fitted.solution.residual,
+            redundant: fitted.solution.redundant,
             held_out,
         };
         Ok(Fit::new(fitted.tilt, report))
@@ -166,7 +167,44 @@ pub(crate) struct Fitted<C, X> {
     pub(crate) dual: Option<Dual>,
 }
 
+/// The distance from its target, in units of its range, that a moment of a fit may have: the moments are summed again
+/// from the target's own scores.
+const MISSED: f64 = 1e-7;
+
 impl<C, X> Problem<'_, C, X> {
+    /// The moments of the target, computed from its factor as its users will, are those that were asked for.
+    fn check_achieved(
+        &self,
+        fitted: &Fitted<C, X>,
+        assessment: &Assessment,
+        config: &FitConfig,
+    ) -> Result<()> {
+        let Some(dual) = &fitted.dual else { return Ok(()) };
+        let moments = (0..).zip(fitted.tilt.constraints()).filter_map(|(index, constraint)| {
+            matches!(constraint.kind(), ConstraintKind::Moment { .. }).then_some(index)
+        });
+        let coefficients = &fitted.solution.coefficients;
+        for ((index, target), (lambda, reach)) in
+            moments.zip(&dual.targets).zip(coefficients.iter().zip(&dual.standard.reach))
+        {
+            let achieved = assessment.moments[index].value;
+            let missed = (achieved - target.target + config.ridge * lambda).abs() - target.tolerance;
+            // A ridge rounds what it adds.
+            let rounding =
+                16.0 * f64::EPSILON * (reach.size + target.tolerance + (config.ridge * lambda).abs());
+            if !(missed <= MISSED * (reach.high - reach.low) + rounding) {
+                return Err(Error::NotSolved {
+                    feature: target.name.clone(),
+                    target: target.target,
+                    achieved,
+                    missed,
+                    iterations: fitted.solution.iterations,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Fits the coefficients to a split of the samples, from `start` if it is given.
     pub(crate) fn fit(
         &self,
@@ -180,12 +218,20 @@ impl<C, X> Problem<'_, C, X> {
         };
         let dual = self.dual(split, config.ridge)?;
         let solution = match &dual {
-            Some(dual) => dual.solve_from(&config.solver, start)?,
+            Some(dual) => {
+                let solution = dual.solve_from(&config.solver, start)?;
+                if !solution.termination.is_converged() {
+                    let lambda = Array1::from(solution.coefficients) * &dual.standard.scale;
+                    return Err(dual.missed(&dual.at(lambda), solution.iterations));
+                }
+                solution
+            }
             None => Solution {
                 coefficients: Vec::new(),
                 iterations: 0,
                 termination: Termination::ClosedForm,
                 residual: 0.0,
+                redundant: Vec::new(),
             },
         };
         Ok(Fitted { tilt: self.tilt(&solution.coefficients)?, solution, dual })

@@ -24,12 +24,12 @@ struct Vertex {
 /// Wolfe's algorithm (1976) for the point of least norm in `{x - y}`, with `x` in the mean over contexts of
 /// the convex hulls of the points' features, and `y` in the box of the targets.
 ///
-/// Distances are in units of standard deviations under the base. `None` if the iterations were used up
+/// Distances are in units of the features' ranges. `None` if the iterations were used up
 /// without an answer. Each iteration costs one pass over the points, and a linear system of at most the
 /// dimension plus one.
 pub(crate) fn nearest(dual: &Dual) -> Option<Nearest> {
     let d = dual.dimension();
-    let mut corral = vec![vertex(dual, &-dual.target())];
+    let mut corral = vec![vertex(dual, &-&dual.standard.asked)];
     let mut weights = vec![1.0];
     for _ in 0..1000 + 50 * d {
         let point = combine(&corral, &weights, |vertex| &vertex.difference);
@@ -116,6 +116,6 @@ fn vertex(dual: &Dual, direction: &Array1<f64>) -> Vertex {
         let least = rows.fold(start, |least, row| if linear[row] < linear[least] { row } else { least });
         moments.scaled_add(dual.shares[context], &dual.values.row(least));
     }
-    let corner = dual.target() + dual.tolerances() * direction.mapv(f64::signum);
+    let corner = &dual.standard.asked + dual.tolerances() * direction.mapv(f64::signum);
     Vertex { difference: &moments - &corner, moments }
 }

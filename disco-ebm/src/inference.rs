@@ -2,7 +2,7 @@
 
 use ndarray::{Array1, Array2, Axis, Slice};
 
-use crate::{ContextErrors, Dual, Result, dual::At, linalg::Cholesky};
+use crate::{ContextErrors, Dual, Redundant, Result, Solver, dual::At, linalg::Cholesky};
 
 /// The effective sample size of a context below which its own mean tells nothing about its variance.
 pub(crate) const LONELY: f64 = 1.0 + 1e-6;
@@ -19,8 +19,8 @@ impl Dual {
     /// instead, and `h` is 0. Exact points give zero. For [`ContextErrors::Drawn`] it is the covariance of a
     /// mean of independent contexts.
     ///
-    /// Coefficients that a tolerance holds at 0 have variance 0; the errors of the others are conditional on these
-    /// zeros. The entries are infinite if the error cannot be estimated: a single point has all the weight.
+    /// Coefficients that a tolerance holds at 0, and those of redundant features, have variance 0; the errors of the
+    /// others are conditional on these zeros. The entries are infinite if the error cannot be estimated: a single point has all the weight.
     ///
     /// # Errors
     /// [`disco_core::Error::Length`].
@@ -30,7 +30,8 @@ impl Dual {
     /// - result: `[features, features]`
     pub fn covariance(&self, lambda: &[f64], errors: ContextErrors) -> Result<Array2<f64>> {
         disco_core::Error::check_length("coefficients", self.dimension(), lambda.len())?;
-        Ok(Inference::new(self, lambda, errors).covariance())
+        let redundant = self.redundant(Solver::default().tolerance).unwrap_or_default();
+        Ok(Inference::new(self, lambda, &redundant, errors).covariance())
     }
 
     fn variance_within(&self, at: &At, leverages: &Array1<f64>) -> Option<Array2<f64>> {
@@ -85,7 +86,7 @@ pub(crate) struct Inference<'a> {
     dual: &'a Dual,
     at: At,
     hessian: Array2<f64>,
-    /// The coefficients that no tolerance holds at zero.
+    /// The coefficients that neither a tolerance nor redundancy holds at zero.
     free: Vec<usize>,
     /// `H^-1` of the free coefficients, zero in the rows and columns of the others; `None` if `H` is singular.
     inverse: Option<Array2<f64>>,
@@ -96,11 +97,19 @@ pub(crate) struct Inference<'a> {
 
 impl<'a> Inference<'a> {
     /// `lambda` has one coefficient per feature.
-    pub(crate) fn new(dual: &'a Dual, lambda: &[f64], errors: ContextErrors) -> Self {
+    pub(crate) fn new(
+        dual: &'a Dual,
+        lambda: &[f64],
+        redundant: &[Redundant],
+        errors: ContextErrors,
+    ) -> Self {
         let d = dual.dimension();
-        let at = dual.at(Array1::from(lambda.to_vec()) * &dual.scale);
+        let at = dual.at(Array1::from(lambda.to_vec()) * &dual.standard.scale);
         let hessian = dual.hessian_at(&at);
-        let held = |i: usize| dual.targets[i].tolerance > 0.0 && lambda[i] == 0.0;
+        let held = |i: usize| {
+            dual.targets[i].tolerance > 0.0 && lambda[i] == 0.0
+                || redundant.iter().any(|redundant| redundant.feature == dual.targets[i].name)
+        };
         let free: Vec<usize> = (0..d).filter(|&i| !held(i)).collect();
         let block = Array2::from_shape_fn((free.len(), free.len()), |(i, j)| hessian[[free[i], free[j]]]);
         let inverse = Cholesky::new(&block).map(|factor| {
@@ -124,21 +133,41 @@ impl<'a> Inference<'a> {
 
     /// See [`Dual::covariance`].
     pub(crate) fn covariance(&self) -> Array2<f64> {
+        let scale = &self.dual.standard.scale;
+        let mut covariance = self.sandwich();
+        for ((row, column), value) in covariance.indexed_iter_mut() {
+            *value = *value / scale[row] / scale[column];
+        }
+        covariance
+    }
+
+    /// The standard error of each coefficient.
+    pub(crate) fn coefficient_errors(&self) -> Vec<f64> {
+        // Rounding can leave a variance of zero slightly negative; if it is NaN the error is unknown. The root comes
+        // first: the variance of a coefficient of a feature in tiny units may be beyond `f64`.
+        let error = |(variance, scale): (&f64, &f64)| {
+            if variance.is_nan() { f64::INFINITY } else { variance.max(0.0).sqrt() / scale }
+        };
+        self.sandwich().diag().iter().zip(&self.dual.standard.scale).map(error).collect()
+    }
+
+    /// The covariance of the standardised coefficients.
+    fn sandwich(&self) -> Array2<f64> {
         let d = self.dual.dimension();
         let mut covariance = Array2::zeros((d, d));
-        if self.free.is_empty() && self.variance.is_some() {
+        let certain =
+            self.variance.as_ref().is_some_and(|variance| variance.iter().all(|value| *value == 0.0));
+        if certain || self.free.is_empty() && self.variance.is_some() {
             return covariance;
         }
         let (Some(inverse), Some(variance)) = (&self.inverse, &self.variance) else {
             return Array2::from_elem((d, d), f64::INFINITY);
         };
         let sandwich = inverse.dot(variance).dot(inverse);
-        let scale = &self.dual.scale;
         for &row in &self.free {
             for &column in &self.free {
                 // Both halves of a symmetric product, so that rounding does not make it asymmetric.
-                let value = 0.5 * (sandwich[[row, column]] + sandwich[[column, row]]);
-                covariance[[row, column]] = value / scale[row] / scale[column];
+                covariance[[row, column]] = 0.5 * (sandwich[[row, column]] + sandwich[[column, row]]);
             }
         }
         covariance
@@ -163,7 +192,7 @@ impl<'a> Inference<'a> {
             let square = variance + bias * bias;
             if square.is_nan() { f64::INFINITY } else { square.max(0.0).sqrt() * scale }
         };
-        variance.diag().iter().zip(&self.moment_biases()).zip(&self.dual.scale).map(error).collect()
+        variance.diag().iter().zip(&self.moment_biases()).zip(&self.dual.standard.scale).map(error).collect()
     }
 
     /// `h` of each point of the dual that has positive weight.
@@ -176,15 +205,17 @@ impl<'a> Inference<'a> {
     ///
     /// `-H^-1 m` for `ln Z`, since `lambda' - lambda = -H^-1 (m' - m)` to first order and the gradient of
     /// `ln Z` is `m`; `lambda - H^-1 C lambda` for KL, whose gradient is `C lambda`, with `C` the
-    /// covariance of the features: zero but for ridge and tolerances. `None` if `H` is singular.
-    pub(crate) fn sensitivities(&self) -> Option<(Vec<f64>, Vec<f64>)> {
+    /// covariance of the features: zero but for ridge and tolerances. The factor has the features less `origin`.
+    /// `None` if `H` is singular, or nearly.
+    pub(crate) fn sensitivities(&self, origin: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
         let (dual, at, inverse) = (self.dual, &self.at, self.inverse.as_ref()?);
-        // The gradient of ln Z is the moment of the feature as it is, in units of its scale.
-        let moments = &at.moments + &(&dual.shift / &dual.scale);
+        let scale = &dual.standard.scale;
+        let moments = dual.moments_above(&at.moments, origin) / scale;
         let spread = self.hessian.dot(&at.lambda) - &dual.ridges() * &at.lambda;
         let of_log_z = -inverse.dot(&moments);
         let of_kl = &at.lambda - &inverse.dot(&spread);
-        Some(((of_log_z / &dual.scale).to_vec(), (of_kl / &dual.scale).to_vec()))
+        let (of_log_z, of_kl) = ((of_log_z / scale).to_vec(), (of_kl / scale).to_vec());
+        of_log_z.iter().chain(&of_kl).all(|value| value.is_finite()).then_some((of_log_z, of_kl))
     }
 }
 
@@ -212,14 +243,14 @@ mod tests {
         for contexts in [1, 3] {
             let dual = dual(&[0.1, -0.2, 0.05], contexts, 0.0);
             let fitted = dual.solve(&crate::Solver::default()).expect("feasible").coefficients;
-            let inference = Inference::new(&dual, &fitted, ContextErrors::Fixed);
+            let inference = Inference::new(&dual, &fitted, &[], ContextErrors::Fixed);
             let sum = inference.leverages().sum();
             assert!((sum - (3 + contexts) as f64).abs() < 1e-12, "{sum}");
             assert!(inference.leverages().iter().all(|leverage| (0.0..=1.0).contains(leverage)));
         }
         // Coefficients held at zero by their tolerance are not fitted.
         let dual = dual(&[0.1, -0.2, 0.05], 1, 10.0);
-        let inference = Inference::new(&dual, &[0.0; 3], ContextErrors::Fixed);
+        let inference = Inference::new(&dual, &[0.0; 3], &[], ContextErrors::Fixed);
         assert!((inference.leverages().sum() - 1.0).abs() < 1e-12);
     }
 
@@ -233,11 +264,12 @@ mod tests {
         let targets = vec![MomentTarget { name: "one".into(), target: 0.5, tolerance: 0.0 }];
         let dual = Dual::new(targets, vec![points], None, 0.0).expect("a dual");
         let (ones, zeros) = (k as f64, (n - k) as f64);
-        let inference = Inference::new(&dual, &[(zeros / ones).ln()], ContextErrors::Fixed);
-        let bias = inference.moment_biases()[0] * dual.scale[0];
+        let inference = Inference::new(&dual, &[(zeros / ones).ln()], &[], ContextErrors::Fixed);
+        let bias = inference.moment_biases()[0] * dual.standard.scale[0];
         let left_out = 0.25 * (1.0 / (ones - 1.0) - 1.0 / (zeros - 1.0));
         assert!((bias / left_out - 1.0).abs() < 0.01, "{bias} {left_out}");
-        let variance = inference.variance.as_ref().expect("many points")[[0, 0]] * dual.scale[0].powi(2);
+        let variance =
+            inference.variance.as_ref().expect("many points")[[0, 0]] * dual.standard.scale[0].powi(2);
         assert!((inference.moment_errors()[0] - (variance + bias * bias).sqrt()).abs() < 1e-15);
     }
 }

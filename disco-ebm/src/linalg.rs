@@ -84,33 +84,31 @@ impl Cholesky {
     }
 }
 
-/// The first column (in pivoted order) that is a linear combination of others, of a positive semidefinite
-/// matrix with unit diagonal: its index, and the factors of the others in `column = sum factor_k column_k`.
+/// The columns of a positive semidefinite matrix with unit diagonal: independent ones, and those that are linear
+/// combinations of them.
 ///
 /// Cholesky factorisation with diagonal pivoting: the next pivot is the part of a feature's variance
 /// that the earlier features leave unexplained, `1 - R^2`; below `threshold` it counts as zero.
-pub(crate) fn dependent_column(matrix: &Array2<f64>, threshold: f64) -> Option<(usize, Vec<(usize, f64)>)> {
+pub(crate) fn dependent_columns(matrix: &Array2<f64>, threshold: f64) -> (Vec<usize>, Vec<usize>) {
     let d = matrix.nrows();
     let mut order: Vec<usize> = (0..d).collect();
     // Invariant: rows are in the order of `order`; columns are the steps done.
     let mut lower = Array2::<f64>::zeros((d, d));
     let mut left: Vec<f64> = matrix.diag().to_vec();
     for step in 0..d {
-        let best = (step..d).max_by(|&a, &b| left[order[a]].total_cmp(&left[order[b]]))?;
+        // Among equals the first, so that the constraints named first are kept. Parts that differ by rounding are equal.
+        let largest = order[step..].iter().map(|&column| left[column]).fold(0.0, f64::max);
+        if !(largest > threshold) {
+            let dependent = order.split_off(step);
+            return (order, dependent);
+        }
+        let alike = |&at: &usize| left[order[at]] >= largest * (1.0 - 1e-6);
+        let best = (step..d).filter(alike).min_by_key(|&at| order[at]).expect("the largest is alike");
         order.swap(step, best);
         for k in 0..step {
             lower.swap([step, k], [best, k]);
         }
         let pivot = left[order[step]];
-        if !(pivot > threshold) {
-            // Solve L' x = row, with the triangle of the steps done: the regression on the earlier pivots.
-            let mut factors = vec![0.0; step];
-            for i in (0..step).rev() {
-                let explained: f64 = (i + 1..step).map(|k| lower[[k, i]] * factors[k]).sum();
-                factors[i] = (lower[[step, i]] - explained) / lower[[i, i]];
-            }
-            return Some((order[step], order[..step].iter().copied().zip(factors).collect()));
-        }
         lower[[step, step]] = pivot.sqrt();
         for i in step + 1..d {
             let done: f64 = (0..step).map(|k| lower[[i, k]] * lower[[step, k]]).sum();
@@ -119,7 +117,7 @@ pub(crate) fn dependent_column(matrix: &Array2<f64>, threshold: f64) -> Option<(
             left[order[i]] -= value * value;
         }
     }
-    None
+    (order, Vec::new())
 }
 
 #[cfg(test)]
@@ -142,20 +140,15 @@ mod tests {
     }
 
     #[test]
-    fn finds_the_dependent_column() {
-        // The third variable is the first minus twice the second, of variances 1 and 1/4, scaled by 1/sqrt 2.
+    fn finds_the_dependent_columns() {
+        // The third variable is the first minus twice the second, of variances 1 and 1/4, scaled by 1/sqrt 2; the
+        // fourth is the second.
         let (a, b) = (1.0 / 2f64.sqrt(), -1.0 / 2f64.sqrt());
-        let matrix = array![[1.0, 0.0, a], [0.0, 1.0, b], [a, b, 1.0]];
-        let (column, others) = dependent_column(&matrix, 1e-12).expect("singular");
-        let mut combination = [0.0; 3];
-        combination[column] = -1.0;
-        for (k, factor) in others {
-            combination[k] = factor;
-        }
-        for i in 0..3 {
-            let zero: f64 = (0..3).map(|k| matrix[[i, k]] * combination[k]).sum();
-            assert!(zero.abs() < 1e-12);
-        }
-        assert!(dependent_column(&Array2::eye(4), 1e-12).is_none());
+        let matrix = array![[1.0, 0.0, a, 0.0], [0.0, 1.0, b, 1.0], [a, b, 1.0, b], [0.0, 1.0, b, 1.0]];
+        let (mut independent, mut dependent) = dependent_columns(&matrix, 1e-12);
+        independent.sort_unstable();
+        dependent.sort_unstable();
+        assert_eq!((independent, dependent), (vec![0, 1], vec![2, 3]));
+        assert_eq!(dependent_columns(&Array2::eye(4), 1e-12), (vec![0, 1, 2, 3], vec![]));
     }
 }

@@ -52,7 +52,7 @@ pub struct Measured<C, X> {
     pub(crate) names: Vec<String>,
     // Invariant: not empty.
     pub(crate) contexts: Vec<Evaluated<C, X>>,
-    // Invariant: one per context, positive, sum to 1.
+    // Invariant: one per context, not negative, sum to 1.
     pub(crate) shares: Vec<f64>,
     pub(crate) skipped: BTreeMap<String, usize>,
     // Whether the samples are all outcomes of a space, with log_proposal 0.
@@ -214,10 +214,10 @@ impl<C, X> Measured<C, X> {
     }
 
     /// Weights the contexts; without this they count the same, which is right for contexts drawn from their
-    /// distribution.
+    /// distribution. A context of weight 0 keeps its position, and counts for nothing.
     ///
     /// # Errors
-    /// [`disco_core::Error`] for a wrong number of weights, or one that is not positive and finite.
+    /// [`disco_core::Error`] for a wrong number of weights, one that is negative or not finite, and where all are zero.
     pub fn with_context_weights(mut self, weights: &[f64]) -> Result<Self> {
         self.shares = context_shares(Some(weights), self.contexts.len())?;
         Ok(self)
@@ -251,6 +251,17 @@ impl<C, X> Measured<C, X> {
     /// The names of the features, in the order of the columns of [`values`](Self::values).
     pub fn feature_names(&self) -> &[String] {
         &self.names
+    }
+
+    /// The columns of features.
+    pub(crate) fn columns_of<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<usize>> {
+        let column = |name: &str| {
+            self.names
+                .iter()
+                .position(|found| found == name)
+                .ok_or_else(|| Error::NotMeasured { feature: name.into(), measured: self.names.clone() })
+        };
+        names.into_iter().map(column).collect()
     }
 
     /// The number of contexts.
@@ -293,13 +304,16 @@ impl<C, X> Measured<C, X> {
 
     pub(crate) fn base_means(&self, errors: ContextErrors) -> Result<Vec<Mean>> {
         let mut weights = Vec::with_capacity(self.contexts.len());
-        for (context, evaluated) in self.contexts.iter().enumerate() {
-            let found = ImportanceWeights::from_log(evaluated.log_weights());
+        let possible: Vec<usize> =
+            (0..self.contexts.len()).filter(|&context| self.shares[context] > 0.0).collect();
+        for &context in &possible {
+            let found = ImportanceWeights::from_log(self.contexts[context].log_weights());
             weights.push(found.map_err(|cause| Error::InContext { context, cause })?);
         }
-        let left_out = self.contexts.iter().map(|context| context.left_out).collect();
-        let strata = Strata::new(self.shares.clone(), weights, left_out, self.exact, errors);
+        let left_out = possible.iter().map(|&context| self.contexts[context].left_out).collect();
+        let shares = possible.iter().map(|&context| self.shares[context]).collect();
+        let strata = Strata::new(shares, weights, left_out, self.exact, errors);
         let columns: Vec<usize> = (0..self.names.len()).collect();
-        Ok(strata.means(&columns, |context, point| self.contexts[context].values.row(point)))
+        Ok(strata.means(&columns, |context, point| self.contexts[possible[context]].values.row(point)))
     }
 }

@@ -130,27 +130,6 @@ impl Dual {
         }
     }
 
-    /// The mean over contexts of the least and largest value of each feature.
-    pub(crate) fn ranges(&self) -> (Vec<f64>, Vec<f64>) {
-        let d = self.dimension();
-        let (mut low, mut high) = (vec![0.0; d], vec![0.0; d]);
-        for (context, rows) in self.ranges_of_contexts() {
-            let first = self.values.row(rows.start).to_vec();
-            let (mut least, mut most) = (first.clone(), first);
-            for row in rows {
-                for (i, value) in self.values.row(row).iter().enumerate() {
-                    least[i] = f64::min(least[i], *value);
-                    most[i] = f64::max(most[i], *value);
-                }
-            }
-            for i in 0..d {
-                low[i] += self.shares[context] * least[i];
-                high[i] += self.shares[context] * most[i];
-            }
-        }
-        (low, high)
-    }
-
     /// For each context and its points, in order.
     pub(crate) fn ranges_of_contexts(&self) -> impl Iterator<Item = (usize, Range<usize>)> + '_ {
         (0..self.contexts()).map(|context| (context, self.starts[context]..self.starts[context + 1]))

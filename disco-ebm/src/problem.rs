@@ -7,7 +7,8 @@ use ndarray::{Array2, ArrayView1};
 
 use crate::{
     Assessment, Constraint, ConstraintKind, ContextErrors, Dual, Error, EvaluatedSamples, Measured,
-    MomentTarget, Result, Tilt, inference::Inference, split::Split, strata::Strata, tilt::check_distinct,
+    MomentTarget, Result, Tilt, context_samples::Evaluated, inference::Inference, split::Split,
+    strata::Strata, tilt::check_distinct,
 };
 
 /// The weights of a split of the samples under a factor.
@@ -26,7 +27,13 @@ pub(crate) struct Problem<'a, C, X> {
     constraints: Vec<Constraint<C, X>>,
     /// The column of each constraint's feature.
     columns: Vec<usize>,
+    /// What is subtracted from each constraint's feature in its factor.
+    shifts: Vec<f64>,
 }
+
+/// A feature whose values are larger than its range by more than this loses digits in the scores of a target, and gets
+/// its own target subtracted there. With the others the factor is `exp(lambda phi)`, as in print.
+const OFFSET: f64 = 1e4;
 
 impl<'a, C, X> Problem<'a, C, X> {
     /// Resolves constraints; a moment of 0 or 1 on a feature that is binary on the samples becomes pointwise.
@@ -49,6 +56,18 @@ impl<'a, C, X> Problem<'a, C, X> {
                 }
             }
         }
+        for (index, constraint) in problem.constraints.iter().enumerate() {
+            if let ConstraintKind::Moment { target, .. } = constraint.kind() {
+                let column = problem.columns[index];
+                let values = measured.contexts.iter().flat_map(|context| context.values.column(column));
+                let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                    (f64::min(low, *value), f64::max(high, *value))
+                });
+                if low.abs().max(high.abs()) > OFFSET * (high - low) {
+                    problem.shifts[index] = target;
+                }
+            }
+        }
         Ok(problem)
     }
 
@@ -58,15 +77,9 @@ impl<'a, C, X> Problem<'a, C, X> {
             return Err(disco_core::Error::Empty { what: "list of constraints".into() }.into());
         }
         check_distinct(constraints.iter().map(Constraint::name))?;
-        let column = |constraint: &Constraint<C, X>| {
-            let found = measured.names.iter().position(|name| name == constraint.name());
-            found.ok_or_else(|| Error::NotMeasured {
-                feature: constraint.name().into(),
-                measured: measured.names.clone(),
-            })
-        };
-        let columns = constraints.iter().map(column).collect::<Result<_>>()?;
-        Ok(Self { measured, constraints: constraints.to_vec(), columns })
+        let columns = measured.columns_of(constraints.iter().map(Constraint::name))?;
+        let shifts = vec![0.0; columns.len()];
+        Ok(Self { measured, constraints: constraints.to_vec(), columns, shifts })
     }
 
     /// The column of a constraint's feature.
@@ -92,7 +105,8 @@ impl<'a, C, X> Problem<'a, C, X> {
             ConstraintKind::Pointwise { .. } => Ok(constraint.clone()),
         };
         let constraints = self.constraints.iter().zip(start).map(nearer).collect::<Result<_>>()?;
-        Ok(Self { measured: self.measured, constraints, columns: self.columns.clone() })
+        let (columns, shifts) = (self.columns.clone(), self.shifts.clone());
+        Ok(Self { measured: self.measured, constraints, columns, shifts })
     }
 
     pub(crate) fn is_exact(&self) -> bool {
@@ -102,10 +116,19 @@ impl<'a, C, X> Problem<'a, C, X> {
     /// The factor with these coefficients of the moments.
     pub(crate) fn tilt(&self, coefficients: &[f64]) -> Result<Tilt<C, X>> {
         let mut coefficients = coefficients.iter().copied();
-        Tilt::new(self.constraints.iter().map(|constraint| {
+        let tilt = Tilt::new(self.constraints.iter().map(|constraint| {
             let moment = matches!(constraint.kind(), ConstraintKind::Moment { .. });
             (constraint.clone(), moment.then(|| coefficients.next()).flatten())
-        }))
+        }))?;
+        tilt.with_shifts(&self.shifts)
+    }
+
+    /// The shifts of the moments.
+    fn moment_shifts(&self) -> Vec<f64> {
+        let moment = |(constraint, shift): (&Constraint<C, X>, &f64)| {
+            matches!(constraint.kind(), ConstraintKind::Moment { .. }).then_some(*shift)
+        };
+        self.constraints.iter().zip(&self.shifts).filter_map(moment).collect()
     }
 
     /// The dual of the moments on a split of the samples; `None` if there are no moments.
@@ -116,7 +139,7 @@ impl<'a, C, X> Problem<'a, C, X> {
         let hard = self.tilt(&vec![0.0; targets.len()])?;
         let mut points = Vec::with_capacity(self.measured.contexts.len());
         let mut shares = Vec::with_capacity(points.capacity());
-        for (index, context) in self.measured.contexts.iter().enumerate() {
+        for (index, context) in self.possible_contexts() {
             let mut log_weights = context.log_weights();
             let log_factors = hard.log_factors_of(context.values.view(), &self.columns)?;
             log_weights.iter_mut().zip(log_factors).for_each(|(weight, factor)| *weight += factor);
@@ -152,6 +175,12 @@ impl<'a, C, X> Problem<'a, C, X> {
         Ok(Some(Dual::new(targets, points, Some(&shares), ridge)?))
     }
 
+    /// The contexts whose weight is not zero, with their positions.
+    fn possible_contexts(&self) -> impl Iterator<Item = (usize, &Evaluated<C, X>)> {
+        let contexts = self.measured.contexts.iter().zip(&self.measured.shares).enumerate();
+        contexts.filter(|(_, (_, share))| **share > 0.0).map(|(index, (context, _))| (index, context))
+    }
+
     /// The columns and targets of the moments.
     fn moments(&self) -> Vec<(usize, MomentTarget)> {
         let moment = |(constraint, &column): (&Constraint<C, X>, &usize)| match constraint.kind() {
@@ -170,7 +199,7 @@ impl<'a, C, X> Problem<'a, C, X> {
         let mut left_out = Vec::new();
         let mut log_factors = Vec::new();
         let mut rows_kept = Vec::new();
-        for (index, context) in self.measured.contexts.iter().enumerate() {
+        for (index, context) in self.possible_contexts() {
             let all = tilt.log_factors_of(context.values.view(), &self.columns)?;
             let log_weights = context.log_weights();
             let rows: Vec<usize> = (0..all.len()).filter(|&row| split.contains(row)).collect();
@@ -238,9 +267,13 @@ impl<'a, C, X> Problem<'a, C, X> {
         inference: Option<&Inference<'_>>,
         weighed: &Weighed,
     ) -> Result<(f64, f64)> {
-        let sensitivities = inference.map_or_else(|| Some(Default::default()), Inference::sensitivities);
+        let shifts = self.moment_shifts();
+        let sensitivities =
+            inference.map_or_else(|| Some(Default::default()), |inference| inference.sensitivities(&shifts));
         let Some((of_log_z, of_kl)) = sensitivities else {
-            return Ok((f64::INFINITY, f64::INFINITY));
+            // Sums over a whole space are certain, however little their terms vary.
+            let error = if weighed.strata.is_certain() { 0.0 } else { f64::INFINITY };
+            return Ok((error, error));
         };
         // The dual has the points of positive weight only, in the same order.
         let mut leverages = inference.iter().flat_map(|inference| inference.leverages().iter().copied());

@@ -21,7 +21,8 @@ pub(crate) fn step(
 ) -> Array1<f64> {
     let d = lambda.len();
     let mut hessian = hessian.clone();
-    let largest = hessian.diag().iter().copied().fold(f64::MIN_POSITIVE, f64::max);
+    // Where the dual is flat in `f64`, a step is long, but finite.
+    let largest = hessian.diag().iter().copied().fold(f64::MIN_POSITIVE.sqrt(), f64::max);
     hessian.diag_mut().mapv_inplace(|value| value + 1e-13 * largest);
     let mut next = lambda.clone();
     let mut slope = gradient.clone();

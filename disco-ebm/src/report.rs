@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use disco_core::Estimate;
 use serde::{Deserialize, Serialize};
 
-use crate::{ConstraintKind, Termination, Warning, interval::skewed_interval};
+use crate::{ConstraintKind, Redundant, Termination, Warning, interval::skewed_interval};
 
 /// The results of a fit, with their errors and diagnostics.
 ///
@@ -23,7 +23,7 @@ use crate::{ConstraintKind, Termination, Warning, interval::skewed_interval};
 pub struct FitReport {
     /// One entry per constraint, in order.
     pub constraints: Vec<ConstraintReport>,
-    /// The mean over contexts of `ln Z_c` (nats).
+    /// The mean over contexts of `ln Z_c` (nats), of the factor as it is: with its [shifts](crate::Tilt::shifts).
     pub log_z: Estimate,
     /// The mean over contexts of `KL(p || base) = lambda . E_p[phi] - ln Z` (nats), pointwise constraints
     /// included.
@@ -54,8 +54,11 @@ pub struct FitReport {
     /// Why the solver stopped.
     pub termination: Termination,
     /// The largest distance of a moment from its target, beyond tolerance and ridge, in units of the
-    /// feature's standard deviation under the base.
+    /// feature's standard deviation under the target.
     pub residual: f64,
+    /// The features whose constraint follows from those on other features: their coefficient is 0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub redundant: Vec<Redundant>,
     /// The check on held-out samples.
     pub held_out: HeldOut,
 }
@@ -73,6 +76,17 @@ impl FitReport {
         }
         if let Some(k) = self.largest_pareto_k.filter(|k| *k > Warning::HEAVY_TAIL) {
             warnings.push(Warning::HeavyTail { k });
+        }
+        if !self.redundant.is_empty() {
+            let dropped: Vec<String> = self.redundant.iter().map(|one| one.feature.clone()).collect();
+            let follows = |name: &String| dropped.contains(name);
+            let mut others: Vec<String> = Vec::new();
+            for (name, _) in self.redundant.iter().flat_map(|one| &one.equals) {
+                if !follows(name) && !others.contains(name) {
+                    others.push(name.clone());
+                }
+            }
+            warnings.push(Warning::Redundant { dropped, others });
         }
         for constraint in &self.constraints {
             let moments =

@@ -55,15 +55,22 @@ struct SavedTerm {
     feature: String,
     asked: ConstraintKind,
     coefficient: Option<f64>,
+    /// What is subtracted from the feature in its factor; absent if 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    shift: f64,
 }
 
 impl<C: ?Sized, X: ?Sized> Fit<C, X> {
     /// The fit without its features.
     pub fn to_saved(&self) -> SavedTarget {
-        let terms =
-            self.tilt().constraints().zip(self.tilt().coefficients()).map(|(constraint, coefficient)| {
-                SavedTerm { feature: constraint.name().into(), asked: constraint.kind(), coefficient }
-            });
+        let tilt = self.tilt();
+        let numbers = tilt.coefficients().zip(tilt.shifts());
+        let terms = tilt.constraints().zip(numbers).map(|(constraint, (coefficient, shift))| SavedTerm {
+            feature: constraint.name().into(),
+            asked: constraint.kind(),
+            coefficient,
+            shift,
+        });
         SavedTarget { version: VERSION, terms: terms.collect(), report: self.report().clone() }
     }
 
@@ -150,8 +157,13 @@ impl SavedTarget {
             Ok((Constraint::new(Arc::clone(feature), term.asked)?, term.coefficient))
         };
         let terms: Vec<_> = self.terms.iter().map(bind).collect::<Result<_>>()?;
-        Ok(Fit::new(Tilt::new(terms)?, self.report.clone()))
+        let shifts: Vec<f64> = self.terms.iter().map(|term| term.shift).collect();
+        Ok(Fit::new(Tilt::new(terms)?.with_shifts(&shifts)?, self.report.clone()))
     }
+}
+
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// Writes a file to a temporary name beside it, and renames that.

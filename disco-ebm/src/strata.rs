@@ -16,8 +16,8 @@ pub(crate) struct Strata {
     errors: ContextErrors,
 }
 
-/// An error smaller than this share of the mean is rounding: the values do not vary.
-const ROUNDING: f64 = 1e-12;
+/// An error smaller than this share of the largest distance between values is rounding: the values do not vary.
+const ROUNDING: f64 = 1e-14;
 
 /// A mean over contexts.
 pub(crate) struct Mean {
@@ -81,10 +81,14 @@ impl Strata {
         row: impl Fn(usize, usize) -> ArrayView1<'a, f64>,
     ) -> Vec<Mean> {
         let contexts = 0..self.weights.len();
+        // Sums are over distances from a value, in units of the largest: an offset costs no digits, and squares
+        // stay in the range of `f64`.
+        let units = self.units(columns, &row);
+        let scaled = |i: usize, value: f64| (value - units[i].0) / units[i].1;
         let means: Vec<Vec<f64>> = contexts
             .clone()
             .map(|c| {
-                let sums = self.sums(c, columns, &row, |_, weight, value| [weight * value]);
+                let sums = self.sums(c, columns, &row, |i, weight, value| [weight * scaled(i, value)]);
                 sums.into_iter().map(|[sum]| sum).collect()
             })
             .collect();
@@ -102,7 +106,7 @@ impl Strata {
                 }
                 let (centres, factor) = if lonely { (&overall, 1.0) } else { (&means[c], ess / (ess - 1.0)) };
                 let sums = self.sums(c, columns, &row, |i, weight, value| {
-                    let term = weight * (value - centres[i]);
+                    let term = weight * (scaled(i, value) - centres[i]);
                     [term * term, term * term * term]
                 });
                 sums.into_iter().map(|[square, cube]| [factor * square, square, cube]).collect()
@@ -114,9 +118,40 @@ impl Strata {
                 let of_context = || powers.iter().map(|powers| powers[i]);
                 let estimate = self.combine(&values, of_context().map(|[variance, ..]| variance));
                 let within = of_context().map(|[_, square, cube]| (square, cube));
-                Mean { estimate, skewness: self.skewness(&values, estimate.value, within) }
+                let skewness = self.skewness(&values, estimate.value, within);
+                let (origin, unit) = units[i];
+                let (value, std_error) = (origin + unit * estimate.value, unit * estimate.std_error);
+                Mean { estimate: Estimate { value, std_error, ..estimate }, skewness }
             })
             .collect()
+    }
+
+    /// The value of each column at the point of the largest weight in the first context, and the largest distance of the
+    /// others from it (1 if there is none). Where nearly all weight is at one value, the mean is near it.
+    fn units<'a>(
+        &self,
+        columns: &[usize],
+        row: &impl Fn(usize, usize) -> ArrayView1<'a, f64>,
+    ) -> Vec<(f64, f64)> {
+        let first = self.weights[0].normalised();
+        let heaviest =
+            (0..first.len()).fold(0, |best, point| if first[point] > first[best] { point } else { best });
+        let origin = row(0, heaviest);
+        let mut units: Vec<(f64, f64)> = columns.iter().map(|&column| (origin[column], 0.0)).collect();
+        for (context, weights) in self.weights.iter().enumerate() {
+            for (point, _) in weights.normalised().iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+                let row = row(context, point);
+                for ((origin, unit), &column) in units.iter_mut().zip(columns) {
+                    *unit = unit.max((row[column] - *origin).abs());
+                }
+            }
+        }
+        units.into_iter().map(|(origin, unit)| (origin, if unit > 0.0 { unit } else { 1.0 })).collect()
+    }
+
+    /// Whether sums have no error: they run over a whole space, in contexts that are all there are.
+    pub(crate) fn is_certain(&self) -> bool {
+        self.exact && self.errors == ContextErrors::Fixed
     }
 
     /// Sums of `term` over a context's points; it is given the position of the column, the weight and the value.
@@ -159,7 +194,7 @@ impl Strata {
             cubes += cube;
         }
         let skewness = cubes / (squares * squares.sqrt());
-        (skewness.is_finite() && squares.sqrt() > ROUNDING * value.abs()).then_some(skewness)
+        (skewness.is_finite() && squares.sqrt() > ROUNDING).then_some(skewness)
     }
 
     /// The mean of `ln Z`, and the `ln Z` of each context.

@@ -9,8 +9,9 @@ use crate::{Constraint, ConstraintKind, Error, Result};
 
 /// The factor `prod_j b_j(x, c) exp(sum_i lambda_i phi_i(x, c))` that turns a base into a target.
 ///
-/// It is a [`Scorer`] of its own: of log-score `lambda . phi(x, c)`, or `-inf` where a pointwise constraint
-/// forbids the sample. [`Ebm`](crate::Ebm) is its product with the base.
+/// It is a [`Scorer`] of its own: of log-score `lambda . (phi(x, c) - shift)`, or `-inf` where a pointwise constraint
+/// forbids the sample. The shift is 0 unless [`with_shifts`](Self::with_shifts) sets it, as fits do for features that
+/// vary little about a large number. [`Ebm`](crate::Ebm) is its product with the base.
 ///
 /// # Performance
 /// Pointwise features are evaluated first, one after the other, each on the samples that no earlier one has forbidden;
@@ -24,11 +25,12 @@ pub struct Tilt<C: ?Sized, X: ?Sized> {
 pub(crate) struct Term<C: ?Sized, X: ?Sized> {
     pub(crate) constraint: Constraint<C, X>,
     pub(crate) coefficient: Option<f64>,
+    pub(crate) shift: f64,
 }
 
 impl<C: ?Sized, X: ?Sized> Clone for Term<C, X> {
     fn clone(&self) -> Self {
-        Self { constraint: self.constraint.clone(), coefficient: self.coefficient }
+        Self { constraint: self.constraint.clone(), coefficient: self.coefficient, shift: self.shift }
     }
 }
 
@@ -51,10 +53,10 @@ impl<C: ?Sized, X: ?Sized> Tilt<C, X> {
     /// [`Error::DuplicateFeature`]; [`disco_core::Error::Invalid`] for a moment whose coefficient is missing or not
     /// finite, and for a pointwise constraint with a coefficient.
     pub fn new(terms: impl IntoIterator<Item = (Constraint<C, X>, Option<f64>)>) -> Result<Self> {
-        let terms: Vec<_> =
-            terms.into_iter().map(|(constraint, coefficient)| Term { constraint, coefficient }).collect();
+        let term = |(constraint, coefficient)| Term { constraint, coefficient, shift: 0.0 };
+        let terms: Vec<_> = terms.into_iter().map(term).collect();
         check_distinct(terms.iter().map(|term| term.constraint.name()))?;
-        for Term { constraint, coefficient } in &terms {
+        for Term { constraint, coefficient, .. } in &terms {
             let (fits, allowed) = match constraint.kind() {
                 ConstraintKind::Pointwise { .. } => (coefficient.is_none(), "none: it is pointwise"),
                 ConstraintKind::Moment { .. } => (coefficient.is_some_and(f64::is_finite), "a finite number"),
@@ -66,6 +68,30 @@ impl<C: ?Sized, X: ?Sized> Tilt<C, X> {
             }
         }
         Ok(Self { terms })
+    }
+
+    /// Subtracts a number from each feature: the factor of a moment becomes `exp(lambda (phi - shift))`.
+    ///
+    /// This changes `Z` alone, and keeps the digits of a feature that varies little about a large number: of `lambda phi`
+    /// with `phi = 1e12 + 1`, four digits would be left. Pointwise constraints have no use for a shift.
+    ///
+    /// # Errors
+    /// [`disco_core::Error`] for shifts of the wrong number, or not finite.
+    pub fn with_shifts(mut self, shifts: &[f64]) -> Result<Self> {
+        CoreError::check_length("shifts", self.terms.len(), shifts.len())?;
+        for (term, shift) in self.terms.iter_mut().zip(shifts) {
+            if !shift.is_finite() {
+                let field = format!("shift of `{}`", term.constraint.name());
+                return Err(CoreError::invalid(field, shift, "finite").into());
+            }
+            term.shift = *shift;
+        }
+        Ok(self)
+    }
+
+    /// What is subtracted from each feature in its factor; 0, but for features that vary little about a large number.
+    pub fn shifts(&self) -> impl Iterator<Item = f64> {
+        self.terms.iter().map(|term| term.shift)
     }
 
     /// The names of the features, in the order of the constraints.
@@ -125,7 +151,9 @@ impl<C: ?Sized, X: ?Sized> Term<C, X> {
                 (false, false) => Err(Error::NotBinary { feature: self.constraint.name().into(), value }),
                 (one, _) => Ok(if one == wanted { 0.0 } else { f64::NEG_INFINITY }),
             },
-            (ConstraintKind::Moment { .. }, coefficient) => Ok(coefficient.unwrap_or(0.0) * value),
+            (ConstraintKind::Moment { .. }, coefficient) => {
+                Ok(coefficient.unwrap_or(0.0) * (value - self.shift))
+            }
         }
     }
 

@@ -24,6 +24,14 @@ pub enum Warning {
         /// The Pareto shape.
         k: f64,
     },
+    /// Constraints repeat each other: some follow from the others. This is no reason to doubt the fit: what follows has
+    /// the coefficient 0, and the target is the same.
+    Redundant {
+        /// The features whose constraint follows from others.
+        dropped: Vec<String>,
+        /// The features from whose constraints it follows.
+        others: Vec<String>,
+    },
     /// A moment rests on few samples that are far from it, even if there are many others: its intervals cover less than
     /// they claim. More samples help. So does, for the moment under the base,
     /// [`ConstraintReport::base_interval`](crate::ConstraintReport::base_interval), and for the moment under the target
@@ -66,6 +74,17 @@ impl fmt::Display for Warning {
             }
             Self::HeavyTail { k } => {
                 write!(f, "the weights have a heavy tail (Pareto shape {k:.2}): errors mean nothing")
+            }
+            Self::Redundant { dropped, others } => {
+                let list = |names: &[String]| {
+                    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+                };
+                write!(
+                    f,
+                    "constraints repeat each other: those on {} follow from those on {}, and have the coefficient 0",
+                    list(dropped),
+                    list(others)
+                )
             }
             Self::SkewedMoment { feature, achieved, skewness } => {
                 let of = if *achieved { "fitted target" } else { "base" };

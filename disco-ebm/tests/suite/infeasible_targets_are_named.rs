@@ -68,13 +68,16 @@ fn a_feature_that_never_varies() {
 #[test]
 fn one_feature_under_two_names() {
     let points = || vec![uniform(array![[0.0, 0.0], [1.0, 2.0], [3.0, 6.0]])];
-    match solve(vec![target("meters", 1.0), target("halves", 2.0)], points(), 0.0) {
-        Err(Error::Unidentified { feature, equals }) => {
-            let (other, expected) = if feature == "halves" { ("meters", 2.0) } else { ("halves", 0.5) };
-            assert!((factor(&equals, other) - expected).abs() < 1e-9, "{equals:?}");
-        }
-        other => panic!("{other:?}"),
-    }
+    // One of them follows from the other: its coefficient is 0.
+    let both = vec![target("meters", 1.0), target("halves", 2.0)];
+    let solution =
+        Dual::new(both, points(), None, 0.0).expect("a dual").solve(&Solver::default()).expect("inside");
+    let [redundant] = solution.redundant.as_slice() else { panic!("{solution:?}") };
+    assert_eq!(redundant.feature, "halves");
+    assert!((factor(&redundant.equals, "meters") - 2.0).abs() < 1e-12, "{redundant:?}");
+    let alone = uniform(array![[0.0], [1.0], [3.0]]);
+    let alone = solve(vec![target("meters", 1.0)], vec![alone], 0.0).expect("inside");
+    assert!((solution.coefficients[0] - alone[0]).abs() < 1e-12 && solution.coefficients[1] == 0.0);
     // A ridge chooses the smallest of the coefficients that do: here (l, 2 l), and misses the moments by
     // ridge * l.
     let coefficients =
@@ -95,11 +98,17 @@ fn a_sum_of_features_that_is_constant() {
     // Three exclusive and exhaustive binary features.
     let points = || vec![uniform(Array2::eye(3))];
     let targets = |sum: f64| vec![target("a", 0.2), target("b", 0.3), target("c", sum - 0.5)];
-    let error = solve(targets(1.0), points(), 0.0).expect_err("not identified");
-    assert!(
-        matches!(&error, Error::Unidentified { equals, .. } if equals.iter().all(|(_, f)| (f + 1.0).abs() < 1e-9)),
-        "{error}"
-    );
+    let found = Dual::new(targets(1.0), points(), None, 0.0)
+        .expect("a dual")
+        .solve(&Solver::default())
+        .expect("inside");
+    let [redundant] = found.redundant.as_slice() else { panic!("{found:?}") };
+    assert!(redundant.equals.iter().all(|(_, factor)| (factor + 1.0).abs() < 1e-12), "{redundant:?}");
+    // p = (0.2, 0.3, 0.5) from equal weights, with the coefficient 0 for the last.
+    let expected = [(0.2f64 / 0.5).ln(), (0.3f64 / 0.5).ln(), 0.0];
+    for (found, expected) in found.coefficients.iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-12, "{found} for {expected}");
+    }
     match solve(targets(1.1), points(), 0.0) {
         Err(Error::OutsideHull { direction, target, reachable, nearest }) => {
             assert!(direction.iter().all(|(_, factor)| (factor - 1.0).abs() < 1e-6), "{direction:?}");
