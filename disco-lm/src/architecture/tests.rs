@@ -28,7 +28,7 @@ fn distilgpt2_is_gpt2() {
 fn windows_are_those_of_the_configuration() {
     let base = json!({
         "vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4,
-        "intermediate_size": 64, "max_position_embeddings": 64,
+        "num_key_value_heads": 4, "intermediate_size": 64, "max_position_embeddings": 64,
     });
     let with = |more: Value| {
         let mut config = base.clone();
@@ -99,7 +99,7 @@ fn classifiers_have_their_labels_and_positions() {
         ("max_position_embeddings", json!(2), "max_position_embeddings"),
         ("type_vocab_size", json!(0), "type_vocab_size"),
         ("position_embedding_type", json!("relative_key"), "absolute"),
-        ("hidden_act", json!("swish"), "gelu, gelu_new"),
+        ("hidden_act", json!("mish"), "gelu, gelu_new"),
         ("num_attention_heads", json!(7), "a divisor of hidden_size"),
         ("model_type", json!("electra"), "bert, distilbert, roberta, xlm-roberta"),
     ] {

@@ -1,6 +1,7 @@
 //! The tests of the language models, as one program: Burn is linked once.
 
 mod architectures;
+mod cases_driver;
 mod chat;
 mod classifier;
 mod common;
@@ -19,6 +20,7 @@ mod hub_models;
 #[cfg(feature = "hub-http")]
 mod hub_server;
 mod lora;
+mod mutations;
 mod policy;
 mod resume;
 mod smollm2;

@@ -6,13 +6,17 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{BufReader, Read},
+    io::{BufReader, Read, Seek, SeekFrom},
     path::Path,
 };
 
 use crate::{
     Error, Result,
-    weights::{encoding::Encoding, gguf::quants},
+    weights::{
+        encoding::Encoding,
+        gguf::quants,
+        identify::{HEAD, other_format},
+    },
 };
 
 /// The upper bound on metadata entries and on tensors: more than any model has.
@@ -76,15 +80,22 @@ impl Header {
     pub(crate) fn read(file: &File, path: &Path) -> Result<Self> {
         let size = file.metadata().map_err(|source| Error::io(path, source))?.len();
         let mut reader = Reader { input: BufReader::new(file), position: 0, size, path };
-        let magic = reader.bytes(4)?;
-        if magic != b"GGUF" {
-            return Err(
-                reader.refused(format!("it begins with `{}` and not with `GGUF`", magic.escape_ascii()))
-            );
+        let head = reader.bytes(size.min(HEAD as u64))?;
+        if !head.starts_with(b"GGUF") {
+            let begin = head[..head.len().min(4)].escape_ascii().to_string();
+            return Err(other_format(path, &head, "a GGUF file").unwrap_or_else(|| {
+                reader.refused(format!("it begins with `{begin}` and not with `GGUF`"))
+            }));
         }
+        reader.restart(4)?;
         let version = reader.u32()?;
         if !(2..=3).contains(&version) {
-            return Err(reader.refused(format!("it is of version {version}; allowed: 2, 3 (little-endian)")));
+            let found = match version.swap_bytes() {
+                swapped @ 1..=3 => format!("a GGUF file in big-endian byte order, of version {swapped}"),
+                _ => format!("a GGUF file of version {version}"),
+            };
+            let allowed = "2, 3 (little-endian)".into();
+            return Err(Error::NotRead { path: path.into(), found, allowed });
         }
         let [tensors, entries] = [reader.count()?, reader.count()?];
         let metadata = reader.metadata(entries)?;
@@ -112,6 +123,13 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn refused(&self, reason: impl ToString) -> Error {
         Error::format(self.path, reason)
+    }
+
+    /// Goes on at `position`.
+    fn restart(&mut self, position: u64) -> Result<()> {
+        self.input.seek(SeekFrom::Start(position)).map_err(|source| Error::io(self.path, source))?;
+        self.position = position;
+        Ok(())
     }
 
     /// The next `length` bytes, if the file has them.
@@ -226,8 +244,13 @@ impl Reader<'_> {
             }
             shape.reverse();
             let kind = self.u32()?;
-            let encoding = quants::by_code(kind).ok_or_else(|| {
-                self.refused(format!("`{name}` is of type {kind}; allowed: {}", quants::names()))
+            let encoding = quants::by_code(kind).ok_or_else(|| match quants::unsupported(kind) {
+                Some(known) => Error::NotRead {
+                    path: self.path.into(),
+                    found: format!("a file in an encoding that is not supported: `{name}` is of type {known} ({kind})"),
+                    allowed: quants::names(),
+                },
+                None => self.refused(format!("`{name}` is of type {kind}; allowed: {}", quants::names())),
             })?;
             let offset = self.u64()?;
             if tensors.insert(name.clone(), TensorInfo { shape, encoding, offset }).is_some() {

@@ -4,6 +4,7 @@
 
 mod config;
 mod header;
+mod iq4;
 mod k_quants;
 mod metadata;
 mod pre_tokenizer;
@@ -28,7 +29,7 @@ use crate::{
         read_config,
     },
     weights::{
-        TensorSource,
+        TensorSource, Unread,
         encoding::read_values,
         gguf::{
             header::{Header, TensorInfo},
@@ -88,6 +89,12 @@ impl GgufFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let container = Container::open(path)?;
         let metadata = container.metadata();
+        if let Some(parts) = metadata.whole("split.count")?.filter(|parts| *parts > 1) {
+            let part = metadata.whole("split.no")?.map_or(0, |part| part.saturating_add(1));
+            let found = format!("part {part} of {parts} of a split GGUF file");
+            let allowed = "one file, which llama.cpp's `llama-gguf-split --merge` makes of all parts".into();
+            return Err(Error::NotRead { path: path.into(), found, allowed });
+        }
         let (architecture, gguf) = config::architecture(&metadata)?;
         let factors = match container.header.tensors.get(ROPE_FACTORS) {
             None => None,
@@ -147,8 +154,8 @@ impl TensorSource for GgufFile {
         self.tensors.get(&part.name).unwrap_or(part).clone()
     }
 
-    fn is_redundant(&self, name: &str, _tied: bool) -> bool {
-        name == ROPE_FACTORS
+    fn unread(&self, name: &str, _tied: bool) -> Unread {
+        if name == ROPE_FACTORS { Unread::Known } else { Unread::Unexpected }
     }
 
     fn file_of(&self, _: &str) -> &Path {

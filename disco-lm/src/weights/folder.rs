@@ -1,0 +1,79 @@
+//! Folders that lack a file: what they have in its place, so that a message names the cause.
+
+use std::path::Path;
+
+use crate::{Error, Result, weights::safetensors::SINGLE};
+
+/// Files that hold weights or configurations of other programs, by the end or the beginning of their names.
+const OTHERS: [(fn(&str) -> bool, &str); 9] = [
+    (|name| name.ends_with(".incomplete") || name.ends_with(".part") || name.ends_with(".crdownload"), "a download that was interrupted"),
+    (|name| name.ends_with(".gguf"), "a GGUF file, which is given by its own path"),
+    (|name| name.ends_with(".bin") || name.ends_with(".bin.index.json"), "PyTorch's format, a pickle, which can run code"),
+    (|name| name.ends_with(".pt") || name.ends_with(".pth") || name.ends_with(".ckpt"), "PyTorch's format, a pickle, which can run code"),
+    (|name| name.ends_with(".h5"), "TensorFlow's format"),
+    (|name| name.ends_with(".msgpack"), "Flax's format"),
+    (|name| name.ends_with(".onnx"), "ONNX"),
+    (|name| name.ends_with(".npz"), "NumPy's format"),
+    (|name| name.ends_with(".safetensors"), "safetensors of another name"),
+];
+
+/// The error for a folder without the weights `wanted`. It names the files of other formats that are there.
+pub(crate) fn without_weights(folder: &Path, wanted: &str) -> Error {
+    let missing = || Error::io(folder.join(wanted), std::io::ErrorKind::NotFound.into());
+    let names = names(folder);
+    if !wanted.starts_with("adapter") && names.iter().any(|name| name == "adapter_model.safetensors") {
+        return not_read(folder, "an adapter, without the weights of a model", "a model, to which an adapter is added");
+    }
+    let Some((is_it, format)) = OTHERS.iter().find(|(is_it, _)| names.iter().any(|name| is_it(name))) else {
+        return missing();
+    };
+    let there: Vec<&str> = names.iter().map(String::as_str).filter(|name| is_it(name)).take(3).collect();
+    let found = format!("without {wanted}; it has {} ({format})", there.join(", "));
+    let remedy = match wanted {
+        SINGLE => format!("{wanted}, or an index of shards; `save_pretrained` of transformers writes them"),
+        _ => format!("{wanted}; `save_pretrained` of PEFT writes it"),
+    };
+    not_read(folder, &found, &remedy)
+}
+
+/// The error for a folder without `config.json`, if what it has tells what it is.
+pub(crate) fn without_config(folder: &Path) -> Option<Error> {
+    let names = names(folder);
+    let has = |name: &str| names.iter().any(|there| there == name);
+    if let Some(file) = names.iter().find(|name| name.ends_with(".gguf")) {
+        let found = format!("a folder without config.json; it has {file}");
+        return Some(not_read(folder, &found, "the path of the GGUF file itself"));
+    }
+    let [found, allowed] = if has("adapter_config.json") {
+        ["an adapter, without a config.json", "the model, to which the adapter is added"]
+    } else if has("params.json") {
+        ["a folder without config.json; its params.json is of Meta's or Mistral's own format", "transformers' format"]
+    } else if has("model_index.json") {
+        ["a pipeline of diffusers", "a language model"]
+    } else {
+        return None;
+    };
+    Some(not_read(folder, found, allowed))
+}
+
+/// Refuses the path of a file in the place of its folder.
+pub(crate) fn must_be_folder(path: &Path, what: &str) -> Result<()> {
+    if path.is_file() {
+        let allowed = format!("{what}: the folder that the file is in");
+        return Err(not_read(path, "a single file", &allowed));
+    }
+    Ok(())
+}
+
+fn not_read(path: &Path, found: &str, allowed: &str) -> Error {
+    Error::NotRead { path: path.into(), found: found.into(), allowed: allowed.into() }
+}
+
+/// The names of the files in a folder, sorted; none for a folder that cannot be read.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
