@@ -11,6 +11,7 @@ mod error;
 mod estimate;
 mod feature;
 pub mod infinite;
+pub mod input;
 mod json_lines;
 mod markov;
 mod mixture;

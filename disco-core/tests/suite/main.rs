@@ -9,6 +9,7 @@ mod distributions;
 mod empirical;
 mod exact_space;
 mod golden;
+mod input;
 mod properties;
 mod stored;
 mod unsized_contexts;

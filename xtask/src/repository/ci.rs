@@ -42,11 +42,18 @@ enum Step {
     Wgpu,
     /// That the backends vulkan and cuda compile.
     Compile,
+    /// The tests that take minutes each, such as 100,000 damaged files; only where `--only` names it.
+    Sweeps,
 }
 
 impl Step {
     fn name(self) -> String {
         self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Whether it runs without being named.
+    fn by_default(self) -> bool {
+        self != Self::Sweeps
     }
 
     /// Runs the step; returns the parts of it that this machine cannot do.
@@ -63,6 +70,7 @@ impl Step {
             Self::Tch => tch(),
             Self::Wgpu => return wgpu(),
             Self::Compile => compile(),
+            Self::Sweeps => process::run(tests(Backend::default(), WORKSPACE, &SWEEPS.map(str::to_owned))?),
         }?;
         Ok(Vec::new())
     }
@@ -71,7 +79,7 @@ impl Step {
 /// The arguments of `cargo xtask ci`.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct CiOptions {
-    /// Only these steps. [default: all]
+    /// Only these steps. [default: all but sweeps]
     #[arg(long, value_enum, value_name = "STEP", num_args = 1..)]
     only: Vec<Step>,
     /// All steps but these.
@@ -81,6 +89,9 @@ pub(crate) struct CiOptions {
 
 /// The language model's tests.
 const SUITE: [&str; 2] = ["--test", "suite"];
+
+/// The tests that run by hand: ignored by default, and named for it.
+const SWEEPS: [&str; 3] = ["--", "--ignored", "sweep_"];
 
 /// The backends that can compute on a machine without a GPU, beside flex. One build serves both: Burn takes ten minutes.
 const WITHOUT_GPU: [Backend; 2] = [Backend::Tch, Backend::Wgpu];
@@ -94,7 +105,8 @@ const DEMO_TOLERANCES: [(&str, f64); 2] = [("tuned", 0.1), ("qrs", 0.05)];
 /// [`Error::Step`] with the name of the step.
 pub(crate) fn run(options: &CiOptions) -> Result<()> {
     let wanted = |step: &Step| {
-        (options.only.is_empty() || options.only.contains(step)) && !options.skip.contains(step)
+        let named = options.only.contains(step) || (options.only.is_empty() && step.by_default());
+        named && !options.skip.contains(step)
     };
     let steps: Vec<Step> = Step::value_variants().iter().copied().filter(wanted).collect();
     let mut done = Vec::with_capacity(steps.len());
