@@ -83,12 +83,7 @@ pub(super) const BERT_FIELDS: Fields = Fields {
         "type_vocab_size",
         "layer_norm_eps",
     ],
-    idle: &[
-        "hidden_dropout_prob",
-        "attention_probs_dropout_prob",
-        "is_encoder_decoder",
-        "tie_word_embeddings",
-    ],
+    idle: &["hidden_dropout_prob", "attention_probs_dropout_prob", "tie_word_embeddings"],
     fixed: NO_DECODER,
 };
 
@@ -112,17 +107,12 @@ pub(super) const DISTILBERT_FIELDS: Fields = Fields {
         "dropout",
         "qa_dropout",
         "seq_classif_dropout",
-        "is_encoder_decoder",
         "tie_word_embeddings",
     ],
     fixed: &[],
 };
 
-pub(super) fn bert(
-    reader: &ConfigReader<'_>,
-    names: TensorNames,
-    vocabulary: usize,
-) -> Result<ModelConfig> {
+pub(super) fn bert(reader: &ConfigReader<'_>, names: TensorNames, vocabulary: usize) -> Result<ModelConfig> {
     reader.check(&BERT_FIELDS)?;
     let hidden_size = reader.size("hidden_size", Some(768))?;
     let heads = reader.size("num_attention_heads", Some(12))?;

@@ -64,8 +64,7 @@ impl ClassifierConfig {
                 let is_bert = kind == "bert";
                 let (tensors, names) =
                     if is_bert { (bert::BERT, bert::BERT_HEAD) } else { (bert::ROBERTA, bert::ROBERTA_HEAD) };
-                let first_position =
-                    if is_bert { 0 } else { reader.size("pad_token_id", Some(1))? + 1 };
+                let first_position = if is_bert { 0 } else { reader.size("pad_token_id", Some(1))? + 1 };
                 let token_types = Some(reader.size("type_vocab_size", Some(2))?);
                 let vocabulary = if kind == "roberta" { 50_265 } else { 30_522 };
                 let encoder = bert(&reader, tensors, vocabulary)?;
@@ -121,7 +120,11 @@ fn labels(reader: &ConfigReader<'_>) -> Result<Vec<String>> {
     };
     let count = map.as_object().map_or(0, serde_json::Map::len);
     if reader.size_or_null("num_labels", None)?.is_some_and(|labels| labels != count) {
-        return Err(reader.refused("num_labels", reader.size("num_labels", None)?, format!("{count}, as in id2label")));
+        return Err(reader.refused(
+            "num_labels",
+            reader.size("num_labels", None)?,
+            format!("{count}, as in id2label"),
+        ));
     }
     let allowed = "an object with a text for each of \"0\", \"1\", ...";
     let label = |id: usize| match map.get(id.to_string())? {

@@ -98,14 +98,22 @@ impl<'a> ConfigReader<'a> {
 
     /// Refuses every field that could change a probability and has a value that nothing here reads.
     pub(crate) fn check(&self, fields: &Fields) -> Result<()> {
-        if let Some(quantisation) = self.get("quantization_config").or_else(|| self.get("compression_config")) {
+        if let Some(quantisation) = self.get("quantization_config").or_else(|| self.get("compression_config"))
+        {
             let method = quantisation.get("quant_method").map_or_else(String::new, Value::to_string);
             let value = format!("of the method {method}, by another library");
-            return Err(self.refused("quantization_config", value, "weights in f32, f16 or bf16, or a GGUF file"));
+            return Err(self.refused(
+                "quantization_config",
+                value,
+                "weights in f32, f16 or bf16, or a GGUF file",
+            ));
         }
         for (field, allowed) in fields.fixed.iter().chain(COMMON.fixed) {
             let Some(value) = self.config.get(*field) else { continue };
-            if !allowed.iter().any(|text| serde_json::from_str(text).is_ok_and(|allowed: Value| allowed == *value)) {
+            if !allowed
+                .iter()
+                .any(|text| serde_json::from_str(text).is_ok_and(|allowed: Value| allowed == *value))
+            {
                 return Err(self.refused(field, value, allowed.join(", ")));
             }
         }

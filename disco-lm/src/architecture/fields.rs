@@ -8,10 +8,10 @@
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields {
     /// Fields that the architecture's reader reads; it refuses the values that it does not support.
-    #[cfg_attr(not(test), expect(dead_code, reason = "documentation, which a test compares with transformers"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "a list that a test compares with transformers"))]
     pub(crate) honoured: &'static [&'static str],
     /// Fields that change no probability: of training, of generation, of formats, of other tasks.
-    #[cfg_attr(not(test), expect(dead_code, reason = "documentation, which a test compares with transformers"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "a list that a test compares with transformers"))]
     pub(crate) idle: &'static [&'static str],
     /// Fields that would change a probability, with their allowed values as JSON.
     pub(crate) fixed: &'static [(&'static str, &'static [&'static str])],
@@ -42,6 +42,7 @@ pub(crate) const COMMON: Fields = Fields {
         "bos_token_id",
         "pad_token_id",
         // Other tasks.
+        "is_encoder_decoder",
         "id2label",
         "label2id",
         "num_labels",

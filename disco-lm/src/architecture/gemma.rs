@@ -53,8 +53,7 @@ const NAMES: TensorNames = TensorNames {
 };
 
 fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
-    let activation =
-        reader.choice("hidden_activation", "gelu_pytorch_tanh", activations::ALL)?;
+    let activation = reader.choice("hidden_activation", "gelu_pytorch_tanh", activations::ALL)?;
     let hidden_size = reader.size("hidden_size", Some(2304))?;
     let heads = reader.size("num_attention_heads", Some(8))?;
     reader.divided(hidden_size, "num_attention_heads", heads, "hidden_size")?;
@@ -123,14 +122,17 @@ fn frequencies(
     let parameters = reader.section("rope_parameters")?;
     if let Some(parameters) = &parameters
         && let Some(fields) = parameters.config.as_object()
-        && let Some(field) = fields.keys().find(|field| !["full_attention", "sliding_attention"].contains(&field.as_str()))
+        && let Some(field) =
+            fields.keys().find(|field| !["full_attention", "sliding_attention"].contains(&field.as_str()))
     {
         return Err(reader.refused("rope_parameters", format!("an object with `{field}`"), KINDS));
     }
     let older = reader.section("rope_scaling")?.filter(|_| kind == "full_attention");
     let section = match (parameters, older) {
         // transformers adds one to the other.
-        (Some(_), Some(older)) => return Err(reader.refused("rope_scaling", older.config, "null beside rope_parameters")),
+        (Some(_), Some(older)) => {
+            return Err(reader.refused("rope_scaling", older.config, "null beside rope_parameters"));
+        }
         (Some(parameters), None) => parameters.section(kind)?,
         (None, older) => older,
     };

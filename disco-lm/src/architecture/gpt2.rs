@@ -1,8 +1,7 @@
 //! GPT-2 and DistilGPT-2 (Radford et al. 2019): learned positions, LayerNorm with biases, matrices stored as `[in, out]`.
 
 use super::{
-    Architecture, Gguf, GgufMetadata,
-    activations,
+    Architecture, Gguf, GgufMetadata, activations,
     config_reader::ConfigReader,
     fields::Fields,
     model_config::{FeedForward, ModelConfig, Norm, Positions, Sizes, reciprocal_root},

@@ -32,12 +32,8 @@ pub(super) const MISTRAL: Architecture = Architecture {
     model_type: "mistral",
     fields: FIELDS,
     read: |reader| {
-        let defaults = Defaults {
-            intermediate_size: 14_336,
-            kv_heads: Some(8),
-            max_positions: 4096 * 32,
-            ..DEFAULTS
-        };
+        let defaults =
+            Defaults { intermediate_size: 14_336, kv_heads: Some(8), max_positions: 4096 * 32, ..DEFAULTS };
         let window = reader.window("sliding_window", Some(4096))?;
         Ok(by_hand(read(reader, &defaults, window)?))
     },

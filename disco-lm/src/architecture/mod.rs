@@ -20,9 +20,9 @@ pub(crate) mod relative_buckets;
 pub(crate) mod rope_frequencies;
 mod t5;
 pub(crate) mod tensor_names;
-pub(crate) mod unread;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unread;
 
 use std::path::Path;
 

@@ -39,12 +39,8 @@ const NAMES: TensorNames = TensorNames {
 };
 
 fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
-    let defaults = Defaults {
-        vocabulary: 50_304,
-        head_dim: HeadDim::DividedNotNull,
-        norm_epsilon: 1e-5,
-        ..DEFAULTS
-    };
+    let defaults =
+        Defaults { vocabulary: 50_304, head_dim: HeadDim::DividedNotNull, norm_epsilon: 1e-5, ..DEFAULTS };
     llama::refuse_no_window(reader)?;
     let bias = reader.flag("attention_bias", false)?;
     Ok(ModelConfig {

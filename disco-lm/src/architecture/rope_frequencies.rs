@@ -82,7 +82,8 @@ impl Frequencies {
                 return Err(reader.refused("rope_type", other, "default, linear, dynamic, llama3, yarn"));
             }
         };
-        let infinite = scaled.angles.iter().chain([&scaled.scale]).copied().find(|number| !number.is_finite());
+        let infinite =
+            scaled.angles.iter().chain([&scaled.scale]).copied().find(|number| !number.is_finite());
         match infinite {
             None => Ok(scaled),
             Some(number) => {
@@ -138,13 +139,11 @@ impl Frequencies {
                 _ => growth(1.0),
             },
         };
-        let [fast, slow] =
-            [non_zero("beta_fast")?.unwrap_or(32.0), non_zero("beta_slow")?.unwrap_or(1.0)];
+        let [fast, slow] = [non_zero("beta_fast")?.unwrap_or(32.0), non_zero("beta_slow")?.unwrap_or(1.0)];
         let width = sizes.head_dim as f64;
         // The index of the pair that turns `turns` times over the original positions.
-        let pair = |turns: f64| {
-            width * (original / (turns * std::f64::consts::TAU)).ln() / (2.0 * theta.ln())
-        };
+        let pair =
+            |turns: f64| width * (original / (turns * std::f64::consts::TAU)).ln() / (2.0 * theta.ln());
         let [mut first, mut last] = [pair(fast), pair(slow)];
         if section.flag("truncate", true)? {
             [first, last] = [first.floor(), last.ceil()];

@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::architecture::{
+    ARCHITECTURES, bert,
     classifier_config::{ClassifierConfig, Link},
+    fields::{COMMON, Fields},
     model_config::{Activation, ModelConfig},
     read_config,
 };
@@ -107,5 +109,30 @@ fn classifiers_have_their_labels_and_positions() {
         config[field] = value;
         let error = read(&config).expect_err(message).to_string();
         assert!(error.contains(message), "{error}");
+    }
+}
+
+/// `tests/suite/reference/fields.py` lists what transformers reads.
+#[test]
+fn every_field_that_transformers_reads_is_on_a_list() {
+    let read: Value =
+        serde_json::from_str(include_str!("../../tests/suite/reference/fields.json")).expect("JSON");
+    let read = read["fields"].as_object().expect("models");
+    let fields = |kind: &str| match kind {
+        "bert" | "roberta" | "xlm-roberta" => bert::BERT_FIELDS,
+        "distilbert" => bert::DISTILBERT_FIELDS,
+        kind => ARCHITECTURES.iter().find(|it| it.model_type == kind).expect("known").fields,
+    };
+    assert!(ARCHITECTURES.iter().all(|architecture| read.contains_key(architecture.model_type)));
+    for (kind, names) in read {
+        let [own, common] = [fields(kind), COMMON];
+        for name in names.as_array().expect("names").iter().map(|name| name.as_str().expect("a name")) {
+            let is_on = |fields: &Fields| {
+                fields.honoured.contains(&name)
+                    || fields.idle.contains(&name)
+                    || fields.fixed.iter().any(|(field, _)| *field == name)
+            };
+            assert!(is_on(&own) || is_on(&common), "{kind}: `{name}` is on no list");
+        }
     }
 }

@@ -49,8 +49,17 @@ pub(crate) fn is_idle(name: &str, classifier: bool) -> bool {
 /// Whether the name is one that libraries of quantisation give.
 pub(crate) fn is_quantised(name: &str) -> bool {
     const ENDS: [&str; 11] = [
-        ".qweight", ".qzeros", ".scales", ".g_idx", ".SCB", ".absmax", ".quant_map", ".weight_scale",
-        ".weight_scale_inv", ".weight_packed", ".input_scale",
+        ".qweight",
+        ".qzeros",
+        ".scales",
+        ".g_idx",
+        ".SCB",
+        ".absmax",
+        ".quant_map",
+        ".weight_scale",
+        ".weight_scale_inv",
+        ".weight_packed",
+        ".input_scale",
     ];
     ENDS.iter().any(|end| name.ends_with(end)) || name.contains(".quant_state.")
 }

@@ -104,7 +104,11 @@ impl Classifier {
             }
             (Some(_), more) => {
                 let value = format!("{label}, which {} of the labels are called", more + 1);
-                Err(Error::invalid("label", value, "a name of one label; rename them in id2label of config.json"))
+                Err(Error::invalid(
+                    "label",
+                    value,
+                    "a name of one label; rename them in id2label of config.json",
+                ))
             }
             (None, _) => Err(Error::invalid("label", label, self.labels().join(", "))),
         }

@@ -163,7 +163,8 @@ impl TokenClassifier {
                 scaled.into_iter().map(|logit| logit - log_mass).collect()
             }
             Link::None => {
-                let allowed = "the logit: `problem_type` of the classifier is regression, so that it gives a number";
+                let allowed =
+                    "the logit: `problem_type` of the classifier is regression, so that it gives a number";
                 return Err(Error::invalid("value", "a probability", allowed));
             }
             // ln sigmoid(x) = -ln(1 + exp(-x)), without overflow on either side.

@@ -162,7 +162,9 @@ impl Targets {
     /// Reads `target_modules`, `exclude_modules` and `layers_to_transform`.
     pub(crate) fn read(reader: &ConfigReader<'_>) -> Result<Self> {
         let texts = |field: &str, value: &Value| -> Result<Vec<String>> {
-            let list = value.as_array().and_then(|list| list.iter().map(|it| it.as_str().map(String::from)).collect());
+            let list = value
+                .as_array()
+                .and_then(|list| list.iter().map(|it| it.as_str().map(String::from)).collect());
             list.ok_or_else(|| reader.refused(field, value, "a list of names of modules"))
         };
         let names = match reader.get("target_modules") {
@@ -171,14 +173,19 @@ impl Targets {
             None => return Err(reader.refused("target_modules", "missing", "a list of names of modules")),
             Some(value) => Some(texts("target_modules", value)?),
         };
-        let excluded = reader.get("exclude_modules").map_or(Ok(Vec::new()), |value| texts("exclude_modules", value))?;
+        let excluded =
+            reader.get("exclude_modules").map_or(Ok(Vec::new()), |value| texts("exclude_modules", value))?;
         let layers = match reader.get("layers_to_transform") {
             None => None,
             Some(Value::Array(list)) if list.is_empty() => None,
             Some(Value::Array(list)) => list.iter().map(Value::as_u64).collect(),
             Some(one) => one.as_u64().map(|layer| vec![layer]),
         };
-        if layers.is_none() && reader.get("layers_to_transform").is_some_and(|it| it.as_array().is_none_or(|list| !list.is_empty())) {
+        if layers.is_none()
+            && reader
+                .get("layers_to_transform")
+                .is_some_and(|it| it.as_array().is_none_or(|list| !list.is_empty()))
+        {
             let value = reader.get("layers_to_transform").map_or_else(String::new, ToString::to_string);
             return Err(reader.refused("layers_to_transform", value, "numbers of layers"));
         }

@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use disco_core::input::{open_regular, read_bytes};
 use serde_json::Value;
 
 use crate::{
@@ -66,7 +67,7 @@ impl ModelFiles {
         for name in SIDECAR_FILES {
             let path = folder.join(name);
             if path.exists() {
-                let content = std::fs::read(&path).map_err(|source| Error::io(&path, source))?;
+                let content = read_bytes(&path).map_err(|source| Error::io(&path, source))?;
                 if name.ends_with(".json")
                     && let Some(error) = other_format(&path, &content, "a file in JSON")
                 {
@@ -145,7 +146,9 @@ impl ModelFiles {
     /// generates with the other.
     fn check_start(&self, config: &ModelConfig) -> Result<()> {
         const NAME: &str = "generation_config.json";
-        let Some(encoder) = config.encoder.filter(|_| self.sidecars.contains_key(NAME)) else { return Ok(()) };
+        let Some(encoder) = config.encoder.filter(|_| self.sidecars.contains_key(NAME)) else {
+            return Ok(());
+        };
         let generation = self.json(NAME)?;
         let reader = ConfigReader { config: &generation, path: &self.path_of(NAME) };
         match reader.get("decoder_start_token_id") {
@@ -227,7 +230,7 @@ fn with_tying_of(config: ModelConfig, source: &dyn TensorSource) -> Result<Model
 /// Whether a file's first bytes are those of GGUF.
 fn begins_as_gguf(path: &Path) -> Result<bool> {
     let mut head = Vec::new();
-    let file = std::fs::File::open(path).map_err(|source| Error::io(path, source))?;
+    let file = open_regular(path).map_err(|source| Error::io(path, source))?;
     file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(|source| Error::io(path, source))?;
     Ok(head.starts_with(b"GGUF"))
 }

@@ -6,10 +6,19 @@ use crate::{Error, Result, weights::safetensors::SINGLE};
 
 /// Files that hold weights or configurations of other programs, by the end or the beginning of their names.
 const OTHERS: [(fn(&str) -> bool, &str); 9] = [
-    (|name| name.ends_with(".incomplete") || name.ends_with(".part") || name.ends_with(".crdownload"), "a download that was interrupted"),
+    (
+        |name| name.ends_with(".incomplete") || name.ends_with(".part") || name.ends_with(".crdownload"),
+        "a download that was interrupted",
+    ),
     (|name| name.ends_with(".gguf"), "a GGUF file, which is given by its own path"),
-    (|name| name.ends_with(".bin") || name.ends_with(".bin.index.json"), "PyTorch's format, a pickle, which can run code"),
-    (|name| name.ends_with(".pt") || name.ends_with(".pth") || name.ends_with(".ckpt"), "PyTorch's format, a pickle, which can run code"),
+    (
+        |name| name.ends_with(".bin") || name.ends_with(".bin.index.json"),
+        "PyTorch's format, a pickle, which can run code",
+    ),
+    (
+        |name| name.ends_with(".pt") || name.ends_with(".pth") || name.ends_with(".ckpt"),
+        "PyTorch's format, a pickle, which can run code",
+    ),
     (|name| name.ends_with(".h5"), "TensorFlow's format"),
     (|name| name.ends_with(".msgpack"), "Flax's format"),
     (|name| name.ends_with(".onnx"), "ONNX"),
@@ -22,7 +31,11 @@ pub(crate) fn without_weights(folder: &Path, wanted: &str) -> Error {
     let missing = || Error::io(folder.join(wanted), std::io::ErrorKind::NotFound.into());
     let names = names(folder);
     if !wanted.starts_with("adapter") && names.iter().any(|name| name == "adapter_model.safetensors") {
-        return not_read(folder, "an adapter, without the weights of a model", "a model, to which an adapter is added");
+        return not_read(
+            folder,
+            "an adapter, without the weights of a model",
+            "a model, to which an adapter is added",
+        );
     }
     let Some((is_it, format)) = OTHERS.iter().find(|(is_it, _)| names.iter().any(|name| is_it(name))) else {
         return missing();
@@ -47,7 +60,10 @@ pub(crate) fn without_config(folder: &Path) -> Option<Error> {
     let [found, allowed] = if has("adapter_config.json") {
         ["an adapter, without a config.json", "the model, to which the adapter is added"]
     } else if has("params.json") {
-        ["a folder without config.json; its params.json is of Meta's or Mistral's own format", "transformers' format"]
+        [
+            "a folder without config.json; its params.json is of Meta's or Mistral's own format",
+            "transformers' format",
+        ]
     } else if has("model_index.json") {
         ["a pipeline of diffusers", "a language model"]
     } else {

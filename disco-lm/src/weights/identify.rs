@@ -45,11 +45,7 @@ pub(crate) fn identify(head: &[u8]) -> Option<&'static str> {
 
 /// The remedy for a file that [`identify`] knows.
 fn remedy(format: &str, wanted: &str) -> String {
-    if format.contains("Git LFS") {
-        format!("{wanted}; `git lfs pull` fetches it")
-    } else {
-        wanted.into()
-    }
+    if format.contains("Git LFS") { format!("{wanted}; `git lfs pull` fetches it") } else { wanted.into() }
 }
 
 /// An error that names the format of a file that should be `wanted`, if it is empty or of another format that is known.

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use disco_core::input::{open_regular, read_bytes};
 use safetensors::{
     Dtype,
     tensor::{Metadata, TensorInfo},
@@ -89,7 +90,8 @@ impl SafetensorsFolder {
 
     /// The name in this folder of the tensor that transformers calls `name`; `name` itself if there is none.
     fn named(&self, name: &str) -> String {
-        let found = other_names(name, self.kind.embedding).into_iter().find(|name| self.location.contains_key(name));
+        let found =
+            other_names(name, self.kind.embedding).into_iter().find(|name| self.location.contains_key(name));
         found.unwrap_or_else(|| name.into())
     }
 
@@ -136,7 +138,7 @@ impl TensorSource for SafetensorsFolder {
 impl Shard {
     /// Opens a file and checks its header against its size.
     pub(crate) fn open(path: PathBuf) -> Result<Self> {
-        let mut file = File::open(&path).map_err(|source| Error::io(&path, source))?;
+        let mut file = open_regular(&path).map_err(|source| Error::io(&path, source))?;
         let size = file.metadata().map_err(|source| Error::io(&path, source))?.len();
         let cut_short =
             || Error::format(&path, format!("its {size} bytes end before its header or its tensors"));
@@ -150,7 +152,9 @@ impl Shard {
         let header_size = u64::from_le_bytes(length);
         let Some(data_start) = header_size.checked_add(8).filter(|start| *start <= size) else {
             let mut head = length.to_vec();
-            file.take(identify::HEAD as u64).read_to_end(&mut head).map_err(|source| Error::io(&path, source))?;
+            file.take(identify::HEAD as u64)
+                .read_to_end(&mut head)
+                .map_err(|source| Error::io(&path, source))?;
             return Err(other_format(&path, &head, WANTED).unwrap_or_else(cut_short));
         };
         // At most the size of the file: a false header cannot ask for more memory than that.
@@ -250,14 +254,19 @@ fn check_shards(folder: &Path, index: &Path, names: &[String]) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
-    let found = format!("an index of {} files of which {} are not there: {}", names.len(), missing.len(), missing.join(", "));
+    let found = format!(
+        "an index of {} files of which {} are not there: {}",
+        names.len(),
+        missing.len(),
+        missing.join(", ")
+    );
     let allowed = "all of them beside it; was a download interrupted?".into();
     Err(Error::NotRead { path: index.into(), found, allowed })
 }
 
 /// Reads a JSON file that must hold an object.
 pub(crate) fn read_json(path: &Path) -> Result<Value> {
-    json_object(&std::fs::read(path).map_err(|source| Error::io(path, source))?, path)
+    json_object(&read_bytes(path).map_err(|source| Error::io(path, source))?, path)
 }
 
 /// The JSON object in the content of a file. Any other value is an error: it would look like an object without fields.

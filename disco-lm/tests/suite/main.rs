@@ -1,8 +1,8 @@
 //! The tests of the language models, as one program: Burn is linked once.
 
 mod architectures;
-mod cases_driver;
 mod chat;
+mod checkpoints;
 mod classifier;
 mod common;
 mod decoding;
@@ -10,6 +10,7 @@ mod embedded_model;
 mod exactness;
 mod files;
 mod gguf;
+mod gguf_metadata;
 mod golden;
 #[cfg(feature = "hub-http")]
 mod hub;
@@ -20,6 +21,7 @@ mod hub_models;
 #[cfg(feature = "hub-http")]
 mod hub_server;
 mod lora;
+mod lora_settings;
 mod mutations;
 mod policy;
 mod resume;

@@ -44,7 +44,10 @@ fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
         ("vocabulary", grouped(tokens.vocabulary() as u64)),
     ];
     let name = spec.model.source.name();
-    let facts = BTreeMap::from(facts.map(|(name, value)| (name.to_owned(), value)));
+    let mut facts = BTreeMap::from(facts.map(|(name, value)| (name.to_owned(), value)));
+    if !tokens.ignored_tensors().is_empty() {
+        facts.insert("tensors that are not read".to_owned(), tokens.ignored_tensors().join(", "));
+    }
     let policy = match &spec.tune.adapter {
         None => LmPolicy::new(base.clone()),
         Some(AdapterSpec { rank, alpha, target_modules }) => {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Result,
     architecture::{ARCHITECTURES, Architecture, Gguf, GgufMetadata},
-    weights::gguf::{header, metadata::Metadata},
+    weights::gguf::{metadata::Metadata, value::Value as Entry},
 };
 
 /// Relative tolerance for rotary factors: they are stored in f32, and some programs compute them in f32.
@@ -214,16 +214,16 @@ impl Reader<'_> {
     fn check(&self) -> Result<()> {
         for (name, idle) in OTHER_KEYS {
             let key = self.key(name);
-            let Some(value) = self.metadata.header.metadata.get(&key) else { continue };
-            let number = match value {
-                header::Value::Unsigned(number) => Some(*number as f64),
-                header::Value::Signed(number) => Some(*number as f64),
-                header::Value::Float(number) => Some(*number),
-                header::Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
-                header::Value::Text(_) | header::Value::Array(_) => None,
+            let Some(found) = self.metadata.header.metadata.get(&key) else { continue };
+            let number = match found {
+                Entry::Unsigned(number) => Some(*number as f64),
+                Entry::Signed(number) => Some(*number as f64),
+                Entry::Float(number) => Some(*number),
+                Entry::Bool(flag) => Some(f64::from(u8::from(*flag))),
+                Entry::Text(_) | Entry::Array(_) => None,
             };
             if number != Some(*idle) {
-                return Err(self.metadata.refused(&key, value.shown(), idle.to_string()));
+                return Err(self.metadata.refused(&key, found.shown(), idle.to_string()));
             }
         }
         Ok(())

@@ -12,6 +12,7 @@ mod quants;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
+mod value;
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +20,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use disco_core::input::open_regular;
 use serde_json::Value;
 
 use crate::{
@@ -52,7 +54,7 @@ struct Container {
 impl Container {
     /// Opens a file and checks its header against its size.
     fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(|source| Error::io(path, source))?;
+        let file = open_regular(path).map_err(|source| Error::io(path, source))?;
         let header = Header::read(&file, path)?;
         Ok(Self { path: path.into(), file, header })
     }
