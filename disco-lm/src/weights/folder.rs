@@ -26,6 +26,10 @@ const OTHERS: [(fn(&str) -> bool, &str); 9] = [
     (|name| name.ends_with(".safetensors"), "safetensors of another name"),
 ];
 
+/// Files that a training leaves beside the weights.
+const OF_TRAINING: [&str; 6] =
+    ["training_args.bin", "optimizer.bin", "optimizer.pt", "scheduler.pt", "scaler.pt", "rng_state.pth"];
+
 /// The error for a folder without the weights `wanted`. It names the files of other formats that are there.
 pub(crate) fn without_weights(folder: &Path, wanted: &str) -> Error {
     let missing = || Error::io(folder.join(wanted), std::io::ErrorKind::NotFound.into());
@@ -85,11 +89,12 @@ fn not_read(path: &Path, found: &str, allowed: &str) -> Error {
     Error::NotRead { path: path.into(), found: found.into(), allowed: allowed.into() }
 }
 
-/// The names of the files in a folder, sorted; none for a folder that cannot be read.
+/// The names of the files in a folder that are not of a training, sorted; none for a folder that cannot be read.
 fn names(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> =
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.retain(|name| !OF_TRAINING.contains(&name.as_str()));
     names.sort();
     names
 }

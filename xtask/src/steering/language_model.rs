@@ -45,8 +45,9 @@ fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
     ];
     let name = spec.model.source.name();
     let mut facts = BTreeMap::from(facts.map(|(name, value)| (name.to_owned(), value)));
-    if !tokens.ignored_tensors().is_empty() {
-        facts.insert("tensors that are not read".to_owned(), tokens.ignored_tensors().join(", "));
+    if let [first, others @ ..] = tokens.ignored_tensors() {
+        let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+        facts.insert("ignored tensors".to_owned(), format!("{first}{more}"));
     }
     let policy = match &spec.tune.adapter {
         None => LmPolicy::new(base.clone()),
