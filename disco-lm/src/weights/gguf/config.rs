@@ -111,6 +111,12 @@ impl Reader<'_> {
         self.metadata.whole(&key)?.ok_or_else(|| self.metadata.missing(&key, "a whole number"))
     }
 
+    /// The epsilon of norms, which llama.cpp insists on too.
+    fn epsilon(&self, name: &str) -> Result<f64> {
+        let key = self.key(name);
+        self.metadata.number(&key)?.ok_or_else(|| self.metadata.missing(&key, "a number"))
+    }
+
     /// The number of token ids: the rows of the embedding, since not every file has it in its metadata.
     fn vocabulary(&self) -> Result<usize> {
         let embedding = self.metadata.header.tensors.get("token_embd.weight");
@@ -125,7 +131,7 @@ impl Reader<'_> {
             "n_head": self.size("attention.head_count")?,
             "n_inner": self.size("feed_forward_length")?,
             "n_positions": self.size("context_length")?,
-            "layer_norm_epsilon": self.metadata.number(&self.key("attention.layer_norm_epsilon"))?,
+            "layer_norm_epsilon": self.epsilon("attention.layer_norm_epsilon")?,
             "activation_function": "gelu_new",
         });
         Ok(into_map(config))
@@ -150,7 +156,7 @@ impl Reader<'_> {
             "head_dim": head,
             "intermediate_size": self.size("feed_forward_length")?,
             "max_position_embeddings": self.size("context_length")?,
-            "rms_norm_eps": self.metadata.number(&self.key("attention.layer_norm_rms_epsilon"))?,
+            "rms_norm_eps": self.epsilon("attention.layer_norm_rms_epsilon")?,
             "rope_theta": theta,
             "hidden_act": "silu",
             "attention_bias": self.has("blk.0.attn_output.bias"),
