@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::{Error, Result, weights::safetensors::SINGLE};
+use crate::{Error, Result};
 
 /// Files that hold weights or configurations of other programs, by the end or the beginning of their names.
 const OTHERS: [(fn(&str) -> bool, &str); 9] = [
@@ -34,7 +34,8 @@ const OF_TRAINING: [&str; 6] =
 pub(crate) fn without_weights(folder: &Path, wanted: &str) -> Error {
     let missing = || Error::io(folder.join(wanted), std::io::ErrorKind::NotFound.into());
     let names = names(folder);
-    if !wanted.starts_with("adapter") && names.iter().any(|name| name == "adapter_model.safetensors") {
+    let is_adapter = wanted.starts_with("adapter");
+    if !is_adapter && names.iter().any(|name| name == "adapter_model.safetensors") {
         return not_read(
             folder,
             "an adapter, without the weights of a model",
@@ -46,9 +47,10 @@ pub(crate) fn without_weights(folder: &Path, wanted: &str) -> Error {
     };
     let there: Vec<&str> = names.iter().map(String::as_str).filter(|name| is_it(name)).take(3).collect();
     let found = format!("without {wanted}; it has {} ({format})", there.join(", "));
-    let remedy = match wanted {
-        SINGLE => format!("{wanted}, or an index of shards; `save_pretrained` of transformers writes them"),
-        _ => format!("{wanted}; `save_pretrained` of PEFT writes it"),
+    let remedy = if is_adapter {
+        format!("{wanted}; `save_pretrained` of PEFT writes it")
+    } else {
+        format!("{wanted}, or an index of shards; `save_pretrained` of transformers writes them")
     };
     not_read(folder, &found, &remedy)
 }
