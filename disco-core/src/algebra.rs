@@ -1,5 +1,7 @@
 //! How scorers combine: products, powers, features as factors, fixed contexts.
 
+use std::borrow::Cow;
+
 use crate::{Error, Feature, FnScorer, Result, Score, Scorer, TryScorer};
 
 /// `exp(coefficient * feature)`: a feature as a factor, such as `exp(reward / beta)`.
@@ -29,7 +31,22 @@ impl<F> Exponential<F> {
 impl<C: ?Sized, X: ?Sized, F: Feature<C, X>> Scorer<C, X> for Exponential<F> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let values = self.feature.values(context, samples)?;
-        Ok(values.into_iter().map(|value| value.map(|value| self.coefficient * value)).collect())
+        if !self.coefficient.is_finite() {
+            let field = format!("coefficient of feature `{}`", self.feature.name());
+            return Err(Error::invalid(field, self.coefficient, "finite"));
+        }
+        let exponent = |(index, value): (usize, Score)| match value {
+            Ok(value) if !value.is_finite() => {
+                Err(Error::NotANumber { by: format!("feature `{}`", self.feature.name()), index, value })
+            }
+            Ok(value) => Ok(Ok((self.coefficient * value).clamp(f64::MIN, f64::MAX))),
+            Err(skipped) => Ok(Err(skipped)),
+        };
+        values.into_iter().enumerate().map(exponent).collect()
+    }
+
+    fn scorer_name(&self) -> Cow<'_, str> {
+        format!("exp({} * `{}`)", self.coefficient, self.feature.name()).into()
     }
 }
 
@@ -88,24 +105,34 @@ impl<C: ?Sized, X: ?Sized, F: Feature<C, X>> Scorer<C, X> for Condition<F> {
     fn has_hard_constraints(&self) -> bool {
         true
     }
+
+    fn scorer_name(&self) -> Cow<'_, str> {
+        format!("condition `{}`", self.feature.name()).into()
+    }
 }
 
 /// The product of two scorers: the sum of their log-scores.
 ///
-/// A sample that one factor forbids (`-inf`) is forbidden, also where the other factor skips it. Any other sample that
-/// a factor skips is skipped. So the scores do not depend on the order of the factors; only the scorer that a
-/// [`Skipped`](crate::Skipped) names does, where both skip.
+/// A sample that one factor forbids (`-inf`) is forbidden, whatever the other factor gives: a number, a skip, NaN or `+inf`.
+/// (A likelihood often is none of use where the prior is zero.) Any other sample that a factor skips is skipped. So the scores
+/// do not depend on the order of the factors; only the scorer that a [`Skipped`](crate::Skipped) names does, where both skip.
+///
+/// A sum of finite log-scores beyond the range of `f64` is `f64::MAX` or `f64::MIN`: it is not forbidden.
 ///
 /// # Performance
 /// The second factor scores only the samples that the first does not forbid: put a cheap factor, and one that forbids,
-/// first. A failure, NaN or `+inf` of the second factor on a forbidden sample therefore goes unseen.
+/// first.
+///
+/// # Errors
+/// [`Error::NotANumber`], with the [name](Scorer::scorer_name) of the factor, for a log-score that is NaN or `+inf` and not
+/// forbidden by the other factor.
 #[derive(Clone, Copy, Debug)]
 pub struct Product<A, B>(pub A, pub B);
 
 impl<C: ?Sized, X: ?Sized, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Product<A, B> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let mut scores = self.0.log_scores(context, samples)?;
-        Error::check_length("log-scores of the first factor", samples.len(), scores.len())?;
+        check_factor(|| self.0.scorer_name(), samples.len(), scores.len())?;
         let open: Vec<usize> = (0..samples.len())
             .filter(|&i| !matches!(scores[i], Ok(score) if score == f64::NEG_INFINITY))
             .collect();
@@ -113,13 +140,15 @@ impl<C: ?Sized, X: ?Sized, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Pr
             return Ok(scores);
         }
         let rest: Vec<&X> = open.iter().map(|&i| samples[i]).collect();
-        let others = self.1.log_scores(context, &rest)?;
-        Error::check_length("log-scores of the second factor", rest.len(), others.len())?;
-        for (&i, other) in open.iter().zip(others) {
-            scores[i] = match (std::mem::replace(&mut scores[i], Ok(0.0)), other) {
-                (Ok(first), Ok(second)) => Ok(first + second),
-                // -inf decides, whatever the other score is. NaN and +inf are passed on, so that the caller sees them.
-                (Err(_), Ok(score)) | (Ok(score), Err(_)) if !score.is_finite() => Ok(score),
+        let others = self.1.log_scores(context, &rest).map_err(|error| error.at_sample(|i| open[i]))?;
+        check_factor(|| self.1.scorer_name(), rest.len(), others.len())?;
+        let refuse = |by: Cow<'_, str>, index, value| Err(Error::NotANumber { by: by.into(), index, value });
+        for (&index, other) in open.iter().zip(others) {
+            scores[index] = match (std::mem::replace(&mut scores[index], Ok(0.0)), other) {
+                (_, Ok(f64::NEG_INFINITY)) => Ok(f64::NEG_INFINITY),
+                (Ok(value), _) if !value.is_finite() => return refuse(self.0.scorer_name(), index, value),
+                (_, Ok(value)) if !value.is_finite() => return refuse(self.1.scorer_name(), index, value),
+                (Ok(first), Ok(second)) => Ok((first + second).clamp(f64::MIN, f64::MAX)),
                 (Err(skipped), _) | (_, Err(skipped)) => Err(skipped),
             };
         }
@@ -129,6 +158,16 @@ impl<C: ?Sized, X: ?Sized, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Pr
     fn has_hard_constraints(&self) -> bool {
         self.0.has_hard_constraints() || self.1.has_hard_constraints()
     }
+
+    fn scorer_name(&self) -> Cow<'_, str> {
+        format!("{} * {}", self.0.scorer_name(), self.1.scorer_name()).into()
+    }
+}
+
+/// Checks that a factor gave as many log-scores as it was asked for.
+fn check_factor<'a>(name: impl Fn() -> Cow<'a, str>, expected: usize, actual: usize) -> Result<()> {
+    let what = || format!("log-scores of factor {}", name()).into();
+    if expected == actual { Ok(()) } else { Err(Error::Length { what: what(), expected, actual }) }
 }
 
 /// A scorer raised to a power: its log-score times `exponent` (an inverse temperature).
@@ -141,11 +180,20 @@ pub struct Power<S> {
 impl<C: ?Sized, X: ?Sized, S: Scorer<C, X>> Scorer<C, X> for Power<S> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         let scores = self.base.log_scores(context, samples)?;
-        Ok(scores.into_iter().map(|score| score.map(|score| self.exponent * score)).collect())
+        // -inf, +inf and NaN stay what they are; a finite log-score does not become one of them.
+        let raised = |score: f64| match self.exponent * score {
+            product if score.is_finite() => product.clamp(f64::MIN, f64::MAX),
+            product => product,
+        };
+        Ok(scores.into_iter().map(|score| score.map(raised)).collect())
     }
 
     fn has_hard_constraints(&self) -> bool {
         self.base.has_hard_constraints()
+    }
+
+    fn scorer_name(&self) -> Cow<'_, str> {
+        format!("({})^{}", self.base.scorer_name(), self.exponent).into()
     }
 }
 
@@ -163,6 +211,10 @@ impl<C: Send + Sync, X: ?Sized, S: Scorer<C, X>> Scorer<(), X> for Given<S, C> {
 
     fn has_hard_constraints(&self) -> bool {
         self.scorer.has_hard_constraints()
+    }
+
+    fn scorer_name(&self) -> Cow<'_, str> {
+        self.scorer.scorer_name()
     }
 }
 

@@ -72,7 +72,7 @@ impl ImportanceWeights {
     pub fn bootstrap_log_z(&self, replicates: &Streams) -> Result<Bootstrap> {
         let estimate = self.log_z();
         let replicates = resampled(self.normalised(), replicates, |drawn| {
-            Ok(estimate.value + (drawn.map(|i| self.normalised()[i]).sum::<f64>()).ln())
+            Some(estimate.value + (drawn.map(|i| self.normalised()[i]).sum::<f64>()).ln())
         })?;
         Ok(Bootstrap::new(estimate.value, estimate.ess, replicates))
     }
@@ -80,43 +80,52 @@ impl ImportanceWeights {
     /// The self-normalised [`mean`](Self::mean) with its error by the bootstrap: one replicate per stream, at the cost of
     /// [`bootstrap_log_z`](Self::bootstrap_log_z).
     ///
+    /// A replicate that catches only weights of zero has no mean, and is drawn again from the same stream: the replicates
+    /// have the distribution of the bootstrap given that the mean exists. With m samples of weight above zero, the share of
+    /// the others is near `e^-m`.
+    ///
     /// # Errors
-    /// As [`mean`](Self::mean); [`Error::Invalid`] for fewer than two replicates;
-    /// [`Error::ZeroWeights`] where a replicate catches only weights of zero: then too few samples lie in
-    /// the target's support for the bootstrap to be of use.
+    /// As [`mean`](Self::mean); [`Error::Invalid`] for fewer than two replicates, and for fewer than two samples with weight
+    /// above zero, relative to the largest, in `f64`: then all replicates have the same mean, and say nothing of the error.
     pub fn bootstrap_mean(&self, values: &[f64], replicates: &Streams) -> Result<Bootstrap> {
         let estimate = self.mean(values)?;
         let weights = self.normalised();
+        let positive = weights.iter().filter(|weight| **weight > 0.0).count();
+        if positive < 2 {
+            let field = "number of samples with weight above zero";
+            return Err(Error::invalid(field, positive, "at least 2, for the bootstrap of a mean"));
+        }
         let replicates = resampled(weights, replicates, |drawn| {
             let (mut sum, mut weighted) = (0.0, 0.0);
             for i in drawn.filter(|i| weights[*i] > 0.0) {
                 sum += weights[i];
                 weighted += weights[i] * values[i];
             }
-            if sum > 0.0 { Ok(weighted / sum) } else { Err(Error::ZeroWeights { count: weights.len() }) }
+            (sum > 0.0).then(|| weighted / sum)
         })?;
         Ok(Bootstrap::new(estimate.value, estimate.ess, replicates))
     }
 }
 
-/// One statistic of n positions, drawn with replacement, per stream.
+/// One statistic of n positions, drawn with replacement, per stream; drawn again where it is `None`.
 fn resampled(
     weights: &[f64],
     streams: &Streams,
-    statistic: impl Fn(&mut dyn Iterator<Item = usize>) -> Result<f64> + Sync,
+    statistic: impl Fn(&mut dyn Iterator<Item = usize>) -> Option<f64> + Sync,
 ) -> Result<Vec<f64>> {
     if streams.len() < 2 {
         return Err(Error::invalid("number of bootstrap replicates", streams.len(), "at least 2"));
     }
     let n = weights.len();
-    let replicates: Vec<Result<f64>> = (0..streams.len())
-        .into_par_iter()
-        .map(|replicate| {
-            let mut rng = streams.rng(replicate);
-            statistic(&mut (0..n).map(|_| rng.random_range(0..n)))
-        })
-        .collect();
-    replicates.into_iter().collect()
+    let replicate = |stream: usize| {
+        let mut rng = streams.rng(stream);
+        loop {
+            if let Some(value) = statistic(&mut (0..n).map(|_| rng.random_range(0..n))) {
+                return value;
+            }
+        }
+    };
+    Ok((0..streams.len()).into_par_iter().map(replicate).collect())
 }
 
 #[cfg(test)]

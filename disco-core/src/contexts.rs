@@ -7,7 +7,8 @@ use rand::{Rng, RngExt};
 use crate::{
     Error, Result, Streams,
     alias::Alias,
-    json_lines::{read_json_lines, read_lines},
+    json_lines::{Field, filled_lines, read_json_lines},
+    json_string::string_in,
     permutation::{Permutation, mix},
 };
 
@@ -193,34 +194,37 @@ impl<C> ContextOrder<'_, C> {
 impl Contexts<String> {
     /// Equally likely contexts, one per line of a text file, without the line ends (`\n` or `\r\n`).
     ///
-    /// A line is taken as it stands: an empty one is the empty context, and spaces count.
+    /// Blank lines at the end of the file, as an editor leaves them, are not contexts. Any other line is taken as it stands:
+    /// an empty one between two others is the empty context, and spaces count. A byte order mark at the head of the file,
+    /// or of a line, where files were put one after the other, is removed.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Malformed`] for a line that is not UTF-8; [`Error::Empty`] for an empty file.
+    /// [`Error::Io`]; [`Error::Malformed`] for a line that is not UTF-8, is longer than [`LINE_LIMIT`](crate::input::LINE_LIMIT),
+    /// or has a zero byte or a carriage return inside; [`Error::Empty`] for a file without a line that is not blank. (The
+    /// empty context alone is [`Contexts::single`].)
     pub fn from_text_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let lines: Vec<String> = read_lines(path)?.map(|line| Ok(line?.1)).collect::<Result<_>>()?;
+        let lines: Vec<String> = filled_lines(path)?.map(|line| Ok(line?.1)).collect::<Result<_>>()?;
         Self::of_file(path, lines)
     }
 
-    /// Equally likely contexts from JSON lines: `prefix` followed by the string in `field` of each line.
+    /// Equally likely contexts from JSON lines: `prefix` followed by the string in `field` of each line. Other fields are
+    /// ignored, and so are blank lines at the end.
+    ///
+    /// # Cost
+    /// Memory for one line and for the contexts: fields that are ignored are not kept.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Malformed`], with the number of the line, for a line (also a blank one) that is not an
-    /// object with a string in that field; [`Error::Empty`] for an empty file.
+    /// [`Error::Io`]; [`Error::Malformed`], with the number of the line, for a line that is not an object with a string in
+    /// that field, once (a blank line before the last is none), and for one that [`from_text_file`](Self::from_text_file)
+    /// refuses; [`Error::Empty`] for a file without a line that is not blank.
     pub fn from_json_lines(path: impl AsRef<Path>, field: &str, prefix: &str) -> Result<Self> {
         let path = path.as_ref();
+        let fields = [Field { name: field, allowed: "a string" }];
         let mut contexts = Vec::new();
-        for record in read_json_lines::<serde_json::Map<String, serde_json::Value>>(path)? {
-            let (line, record) = record?;
-            let text = match record.get(field) {
-                Some(serde_json::Value::String(text)) => text,
-                Some(other) => {
-                    let reason = format!("field `{field}` is {other}; allowed: a string");
-                    return Err(Error::malformed(path, line, reason));
-                }
-                None => return Err(Error::malformed(path, line, format!("there is no field `{field}`"))),
-            };
+        for record in read_json_lines(path, &fields, |line| string_in(line, field))? {
+            let (line, found) = record?;
+            let text = found.map_err(|reason| Error::malformed(path, line, reason))?;
             contexts.push(format!("{prefix}{text}"));
         }
         Self::of_file(path, contexts)
@@ -228,7 +232,8 @@ impl Contexts<String> {
 
     fn of_file(path: &Path, contexts: Vec<String>) -> Result<Self> {
         if contexts.is_empty() {
-            return Err(Error::Empty { what: format!("file of contexts {}", path.display()).into() });
+            let what = format!("file of contexts {}, apart from blank lines,", path.display());
+            return Err(Error::Empty { what: what.into() });
         }
         Self::new(contexts)
     }

@@ -6,7 +6,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
     Distribution, Error, Replacement, Result, Sampled, Score, Scorer, Skipped, Streams,
-    json_lines::read_json_lines,
+    json_lines::{Field, read_json_lines},
     permutation::{Permutation, mix},
 };
 
@@ -64,17 +64,27 @@ struct Pool<X> {
     samples: Vec<Sampled<X>>,
     // Invariant: the log-probability of every sample in `samples`.
     log_probs: HashMap<X, f64>,
+    // Invariant: the sum of exp(log_prob) over `log_probs`.
+    mass: f64,
 }
 
 /// One line of a file of records.
 #[derive(Deserialize)]
-struct Line<X> {
+#[serde(bound = "C: DeserializeOwned, X: DeserializeOwned")]
+struct Line<C, X> {
     sample: X,
     log_prob: f64,
     // Absent is null, which the context `()` accepts.
     #[serde(default)]
-    context: serde_json::Value,
+    context: Option<C>,
 }
+
+/// The fields of a [`Line`].
+const FIELDS: [Field<'static>; 3] = [
+    Field { name: "sample", allowed: "values that JSON has" },
+    Field { name: "log_prob", allowed: "a finite number: the sample was drawn" },
+    Field { name: "context", allowed: "values that JSON has" },
+];
 
 impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
     /// The distribution of these records.
@@ -83,6 +93,9 @@ impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
     /// [`Error::Empty`]; [`Error::Invalid`] for a log-probability that is NaN, infinite or above 0.01 (some engines write
     /// negative log-likelihoods instead), and for one that differs by more than 0.01 from an earlier record of the same
     /// sample in the same context. Differences up to 0.01 are taken as noise of the engine: the first value counts for all.
+    /// [`Error::Invalid`] for a record with which the probabilities of the different samples of its context sum to more than
+    /// 1, beyond the same noise: a mean of token log-probabilities is no log-probability, and the samples of two contexts
+    /// that were not recorded are not those of one.
     pub fn new(records: impl IntoIterator<Item = Record<C, X>>) -> Result<Self> {
         let mut empirical = Self::empty();
         for (index, record) in records.into_iter().enumerate() {
@@ -94,11 +107,11 @@ impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
     }
 
     /// Records from JSON lines: objects with `sample`, `log_prob` (nats) and, unless `C` is `()`, `context`.
-    /// Other fields are ignored.
+    /// Other fields are ignored, and so are blank lines at the end.
     ///
     /// # Errors
-    /// [`Error::Io`]; [`Error::Malformed`], with the number of the line, for a line that is not such a record, or whose
-    /// log-probability [`new`](Self::new) refuses; [`Error::Empty`].
+    /// [`Error::Io`]; [`Error::Malformed`], with the number of the line, for a line that is not such a record, is longer than
+    /// [`LINE_LIMIT`](crate::input::LINE_LIMIT), or whose log-probability [`new`](Self::new) refuses; [`Error::Empty`].
     pub fn from_json_lines(path: impl AsRef<Path>) -> Result<Self>
     where
         C: DeserializeOwned,
@@ -106,10 +119,13 @@ impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
     {
         let path = path.as_ref();
         let mut empirical = Self::empty();
-        for line in read_json_lines::<Line<X>>(path)? {
+        for line in read_json_lines(path, &FIELDS, |line| serde_json::from_str::<Line<C, X>>(line))? {
             let (number, line) = line?;
-            let context = C::deserialize(line.context)
-                .map_err(|source| Error::malformed(path, number, format!("field `context`: {source}")))?;
+            let context = match line.context {
+                Some(context) => context,
+                None => C::deserialize(serde_json::Value::Null)
+                    .map_err(|source| Error::malformed(path, number, format!("field `context`: {source}")))?,
+            };
             empirical.push(Record { context, sample: line.sample, log_prob: line.log_prob }).map_err(
                 |(value, allowed)| Error::malformed(path, number, Error::invalid("log_prob", value, allowed)),
             )?;
@@ -142,12 +158,24 @@ impl<C: Clone + Eq + Hash, X: Clone + Eq + Hash> Empirical<C, X> {
         }
         let position = self.positions.get(&context).copied().unwrap_or_else(|| {
             self.contexts.push(context.clone());
-            self.pools.push(Pool { samples: Vec::new(), log_probs: HashMap::new() });
+            self.pools.push(Pool { samples: Vec::new(), log_probs: HashMap::new(), mass: 0.0 });
             self.positions.insert(context, self.pools.len() - 1);
             self.pools.len() - 1
         });
         let pool = &mut self.pools[position];
-        let known = *pool.log_probs.entry(sample.clone()).or_insert(log_prob);
+        let known = *pool.log_probs.entry(sample.clone()).or_insert_with(|| {
+            pool.mass += log_prob.exp();
+            log_prob
+        });
+        if pool.mass > AGREEMENT.exp() {
+            let allowed = format!(
+                "such that the probabilities of the {} different samples of its context sum to at most 1, not {:.4}: is it \
+                 a mean of token log-probabilities instead of their sum, or do the records lack their contexts?",
+                pool.log_probs.len(),
+                pool.mass
+            );
+            return Err((log_prob, allowed));
+        }
         if (known - log_prob).abs() > AGREEMENT {
             let allowed =
                 format!("within {AGREEMENT} of {known}, that of the same sample in an earlier record");

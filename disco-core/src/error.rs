@@ -100,6 +100,14 @@ impl Error {
         Self::Failed { by: by.into(), cause: cause.into() }
     }
 
+    /// The same error for a sample of a larger batch, given the place there of each sample of this one.
+    pub(crate) fn at_sample(self, place: impl Fn(usize) -> usize) -> Self {
+        match self {
+            Self::NotANumber { by, index, value } => Self::NotANumber { by, index: place(index), value },
+            other => other,
+        }
+    }
+
     /// An [`Error::Malformed`] at a line counted from 1.
     pub(crate) fn malformed(
         path: &Path,

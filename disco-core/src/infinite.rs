@@ -3,7 +3,8 @@
 //! For `#[serde(with = "disco_core::infinite")]` on an `f64`: a finite number is itself, the infinities are the
 //! strings `"inf"` and `"-inf"`. [`option`] does the same for a number that may be missing. [`size`] is for
 //! numbers that are never negative, such as errors and sample sizes: `null` is `+inf`. NaN is refused. Formats
-//! that are not for people to read (`is_human_readable`) get the `f64` as it is.
+//! that are not for people to read (`is_human_readable`) get the `f64` as it is. Python writes `Infinity` and `-Infinity`
+//! without quotes, which is not JSON: [`from_python`] turns a text with them into one that can be read.
 //!
 //! ```
 //! #[derive(serde::Serialize, serde::Deserialize, PartialEq, Debug)]
@@ -18,13 +19,15 @@
 //! # Ok::<(), serde_json::Error>(())
 //! ```
 
-use std::fmt;
+use std::{borrow::Cow, convert::Infallible, fmt};
 
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Visitor},
     ser,
 };
+
+use crate::python_json::replace_numbers;
 
 /// Writes a number; the infinities by name.
 ///
@@ -51,6 +54,25 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D:
     } else {
         not_nan(f64::deserialize(deserializer)?)
     }
+}
+
+/// The JSON text without the numbers that Python writes although JSON does not have them: `Infinity`, `-Infinity` and `NaN`
+/// outside of strings become the strings `"inf"`, `"-inf"` and `"NaN"`. The first two are read where a number may be
+/// infinite; anywhere else, all three are an error with their name and place.
+///
+/// ```
+/// use disco_core::infinite::from_python;
+/// assert_eq!(from_python(r#"{"Infinity": -Infinity}"#), r#"{"Infinity": "-inf"}"#);
+/// ```
+pub fn from_python(json: &str) -> Cow<'_, str> {
+    let Ok(quoted) = replace_numbers(json, |_, name| {
+        Ok::<_, Infallible>(match name {
+            "Infinity" => r#""inf""#,
+            "-Infinity" => r#""-inf""#,
+            _ => r#""NaN""#,
+        })
+    });
+    quoted
 }
 
 fn not_nan<E: de::Error>(value: f64) -> Result<f64, E> {
@@ -80,8 +102,8 @@ impl Visitor<'_> for NumberOrName {
 
     fn visit_str<E: de::Error>(self, name: &str) -> Result<f64, E> {
         match name {
-            "inf" => Ok(f64::INFINITY),
-            "-inf" => Ok(f64::NEG_INFINITY),
+            "inf" | "Infinity" => Ok(f64::INFINITY),
+            "-inf" | "-Infinity" => Ok(f64::NEG_INFINITY),
             _ => Err(E::invalid_value(de::Unexpected::Str(name), &self)),
         }
     }
@@ -129,13 +151,13 @@ pub mod size {
         }
     }
 
-    /// Reads a number that [`serialize`] wrote.
+    /// Reads a number that [`serialize`] wrote, or `"inf"`.
     ///
     /// # Errors
     /// For anything else.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         let value = if deserializer.is_human_readable() {
-            Option::<f64>::deserialize(deserializer)?.unwrap_or(f64::INFINITY)
+            super::option::deserialize(deserializer)?.unwrap_or(f64::INFINITY)
         } else {
             f64::deserialize(deserializer)?
         };

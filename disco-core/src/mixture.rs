@@ -9,7 +9,7 @@ use crate::{
 ///
 /// Its components are of one type; `Box<dyn Distribution<C, X>>` takes any. Its support is the union of the supports of its
 /// components. With scorers as components it is the weighted sum of their unnormalised scores. A sample that one component
-/// skips is skipped.
+/// skips is skipped. A score that is NaN or `+inf` is an [`Error::NotANumber`] with the name of the component.
 ///
 /// # Performance
 /// A sample costs one draw of its component, and one score by each *other* component.
@@ -69,8 +69,12 @@ impl<C: ?Sized, X: ?Sized, S: Scorer<C, X>> Scorer<C, X> for Mixture<S> {
         for (component, log_weight) in self.components.iter().zip(&self.log_weights) {
             let scores = component.log_scores(context, samples)?;
             Error::check_length("scores of a mixture component", samples.len(), scores.len())?;
-            for (terms, score) in terms.iter_mut().zip(scores) {
+            for (index, (terms, score)) in terms.iter_mut().zip(scores).enumerate() {
                 match (&mut *terms, score) {
+                    (_, Ok(value)) if value.is_nan() || value == f64::INFINITY => {
+                        let by = component.scorer_name().into();
+                        return Err(Error::NotANumber { by, index, value });
+                    }
                     (Ok(terms), Ok(score)) => terms.push(log_weight + score),
                     (Ok(_), Err(skipped)) => *terms = Err(skipped),
                     (Err(_), _) => {}

@@ -1,6 +1,9 @@
 //! Samples from several proposals, joined in one set of weights.
 
-use crate::{Error, ImportanceWeights, Result, numerics::log_sum_exp};
+use crate::{
+    Error, ImportanceWeights, Result,
+    numerics::{check_log_scores, log_sum_exp},
+};
 
 impl ImportanceWeights {
     /// Multiple importance sampling with the balance heuristic[^veach]: `w = P / sum_j (n_j / n) q_j`, with
@@ -44,6 +47,11 @@ impl ImportanceWeights {
             .filter(|(count, _)| **count > 0)
             .map(|(count, log_probs)| ((*count as f64 / total as f64).ln(), *log_probs))
             .collect();
+        for (number, (log_probs, _)) in
+            log_proposals.iter().zip(counts).enumerate().filter(|(_, (_, n))| **n > 0)
+        {
+            check_log_scores(&format!("proposal {number}"), log_probs)?;
+        }
         let mut terms = vec![0.0; used.len()];
         let log_mixture = (0..total).map(|i| {
             for (term, (log_share, log_probs)) in terms.iter_mut().zip(&used) {

@@ -56,12 +56,7 @@ impl<T> Parallel<T> {
         let mut joined = Vec::new();
         let mut start = 0;
         for (chunk, length) in chunks.into_iter().zip(lengths) {
-            let mut values = chunk.map_err(|error| match error {
-                Error::NotANumber { by, index, value } => {
-                    Error::NotANumber { by, index: start + index, value }
-                }
-                other => other,
-            })?;
+            let mut values = chunk.map_err(|error| error.at_sample(|index| start + index))?;
             // A wrong number in one chunk must not be made up for by another.
             Error::check_length("results of a chunk", length, values.len())?;
             start += length;
@@ -87,6 +82,10 @@ impl<C: Sync + ?Sized, X: Sync + ?Sized, S: Scorer<C, X>> Scorer<C, X> for Paral
 
     fn has_hard_constraints(&self) -> bool {
         self.inner.has_hard_constraints()
+    }
+
+    fn scorer_name(&self) -> std::borrow::Cow<'_, str> {
+        self.inner.scorer_name()
     }
 }
 

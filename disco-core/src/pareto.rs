@@ -9,6 +9,9 @@ const SHORTEST_TAIL: usize = 5;
 /// they are so small, `k` is above 1 whatever they are.
 const LEAST_EXCESS: f64 = 1e-290;
 
+/// `ln` of the largest weight over the smallest that is a normal number next to it.
+const LOG_RANGE: f64 = 708.0;
+
 /// The upper tail of importance weights, as a generalised Pareto distribution.
 ///
 /// Weights with shape `k` have finite moments of the orders below `1/k`. If `k` is below the threshold, standard errors are
@@ -19,11 +22,12 @@ const LEAST_EXCESS: f64 = 1e-290;
 ///   <https://jmlr.org/papers/v25/19-556.html>
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ParetoTail {
-    /// The estimated shape, `k` hat.
+    /// The estimated shape, `k` hat; `+inf` where the largest weights are so far above the others that these are zero in `f64`
+    /// next to them: such a tail has no shape that could be fitted, and no moment.
     pub k: f64,
     /// The largest `k` at which estimates from this many samples are reliable: `min(1 - 1/log10(n), 0.7)`.
     pub threshold: f64,
-    /// The number of weights that were fitted.
+    /// The number of weights that were fitted, or of those that the others are zero next to.
     pub fitted: usize,
 }
 
@@ -39,8 +43,11 @@ impl ImportanceWeights {
     /// fitted to their excesses over the largest weight outside the tail, by the method of Zhang and Stephens[^zs] with their
     /// weakly informative prior.
     ///
-    /// `None` if fewer than five weights of the tail exceed that weight: there are at most 20 samples, or the largest weights
-    /// are equal, as with a bounded ratio over few outcomes. Then the ESS is the only diagnostic. Cost: a partial sort.
+    /// Where fewer than five weights of the tail exceed that weight by more than nothing in `f64`, `k` is `+inf` if the others
+    /// are smaller by a factor of `e^708` or more, or are zero and these differ; so is it for a single weight above zero.
+    ///
+    /// `None` for at most 20 samples, and where fewer than five exceed it by less, or are equal among zeros, as with a bounded
+    /// ratio over few outcomes. Then the ESS is the only diagnostic. Cost: a partial sort.
     ///
     /// [^zs]: Zhang and Stephens (2009), *A new and efficient estimation method for the generalized Pareto
     ///   distribution*, Technometrics 51(3), <https://doi.org/10.1198/tech.2009.08017>
@@ -50,6 +57,7 @@ impl ImportanceWeights {
         if tail < SHORTEST_TAIL {
             return None;
         }
+        let threshold = (1.0 - 1.0 / (n as f64).log10()).min(0.7);
         let mut weights = self.normalised().to_vec();
         let (_, cutoff, largest) = weights.select_nth_unstable_by(n - tail - 1, f64::total_cmp);
         // In units of the largest weight, so that nothing underflows when squared or inverted.
@@ -57,15 +65,32 @@ impl ImportanceWeights {
         let mut excesses: Vec<f64> =
             largest.iter().map(|weight| (weight - cutoff) / unit).filter(|excess| *excess > 0.0).collect();
         if excesses.len() < SHORTEST_TAIL {
-            return None;
+            return self.has_endless_tail(tail).then_some(ParetoTail {
+                k: f64::INFINITY,
+                threshold,
+                fitted: excesses.len(),
+            });
         }
         excesses.iter_mut().for_each(|excess| *excess = excess.max(LEAST_EXCESS));
         excesses.sort_unstable_by(f64::total_cmp);
         let count = excesses.len() as f64;
         // The prior is worth ten observations at k = 1/2, as in the reference implementation by the authors.
         let k = (count * generalised_pareto_shape(&excesses) + 10.0 * 0.5) / (count + 10.0);
-        let threshold = (1.0 - 1.0 / (n as f64).log10()).min(0.7);
         Some(ParetoTail { k, threshold, fitted: excesses.len() })
+    }
+
+    /// Whether the weights outside a tail of this many, of which few are above zero in `f64`, are out of reach of those.
+    fn has_endless_tail(&self, tail: usize) -> bool {
+        let mut log_weights = self.log_weights().to_vec();
+        log_weights.sort_unstable_by(f64::total_cmp);
+        let (outside, tail) = log_weights.split_at(log_weights.len() - tail);
+        let (cutoff, largest) = (outside[outside.len() - 1], tail[tail.len() - 1]);
+        if cutoff > f64::NEG_INFINITY {
+            return largest - cutoff >= LOG_RANGE;
+        }
+        // Weights of zero outside the support say nothing of its tail.
+        let supported = &tail[tail.partition_point(|log_weight| *log_weight == f64::NEG_INFINITY)..];
+        supported.len() == 1 || supported[0] < largest
     }
 }
 

@@ -1,6 +1,6 @@
 //! The trait of unnormalised log-scores, and scorers from closures.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use crate::{Failure, Result, Score};
 
@@ -31,6 +31,11 @@ pub trait Scorer<C: ?Sized, X: ?Sized>: Send + Sync {
     fn has_hard_constraints(&self) -> bool {
         false
     }
+
+    /// The name in errors of products and other combinations: that of the type, with the place of a closure, by default.
+    fn scorer_name(&self) -> Cow<'_, str> {
+        std::any::type_name::<Self>().into()
+    }
 }
 
 macro_rules! forward_scorer {
@@ -42,6 +47,10 @@ macro_rules! forward_scorer {
 
             fn has_hard_constraints(&self) -> bool {
                 (**self).has_hard_constraints()
+            }
+
+            fn scorer_name(&self) -> Cow<'_, str> {
+                (**self).scorer_name()
             }
         }
     )*};
@@ -68,6 +77,10 @@ pub fn scorer<C: ?Sized, X: ?Sized, F: Fn(&C, &X) -> f64 + Send + Sync>(log_scor
 impl<C: ?Sized, X: ?Sized, F: Fn(&C, &X) -> f64 + Send + Sync> Scorer<C, X> for FnScorer<F> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
         Ok(samples.iter().map(|sample| Ok((self.0)(context, sample))).collect())
+    }
+
+    fn scorer_name(&self) -> Cow<'_, str> {
+        format!("scorer {}", std::any::type_name::<F>()).into()
     }
 }
 
@@ -110,5 +123,9 @@ where
                 Err(failure) => failure.named(&self.name),
             })
             .collect()
+    }
+
+    fn scorer_name(&self) -> Cow<'_, str> {
+        self.name.as_str().into()
     }
 }

@@ -5,7 +5,7 @@ use std::hash::Hash;
 use crate::{
     Distribution, Error, Feature, Result, Sampled, Score, Scorer, Space, Streams,
     alias::Alias,
-    numerics::{check_log_scores, log_sum_exp},
+    numerics::{check_log_scores, log_softmax, log_sum_exp},
 };
 
 /// The distance from 1 that the sum of the probabilities given to [`Table::from_log_probs`] may have: the error of
@@ -64,11 +64,10 @@ impl<X> Table<X> {
     pub fn from_log_scores(space: Space<X>, log_scores: Vec<f64>) -> Result<Self> {
         Error::check_length("log-scores of a table", space.len(), log_scores.len())?;
         check_log_scores("table", &log_scores)?;
-        let log_z = log_sum_exp(&log_scores);
-        if log_z == f64::NEG_INFINITY {
+        if log_scores.iter().all(|score| *score == f64::NEG_INFINITY) {
             return Err(Error::ZeroWeights { count: log_scores.len() });
         }
-        Ok(Self::of(space, log_scores.into_iter().map(|score| score - log_z).collect()))
+        Ok(Self::of(space, log_softmax(&log_scores)))
     }
 
     /// A table with exactly these log-probabilities (nats).

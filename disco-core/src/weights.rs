@@ -2,7 +2,8 @@
 
 use crate::{
     Error, Estimate, Result,
-    numerics::check_log_scores,
+    estimate::{has_all_digits, norm},
+    numerics::{check_log_scores, log_ratio},
     sums::{KEPT, WeightedSums, sum_of, sum_of_pairs, weighted_sums},
 };
 
@@ -77,8 +78,14 @@ impl ImportanceWeights {
     /// As [`from_log`](Self::from_log), also for a sample with `q(x_i) = 0`; [`Error::Length`].
     pub fn new(log_target: &[f64], log_proposal: &[f64]) -> Result<Self> {
         Error::check_length("proposal log-probabilities", log_target.len(), log_proposal.len())?;
+        check_log_scores("target", log_target)?;
+        check_log_scores("proposal", log_proposal)?;
         Self::from_log(
-            log_target.iter().zip(log_proposal).map(|(target, proposal)| target - proposal).collect(),
+            log_target
+                .iter()
+                .zip(log_proposal)
+                .map(|(target, proposal)| log_ratio(*target, *proposal))
+                .collect(),
         )
     }
 
@@ -125,13 +132,27 @@ impl ImportanceWeights {
         if !mean.is_finite() {
             return self.mean_where_weighted(values);
         }
-        let estimate = |mean, squares| Ok(mean_estimate(self.normalised.len(), mean, squares, self.ess));
+        let estimate = |mean, squares| Ok(self.mean_with_error(values, mean, squares));
         let (squares, terms) = sums.squares_about(sums.first, 1.0 / self.ess);
         if squares >= KEPT * terms {
             return estimate(mean, squares);
         }
         let sums = weighted_sums(&self.normalised, values, mean);
         estimate(mean + sums.first, sums.squares_about(sums.first, 1.0 / self.ess).0)
+    }
+
+    /// A mean with `squares = sum W^2 (v - mean)^2`, where these have all their digits.
+    fn mean_with_error(&self, values: &[f64], mean: f64, squares: f64) -> Estimate {
+        let estimate = mean_estimate(self.normalised.len(), mean, squares, self.ess);
+        if self.normalised.len() == 1 || has_all_digits(squares) {
+            return estimate;
+        }
+        let n = self.normalised.len() as f64;
+        let distances = || {
+            let pairs = self.normalised.iter().zip(values).filter(|(weight, _)| **weight > 0.0);
+            pairs.map(|(weight, value)| weight * (value - mean))
+        };
+        Estimate { std_error: norm(distances) * (n / (n - 1.0)).sqrt(), ..estimate }
     }
 
     /// Weighted sums about an origin: the mean of the first values, so that a mean far from zero costs no digits.
@@ -162,7 +183,7 @@ impl ImportanceWeights {
         }
         let squares =
             sum_of_pairs(&self.normalised, &counted, |weight, value| (weight * (value - mean)).powi(2));
-        Ok(mean_estimate(self.normalised.len(), mean, squares, self.ess))
+        Ok(self.mean_with_error(&counted, mean, squares))
     }
 
     /// The plain importance-sampling mean `(1/n) sum w v`, unbiased for `sum_x P(x) v(x)`: for the mean of
@@ -194,7 +215,17 @@ impl ImportanceWeights {
             });
             (mean, squares)
         };
-        let std_error = if n > 1.0 { z * (squares * n / (n - 1.0)).sqrt() } else { f64::INFINITY };
+        let std_error = if n == 1.0 {
+            f64::INFINITY
+        } else if has_all_digits(squares) {
+            z * (squares * n / (n - 1.0)).sqrt()
+        } else {
+            let terms = || {
+                let pairs = self.normalised.iter().zip(values);
+                pairs.map(|(weight, value)| if *weight > 0.0 { weight * value } else { 0.0 } - mean / n)
+            };
+            z * norm(terms) * (n / (n - 1.0)).sqrt()
+        };
         // A Z that underflows times squares that overflow.
         let std_error = if std_error.is_nan() { f64::INFINITY } else { std_error };
         let value = z * mean;

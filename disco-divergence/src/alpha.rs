@@ -1,6 +1,6 @@
 //! The alpha divergences, for every real order.
 
-use disco_core::Error;
+use disco_core::{Error, numerics::log_ratio};
 use serde::{Deserialize, Serialize};
 
 use crate::terms::{LARGE, near_one, relative_exp_m1, weighted_exp_m1};
@@ -53,11 +53,19 @@ impl Order {
             if a > 0.0 { 1.0 / a } else { f64::INFINITY }
         } else if l > LARGE || a * l > LARGE {
             self.log_large(l).exp()
+        } else if l < -LARGE && a >= 0.5 {
+            // t^a is below exp(-LARGE / 2).
+            1.0 / a
         } else if a < 0.5 {
             (l.exp_m1() - l * relative_exp_m1(a * l)) / (1.0 - a)
         } else {
             (l.exp() * l * relative_exp_m1((a - 1.0) * l) - l.exp_m1()) / a
         }
+    }
+
+    /// The order `1 - a`, whose divergence is this one with `p` and `pi` exchanged.
+    pub(crate) fn dual(self) -> Self {
+        Self(1.0 - self.0)
     }
 
     /// The logarithm of the generator for finite `l`, also where that overflows.
@@ -94,6 +102,20 @@ impl Order {
             log_weight.exp() * l
         } else {
             weighted_exp_m1((self.0 - 1.0) * l, log_weight) / (self.0 - 1.0)
+        }
+    }
+
+    /// `(v^a u^(1-a) - v) / (a - 1)`: `v f'(v/u)`.
+    pub(crate) fn perspective_derivative(self, log_u: f64, log_v: f64) -> f64 {
+        let a = self.0;
+        if a == 1.0 {
+            log_v.exp() * log_ratio(log_v, log_u)
+        } else {
+            let exponent = a * log_v + (1.0 - a) * log_u;
+            // Two products that overflow with opposite signs.
+            let exponent =
+                if exponent.is_nan() { log_v + (a - 1.0) * log_ratio(log_v, log_u) } else { exponent };
+            (exponent.exp() - log_v.exp()) / (a - 1.0)
         }
     }
 }

@@ -109,6 +109,14 @@ fn check_products<D: Divergence + ?Sized>(divergence: &D) -> Result<()> {
             if !close(found, log_weight.exp() * divergence.generator(l)) {
                 return broken(Property::WeightedGenerator, l, found);
             }
+            let found = divergence.perspective(log_weight, log_weight + l);
+            if !close(found, log_weight.exp() * divergence.generator(l)) {
+                return broken(Property::Perspective, l, found);
+            }
+            let found = divergence.perspective_derivative(log_weight - l, log_weight);
+            if !close(found, log_weight.exp() * divergence.derivative(l)) {
+                return broken(Property::Perspective, l, found);
+            }
         }
     }
     for l in [-700.0, -350.0, 350.0, 700.0] {

@@ -1,8 +1,14 @@
 //! Divergences from samples of any proposal.
 
-use disco_core::{Error, Estimate, ImportanceWeights, numerics::check_log_scores};
+use disco_core::{
+    Error, Estimate, ImportanceWeights,
+    numerics::{check_log_scores, log_ratio, log_softmax},
+};
 
 use crate::{Comparison, Divergence, DivergenceEstimate, LogZ, contribution::Integrand, moments::Moments};
+
+/// A `ln Z` below this is rounded by less than 1e-13.
+const ROUNDS_LITTLE: f64 = 1000.0;
 
 /// Estimates `D_f(pi||p)` from samples `x_i ~ q`, for any number of divergences in one pass.
 ///
@@ -12,7 +18,8 @@ use crate::{Comparison, Divergence, DivergenceEstimate, LogZ, contribution::Inte
 /// D = 1/n sum_i c_i,   c_i = u_i f(v_i / u_i) >= 0
 /// ```
 ///
-/// which is unbiased where both Z are known, for any `q` that covers `p` and `pi`. `q` is the policy
+/// which is unbiased where both Z are known, for any `q` that covers `p` and `pi`, but for one step: a value above
+/// `f(0) + f'(inf)`, the largest that a bounded divergence can have (1 for `tv`, ln 2 for `js`), is set to it. `q` is the policy
 /// itself, the target's proposal, the target, or anything else that has probability wherever `p` or `pi` has.
 /// Where P(x) = 0, `c = v f'(inf)`; where pi(x) = 0, `c = u f(0)`.
 ///
@@ -111,7 +118,7 @@ impl<'a> Estimator<'a> {
             let slope = moments.policy_slope();
             let a = if self.target_log_z == LogZ::Estimated { moments.mean() - slope } else { 0.0 };
             let b = if self.policy_log_z == LogZ::Estimated { slope } else { 0.0 };
-            summarise(integrand.name(), std::slice::from_ref(moments), (a, b))
+            summarise(integrand, std::slice::from_ref(moments), (a, b))
         });
         let (u, v): (Vec<f64>, Vec<f64>) = (exp(&log_u), exp(&log_v));
         let outside: Vec<f64> = u.iter().zip(&v).map(|(&u, &v)| if u == 0.0 { v } else { 0.0 }).collect();
@@ -128,14 +135,19 @@ impl<'a> Estimator<'a> {
     /// `ln Z`, and `ln` of the density relative to the proposal at each sample.
     fn densities(&self, of: &str, log_scores: &[f64], log_z: LogZ) -> crate::Result<(Estimate, Vec<f64>)> {
         let weights = ImportanceWeights::new(log_scores, self.log_proposal)?;
-        let log_z = match log_z {
-            LogZ::Known(value) => Estimate { value, std_error: 0.0, ess: weights.ess() },
-            LogZ::Estimated => weights.log_z(),
+        let (estimate, is_known) = match log_z {
+            LogZ::Known(value) => (Estimate { value, std_error: 0.0, ess: weights.ess() }, true),
+            LogZ::Estimated => (weights.log_z(), false),
         };
-        let densities: Vec<f64> =
-            weights.log_weights().iter().map(|log_weight| log_weight - log_z.value).collect();
+        let densities: Vec<f64> = if is_known || estimate.value.abs() < ROUNDS_LITTLE {
+            weights.log_weights().iter().map(|log_weight| log_ratio(*log_weight, estimate.value)).collect()
+        } else {
+            // A large ln Z is rounded to its own last digits: it must not be subtracted as one number.
+            let log_count = (log_scores.len() as f64).ln();
+            log_softmax(weights.log_weights()).iter().map(|log_share| log_share + log_count).collect()
+        };
         match densities.iter().position(|density| density.exp() == f64::INFINITY) {
-            None => Ok((log_z, densities)),
+            None => Ok((estimate, densities)),
             Some(index) => {
                 let field = format!("ln of {of} / proposal at sample {index}");
                 Err(Error::invalid(field, densities[index], "below 709, where exp overflows").into())
@@ -161,7 +173,12 @@ pub(crate) fn check_drawn(by: &'static str, log_scores: &[f64]) -> Result<(), Er
 }
 
 /// One divergence from the moments of its strata; `a` and `b` weigh `u` and `v` in the influence function.
-pub(crate) fn summarise(name: String, strata: &[Moments], (a, b): (f64, f64)) -> DivergenceEstimate {
+pub(crate) fn summarise<D: Divergence + ?Sized>(
+    integrand: &Integrand<'_, D>,
+    strata: &[Moments],
+    (a, b): (f64, f64),
+) -> DivergenceEstimate {
+    let name = integrand.name();
     let total: f64 = strata.iter().map(Moments::count).sum();
     let share = |moments: &Moments| moments.count() / total;
     let value: f64 = strata.iter().map(|moments| share(moments) * moments.mean()).sum();
@@ -175,9 +192,13 @@ pub(crate) fn summarise(name: String, strata: &[Moments], (a, b): (f64, f64)) ->
     let mean_square: f64 = strata.iter().map(|moments| share(moments) * moments.mean_square()).sum();
     // All contributions are zero: every sample agrees, and no sample dominates.
     let (ess, largest_share) = if value > 0.0 {
-        ((total * (value / mean_square * value)).clamp(1.0, total), largest / (total * value))
+        // Of contributions that are subnormal or near overflow, the products are rough.
+        let largest_share = (largest / (total * value)).clamp(1.0 / total, 1.0);
+        ((total * (value / mean_square * value)).clamp(1.0, total), largest_share)
     } else {
         (total, 1.0 / total)
     };
+    // Known Z leave the means of u and v free, so that the noise of few samples can exceed the bound.
+    let value = value.min(integrand.supremum());
     DivergenceEstimate { name, estimate: Estimate { value, std_error: variance.sqrt(), ess }, largest_share }
 }

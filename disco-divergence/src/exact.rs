@@ -2,7 +2,7 @@
 
 use disco_core::{
     Error,
-    numerics::{check_log_scores, log_sum_exp},
+    numerics::{check_log_scores, log_softmax},
 };
 
 use crate::{Divergence, Result, contribution::Integrand};
@@ -10,7 +10,7 @@ use crate::{Divergence, Result, contribution::Integrand};
 /// `D_f(pi||p)` exactly, from the log-scores (nats) of target and policy at every outcome.
 ///
 /// Both are normalised first. An outcome to which only the policy gives probability adds `pi f'(inf)`, one
-/// to which only the target does adds `p f(0)`; the value may be `+inf`. Cost: O(n).
+/// to which only the target does adds `p f(0)`; the value may be `+inf`. Cost: time and memory O(n).
 ///
 /// ```
 /// use disco_divergence::{FDivergence, exact};
@@ -23,23 +23,24 @@ use crate::{Divergence, Result, contribution::Integrand};
 /// No outcomes, lengths that differ, NaN or `+inf`, and a distribution without any probability.
 pub fn exact<D: Divergence + ?Sized>(divergence: &D, log_target: &[f64], log_policy: &[f64]) -> Result<f64> {
     Error::check_length("policy log-scores", log_target.len(), log_policy.len())?;
-    let target_log_z = log_normaliser("target", log_target)?;
-    let policy_log_z = log_normaliser("policy", log_policy)?;
+    let (target, policy) = (normalised("target", log_target)?, normalised("policy", log_policy)?);
     let integrand = Integrand::new(divergence);
     let mut sum = 0.0;
-    for (index, (target, policy)) in log_target.iter().zip(log_policy).enumerate() {
-        sum += integrand.at(index, target - target_log_z, policy - policy_log_z)?.value;
+    for (index, (target, policy)) in target.iter().zip(&policy).enumerate() {
+        sum += integrand.at(index, *target, *policy)?.value;
     }
-    Ok(sum)
+    // Rounding can leave the sum of a bounded divergence above its bound.
+    Ok(sum.min(integrand.supremum()))
 }
 
-pub(crate) fn log_normaliser(by: &'static str, log_scores: &[f64]) -> Result<f64, Error> {
+/// The log-probabilities of unnormalised log-scores.
+pub(crate) fn normalised(by: &'static str, log_scores: &[f64]) -> Result<Vec<f64>, Error> {
     if log_scores.is_empty() {
         return Err(Error::Empty { what: by.into() });
     }
     check_log_scores(by, log_scores)?;
-    match log_sum_exp(log_scores) {
-        f64::NEG_INFINITY => Err(Error::ZeroWeights { count: log_scores.len() }),
-        log_z => Ok(log_z),
+    if log_scores.iter().all(|score| *score == f64::NEG_INFINITY) {
+        return Err(Error::ZeroWeights { count: log_scores.len() });
     }
+    Ok(log_softmax(log_scores))
 }

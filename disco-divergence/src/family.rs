@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use disco_core::Error;
+use disco_core::{Error, numerics::log_ratio};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Divergence, Order, Weight,
-    terms::{LARGE, forward_kl, log_forward_kl, reverse_kl, weighted_exp_m1},
+    terms::{LARGE, forward_kl, log_forward_kl, of_mass, reverse_kl, weighted_exp_m1},
 };
 
 /// The f-divergences `D_f(pi||p)` that have a name, with `t = pi/p`, `l = ln t` and `m = (1-w) p + w pi`.
@@ -111,6 +111,31 @@ impl FDivergence {
         Ok(Self::SkewedJs(Weight::new(weight)?))
     }
 
+    /// The dual generator `t f(1/t)` at `t = exp(l)`, which is the generator of the divergence of `p` from `pi`.
+    fn dual(&self, l: f64) -> f64 {
+        match self {
+            Self::KlForward => reverse_kl(l),
+            Self::KlReverse => forward_kl(l),
+            Self::ChiSquaredForward => Self::ChiSquaredReverse.generator(l),
+            Self::ChiSquaredReverse => Self::ChiSquaredForward.generator(l),
+            Self::Alpha(order) => order.dual().generator(l),
+            Self::SkewedKl(weight) => weight.dual_kl_generator(l),
+            Self::SkewedJs(weight) => weight.dual().js_generator(l),
+            Self::TotalVariation | Self::JensenShannon | Self::SquaredHellinger | Self::Jeffreys => {
+                self.generator(l)
+            }
+        }
+    }
+
+    /// `ln` of [`dual`](Self::dual) for finite `l`, also where it overflows.
+    fn log_dual(&self, l: f64) -> f64 {
+        match self {
+            Self::ChiSquaredReverse => Self::ChiSquaredForward.log_generator(l),
+            Self::Alpha(order) => order.dual().log_generator(l),
+            _ => self.dual(l).ln(),
+        }
+    }
+
     /// `ln f(exp(l))` for finite `l`, also where `f` overflows.
     fn log_generator(&self, l: f64) -> f64 {
         match self {
@@ -197,12 +222,53 @@ impl Divergence for FDivergence {
         let (weight, value) = (log_weight.exp(), self.generator(l));
         if log_weight == f64::NEG_INFINITY || value == 0.0 {
             0.0
-        } else if l.is_infinite() || (value.is_finite() && weight.is_finite() && weight >= f64::MIN_POSITIVE)
-        {
-            // A weight below the normal numbers has lost digits.
+        } else if l.is_infinite() || is_safe(weight, value) {
             weight * value
         } else {
             (log_weight + self.log_generator(l)).exp()
         }
     }
+
+    fn perspective(&self, log_u: f64, log_v: f64) -> f64 {
+        let l = log_ratio(log_v, log_u);
+        if log_u == f64::NEG_INFINITY || log_v == f64::NEG_INFINITY {
+            let zero = log_v == f64::NEG_INFINITY;
+            return if zero { of_mass(self.generator(l), log_u) } else { of_mass(self.dual(-l), log_v) };
+        }
+        // The larger weight, so that a bounded value stays next to it whatever the smaller one is.
+        if l <= 0.0 || is_safe(log_u.exp(), self.generator(l)) {
+            return self.weighted_generator(l, log_u);
+        }
+        let (weight, value) = (log_v.exp(), self.dual(-l));
+        if value == 0.0 || is_safe(weight, value) {
+            weight * value
+        } else {
+            (log_v + self.log_dual(-l)).exp()
+        }
+    }
+
+    fn perspective_derivative(&self, log_u: f64, log_v: f64) -> f64 {
+        let l = log_ratio(log_v, log_u);
+        if log_v == f64::NEG_INFINITY {
+            return 0.0;
+        } else if log_u == f64::NEG_INFINITY {
+            return of_mass(self.derivative_at_infinity(), log_v);
+        } else if l.abs() < LARGE && log_v.abs() < LARGE {
+            return self.weighted_derivative(l, log_v);
+        }
+        // As `weighted_derivative`, without `ln v` in powers of v that cancel: `ln v - l` has lost `ln u`.
+        match self {
+            Self::KlForward => -log_u.exp(),
+            Self::ChiSquaredForward => -(log_u - l).exp(),
+            Self::SquaredHellinger => 0.5 * (log_v.exp() - (0.5 * log_u + 0.5 * log_v).exp()),
+            Self::Jeffreys => log_v.exp() * l + log_v.exp() - log_u.exp(),
+            Self::Alpha(order) => order.perspective_derivative(log_u, log_v),
+            _ => self.weighted_derivative(l, log_v),
+        }
+    }
+}
+
+/// Whether a product with a weight may be formed as it stands: a weight below the normal numbers has lost digits.
+fn is_safe(weight: f64, value: f64) -> bool {
+    value.is_finite() && weight.is_finite() && weight >= f64::MIN_POSITIVE
 }

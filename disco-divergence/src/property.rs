@@ -22,6 +22,8 @@ pub enum Property {
     WeightedDerivative,
     /// `exp(log_weight) f` is the product of the two.
     WeightedGenerator,
+    /// `u f(v/u)` and its derivative are the products of weights and functions, and lie within their limits.
+    Perspective,
 }
 
 impl fmt::Display for Property {
@@ -35,6 +37,7 @@ impl fmt::Display for Property {
             Self::DerivativeAtInfinity => "f'(inf) is not the limit of f'",
             Self::WeightedDerivative => "weighted_derivative is not exp(log_weight) f'",
             Self::WeightedGenerator => "weighted_generator is not exp(log_weight) f",
+            Self::Perspective => "perspective is not u f(v/u), or perspective_derivative not v f'(v/u)",
         })
     }
 }

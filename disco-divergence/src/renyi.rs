@@ -1,8 +1,14 @@
 //! Renyi divergences, from alpha divergences.
 
-use disco_core::{Error, Estimate, numerics::log_sum_exp};
+use disco_core::{
+    Error, Estimate,
+    numerics::{log_ratio, log_sum_exp},
+};
 
-use crate::{FDivergence, Result, exact, exact::log_normaliser};
+use crate::{FDivergence, Result, exact, exact::normalised};
+
+/// The rounding of a largest `D_a`, relative to it.
+const ROUNDING: f64 = 1e-14;
 
 /// The Renyi divergence `R_a(pi||p) = ln E_p[(pi/p)^a] / (a - 1)` of order `a > 0` (nats).
 ///
@@ -60,20 +66,25 @@ impl Renyi {
         if a == 1.0 || (a * (a - 1.0) * alpha).abs() < 0.5 {
             return self.from_alpha(alpha);
         }
-        let (target_log_z, policy_log_z) =
-            (log_normaliser("target", log_target)?, log_normaliser("policy", log_policy)?);
-        let mut terms = Vec::with_capacity(log_target.len());
-        for (target, policy) in log_target.iter().zip(log_policy) {
-            let (target, policy) = (target - target_log_z, policy - policy_log_z);
+        let (target, policy) = (normalised("target", log_target)?, normalised("policy", log_policy)?);
+        let (mut terms, mut largest_of_infinite_order) =
+            (Vec::with_capacity(target.len()), f64::NEG_INFINITY);
+        for (&target, &policy) in target.iter().zip(&policy) {
             if policy == f64::NEG_INFINITY {
                 // pi^a = 0, whatever p is.
             } else if target > f64::NEG_INFINITY {
-                terms.push(target + a * (policy - target));
+                // Not target + a (policy - target): where both are huge, the difference cancels.
+                let term = (1.0 - a) * target + a * policy;
+                terms.push(if term.is_nan() { policy + (a - 1.0) * log_ratio(policy, target) } else { term });
+                let at_order = log_ratio(policy, target) + policy / (a - 1.0);
+                largest_of_infinite_order = largest_of_infinite_order.max(at_order);
             } else if a > 1.0 {
                 return Ok(f64::INFINITY);
             }
         }
-        Ok(log_sum_exp(&terms) / (a - 1.0))
+        let log_moment = log_sum_exp(&terms);
+        // An order so large that the moment overflows even as a logarithm: the largest term is the sum.
+        Ok(if log_moment == f64::INFINITY { largest_of_infinite_order } else { log_moment / (a - 1.0) })
     }
 
     /// The Renyi divergence, given the value `D_a` of the divergence [`alpha`](Self::alpha). It is `+inf` where `D_a` is as
@@ -89,13 +100,13 @@ impl Renyi {
             return Ok(alpha);
         }
         let x = a * (a - 1.0) * alpha;
-        if !(alpha >= 0.0 && x >= -1.0) {
+        if !(alpha >= 0.0 && x >= -1.0 - ROUNDING) {
             let field = format!("alpha divergence of order {a}");
             return Err(
                 Error::invalid(field, alpha, "0 to 1 / (a (1 - a)) for a < 1, else at least 0").into()
             );
         }
-        Ok(x.ln_1p() / (a - 1.0))
+        Ok(x.max(-1.0).ln_1p() / (a - 1.0))
     }
 
     /// An estimate of the Renyi divergence, given an estimate of the divergence [`alpha`](Self::alpha) with standard error

@@ -72,6 +72,16 @@ impl Weight {
         log_forward_kl(self.log_mixture(l))
     }
 
+    /// The dual generator of KL(p||m), at `l = ln(p/pi)`: KL(p||m) is also the reverse KL of `p` from `m`.
+    pub(crate) fn dual_kl_generator(self, l: f64) -> f64 {
+        (-self.log_ratio(-l)).exp() * reverse_kl(-self.log_mixture(-l))
+    }
+
+    /// The weight of the other distribution.
+    pub(crate) fn dual(self) -> Self {
+        Self(1.0 - self.0)
+    }
+
     /// `-w p/m`.
     pub(crate) fn kl_derivative(self, l: f64) -> f64 {
         -self.0 * (-self.log_mixture(l)).exp()

@@ -76,3 +76,14 @@ pub(crate) fn weighted_exp_m1(x: f64, log_weight: f64) -> f64 {
 pub(crate) fn relative_exp_m1(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { x.exp_m1() / x }
 }
+
+/// `exp(log_mass) * value`, infinite for an infinite value however small the mass; 0 for a mass of 0.
+pub(crate) fn of_mass(value: f64, log_mass: f64) -> f64 {
+    if log_mass == f64::NEG_INFINITY {
+        0.0
+    } else if value == f64::INFINITY {
+        value
+    } else {
+        log_mass.exp() * value
+    }
+}

@@ -1,6 +1,9 @@
 //! Divergences between two distributions, from samples of both.
 
-use disco_core::{Error, Estimate, numerics::check_log_scores};
+use disco_core::{
+    Error, Estimate,
+    numerics::{check_log_scores, log_ratio},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -52,6 +55,8 @@ pub struct TwoSampleComparison {
 
 /// Newton steps for zeta; each is kept inside a bracket that at least halves when Newton leaves it.
 const STEPS: usize = 200;
+/// The width of a bracket of zeta (nats) above which it is not halved but searched by orders of magnitude.
+const WIDE: f64 = 1e4;
 /// Zeta is found when its step is below this (nats, relative to 1 + |zeta|).
 const STEP_TOLERANCE: f64 = 1e-13;
 
@@ -74,7 +79,7 @@ impl TwoSamples {
                 .log_policy
                 .iter()
                 .zip(scored.log_target)
-                .map(|(policy, target)| policy - target)
+                .map(|(policy, target)| log_ratio(*policy, *target))
                 .collect())
         };
         check_drawn("target", from_target.log_target)?;
@@ -112,7 +117,7 @@ impl TwoSamples {
         let mut densities = [const { Vec::new() }; 2];
         for (stratum, log_ratios) in self.log_ratios.iter().enumerate() {
             for log_ratio in log_ratios {
-                let (log_u, log_v) = pooled(log_ratio + zeta, rho);
+                let (log_u, log_v) = pooled(shifted(*log_ratio, zeta), rho);
                 let (u, v) = (log_u.exp(), log_v.exp());
                 densities[stratum].push(u);
                 overlap += u * v;
@@ -127,11 +132,15 @@ impl TwoSamples {
             }
         }
         let estimated = self.log_ratio_z == LogZ::Estimated;
+        // Ratios that are finite, but so large that no sample has mass under both, leave zeta as free as infinite ones.
+        if estimated && overlap == 0.0 {
+            return Err(DivergenceError::NoOverlap);
+        }
         let divergences =
             integrands.iter().zip(&moments).zip(&slopes).map(|((integrand, moments), slope)| {
                 // zeta moves by (mean(u) - 1) / (rho_pi mean(u v)).
                 let a = if estimated { -slope / (rho[1] * overlap) } else { 0.0 };
-                summarise(integrand.name(), moments, (a, 0.0))
+                summarise(integrand, moments, (a, 0.0))
             });
         let divergences = divergences.collect();
         let variance: f64 =
@@ -162,7 +171,7 @@ impl TwoSamples {
         let excess = |zeta: f64| {
             let (mut sum, mut slope, mut count) = (0.0, 0.0, 0.0);
             for log_ratio in self.log_ratios.iter().flatten() {
-                let (log_u, log_v) = pooled(log_ratio + zeta, rho);
+                let (log_u, log_v) = pooled(shifted(*log_ratio, zeta), rho);
                 sum += log_u.exp();
                 slope -= rho[1] * (log_u + log_v).exp();
                 count += 1.0;
@@ -180,7 +189,7 @@ impl TwoSamples {
             high += width;
             width *= 2.0;
         }
-        let mut zeta = 0.5 * (low + high);
+        let mut zeta = middle(low, high);
         for _ in 0..STEPS {
             let (value, slope) = excess(zeta);
             if value > 0.0 {
@@ -189,7 +198,7 @@ impl TwoSamples {
                 high = zeta;
             }
             let newton = zeta - value / slope;
-            let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
+            let next = if newton > low && newton < high { newton } else { middle(low, high) };
             let step = (next - zeta).abs();
             zeta = next;
             if step <= STEP_TOLERANCE * (1.0 + zeta.abs()) {
@@ -198,6 +207,25 @@ impl TwoSamples {
         }
         Ok(zeta)
     }
+}
+
+/// A number between two others from which bisection is fast however wide the interval: the middle of a narrow one; of a
+/// wide one 0, or the number that halves the logarithm of its width.
+fn middle(low: f64, high: f64) -> f64 {
+    if high - low < WIDE {
+        0.5 * (low + high)
+    } else if low < 0.0 && high > 0.0 {
+        0.0
+    } else if low >= 0.0 {
+        low.max(1.0).sqrt() * high.sqrt()
+    } else {
+        -((-high).max(1.0).sqrt() * (-low).sqrt())
+    }
+}
+
+/// `log_ratio + zeta`; finite where the ratio is.
+fn shifted(log_ratio: f64, zeta: f64) -> f64 {
+    if log_ratio.is_finite() { (log_ratio + zeta).clamp(f64::MIN, f64::MAX) } else { log_ratio }
 }
 
 /// `ln u` and `ln v` at the log-ratio `l = ln(pi/p)`: `u = 1 / (rho_p + rho_pi exp(l))`, `v = u exp(l)`.

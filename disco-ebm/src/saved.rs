@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use disco_core::Feature;
+use disco_core::{Error as CoreError, Feature, infinite, input::read_text};
 use serde::{Deserialize, Serialize};
 
 use crate::{Constraint, ConstraintKind, Error, Fit, FitReport, Result, Tilt, tilt::check_distinct};
@@ -80,7 +80,7 @@ impl SavedTarget {
     /// Loads a file that [`Fit::save`] or [`SavedTarget::save`] wrote.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Json`] with line and column, [`Error::Version`].
+    /// [`Error::Io`], [`Error::Core`] for a file that is not UTF-8, [`Error::Json`] with line and column, [`Error::Version`].
     pub fn load(path: impl AsRef<Path>) -> Result<Self> {
         #[derive(Deserialize)]
         struct OnlyVersion {
@@ -88,7 +88,11 @@ impl SavedTarget {
         }
         let path = path.as_ref();
         let json = |cause| Error::Json { path: path.into(), cause };
-        let text = fs::read_to_string(path).map_err(|cause| Error::Io { path: path.into(), cause })?;
+        let text = read_text(path).map_err(|error| match error {
+            CoreError::Io { path, cause } => Error::Io { path, cause },
+            other => other.into(),
+        })?;
+        let text = infinite::from_python(&text);
         // The version is read first, so that a later format is not called malformed.
         let found = serde_json::from_str::<OnlyVersion>(&text).map_err(json)?.version;
         if found != VERSION {

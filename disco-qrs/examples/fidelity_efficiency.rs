@@ -13,7 +13,7 @@ use std::error::Error;
 use disco_core::{Condition, Product, Space, StreamRng, Table, feature, predicate};
 use disco_qrs::{
     Budget, ChainConfig, Goal, ImportanceResampling, IndependentMh, LocalMove, ProposalPool, Qrs, RandomWalk,
-    Ratios, Rejection, RunConfig, Sampler,
+    RandomWalkConfig, Ratios, Rejection, ResamplingConfig, RunConfig, Sampler,
 };
 use rand::RngExt;
 
@@ -119,7 +119,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (rejected, _, noise) = report("rejection", &mut rejection)?;
     println!("{:>22}{:>12.4}", "-", 0.0);
     for pool in [2, 8, 32] {
-        let mut sir = ImportanceResampling::new(&proposal, &target, (), pool, 1, config(20 + pool as u64))?;
+        let resampling = ResamplingConfig { pool_size: pool, draws_per_pool: 1 };
+        let mut sir =
+            ImportanceResampling::new(&proposal, &target, (), resampling, config(20 + pool as u64))?;
         report(&format!("SIR, pools of {pool}"), &mut sir)?;
         println!("{:>22}{:>12}", "-", "-");
     }
@@ -133,7 +135,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     assert!(last < 0.05 + noise);
     for steps in [8, 32, 128] {
         let chain = ChainConfig { burn_in: 0, thin: steps, restart: true };
-        let mut walk = RandomWalk::new(&proposal, edit, &target, (), 64, chain, config(50 + steps))?;
+        let chains = RandomWalkConfig { chains: 64, chain };
+        let mut walk = RandomWalk::new(&proposal, edit, &target, (), chains, config(50 + steps))?;
         report(&format!("random walk, {steps} steps"), &mut walk)?;
         println!("{:>22}{:>12}", "-", "-");
     }

@@ -3,6 +3,8 @@
 use disco_core::Error;
 use serde::{Deserialize, Serialize};
 
+use crate::run::MOST_IN_BATCH;
+
 /// The settings that decide which states of a Markov chain are returned.
 ///
 /// | parameter | default | range |
@@ -43,6 +45,45 @@ impl ChainConfig {
     /// Whether the state after `steps` steps is returned.
     pub(crate) fn returns(&self, steps: u64) -> bool {
         steps > self.burn_in && (steps - self.burn_in).is_multiple_of(self.thin)
+    }
+}
+
+/// The settings of a [`RandomWalk`](crate::RandomWalk).
+///
+/// | parameter | default | range |
+/// |---|---|---|
+/// | `chains` | 1 | 1 to 2^24 |
+/// | `chain` | each state is returned | see [`ChainConfig`] |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RandomWalkConfig {
+    /// The number of chains that run side by side.
+    pub chains: usize,
+    /// The states of each chain that are returned.
+    pub chain: ChainConfig,
+}
+
+impl Default for RandomWalkConfig {
+    fn default() -> Self {
+        Self { chains: 1, chain: ChainConfig::default() }
+    }
+}
+
+/// The most chains that may run: as many as a batch may have proposals.
+const MOST_CHAINS: usize = MOST_IN_BATCH;
+
+impl RandomWalkConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> Result<(), Error> {
+        self.chain.validate()?;
+        if (1..=MOST_CHAINS).contains(&self.chains) {
+            Ok(())
+        } else {
+            Err(Error::invalid("number of chains", self.chains, format!("1 to {MOST_CHAINS}")))
+        }
     }
 }
 

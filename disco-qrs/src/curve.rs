@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Point, Ratios, Result, Warning,
+    beta::LARGEST_EXCESS,
     divergences::Setting,
     point::mean_of,
     quadrature::{QuadratureNode, compress},
@@ -93,7 +94,7 @@ impl Ratios {
     ///
     /// # Errors
     /// [`Error::Empty`] for no beta; [`Error::Invalid`] for a `ln beta` that is not finite, or more than 700 above
-    /// the largest `ln(P/q)`, and where the `ln(P/q)` are so far apart that a divergence is no number.
+    /// or 1e9 below the largest `ln(P/q)`, and where the `ln(P/q)` are so far apart that a divergence is no number.
     pub fn curve(&self, log_betas: &[f64]) -> Result<Curve> {
         if log_betas.is_empty() {
             return Err(Error::Empty { what: "grid of beta".into() }.into());
@@ -138,7 +139,7 @@ impl Ratios {
     /// (nothing that was seen is clipped, and `p_beta` is the target).
     ///
     /// Ratios far below the mean weight are left out: the grid starts where at most a thousandth of the
-    /// acceptance rate is lost.
+    /// acceptance rate is lost, and at most 700 nats below the largest ratio.
     ///
     /// # Errors
     /// [`Error::Invalid`] for fewer than two, or more than a million.
@@ -148,7 +149,8 @@ impl Ratios {
             return Err(Error::invalid("number of betas in a grid", count, allowed).into());
         }
         let log_wanted = 0.999f64.ln() + self.masses.log_from(0);
-        let (low, high) = (self.log_beta_for_acceptance(log_wanted), self.largest_log_ratio());
+        let high = self.largest_log_ratio();
+        let low = self.log_beta_for_acceptance(log_wanted).max(high - LARGEST_EXCESS);
         let step = not_negative(high - low) / (count - 1) as f64;
         Ok((0..count).map(|i| if i + 1 == count { high } else { low + i as f64 * step }).collect())
     }

@@ -30,9 +30,8 @@ impl Setting<'_> {
         let derivative_at_one = divergence.derivative(0.0);
         // Of degree one in u and v: a unit of mass that both contain comes out as a factor.
         let term = |log_u: f64, log_v: f64| {
-            let slope = divergence.weighted_derivative(log_v - log_u, log_v);
-            let value = divergence.weighted_generator(log_v - log_u, log_u);
-            (value, slope - log_v.exp() * derivative_at_one)
+            let slope = divergence.perspective_derivative(log_u, log_v);
+            (divergence.perspective(log_u, log_v), slope - log_v.exp() * derivative_at_one)
         };
         let (below, slope_below) = if self.log_target_below == f64::NEG_INFINITY {
             (0.0, 0.0)
@@ -52,8 +51,9 @@ impl Setting<'_> {
             return Err(Error::invalid(field, value, "a number: the ln(P/q) are too far apart").into());
         }
         let std_error = if self.ratios.is_exact() { 0.0 } else { self.error(value - b, b, below, &terms) };
-        // Interpolation can leave a divergence of zero below it by rounding.
-        Ok(Estimate { value: not_negative(value), std_error, ess: self.ratios.ess() })
+        // Interpolation can leave a divergence outside of its bounds by rounding.
+        let value = not_negative(value).min(divergence.supremum());
+        Ok(Estimate { value, std_error, ess: self.ratios.ess() })
     }
 
     /// The standard error of the divergence: the error of the mean of `c - a u - b v`, with `below` the sum of `c`

@@ -26,7 +26,7 @@ mod sampler;
 mod sums;
 
 pub use adaptive::{Adapted, AdaptiveQrs, Event};
-pub use chain::ChainConfig;
+pub use chain::{ChainConfig, RandomWalkConfig};
 pub use choose::{Choice, choose_beta};
 pub use curve::Curve;
 pub use error::{Error, Result};
@@ -38,6 +38,6 @@ pub use pool::ProposalPool;
 pub use qrs::{Qrs, Rejection};
 pub use random_walk::{LocalMove, LocalProposal, RandomWalk};
 pub use ratios::Ratios;
-pub use resampling::ImportanceResampling;
+pub use resampling::{ImportanceResampling, ResamplingConfig};
 pub use run::{Budget, RunConfig, Statistics};
 pub use sampler::{Draw, Sampler};

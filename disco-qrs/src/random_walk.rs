@@ -6,9 +6,7 @@ use disco_core::{Distribution, Error, Scorer, StreamRng, Streams};
 use rand::{Rng, RngExt};
 
 use crate::{
-    ChainConfig, Draw, Result, RunConfig, Sampler, Statistics,
-    chain::Chain,
-    run::{MOST_IN_BATCH, Progress},
+    ChainConfig, Draw, RandomWalkConfig, Result, RunConfig, Sampler, Statistics, chain::Chain, run::Progress,
 };
 
 /// A move that a local proposal suggests.
@@ -85,9 +83,6 @@ impl<C, X, D, K, S> fmt::Debug for RandomWalk<'_, C, X, D, K, S> {
     }
 }
 
-/// The most chains that may run: as many as a batch may have proposals.
-const MOST_CHAINS: usize = MOST_IN_BATCH;
-
 #[derive(Clone, Debug)]
 struct State<X> {
     value: X,
@@ -102,34 +97,29 @@ where
     K: LocalProposal<C, X>,
     S: Scorer<C, X>,
 {
-    /// `chains` chains in one context, which start from samples of `start` and move by `local`.
+    /// Chains in one context, which start from samples of `start` and move by `local`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for no chains or more than 2^24, `thin` of zero, or a budget outside its range.
+    /// [`Error::Invalid`] for a setting outside its range.
     pub fn new(
         start: D,
         local: K,
         target: S,
         context: C,
-        chains: usize,
-        chain: ChainConfig,
+        walk: RandomWalkConfig,
         config: RunConfig,
     ) -> Result<Self> {
-        chain.validate()?;
+        walk.validate()?;
         config.validate()?;
-        if !(1..=MOST_CHAINS).contains(&chains) {
-            let allowed = format!("1 to {MOST_CHAINS}");
-            return Err(Error::invalid("number of chains", chains, allowed).into());
-        }
         let mut keys = Streams::new(config.seed, 1).rng(0);
         Ok(Self {
             start,
             local,
             target,
             context,
-            chain_config: chain,
+            chain_config: walk.chain,
             config,
-            chains: vec![None; chains],
+            chains: vec![None; walk.chains],
             start_key: keys.next_u64(),
             step_key: keys.next_u64(),
             decide_key: keys.next_u64(),

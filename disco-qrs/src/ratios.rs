@@ -2,7 +2,7 @@
 
 use disco_core::{
     Error, Estimate,
-    numerics::{check_log_scores, log_add_exp},
+    numerics::{check_log_scores, log_add_exp, log_ratio},
 };
 use rayon::prelude::*;
 
@@ -12,12 +12,19 @@ use crate::{
     sums::{log_running_sums, log_sums_from, not_negative},
 };
 
+/// A proposal with a `ln P` (of samples, `ln(P/q)`) by so much below the largest counts as one with P = 0: a scorer's soft
+/// "minus infinity". Its weight is zero in `f64` by far, and no `ln beta` is allowed that would be as small.
+pub(crate) const NEGLIGIBLE: f64 = 1e9;
+
+/// The largest `|ln(P/q)|`: sums of weights keep six digits there.
+const FARTHEST: f64 = 1e10;
+
 /// The ratios `w = P/q` of proposals in one context, sorted, with running sums: every diagnostic of
 /// quasi-rejection sampling, for any beta, follows from them.
 ///
 /// # Numerics
 /// All sums are kept as logarithms: neither ratios nor the masses of outcomes over- or underflow, whatever their
-/// spread.
+/// spread. A proposal whose weight is by `e^1e9` below the largest counts as one with P = 0, as its scorer meant.
 ///
 /// # Cost
 /// One sort, O(n log n), and 36 bytes per proposal; then an acceptance rate or total variation costs a binary
@@ -62,7 +69,7 @@ impl Ratios {
     ///
     /// # Errors
     /// No proposals, lengths that differ, NaN or `+inf`, a proposal with `ln q = -inf`, no proposal with P > 0,
-    /// and more than `2^32` proposals.
+    /// a `ln(P/q)` beyond 1e10 in size, and more than `2^32` proposals.
     pub fn new(log_target: &[f64], log_proposal: &[f64]) -> Result<Self> {
         Self::sort(log_target, log_proposal, false)
     }
@@ -94,7 +101,7 @@ impl Ratios {
         check_log_scores("proposal", log_proposal)?;
         let mut pairs = Vec::with_capacity(count);
         for (index, (target, proposal)) in log_target.iter().zip(log_proposal).enumerate() {
-            let log_ratio = target - proposal;
+            let log_ratio = log_ratio(*target, *proposal);
             if log_ratio.is_finite() {
                 pairs.push((log_ratio, index as u32));
             } else if !(log_ratio < 0.0 || exact && *target == f64::NEG_INFINITY) {
@@ -102,8 +109,20 @@ impl Ratios {
                 return Err(Error::invalid(field, proposal, "above -inf: it was drawn").into());
             }
         }
+        // The mass of a proposal under P, up to a constant.
+        let log_mass =
+            |(log_ratio, index): &(f64, u32)| if exact { log_target[*index as usize] } else { *log_ratio };
+        let largest = pairs.iter().map(log_mass).fold(f64::NEG_INFINITY, f64::max);
+        pairs.retain(|pair| log_mass(pair) >= largest - NEGLIGIBLE);
         if pairs.is_empty() {
             return Err(Error::ZeroWeights { count }.into());
+        }
+        if let Some((log_ratio, index)) = pairs.iter().find(|(log_ratio, _)| log_ratio.abs() > FARTHEST) {
+            let allowed = format!(
+                "at most {FARTHEST:e} in size, so that digits are left: subtract a constant from ln P, or use a proposal \
+                 that has probability where the target has"
+            );
+            return Err(Error::invalid(format!("ln(P/q) of proposal {index}"), log_ratio, allowed).into());
         }
         // Ties in the order of the proposals, so that nothing depends on the sort.
         pairs.par_sort_unstable_by(|one, other| one.0.total_cmp(&other.0).then(one.1.cmp(&other.1)));
@@ -186,7 +205,8 @@ impl Ratios {
             None => (f64::NEG_INFINITY, f64::NEG_INFINITY),
             Some(k) => (self.log_below[k] - log_beta, self.log_below_squares[k] - 2.0 * log_beta),
         };
-        (log_add_exp(below, above), log_add_exp(squares, above))
+        // Rounding can lift a mean of numbers up to 1 above it.
+        (log_add_exp(below, above).min(0.0), log_add_exp(squares, above).min(0.0))
     }
 
     /// The acceptance rate's value.
@@ -200,7 +220,7 @@ impl Ratios {
         // p > p_beta exactly where w exceeds beta Z / Z_beta.
         let j = self.position(self.log_z_value() - log_acceptance);
         let of_target = (self.log_above[j] - self.log_z_value()).exp();
-        not_negative(of_target - (self.masses.log_from(j) - log_acceptance).exp())
+        not_negative(of_target - (self.masses.log_from(j) - log_acceptance).exp()).min(1.0)
     }
 
     /// `d TV / d ln beta`.

@@ -4,11 +4,54 @@ use std::{collections::VecDeque, fmt, ops::ControlFlow};
 
 use disco_core::{Distribution, Error, ImportanceWeights, Scorer, Streams};
 use rand::RngExt;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Draw, Result, RunConfig, Sampler, Statistics,
     proposals::{Proposals, Scored},
 };
+
+/// The settings of [`ImportanceResampling`].
+///
+/// | parameter | default | range |
+/// |---|---|---|
+/// | `pool_size` | 100 | at least 1 |
+/// | `draws_per_pool` | 1 | 1 to `pool_size` |
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResamplingConfig {
+    /// The number of proposals in a pool.
+    pub pool_size: usize,
+    /// The number of samples that are drawn from each pool.
+    pub draws_per_pool: usize,
+}
+
+impl Default for ResamplingConfig {
+    fn default() -> Self {
+        Self { pool_size: 100, draws_per_pool: 1 }
+    }
+}
+
+impl ResamplingConfig {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the first that is out of range.
+    pub fn validate(&self) -> disco_core::Result<()> {
+        let Self { pool_size, draws_per_pool } = *self;
+        for (field, value) in [("pool of proposals", pool_size), ("draws per pool", draws_per_pool)] {
+            if value == 0 {
+                return Err(Error::invalid(field, value, "at least 1"));
+            }
+        }
+        // More draws than proposals would only be copies, and a share of accepted proposals above one.
+        if draws_per_pool > pool_size {
+            let allowed = format!("at most the pool of {pool_size} proposals");
+            return Err(Error::invalid("draws per pool", draws_per_pool, allowed));
+        }
+        Ok(())
+    }
+}
 
 /// Sampling-importance-resampling (Rubin 1987): of each pool of proposals, some are drawn again, with replacement
 /// and with probabilities in proportion to their weights P/q.
@@ -18,8 +61,7 @@ use crate::{
 /// the target's support gives no sample.
 pub struct ImportanceResampling<'a, C, X, D, S> {
     proposals: Proposals<'a, C, X, D, S>,
-    pool_size: usize,
-    draws_per_pool: usize,
+    resampling: ResamplingConfig,
     pool: Vec<Scored<X>>,
     resampled: VecDeque<Draw<X>>,
     /// One stream per pool.
@@ -31,42 +73,29 @@ impl<C, X, D, S> fmt::Debug for ImportanceResampling<'_, C, X, D, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImportanceResampling")
             .field("proposals", &self.proposals)
-            .field("pool_size", &self.pool_size)
-            .field("draws_per_pool", &self.draws_per_pool)
+            .field("resampling", &self.resampling)
             .finish_non_exhaustive()
     }
 }
 
 impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> ImportanceResampling<'a, C, X, D, S> {
-    /// Resamples `draws_per_pool` samples from each pool of `pool_size` proposals, in one context.
+    /// Resamples from pools of proposals in one context.
     ///
     /// A pool that is incomplete when the budget is spent gives no sample.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for sizes of zero, for more draws than the pool has proposals, and for a batch or budget
-    /// outside its range.
+    /// [`Error::Invalid`] for a setting outside its range.
     pub fn new(
         proposal: D,
         target: S,
         context: C,
-        pool_size: usize,
-        draws_per_pool: usize,
+        resampling: ResamplingConfig,
         config: RunConfig,
     ) -> Result<Self> {
-        for (field, value) in [("pool of proposals", pool_size), ("draws per pool", draws_per_pool)] {
-            if value == 0 {
-                return Err(Error::invalid(field, value, "at least 1").into());
-            }
-        }
-        // More draws than proposals would only be copies, and a share of accepted proposals above one.
-        if draws_per_pool > pool_size {
-            let allowed = format!("at most the pool of {pool_size} proposals");
-            return Err(Error::invalid("draws per pool", draws_per_pool, allowed).into());
-        }
+        resampling.validate()?;
         Ok(Self {
             proposals: Proposals::new(proposal, target, vec![context], config)?,
-            pool_size,
-            draws_per_pool,
+            resampling,
             pool: Vec::new(),
             resampled: VecDeque::new(),
             choices: Streams::new(config.seed, usize::MAX).child(0),
@@ -101,7 +130,7 @@ impl<'a, C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> ImportanceResampli
                 sum
             })
             .collect();
-        for _ in 0..self.draws_per_pool {
+        for _ in 0..self.resampling.draws_per_pool {
             let uniform = rng.random::<f64>() * sum;
             // The product may round up to the whole sum: its first place is one with weight.
             let last = cumulative.partition_point(|cumulative| *cumulative < sum);
@@ -131,7 +160,7 @@ impl<C, X: Clone, D: Distribution<C, X>, S: Scorer<C, X>> Iterator for Importanc
                 Ok(scored) => self.pool.push(scored),
                 Err(error) => return Some(Err(error)),
             }
-            if self.pool.len() == self.pool_size
+            if self.pool.len() == self.resampling.pool_size
                 && let Err(error) = self.resample()
             {
                 self.proposals.close();

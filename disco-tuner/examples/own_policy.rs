@@ -260,7 +260,7 @@ fn tuned(directory: &Path, interrupted: Arc<AtomicBool>) -> Done<Option<Words>> 
         early_stopping: Some(EarlyStopping {
             metric: "validation/kl_target_policy".into(),
             patience: 5,
-            min_delta: 0.0,
+            ..EarlyStopping::default()
         }),
         ..TunerConfig::default()
     })?;

@@ -74,7 +74,8 @@ pub enum Error {
         /// The failure.
         cause: Box<Error>,
     },
-    /// The divergence is infinite for a policy that leaves the target's support, and the policy does.
+    /// The divergence is infinite for a policy that leaves the target's support, and the policy does: the target forbids or
+    /// skipped one of its samples.
     #[error(
         "`{divergence}` is infinite for a target with hard constraints ({found}); these can have them: {}",
         .alternatives.join(", ")
@@ -89,10 +90,11 @@ pub enum Error {
     },
     /// No sample of several steps in a row lies in the target's support.
     #[error(
-        "none of the {samples} samples of the last {steps} steps lies in the target's support{}: raise \
+        "none of the {samples} samples of the last {steps} steps lies in the target's support{}: {}raise \
          `samples_per_step`, start from a policy or offline proposal that meets the hard constraints now and \
          then, or replace a hard constraint by a moment below 1",
-        skipped_as_well(*skipped)
+        skipped_as_well(*skipped, first_skip.as_deref()),
+        if *skipped > 0 { "make the target score them, " } else { "" }
     )]
     NoSuccess {
         /// Number of steps in a row.
@@ -101,6 +103,8 @@ pub enum Error {
         samples: u64,
         /// Number of samples of the last step that the target could not score.
         skipped: u64,
+        /// The first of these: its context and number, the scorer that skipped it, and the scorer's reason.
+        first_skip: Option<String>,
     },
     /// An observer refused the run before its first step.
     #[error("an observer refused the run: {0}")]
@@ -145,6 +149,14 @@ pub enum Error {
         /// The policy's error.
         cause: disco_core::Error,
     },
+    /// Another process holds a lock, such as that of a run on its directory of checkpoints.
+    #[error("{}: locked by {holder}: wait until it has ended, or use another directory", path.display())]
+    InUse {
+        /// The lock file.
+        path: PathBuf,
+        /// The process that holds it: its number, machine, beginning and command.
+        holder: String,
+    },
     /// A file could not be written or read.
     #[error("{}: {cause}", path.display())]
     Io {
@@ -169,10 +181,11 @@ pub enum Error {
     },
 }
 
-fn skipped_as_well(skipped: u64) -> String {
+fn skipped_as_well(skipped: u64, first: Option<&str>) -> String {
+    let first = first.map(|first| format!(" ({first})")).unwrap_or_default();
     match skipped {
         0 => String::new(),
-        skipped => format!(", {skipped} of the last step's because the target could not score them"),
+        skipped => format!(", {skipped} of the last step's because the target could not score them{first}"),
     }
 }
 

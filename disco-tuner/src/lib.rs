@@ -15,7 +15,7 @@ mod workers;
 
 pub use checkpoint::Checkpoints;
 pub use config::{
-    Baseline, EarlyStopping, MicroBatch, Partition, Sampling, TunerConfig, Validation, rlhf_target,
+    Baseline, Direction, EarlyStopping, MicroBatch, Partition, Sampling, TunerConfig, Validation, rlhf_target,
 };
 pub use error::{Error, Result, Stage};
 pub use metrics::{Metric, Metrics, distinct_n, self_bleu};
@@ -36,4 +36,5 @@ pub use policy::{
 };
 pub use problem::{Problem, Statistic};
 pub use run::{Run, Tuner};
+pub use storage::{LockFile, SealedFolder};
 pub use workers::{Single, Workers};

@@ -107,14 +107,15 @@ impl<'a, C, X> Problem<'a, C, X> {
     }
 
     /// Sets the original model, for the divergences of the policy from it. It costs one log-probability per sample of the
-    /// steps that have metrics.
+    /// steps that have metrics. If it gives NaN, these metrics are NaN; a sample that it skips has no probability under it.
     #[must_use]
     pub fn with_base(mut self, base: &'a dyn Distribution<C, X>) -> Self {
         self.base = Some(base);
         self
     }
 
-    /// Adds features whose moments under policy, proposal and target are estimated.
+    /// Adds features whose moments under policy, proposal and target are estimated. A feature that gives NaN costs its own
+    /// moments only; samples that it skips are left out of them.
     ///
     /// # Errors
     /// [`Error::Invalid`] for a name that occurs twice.
@@ -132,7 +133,8 @@ impl<'a, C, X> Problem<'a, C, X> {
     }
 
     /// Adds a statistic of all samples that a measured step draws in one context. Its mean over the contexts is the metric
-    /// `statistic/NAME`. If several workers share the run, each receives the samples of all for it.
+    /// `statistic/NAME`. If several workers share the run, each receives the samples of all for it. A value that is not
+    /// finite is shown as it is.
     ///
     /// ```
     /// use disco_core::{Contexts, scorer};

@@ -7,7 +7,9 @@ use clap::{Parser, Subcommand};
 use crate::{
     Backend, Error, INTERRUPTED, Result,
     commands::{self, BenchOptions, PretrainArguments, RunOptions, SampleArguments},
+    process::survive_full_files,
     repository::{self, CiOptions, TidyOptions},
+    terminal::{say, say_error},
 };
 
 /// Every workflow of disco, and the checks of its repository.
@@ -67,18 +69,21 @@ enum Bench {
 
 /// Runs the command of the command line; prints an error to standard error, and returns the exit code.
 pub fn main() -> ExitCode {
+    survive_full_files();
     match dispatch(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
+        // The reader has all that it wanted.
+        Err(Error::OutputClosed) => ExitCode::SUCCESS,
         // Cargo has already said what is wrong; its exit code is passed on.
         Err(Error::Failed { code: Some(code), .. }) if (1..=255).contains(&code) => {
             ExitCode::from(code as u8)
         }
         Err(error @ Error::Interrupted { .. }) => {
-            eprintln!("{error}");
+            say(error);
             ExitCode::from(INTERRUPTED)
         }
         Err(error) => {
-            eprintln!("error: {error}");
+            say_error(error);
             ExitCode::FAILURE
         }
     }

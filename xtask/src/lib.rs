@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 // The crate is never published: its public names are for its own tests, in `tests/`.
 
 mod cli;
@@ -26,9 +27,9 @@ pub use repository::{
     check_source, findings, graph_text,
 };
 pub use results::{
-    BaseRecord, DistanceRow, FeatureRow, FitRecord, FittedFeature, FromBase, ModelRecord, OutputFolder,
-    PolicyRecord, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord,
-    TuningRecord, render_report, terminal_table, write_outputs,
+    BaseRecord, DistanceRow, FeatureRow, FitRecord, FittedFeature, FromBase, ModelRecord, OutputFile,
+    OutputFolder, PolicyRecord, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord,
+    TargetRecord, TuningRecord, render_report, terminal_table, write_outputs,
 };
 pub use spec::{
     AdapterSpec, Backend, CheckpointSpec, ClassifierSpec, FeatureKind, FeatureSpec, FitSpec, LabelValue,

@@ -151,12 +151,70 @@ fn a_product_does_not_depend_on_the_order_also_where_factors_skip() {
 #[test]
 fn what_is_no_score_does_not_hide_behind_a_skip() {
     let skips = || try_scorer("skips", |_: &(), _: &i32| Err(Failure::Skip("never".into())));
-    let broken = || scorer(|_: &(), _: &i32| f64::NAN);
-    for scores in [
-        Product(skips(), broken()).log_scores(&(), &[&1]).unwrap(),
-        Product(broken(), skips()).log_scores(&(), &[&1]).unwrap(),
-    ] {
-        assert!(matches!(scores[0], Ok(score) if score.is_nan()), "{scores:?}");
+    let broken = || try_scorer("broken", |_: &(), _: &i32| Ok(f64::NAN));
+    for scored in
+        [Product(skips(), broken()).log_scores(&(), &[&1]), Product(broken(), skips()).log_scores(&(), &[&1])]
+    {
+        assert_eq!(scored.unwrap_err().to_string(), "broken gave NaN for sample 0");
+    }
+}
+
+#[test]
+fn what_one_factor_forbids_is_forbidden_whatever_the_other_gives() {
+    // A prior over positive numbers, and a likelihood that is none elsewhere.
+    let prior = || scorer(|_: &(), x: &f64| if *x > 0.0 { -x } else { f64::NEG_INFINITY });
+    for outside in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 3.0] {
+        let likelihood =
+            || try_scorer("likelihood", move |_: &(), x: &f64| Ok(if *x > 0.0 { x.ln() } else { outside }));
+        let expected = [Ok(-1.0), Ok(f64::NEG_INFINITY), Ok(f64::NEG_INFINITY)];
+        let samples = [&1.0, &-1.0, &0.0];
+        assert_eq!((prior() * likelihood()).log_scores(&(), &samples).unwrap(), expected);
+        assert_eq!((likelihood() * prior()).log_scores(&(), &samples).unwrap(), expected);
+    }
+}
+
+#[test]
+fn the_factor_that_gives_no_number_is_named_with_its_sample() {
+    let root = || try_scorer("root", |_: &(), x: &f64| Ok(x.ln()));
+    let infinite = || try_scorer("pole", |_: &(), x: &f64| Ok(1.0 / x.powi(2)));
+    let flat = || Condition::never(predicate("huge", |_: &(), x: &f64| *x > 100.0));
+    let refused = |scorer: &dyn Scorer<(), f64>, samples: &[&f64]| {
+        scorer.log_scores(&(), samples).unwrap_err().to_string()
+    };
+    // Sample 0 is forbidden, so that the others have other places among those that are scored.
+    let samples = [&1e3, &1.0, &-1.0];
+    assert_eq!(refused(&(flat() * root()), &samples), "root gave NaN for sample 2");
+    assert_eq!(refused(&(root() * flat()), &samples), "root gave NaN for sample 2");
+    assert_eq!(refused(&(flat() * (root() * flat())), &samples), "root gave NaN for sample 2");
+    assert_eq!(refused(&(root().power(2.0).unwrap() * flat()), &samples), "(root)^2 gave NaN for sample 2");
+    assert_eq!(refused(&(infinite() * root()), &[&1.0, &0.5, &f64::NAN, &0.0]), "pole gave NaN for sample 2");
+    assert_eq!((infinite() * root()).log_scores(&(), &[&0.0]).unwrap(), [Ok(f64::NEG_INFINITY)]);
+    let mixture = Mixture::new([(0.5, root()), (0.5, root())]).unwrap();
+    assert_eq!(refused(&mixture, &[&1.0, &-1.0]), "root gave NaN for sample 1");
+    // A closure is named by its place.
+    let closure = scorer(|_: &(), _: &f64| f64::INFINITY);
+    let text = refused(&(closure * flat()), &[&1.0]);
+    assert!(
+        text.starts_with("scorer suite::algebra::the_factor_") && text.ends_with("gave inf for sample 0"),
+        "{text}"
+    );
+}
+
+#[test]
+fn finite_scores_stay_finite() {
+    let score = |value: f64| scorer(move |_: &(), _: &()| value);
+    let one = |scorer: &dyn Scorer<(), ()>| scorer.log_scores(&(), &[&()]).unwrap()[0].clone().unwrap();
+    for huge in [f64::MIN, f64::MAX] {
+        assert_eq!(one(&(score(huge) * score(huge))), huge);
+        assert_eq!(one(&score(huge).power(3.0).unwrap()), huge);
+        let feature = feature("huge", move |_: &(), _: &()| huge);
+        assert_eq!(one(&Exponential { feature, coefficient: 2.0 }), huge);
+    }
+    assert_eq!(one(&score(f64::NEG_INFINITY).power(0.5).unwrap()), f64::NEG_INFINITY);
+    let size = || feature("size", |_: &(), _: &()| 0.0);
+    for coefficient in [f64::NAN, f64::INFINITY] {
+        let error = Exponential { feature: size(), coefficient }.log_scores(&(), &[&()]).unwrap_err();
+        assert!(error.to_string().starts_with("coefficient of feature `size` is "), "{error}");
     }
 }
 

@@ -54,7 +54,8 @@ fn every_distribution_gives_the_same_samples_however_it_is_cut() {
     let mixture = Mixture::new(halves).unwrap();
     same_however_cut(&mixture);
     same_however_cut(&Mixture::new([(0.25, &mixture), (0.75, &mixture)]).unwrap());
-    let records = (0..COUNT).map(|sample| Record { context: (), sample, log_prob: -1.0 });
+    let log_prob = -(COUNT as f64).ln();
+    let records = (0..COUNT).map(|sample| Record { context: (), sample, log_prob });
     let recorded = Empirical::new(records).unwrap();
     same_however_cut(&recorded);
     same_however_cut(&recorded.with_replacement());

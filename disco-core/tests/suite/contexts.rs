@@ -30,6 +30,93 @@ fn lines_of_a_text_file_lose_their_ends_and_nothing_else() {
     assert_eq!(contexts.probabilities(), [0.25; 4]);
 }
 
+#[track_caller]
+fn reads_as(content: &str, expected: &[&str]) {
+    let file = Scratch::new(&format!("reads-{}.txt", content.len()), content.as_bytes());
+    let contexts = Contexts::from_text_file(&file.0).unwrap();
+    assert_eq!(contexts.items(), expected, "{content:?}");
+}
+
+#[test]
+fn marks_and_blank_lines_at_the_end_are_no_contexts() {
+    reads_as("\u{feff}once\r\nupon\r\n", &["once", "upon"]);
+    reads_as("a\nb\n\n", &["a", "b"]);
+    reads_as("a\nb\n\r\n  \n\t", &["a", "b"]);
+    // Two files, one after the other.
+    reads_as("\u{feff}a\n\u{feff}b c\n", &["a", "b c"]);
+    // Between others, an empty line is the empty context.
+    reads_as("\n\na\n\nb \n", &["", "", "a", "", "b "]);
+    reads_as("a\n \nb\n\n\n", &["a", " ", "b"]);
+}
+
+#[test]
+fn a_text_file_that_is_not_one_is_refused() {
+    let refused = |content: &[u8]| {
+        let file = Scratch::new(&format!("no-text-{}.txt", content.len()), content);
+        Contexts::from_text_file(&file.0).unwrap_err().to_string()
+    };
+    assert!(refused(b"\n \n\n").ends_with("apart from blank lines, is empty"));
+    assert!(
+        refused(b"\xff\xfea\0\n\0").ends_with(
+            "line 1: the encoding is UTF-16, little-endian, by its byte order mark; allowed: UTF-8"
+        )
+    );
+    assert!(refused(b"a\nb\0c\0\n").contains("line 2: byte 2 of the line is zero"));
+    assert!(refused(b"one\rtwo\rthree\r").contains("line 1: byte 4 of the line is a carriage return"));
+    assert!(refused(b"caf\xe9\n").ends_with("line 1: byte 4 of the line is not UTF-8"));
+    let folder = Contexts::from_text_file(std::env::temp_dir()).unwrap_err().to_string();
+    assert!(folder.ends_with("it is a directory; allowed: a regular file"), "{folder}");
+}
+
+#[test]
+fn json_lines_as_python_and_windows_write_them_are_read() {
+    let content = "\u{feff}{\"text\": \"a\", \"reward\": NaN, \"more\": [-Infinity, {\"text\": Infinity}]}\r\n\
+                   {\"text\": \"NaN\"}\r\n\r\n\n";
+    let file = Scratch::new("python.jsonl", content.as_bytes());
+    assert_eq!(Contexts::from_json_lines(&file.0, "text", "").unwrap().items(), ["a", "NaN"]);
+}
+
+#[test]
+fn a_long_line_takes_no_memory_for_what_is_ignored() {
+    // 4 MB of numbers: 1 second and 64 MB as a `serde_json::Value`, nothing here.
+    let numbers = "1,".repeat(2_000_000);
+    let content = format!("{{\"tokens\": [{numbers}0], \"text\": \"a\"}}\n");
+    let file = Scratch::new("long.jsonl", content.as_bytes());
+    assert_eq!(Contexts::from_json_lines(&file.0, "text", "").unwrap().items(), ["a"]);
+    let refused = Contexts::from_json_lines(&file.0, "tokens", "").unwrap_err().to_string();
+    assert!(refused.ends_with("field `tokens` is a list; allowed: a string"), "{refused}");
+}
+
+/// On Linux: the largest memory that this process has had, in MiB.
+fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse::<u64>().ok().map(|kib| kib / 1024)
+}
+
+#[test]
+#[ignore = "sweep: lines of 64 MiB, and longer, a few seconds; run it alone, as it measures memory"]
+fn sweep_long_lines_take_bounded_memory() {
+    let limit = disco_core::input::LINE_LIMIT;
+    let list = |bytes: usize| format!("{{\"text\": \"a\", \"t\": [{}0]}}", "1,".repeat(bytes / 2));
+    let text = |bytes: usize| format!("{{\"text\": \"{}\"}}", "a".repeat(bytes));
+    for (name, line) in [("list", list(limit - 100)), ("text", text(limit - 100))] {
+        let file = Scratch::new(&format!("limit-{name}.jsonl"), line.as_bytes());
+        drop(line);
+        assert_eq!(Contexts::from_json_lines(&file.0, "text", "").unwrap().len(), 1);
+    }
+    for line in [list(3 * limit), text(3 * limit)] {
+        let file = Scratch::new("beyond.jsonl", line.as_bytes());
+        drop(line);
+        let error = Contexts::from_json_lines(&file.0, "text", "").unwrap_err().to_string();
+        assert!(error.ends_with("line 1: the line is longer than 67108864 bytes, the limit"), "{error}");
+    }
+    if let Some(peak) = peak_memory() {
+        println!("peak memory: {peak} MiB");
+        assert!(peak < 1024, "{peak} MiB");
+    }
+}
+
 #[test]
 fn a_field_of_json_lines_is_prefixed() {
     let file = Scratch::new("prompts.jsonl", b"{\"text\": \"a \\n b\", \"id\": 3}\n{\"text\": \"\"}\n");
@@ -52,6 +139,12 @@ fn malformed_json_lines_are_named_by_number() {
     refused_at_line(b"{\"text\": 4}\n", 1, "field `text` is 4; allowed: a string");
     refused_at_line(b"{\"text\": \"a\"}\n\n{\"text\": \"b\"}", 2, "blank");
     refused_at_line(b"[1]\n", 1, "expected a map");
+    refused_at_line(b"{\"text\": null}\n", 1, "field `text` is null; allowed: a string");
+    refused_at_line(b"{\"text\": {\"a\": 1}}\n", 1, "field `text` is an object; allowed: a string");
+    refused_at_line(b"{\"text\": NaN}\n", 1, "field `text` holds NaN; allowed: a string");
+    refused_at_line(b"{\"text\": \"a\", \"text\": \"b\"}\n", 1, "field `text` comes twice");
+    refused_at_line(b"{\"id\": 1, \"text\": tru}\n", 1, "field `text`: expected ident, at column ");
+    refused_at_line(b"{\"text\": \"a\"} {\"text\": \"b\"}\n", 1, "trailing characters");
     refused_at_line(b"{\"text\": \"a\"}\n\xff\xfe\n", 2, "UTF-8");
 }
 

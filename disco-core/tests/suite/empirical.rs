@@ -76,6 +76,64 @@ fn malformed_records_are_named_by_line() {
 }
 
 #[test]
+fn numbers_that_python_writes_are_named_with_their_field() {
+    let good = "{\"sample\": \"a\", \"log_prob\": -1, \"context\": \"c\"}\n";
+    for name in ["NaN", "Infinity", "-Infinity"] {
+        let reason = format!("field `log_prob` holds {name}; allowed: a finite number: the sample was drawn");
+        refused_at_line(&format!("{good}{}", good.replace("-1", name)), 2, &reason);
+        refused_at_line(&good.replace("\"a\"", name), 1, &format!("field `sample` holds {name}; allowed: "));
+        // In a field that is not read they do not matter.
+        let lines = good.replace("{", &format!("{{\"reward\": [{name}, 1], "));
+        let file = Scratch::new("python.jsonl", &lines);
+        let recorded = Empirical::<String, String>::from_json_lines(&file.0).unwrap();
+        assert_eq!(recorded.samples(&"c".into()).unwrap()[0].log_prob, -1.0);
+    }
+    refused_at_line(&good.replace("-1", "-1e999"), 1, "field `log_prob`: number out of range, at column ");
+    refused_at_line(&good.replace("\"c\"", "3"), 1, "field `context`: invalid type: integer `3`");
+    refused_at_line(
+        &good.replace("-1", "\"-1\""),
+        1,
+        "field `log_prob`: invalid type: string \"-1\", expected f64",
+    );
+}
+
+#[test]
+fn probabilities_of_one_context_sum_to_at_most_1() {
+    // Means of token log-probabilities: 3 exp(-0.1) = 2.71.
+    let line = |sample: &str, context: &str| {
+        format!("{{\"sample\": \"{sample}\", \"log_prob\": -0.1, \"context\": \"{context}\"}}\n")
+    };
+    let mean = "a mean of token log-probabilities instead of their sum";
+    refused_at_line(&[line("a", "c"), line("b", "c"), line("d", "c")].concat(), 2, mean);
+    let error = Empirical::new([("a", -0.1), ("b", -0.1)].map(|(sample, log_prob)| Record {
+        context: (),
+        sample,
+        log_prob,
+    }));
+    let error = error.unwrap_err().to_string();
+    assert!(
+        error.starts_with("log_prob of record 1 is -0.1; allowed: ") && error.contains("not 1.8097"),
+        "{error}"
+    );
+    // The same sample again, and samples of other contexts, add nothing; noise of an engine does not count.
+    let lines = [line("a", "c"), line("a", "c"), line("b", "d")].concat();
+    let file = Scratch::new("sums.jsonl", &lines);
+    assert!(Empirical::<String, String>::from_json_lines(&file.0).is_ok());
+    let noisy = |noise: f64| {
+        (0..100).map(move |sample| Record { context: (), sample, log_prob: 0.01f64.ln() + noise })
+    };
+    assert!(Empirical::new(noisy(0.009)).is_ok() && Empirical::new(noisy(0.011)).is_err());
+}
+
+#[test]
+fn records_have_blank_lines_and_marks_at_no_cost() {
+    let lines = format!("\u{feff}{}\r\n\n", LINES.replace('\n', "\r\n"));
+    let file = Scratch::new("windows.jsonl", &lines);
+    let recorded = Empirical::<String, String>::from_json_lines(&file.0).unwrap();
+    assert_eq!(recorded.contexts(), ["p", "q"]);
+}
+
+#[test]
 fn bad_records_are_refused() {
     let record = |log_prob| Record { context: (), sample: 'x', log_prob };
     assert!(matches!(Empirical::<(), char>::new([]), Err(Error::Empty { .. })));

@@ -8,6 +8,7 @@ mod coverage;
 mod distributions;
 mod empirical;
 mod exact_space;
+mod extremes;
 mod golden;
 mod input;
 mod properties;

@@ -55,6 +55,16 @@ fn what_is_no_estimate_is_not_read_or_written() {
     }
 }
 
+#[test]
+fn numbers_that_python_writes_are_read_where_they_may_be_infinite() {
+    let read = |text: &str| serde_json::from_str::<Estimate>(&disco_core::infinite::from_python(text));
+    let found = read(r#"{"value": -Infinity, "std_error": Infinity, "ess": 1}"#).unwrap();
+    assert_eq!(found, Estimate { value: f64::NEG_INFINITY, std_error: f64::INFINITY, ess: 1.0 });
+    let error = read(r#"{"value": NaN, "std_error": 0, "ess": 1}"#).unwrap_err().to_string();
+    assert!(error.contains("\"NaN\", expected a number, \"inf\" or \"-inf\""), "{error}");
+    assert!(read(r#"{"value": 1, "std_error": -Infinity, "ess": 1}"#).is_err());
+}
+
 fn accumulated(samples: &[(f64, f64)]) -> ImportanceAccumulator {
     let mut accumulator = ImportanceAccumulator::new(1);
     samples.iter().for_each(|(log_weight, value)| accumulator.add(*log_weight, &[*value]).unwrap());

@@ -44,7 +44,7 @@ fn the_samples_of_a_key_do_not_change() {
     assert_eq!(words, ["a.", "baba", "aaaa", "bb.", "aaaa", "bb.", "ab.", "aabb"]);
     let mixture = Mixture::new([(0.5, die.clone()), (0.5, Space::new(10..20).unwrap().uniform())]).unwrap();
     assert_eq!(drawn(&mixture), [3, 13, 1, 11, 4, 14, 3, 4]);
-    let records = (0..8).map(|sample| Record { context: (), sample, log_prob: -1.0 });
+    let records = (0..8).map(|sample| Record { context: (), sample, log_prob: -8f64.ln() });
     let recorded = Empirical::new(records).unwrap();
     assert_eq!(drawn(&recorded), [4, 7, 1, 2, 6, 3, 5, 0]);
     assert_eq!(drawn(&recorded.with_replacement()), [1, 4, 0, 4, 0, 4, 0, 1]);

@@ -5,5 +5,6 @@ mod coverage;
 mod estimators;
 mod family;
 mod golden;
+mod huge_scores;
 mod properties;
 mod references;

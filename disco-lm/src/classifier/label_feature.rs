@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result, TokenClassifier, Tokenizer, classifier::token_classifier::check_temperature,
-    weights::folder::must_be_folder,
+    model::model_files::ModelFiles, weights::folder::must_be_folder,
 };
 
 /// The treatment of a text that has more tokens than a classifier has positions.
@@ -39,7 +39,7 @@ impl Classifier {
     pub fn load(folder: impl AsRef<Path>, device: &Device, overlong: Overlong) -> Result<Self> {
         let folder = folder.as_ref();
         must_be_folder(folder, "the folder of a classifier")?;
-        let tokenizer = Tokenizer::load(folder.join("tokenizer.json"))?;
+        let tokenizer = ModelFiles::open(folder)?.tokenizer()?;
         let tokens = TokenClassifier::load(folder, device)?;
         tokenizer.check_fits(tokens.vocabulary())?;
         let tokenizer = match overlong {

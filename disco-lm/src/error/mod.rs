@@ -115,12 +115,35 @@ pub enum Error {
         /// The size of the model's vocabulary.
         vocabulary: usize,
     },
+    /// A text with a token that the tokenizer has and the model has not.
+    #[error("the token {token:?} has the id {id}, and the model's vocabulary has {vocabulary} entries")]
+    TokenOutside {
+        /// The token.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// The size of the model's vocabulary.
+        vocabulary: usize,
+    },
+    /// A folder without a tokenizer that can be read.
+    #[error(
+        "{} has no tokenizer.json; it has {found}, which is not read alone: `AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)` \
+         of transformers writes tokenizer.json", folder.display()
+    )]
+    NoTokenizer {
+        /// The folder.
+        folder: PathBuf,
+        /// The file of a tokenizer that there is.
+        found: String,
+    },
     /// The model has no chat template.
     #[error("the model has no chat template, in `chat_template.jinja` or in `tokenizer_config.json`")]
     NoChatTemplate,
-    /// A chat template cannot be read, or refuses the messages.
-    #[error("chat template: {cause}")]
+    /// A chat template cannot be read, refuses the messages, or needs more time or memory than a template may have.
+    #[error("chat template, {template}: {cause}")]
     ChatTemplate {
+        /// The place of the template among the model's files.
+        template: String,
         /// The error of the template or of the engine that renders it.
         cause: Box<dyn std::error::Error + Send + Sync>,
     },

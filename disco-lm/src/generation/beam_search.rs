@@ -296,10 +296,14 @@ impl LanguageModel {
         contexts: &[&str],
         search: &BeamSearch,
     ) -> Result<Vec<Vec<Hypothesis<Completion>>>> {
-        let found = self.tokens().beam_search(&slices(&self.encode_all(contexts)?), search)?;
-        let complete = |Hypothesis { value, log_prob, score }| {
-            Ok(Hypothesis { value: self.completion(value)?, log_prob, score })
+        let contexts = self.encode_all(contexts)?;
+        let found = self.tokens().beam_search(&slices(&contexts), search)?;
+        let complete = |(context, found): (&Vec<u32>, Vec<Hypothesis<Vec<u32>>>)| {
+            let complete = |Hypothesis { value, log_prob, score }| {
+                Ok(Hypothesis { value: self.completion_after(context, value)?, log_prob, score })
+            };
+            found.into_iter().map(complete).collect()
         };
-        found.into_iter().map(|found| found.into_iter().map(complete).collect()).collect()
+        contexts.iter().zip(found).map(complete).collect()
     }
 }

@@ -87,9 +87,12 @@ impl LanguageModel {
     /// # Errors
     /// As [`TokenModel::greedy`] and [`encode`](Self::encode).
     pub fn greedy(&self, contexts: &[&str]) -> Result<Vec<Sampled<Completion>>> {
-        let found = self.tokens().greedy(&slices(&self.encode_all(contexts)?))?;
-        let complete = |Sampled { value, log_prob }| Ok(Sampled { value: self.completion(value)?, log_prob });
-        found.into_iter().map(complete).collect()
+        let contexts = self.encode_all(contexts)?;
+        let found = self.tokens().greedy(&slices(&contexts))?;
+        let complete = |(context, Sampled { value, log_prob }): (&Vec<u32>, _)| {
+            Ok(Sampled { value: self.completion_after(context, value)?, log_prob })
+        };
+        contexts.iter().zip(found).map(complete).collect()
     }
 
     pub(crate) fn encode_all(&self, contexts: &[&str]) -> Result<Vec<Vec<u32>>> {

@@ -10,14 +10,23 @@
 
 use std::{
     fs::{self, File},
-    io::{ErrorKind, Write},
+    io::{ErrorKind, Read, Write},
     path::{Path, PathBuf},
 };
 
+use disco_core::input;
+
 use crate::{
     Error, Result,
-    hub::model::{HubModel, is_name},
+    hub::{
+        content::unsound,
+        model::{HubModel, is_name},
+        own_file::{open_own, temporary},
+    },
 };
+
+/// The most bytes of a reference that are read: more than any commit has.
+const REFERENCE: u64 = 4096;
 
 /// The cache of one model.
 pub(crate) struct Cache {
@@ -38,10 +47,16 @@ impl Cache {
             return Ok(Some(revision.into()));
         }
         let path = self.reference(revision);
-        match fs::read_to_string(&path) {
+        let read = input::open_regular(&path).and_then(|file| {
+            let mut commit = String::new();
+            file.take(REFERENCE).read_to_string(&mut commit)?;
+            Ok(commit)
+        });
+        match read {
             Ok(commit) if is_name(commit.trim()) => Ok(Some(commit.trim().into())),
-            // The file is truncated: the hub can be asked again.
+            // The file is truncated, or something else: the hub can be asked again.
             Ok(_) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::InvalidData => Ok(None),
             Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
             Err(source) => Err(Error::io(&path, source)),
         }
@@ -54,7 +69,7 @@ impl Cache {
         }
         let path = self.reference(revision);
         let folder = path.parent().unwrap_or(&self.folder);
-        let written = fs::create_dir_all(folder).and_then(|()| tempfile::NamedTempFile::new_in(folder));
+        let written = fs::create_dir_all(folder).and_then(|()| temporary(folder));
         let written = written.and_then(|mut file| {
             file.write_all(commit.as_bytes())?;
             file.persist(&path).map_err(|error| error.error)
@@ -85,14 +100,19 @@ impl Cache {
 
     /// Whether the cache knows that a commit has this file, or that it does not have it.
     pub(crate) fn is_settled(&self, commit: &str, name: &str) -> bool {
-        self.snapshot(commit).join(name).exists() || self.absence(commit, name).exists()
+        self.has(commit, name) || self.absence(commit, name).exists()
+    }
+
+    /// Whether the snapshot of a commit has a file that can be the one that its name says.
+    pub(crate) fn has(&self, commit: &str, name: &str) -> bool {
+        let path = self.snapshot(commit).join(name);
+        path.exists() && unsound(&path, name).is_none()
     }
 
     /// Stores that a commit has no such file.
     pub(crate) fn settle_absent(&self, commit: &str, name: &str) -> Result<()> {
         let path = self.absence(commit, name);
-        let made =
-            fs::create_dir_all(path.parent().unwrap_or(&self.folder)).and_then(|()| File::create(&path));
+        let made = fs::create_dir_all(path.parent().unwrap_or(&self.folder)).and_then(|()| open_own(&path));
         made.map(drop).map_err(|source| Error::io(&path, source))
     }
 
@@ -103,8 +123,7 @@ impl Cache {
     /// Waits for the lock of a content, and holds it as long as the returned file is open.
     pub(crate) fn lock(&self, etag: &str) -> Result<File> {
         let path = self.locks.join(format!("{etag}.lock"));
-        let opened = fs::create_dir_all(&self.locks)
-            .and_then(|()| File::options().create(true).truncate(false).write(true).open(&path));
+        let opened = fs::create_dir_all(&self.locks).and_then(|()| open_own(&path));
         let locked = opened.and_then(|file| match file.lock() {
             // Some network file systems have no locks; at worst a content is then downloaded twice.
             Err(error) if error.kind() != ErrorKind::Unsupported => Err(error),
@@ -113,16 +132,21 @@ impl Cache {
         locked.map_err(|source| Error::io(&path, source))
     }
 
-    /// Links a content into the snapshot of a commit, under the name of a file.
+    /// Links a content into the snapshot of a commit, under the name of a file. What has the name already is replaced.
     pub(crate) fn link(&self, commit: &str, name: &str, etag: &str) -> Result<()> {
         let folder = self.snapshot(commit);
         let path = folder.join(name);
+        let failed = |source| Error::io(&path, source);
         fs::create_dir_all(&folder).map_err(|source| Error::io(&folder, source))?;
-        // A link whose content has been removed would be in the way.
-        if path.is_symlink() && !path.exists() {
-            fs::remove_file(&path).map_err(|source| Error::io(&path, source))?;
+        let content = PathBuf::from_iter(["..", "..", "blobs", etag]);
+        if fs::read_link(&path).is_ok_and(|there| there == content) {
+            return Ok(());
         }
-        match link(&PathBuf::from_iter(["..", "..", "blobs", etag]), &path) {
+        if path.symlink_metadata().is_ok() {
+            fs::remove_file(&path).map_err(failed)?;
+        }
+        match link(&content, &path) {
+            // Another process was faster.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
             Ok(()) => Ok(()),
             // Windows allows links only to some users, and some file systems have none: then the content is copied.
@@ -131,7 +155,7 @@ impl Cache {
     }
 
     fn copy(&self, etag: &str, folder: &Path, path: &Path) -> Result<()> {
-        let copied = tempfile::NamedTempFile::new_in(folder).and_then(|mut file| {
+        let copied = temporary(folder).and_then(|mut file| {
             std::io::copy(&mut File::open(self.blob(etag))?, &mut file)?;
             file.persist(path).map_err(|error| error.error)
         });

@@ -1,35 +1,28 @@
-//! The HTTP client of a hub: requests, and the problems that its responses stand for.
+//! The client of a hub: its listings and the descriptions of its files, and the problems that its responses stand for.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, io::Read};
 
 use serde_json::Value;
-use ureq::{
-    Agent,
-    config::RedirectAuthHeaders,
-    http::{HeaderMap, Response},
-};
+use ureq::{Body, http::Response};
 
 use crate::{
-    Error, HubProblem, Result,
-    hub::model::{HubModel, is_name},
+    HubProblem, Result,
+    hub::{
+        model::{HubModel, is_name},
+        request::{Answer, Method, Request, Requests, foreign_encoding, header},
+        url,
+    },
 };
 
-/// Timeout for making a connection, for the response, and for each read of its body.
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The most redirections that are followed for one file.
-const REDIRECTS: usize = 5;
-
-/// A result whose error is the reason why the hub did not fulfil a request.
-pub(crate) type Answer<T> = std::result::Result<T, HubProblem>;
+/// The most bytes of a list of files.
+const LONGEST_LIST: u64 = 1 << 25;
 
 /// A connection to a hub.
 #[derive(Clone)]
 pub(crate) struct Client {
     /// The URL, without a slash at its end.
     pub(crate) endpoint: String,
-    pub(crate) token: Option<String>,
-    agent: Agent,
+    pub(crate) requests: Requests,
 }
 
 /// The files of a repository at one commit.
@@ -42,6 +35,7 @@ pub(crate) struct Listing {
 pub(crate) struct RemoteFile {
     pub(crate) name: String,
     pub(crate) url: String,
+    pub(crate) commit: String,
     /// Identifies the content: the SHA-256 in hexadecimal digits for large files.
     pub(crate) etag: String,
     pub(crate) size: u64,
@@ -49,29 +43,13 @@ pub(crate) struct RemoteFile {
 
 impl Client {
     pub(crate) fn new(endpoint: &str) -> Result<Self> {
-        let endpoint = endpoint.trim_end_matches('/');
-        let is_url = |scheme| endpoint.strip_prefix(scheme).is_some_and(|host| !host.is_empty());
-        if !is_url("https://") && !is_url("http://") {
-            return Err(Error::invalid(
-                "HF_ENDPOINT",
-                format!("{endpoint:?}"),
-                "https://HOST or http://HOST",
-            ));
-        }
-        let agent = Agent::config_builder()
-            .timeout_connect(Some(PATIENCE))
-            .timeout_recv_response(Some(PATIENCE))
-            .timeout_per_read(Some(PATIENCE))
-            .http_status_as_error(false)
-            .redirect_auth_headers(RedirectAuthHeaders::SameHost)
-            .user_agent(concat!("disco-lm/", env!("CARGO_PKG_VERSION")))
-            .build();
-        Ok(Self { endpoint: endpoint.into(), token: None, agent: agent.into() })
+        let endpoint = url::endpoint(endpoint)?;
+        Ok(Self { requests: Requests::new(&endpoint), endpoint })
     }
 
     /// Whether this build can connect to the hub: `https` needs TLS.
     pub(crate) fn is_compiled(&self) -> bool {
-        cfg!(feature = "hub") || self.endpoint.starts_with("http://")
+        cfg!(feature = "hub") || !self.endpoint.to_ascii_lowercase().starts_with("https:")
     }
 
     /// The commit of a model's revision and its files. `commit`, if given, replaces the revision.
@@ -83,11 +61,20 @@ impl Client {
             model.repository(),
             revision.replace('/', "%2F")
         );
-        let mut response = self.get(&url, None)?;
+        let request = Request { method: Method::Get, from: None, size: 0 };
+        let (response, _) = self.requests.send(request, &url, |_| false)?;
         self.check(&response, &url, model, None)?;
         let no_answer = |reason: String| HubProblem::Answer { url: url.clone(), reason };
-        let text = response.body_mut().read_to_string().map_err(unreachable)?;
-        let json: Value = serde_json::from_str(&text)
+        if let Some(reason) = foreign_encoding(response.headers()) {
+            return Err(no_answer(reason));
+        }
+        let mut bytes = Vec::new();
+        let read = self.requests.body(response).take(LONGEST_LIST + 1).read_to_end(&mut bytes);
+        read.map_err(|error| HubProblem::Unreachable { reason: error.to_string() })?;
+        if bytes.len() as u64 > LONGEST_LIST {
+            return Err(no_answer(format!("with a list of files of more than {LONGEST_LIST} bytes")));
+        }
+        let json: Value = serde_json::from_slice(&bytes)
             .map_err(|error| no_answer(format!("with text that is not JSON ({error})")))?;
         let commit = json["sha"].as_str().filter(|commit| is_name(commit));
         let files = json["siblings"].as_array().map(|files| {
@@ -101,65 +88,47 @@ impl Client {
 
     /// URL, ETag and size of a file, before it is downloaded.
     ///
-    /// Redirections within the hub are followed, but not a redirection to the server that stores contents: the hub gives
-    /// the hash of the content, the storage server only that of its own copy.
+    /// A redirection to the server that stores contents is not followed if it comes with the hash and size of the content:
+    /// the storage server gives only the hash of its own copy.
     pub(crate) fn file(&self, model: &HubModel, commit: &str, name: &str) -> Answer<RemoteFile> {
         let url = format!("{}/{}/resolve/{commit}/{name}", self.endpoint, model.repository());
-        let mut asked = url.clone();
-        for _ in 0..=REDIRECTS {
-            let request = self.agent.head(&asked).config().max_redirects(0).build();
-            let request = request.header("Accept-Encoding", "identity");
-            let request = match &self.token {
-                Some(token) => request.header("Authorization", format!("Bearer {token}")),
-                None => request,
-            };
-            let response = request.call().map_err(unreachable)?;
-            let headers = response.headers();
-            if let Some(path) = header(headers, "location").filter(|path| path.starts_with('/')) {
-                asked = format!("{}{path}", origin(&self.endpoint));
-                continue;
+        let request = Request { method: Method::Head, from: None, size: 0 };
+        let is_enough = |headers: &_| {
+            header(headers, "x-linked-size").is_some() && header(headers, "x-linked-etag").is_some()
+        };
+        let (response, asked) = self.requests.send(request, &url, is_enough)?;
+        if !response.status().is_redirection() {
+            self.check(&response, &asked, model, Some(name))?;
+        }
+        let headers = response.headers();
+        let no_answer = |reason: String| HubProblem::Answer { url: url.clone(), reason };
+        if let Some(reason) = foreign_encoding(headers).or_else(|| other_commit(&response, commit)) {
+            return Err(no_answer(reason));
+        }
+        let etag = ["x-linked-etag", "etag"].into_iter().find_map(|name| header(headers, name)).map(unquoted);
+        let size = ["x-linked-size", "content-length"].into_iter().find_map(|name| header(headers, name));
+        match (etag.filter(|etag| is_etag(etag)), size.and_then(|size| size.parse().ok())) {
+            (Some(etag), Some(size)) => {
+                Ok(RemoteFile { name: name.into(), url, commit: commit.into(), etag: etag.into(), size })
             }
-            if !response.status().is_redirection() {
-                self.check(&response, &asked, model, Some(name))?;
-            }
-            let first = |names: [&str; 2]| names.into_iter().find_map(|name| header(headers, name));
-            let etag = first(["x-linked-etag", "etag"])
-                .map(|etag| etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"').to_string());
-            let size = first(["x-linked-size", "content-length"]).and_then(|size| size.parse().ok());
-            return match (etag.filter(|etag| is_name(etag)), size) {
-                (Some(etag), Some(size)) => Ok(RemoteFile { name: name.into(), url, etag, size }),
-                _ => Err(HubProblem::Answer { url: asked, reason: "without an ETag or a size".into() }),
-            };
+            _ => Err(no_answer("without an ETag or a size".into())),
         }
-        Err(HubProblem::Answer { url, reason: format!("with more than {REDIRECTS} redirections") })
-    }
-
-    /// Requests `url`, from byte `from` on if it is given.
-    pub(crate) fn get(&self, url: &str, from: Option<u64>) -> Answer<Response<ureq::Body>> {
-        let mut request = self.agent.get(url).header("Accept-Encoding", "identity");
-        if let Some(token) = &self.token {
-            request = request.header("Authorization", format!("Bearer {token}"));
-        }
-        if let Some(from) = from {
-            request = request.header("Range", format!("bytes={from}-"));
-        }
-        request.call().map_err(unreachable)
     }
 
     /// The problem that an unsuccessful response stands for; `file` is the requested file of the model.
     fn check(
         &self,
-        response: &Response<ureq::Body>,
+        response: &Response<Body>,
         url: &str,
         model: &HubModel,
         file: Option<&str>,
     ) -> Answer<()> {
-        let with_token = self.token.is_some();
+        let with_token = self.requests.token.is_some();
         // The header tells more than the status, which may be the same for a repository that does not exist and for one that
         // the user may not see.
         let code = header(response.headers(), "x-error-code");
         Err(match (response.status().as_u16(), code, file) {
-            (status, _, _) if (200..300).contains(&status) => return Ok(()),
+            (200, _, _) => return Ok(()),
             (_, Some("GatedRepo"), _) | (403, None, _) => HubProblem::Gated { with_token },
             (_, Some("RevisionNotFound"), _) => HubProblem::NoRevision { revision: model.revision().into() },
             (_, Some("EntryNotFound"), Some(file)) | (404, None, Some(file)) => {
@@ -171,36 +140,31 @@ impl Client {
     }
 }
 
-/// A header's value, if it is text.
-pub(crate) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
-}
-
-/// Scheme, host and port of a URL that has a scheme.
-fn origin(url: &str) -> &str {
-    let host = url.find("://").map_or(0, |at| at + 3);
-    url[host..].find('/').map_or(url, |end| &url[..host + end])
-}
-
-fn unreachable(error: ureq::Error) -> HubProblem {
-    HubProblem::Unreachable { reason: error.to_string() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn endpoints_that_are_not_urls_are_refused() {
-        for endpoint in ["", "huggingface.co", "http://", "ftp://host"] {
-            let error = Client::new(endpoint).err().expect(endpoint).to_string();
-            assert!(error.contains("HF_ENDPOINT"), "{error}");
-        }
+impl RemoteFile {
+    /// The SHA-256 of the content in lower case, if the hub gives it.
+    pub(crate) fn sha256(&self) -> Option<String> {
+        sha256_of(&self.etag)
     }
+}
 
-    #[test]
-    fn the_origin_of_a_url_has_no_path() {
-        assert_eq!(origin("http://host:1/mirror/x"), "http://host:1");
-        assert_eq!(origin("https://host"), "https://host");
-    }
+/// The SHA-256 that an ETag is, in lower case; `None` for an ETag of another kind.
+pub(crate) fn sha256_of(etag: &str) -> Option<String> {
+    let is_hash = etag.len() == 64 && etag.chars().all(|digit| digit.is_ascii_hexdigit());
+    is_hash.then(|| etag.to_ascii_lowercase())
+}
+
+/// An ETag without its quotes and its mark of weakness.
+pub(crate) fn unquoted(etag: &str) -> &str {
+    etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
+}
+
+/// Whether an ETag can name a content in the cache, and is not taken for one of the cache's other files.
+fn is_etag(etag: &str) -> bool {
+    is_name(etag) && ![".disco-partial", ".incomplete", ".lock"].iter().any(|end| etag.ends_with(end))
+}
+
+/// Why a response is not of the commit that was asked for, if it says so.
+pub(crate) fn other_commit(response: &Response<Body>, commit: &str) -> Option<String> {
+    let found = header(response.headers(), "x-repo-commit").filter(|found| *found != commit)?;
+    Some(format!("with a file of commit `{found}` in the place of `{commit}`"))
 }

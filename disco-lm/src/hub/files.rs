@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, path::Path};
 
 use crate::{
-    HubProblem, Result,
-    hub::model::is_name,
+    Error, HubProblem, Result,
+    hub::{content::unsound, model::is_file_name},
     model::model_files::{SIDECAR_FILES, is_gguf},
     weights,
 };
@@ -39,7 +39,7 @@ pub(crate) const LANGUAGE_MODEL: Kind<'static> = Kind {
 };
 
 /// A classifier and its tokenizer.
-pub(crate) const CLASSIFIER: Kind<'static> = Kind { optional: &[], or_gguf: false, ..LANGUAGE_MODEL };
+pub(crate) const CLASSIFIER: Kind<'static> = Kind { or_gguf: false, ..LANGUAGE_MODEL };
 
 /// An adapter in the layout of PEFT.
 pub(crate) const ADAPTER: Kind<'static> =
@@ -56,17 +56,21 @@ impl<'a> Kind<'a> {
         self.required.iter().copied().chain([self.single]).map(String::from).collect()
     }
 
-    /// The files that a folder lacks to be such a model.
+    /// The files that a folder lacks to be such a model. Files that cannot be what their names say come with the reason.
     pub(crate) fn lacking(&self, folder: &Path) -> Result<Vec<String>> {
-        let is_lacking = |name: &&str| !folder.join(name).exists();
-        let mut lacking: Vec<String> =
-            self.required.iter().copied().filter(is_lacking).map(String::from).collect();
-        if is_lacking(&self.single) {
-            match self.index.filter(|index| !is_lacking(index)) {
-                Some(_) => {
-                    lacking.extend(self.shards(folder)?.into_iter().filter(|name| is_lacking(&name.as_str())))
-                }
-                None => lacking.push(self.single.into()),
+        let lacks = |name: &str| {
+            let path = folder.join(name);
+            if path.exists() {
+                unsound(&path, name).map(|reason| format!("{name} ({reason})"))
+            } else {
+                Some(name.to_string())
+            }
+        };
+        let mut lacking: Vec<String> = self.required.iter().copied().filter_map(lacks).collect();
+        if let Some(single) = lacks(self.single) {
+            match self.index.filter(|index| lacks(index).is_none() && !folder.join(self.single).exists()) {
+                Some(_) => lacking.extend(self.shards(folder)?.iter().filter_map(|name| lacks(name))),
+                None => lacking.push(single),
             }
         }
         Ok(lacking)
@@ -76,14 +80,14 @@ impl<'a> Kind<'a> {
     pub(crate) fn present(&self, files: &BTreeSet<String>) -> std::result::Result<Vec<&'a str>, HubProblem> {
         let is_there = |name: &&str| files.contains(*name);
         let lacking = |wanted: String| {
-            let mut present: Vec<String> = files.iter().take(LISTED).cloned().collect();
+            let mut present: Vec<String> = files.iter().take(LISTED).map(|name| shown(name)).collect();
             present.extend((files.len() > LISTED).then(|| "...".into()));
             HubProblem::NoFile { wanted, present }
         };
         let weights = [Some(self.single), self.index];
         let found = weights.into_iter().flatten().find(is_there);
         if self.or_gguf && found.is_none() {
-            let is_model = |name: &&String| is_name(name) && is_gguf(name.as_ref());
+            let is_model = |name: &&String| is_file_name(name) && is_gguf(name.as_ref());
             let files: Vec<String> = files.iter().filter(is_model).cloned().collect();
             if !files.is_empty() {
                 return Err(HubProblem::GgufFiles { files });
@@ -103,11 +107,32 @@ impl<'a> Kind<'a> {
 
     /// The shards that the index in a folder names; empty if there is a single file, or no index.
     pub(crate) fn shards(&self, folder: &Path) -> Result<Vec<String>> {
-        match self.index.map(|index| folder.join(index)) {
-            Some(index) if index.exists() && !folder.join(self.single).exists() => {
-                weights::shard_names(&index)
-            }
-            _ => Ok(Vec::new()),
+        let Some(index) = self.index.map(|index| folder.join(index)) else { return Ok(Vec::new()) };
+        if !index.exists() || folder.join(self.single).exists() {
+            return Ok(Vec::new());
         }
+        let names = weights::shard_names(&index)?;
+        let mut known = BTreeSet::new();
+        for name in &names {
+            let refused = |problem: &str| Error::format(&index, format!("shard {} {problem}", shown(name)));
+            if !is_file_name(name) || !name.ends_with(".safetensors") {
+                return Err(refused("is no safetensors file of the same folder"));
+            }
+            // On file systems that ignore case, two such names are one file.
+            if !known.insert(name.to_ascii_lowercase()) {
+                return Err(refused("differs from another one in upper and lower case alone"));
+            }
+        }
+        Ok(names)
     }
+}
+
+/// A name from a hub as a message shows it: without signs that a terminal obeys, and not longer than a name should be.
+fn shown(name: &str) -> String {
+    const LONGEST: usize = 100;
+    let mut shown: String = name.chars().take(LONGEST).flat_map(char::escape_debug).collect();
+    if name.chars().count() > LONGEST {
+        shown.push_str("...");
+    }
+    shown
 }

@@ -3,26 +3,28 @@
 
 mod cache;
 mod client;
+mod content;
 mod download;
+mod environment;
 mod files;
 mod model;
+mod own_file;
+mod request;
+mod url;
 
 use std::{
-    ffi::OsString,
     fmt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
     Error, HubProblem, Result,
-    hub::{cache::Cache, client::Client, files::Kind},
+    hub::{cache::Cache, client::Client, content::unsound, files::Kind},
 };
 
 pub use model::HubModel;
-
-/// The endpoint if `HF_ENDPOINT` is not set.
-const ENDPOINT: &str = "https://huggingface.co";
 
 /// The Hugging Face Hub, or a server with the same protocol, and the cache on this machine.
 ///
@@ -40,7 +42,12 @@ const ENDPOINT: &str = "https://huggingface.co";
 ///
 /// Files in the cache are used as they are, without asking whether the hub has something newer. A file appears in the
 /// cache when all of it has been received: until then it has another name, under which an interrupted download is
-/// resumed. Its size is checked, and its SHA-256 if the hub gives one (it does for weights).
+/// resumed. Its size is checked, and its SHA-256 if the hub gives one (it does for weights); without a SHA-256, a web page
+/// or a pointer of Git LFS is refused. A file of the cache that is one of these, or is damaged and does not have the SHA-256
+/// that its name says, is downloaded again.
+///
+/// The token is sent to the scheme, host and port of the hub's URL alone, and a redirection from `https` to `http` is refused.
+/// A download that stalls ([`with_timeout`](Self::with_timeout)) twice in a row is given up; the next call resumes it.
 #[derive(Clone)]
 pub struct Hub {
     client: Client,
@@ -62,54 +69,6 @@ pub struct HubProgress<'a> {
 }
 
 impl Hub {
-    /// The hub, cache and token that the environment names, by the variables of Python's huggingface_hub:
-    ///
-    /// | variable | meaning | default |
-    /// |---|---|---|
-    /// | `HF_ENDPOINT` | URL of the hub | `https://huggingface.co` |
-    /// | `HF_HUB_CACHE` | folder of the cache | `hub` in `HF_HOME` |
-    /// | `HF_HOME` | folder of cache and token | `huggingface` in `XDG_CACHE_HOME` or `~/.cache` |
-    /// | `HF_TOKEN` | token that gives access to private or gated models | content of the file `HF_TOKEN_PATH`, or of `token` in `HF_HOME` |
-    /// | `HF_HUB_OFFLINE` | whether only the cache is used | 0 |
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] naming the variable; [`Error::Io`] for a token file that cannot be read.
-    pub fn from_env() -> Result<Self> {
-        Self::from_variables(|name| std::env::var_os(name).filter(|value| !value.is_empty()))
-    }
-
-    fn from_variables(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
-        let path = |name| variable(name).map(PathBuf::from);
-        let text = |name: &'static str| match variable(name).map(OsString::into_string) {
-            None => Ok(None),
-            Some(Ok(text)) => Ok(Some(text)),
-            Some(Err(bytes)) => Err(Error::invalid(name, bytes.display(), "text in UTF-8")),
-        };
-        let home = match (path("HF_HOME"), path("XDG_CACHE_HOME"), std::env::home_dir()) {
-            (Some(home), _, _) => Some(home),
-            (None, Some(caches), _) => Some(caches.join("huggingface")),
-            (None, None, user) => user.map(|user| user.join(".cache").join("huggingface")),
-        };
-        let cache = path("HF_HUB_CACHE").or_else(|| home.as_ref().map(|home| home.join("hub")));
-        let unknown = "a folder, where there is no home folder to have one in";
-        let cache = cache.ok_or_else(|| Error::invalid("HF_HUB_CACHE", "not set", unknown))?;
-        let token = match text("HF_TOKEN")? {
-            Some(token) => Some(token),
-            None => match path("HF_TOKEN_PATH").or_else(|| home.map(|home| home.join("token"))) {
-                Some(path) if path.exists() => {
-                    Some(std::fs::read_to_string(&path).map_err(|source| Error::io(&path, source))?)
-                }
-                _ => None,
-            },
-        };
-        let offline = text("HF_HUB_OFFLINE")?;
-        let offline = offline.is_some_and(|value| {
-            ["1", "true", "yes", "on"].iter().any(|yes| value.eq_ignore_ascii_case(yes))
-        });
-        let endpoint = text("HF_ENDPOINT")?.unwrap_or_else(|| ENDPOINT.into());
-        Ok(Self { offline, ..Self::new(&endpoint, &cache)?.with_token(token.as_deref())? })
-    }
-
     /// A hub, given its URL and the folder of the cache.
     ///
     /// # Errors
@@ -128,7 +87,21 @@ impl Hub {
         if token.is_some_and(|token| !token.chars().all(|c| c.is_ascii_graphic())) {
             return Err(Error::invalid("HF_TOKEN", "a token that is not shown", "letters, digits and signs"));
         }
-        self.client.token = token.map(String::from);
+        self.client.requests.token = token.map(String::from);
+        Ok(self)
+    }
+
+    /// Returns this hub with another timeout than 30 seconds: for a connection, for the response to a request, and for a stall. A
+    /// body that brings fewer than 1000 bytes per second, as a mean over the timeout, counts as stalled.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a timeout of zero, or of more than a day.
+    pub fn with_timeout(mut self, timeout: Duration) -> Result<Self> {
+        if timeout.is_zero() || timeout > Duration::from_secs(24 * 3600) {
+            let allowed = "above zero, at most a day";
+            return Err(Error::invalid("timeout of a hub", format!("{timeout:?}"), allowed));
+        }
+        self.client.requests.patience = timeout;
         Ok(self)
     }
 
@@ -245,7 +218,7 @@ impl Hub {
 
     /// Downloads a file unless it is in the snapshot, and links it there.
     fn fetch(&self, cache: &Cache, model: &HubModel, commit: &str, name: &str) -> Result<()> {
-        if cache.snapshot(commit).join(name).exists() {
+        if cache.has(commit, name) {
             return Ok(());
         }
         let failed = |problem| self.problem(model, problem);
@@ -253,7 +226,9 @@ impl Hub {
         // Waits for another process that downloads the same file, after which nothing is left to do.
         let _lock = cache.lock(&file.etag)?;
         let blob = cache.blob(&file.etag);
-        if blob.metadata().map_or(true, |blob| blob.len() != file.size) {
+        let is_there =
+            blob.metadata().is_ok_and(|blob| blob.len() == file.size) && unsound(&blob, name).is_none();
+        if !is_there {
             let partial = cache.partial(&file.etag)?;
             let progress = |received| (self.progress)(&HubProgress { file: name, received, size: file.size });
             self.client.download(&file, &partial, &progress)?.map_err(failed)?;
@@ -276,49 +251,14 @@ impl fmt::Debug for Hub {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "hub")))]
 mod tests {
     use super::*;
 
-    fn hub(variables: &[(&str, &str)]) -> Result<Hub> {
-        Hub::from_variables(|name| {
-            variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
-        })
-    }
-
-    #[test]
-    fn the_environment_names_hub_cache_and_token() {
-        let home = tempfile::tempdir().expect("a folder");
-        std::fs::write(home.path().join("token"), "from-the-file\n").expect("written");
-        let path = home.path().to_str().expect("text");
-        let endpoint = ("HF_ENDPOINT", "http://host/");
-        let found = hub(&[("HF_HOME", path), endpoint]).expect("valid");
-        assert_eq!(found.client.endpoint, "http://host");
-        assert_eq!(found.cache, home.path().join("hub"));
-        assert_eq!(found.client.token.as_deref(), Some("from-the-file"));
-        assert!(!found.offline && !format!("{found:?}").contains("from-the-file"));
-
-        let variables = [("HF_HOME", path), ("HF_HUB_CACHE", "/elsewhere"), ("HF_TOKEN", "mine"), endpoint];
-        let found = hub(&[&variables[..], &[("HF_HUB_OFFLINE", "True")]].concat()).expect("valid");
-        assert_eq!((found.cache, found.offline), (PathBuf::from("/elsewhere"), true));
-        assert_eq!(found.client.token.as_deref(), Some("mine"));
-        let found = hub(&[("XDG_CACHE_HOME", "/caches"), ("HF_HUB_OFFLINE", "0"), endpoint]).expect("valid");
-        assert_eq!((found.cache, found.offline), (PathBuf::from("/caches/huggingface/hub"), false));
-    }
-
-    #[test]
-    fn invalid_variables_are_refused_and_a_token_is_not_repeated() {
-        let error = hub(&[("HF_ENDPOINT", "huggingface.co")]).expect_err("no URL").to_string();
-        assert!(error.contains("HF_ENDPOINT") && error.contains("https://HOST"), "{error}");
-        let error = hub(&[("HF_ENDPOINT", "http://host"), ("HF_TOKEN", "se\ncret")]).expect_err("two lines");
-        assert!(error.to_string().contains("HF_TOKEN") && !error.to_string().contains("cret"), "{error}");
-    }
-
-    #[cfg(not(feature = "hub"))]
     #[test]
     fn without_tls_only_the_cache_is_used() {
         let cache = tempfile::tempdir().expect("a folder");
-        let hub = Hub::new(ENDPOINT, cache.path()).expect("valid");
+        let hub = Hub::new("https://huggingface.co", cache.path()).expect("valid");
         let model: HubModel = "org/name".parse().expect("valid");
         let error = hub.adapter(&model).expect_err("not there").to_string();
         assert!(error.contains("org/name") && error.contains("--features hub"), "{error}");

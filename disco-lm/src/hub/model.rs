@@ -60,8 +60,8 @@ impl FromStr for HubModel {
         let (model, file) = text.split_once(':').map_or((text, None), |(model, file)| (model, Some(file)));
         let (repository, revision) = model.split_once('@').unwrap_or((model, MAIN));
         let short = repository.split('/').count() <= 2;
-        let is_file = file.is_none_or(|file| is_name(file) && is_gguf(file.as_ref()));
-        if short && is_path(repository) && is_path(revision) && is_file {
+        let is_file = file.is_none_or(|file| is_file_name(file) && is_gguf(file.as_ref()));
+        if short && is_repository(repository) && is_path(revision) && is_file {
             Ok(Self {
                 repository: repository.into(),
                 revision: revision.into(),
@@ -69,7 +69,7 @@ impl FromStr for HubModel {
             })
         } else {
             let allowed = "organisation/name or organisation/name@revision, and behind that :FILE.gguf for one in its top folder; \
-                           of letters, digits, `.`, `_` and `-`";
+                           of letters, digits, `.`, `_` and `-`, without `--` and `..` in the id";
             Err(Error::invalid("model of a hub", format!("{text:?}"), allowed))
         }
     }
@@ -88,6 +88,24 @@ impl fmt::Display for HubModel {
 /// Whether each part of a path is a name, so that the path cannot lead out of its folder.
 fn is_path(text: &str) -> bool {
     text.split('/').all(is_name)
+}
+
+/// As huggingface_hub's `validate_repo_id`: the cache joins the parts of an id by `--`, so that no part may have it.
+fn is_repository(text: &str) -> bool {
+    is_path(text) && !text.contains("--") && !text.contains("..")
+}
+
+/// Whether `text` can be the name of a file in the cache: also on Windows, where some names stand for devices.
+pub(crate) fn is_file_name(text: &str) -> bool {
+    let stem = text.split('.').next().unwrap_or_default().to_ascii_uppercase();
+    let is_port = ["COM", "LPT"].iter().any(|port| {
+        stem.strip_prefix(port)
+            .is_some_and(|digit| digit.len() == 1 && digit.chars().all(|c| c.is_ascii_digit()))
+    });
+    is_name(text)
+        && !text.ends_with('.')
+        && !["CON", "PRN", "AUX", "NUL"].contains(&stem.as_str())
+        && !is_port
 }
 
 /// Whether `text` can be the name of a file or folder in the cache.
@@ -134,6 +152,15 @@ mod tests {
             "a/b:m.bin",
             "a/b:x/m.gguf",
             "a/b:.gguf",
+            "a--b/c",
+            "a/b--c",
+            "a/b..c",
+            "a/b:nul.gguf",
+            "a/b:Com1.x.gguf",
+            "a/b\0",
+            "a/b\u{1b}[2J",
+            "a\\b",
+            "C:/b",
         ] {
             let error = text.parse::<HubModel>().expect_err(text).to_string();
             assert!(error.contains("organisation/name"), "{error}");

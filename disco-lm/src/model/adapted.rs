@@ -123,10 +123,12 @@ impl TokenModel {
             tensors.push((parameter.name.clone(), parameter.shape.to_vec(), download(tensor.clone())?));
         }
         let config = adapter.config(&modules(&self.shared.parameters)).to_string();
-        replace_folder(folder, CONFIG, |new| {
+        replace_folder(folder, |new| {
             let path = new.join(CONFIG);
             std::fs::write(&path, config).map_err(|source| Error::io(&path, source))?;
-            weights::write(&new.join(WEIGHTS), tensors, Precision::F32)
+            let path = new.join(WEIGHTS);
+            weights::check_finite(&path, &tensors)?;
+            weights::write(&path, tensors, Precision::F32)
         })
     }
 

@@ -10,7 +10,7 @@ use crate::{
     ContextTemplate, Error, Generation, Message, Precision, Result, TokenModel, Tokenizer,
     model::model_files::ModelFiles,
     text::chat_template::ChatTemplate,
-    weights::{check_folder, replace_folder},
+    weights::{add_file, check_folder, replace_folder},
 };
 
 /// The file that marks a folder as a model.
@@ -23,7 +23,7 @@ const CONFIG: &str = "config.json";
 pub struct Completion {
     /// The token ids, the end token included.
     pub tokens: Vec<u32>,
-    /// Their text, special tokens left out.
+    /// The text that they add to the context's, special tokens left out.
     pub text: String,
     /// Whether it ended with an end token, rather than being cut at the maximum length.
     pub finished: bool,
@@ -137,28 +137,54 @@ impl LanguageModel {
     /// encoded as special tokens, and no other token is added.
     ///
     /// # Errors
-    /// As [`LanguageModel::chat_text`].
+    /// As [`LanguageModel::chat_text`]; [`Error::TokenOutside`].
     pub fn chat_ids(&self, messages: &[Message]) -> Result<Vec<u32>> {
-        self.tokenizer.encode_as_is(&self.chat_text(messages)?)
+        let ids = self.tokenizer.encode_as_is(&self.chat_text(messages)?)?;
+        self.tokenizer.check_ids(&ids, self.tokens.vocabulary())?;
+        Ok(ids)
     }
 
-    /// The completion that consists of `tokens`.
+    /// The completion that consists of `tokens`, after some text: of a context that is known, use
+    /// [`completion_after`](Self::completion_after).
     ///
     /// # Errors
     /// [`Error::Tokenizer`].
     pub fn completion(&self, tokens: Vec<u32>) -> Result<Completion> {
+        let text = match self.tokens.has_encoder() {
+            true => self.tokenizer.decode(&tokens)?,
+            false => self.tokenizer.decode_after_text(&tokens)?,
+        };
+        Ok(self.with_text(tokens, text))
+    }
+
+    /// The completion that consists of `tokens`, after a context of these ids. Its text is what it adds to the text of the
+    /// context, so that both together are the text of all tokens: in many tokenizers a text alone loses its first space. An
+    /// encoder-decoder model writes a text of its own.
+    ///
+    /// # Errors
+    /// [`Error::Tokenizer`].
+    pub fn completion_after(&self, context: &[u32], tokens: Vec<u32>) -> Result<Completion> {
+        let text = match self.tokens.has_encoder() {
+            true => self.tokenizer.decode(&tokens)?,
+            false => self.tokenizer.decode_after(context, &tokens)?,
+        };
+        Ok(self.with_text(tokens, text))
+    }
+
+    fn with_text(&self, tokens: Vec<u32>, text: String) -> Completion {
         let finished = tokens.last().is_some_and(|id| self.tokens.is_end(*id));
-        Ok(Completion { text: self.tokenizer.decode(&tokens)?, tokens, finished })
+        Completion { text, tokens, finished }
     }
 
     /// Writes a Hugging Face folder that transformers loads; an adapter is merged into the weights. The files are written to
     /// another folder, which replaces an earlier model in one step when it is complete.
     ///
     /// # Errors
-    /// As [`check_folder`](Self::check_folder); [`Error::Io`] or [`Error::Format`], naming the file.
+    /// As [`check_folder`](Self::check_folder); [`Error::Invalid`] naming a tensor that `precision` cannot hold;
+    /// [`Error::NotFiniteWeight`]; [`Error::Io`] or [`Error::Format`], naming the file.
     pub fn save(&self, folder: impl AsRef<Path>, precision: Precision) -> Result<()> {
         let folder = folder.as_ref();
-        replace_folder(folder, CONFIG, |new| {
+        replace_folder(folder, |new| {
             for (name, content) in self.files.iter() {
                 let path = new.join(name);
                 let content =
@@ -169,20 +195,32 @@ impl LanguageModel {
         })
     }
 
+    /// Adds a file, such as a model card, to a folder that [`save`](Self::save) has written.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also for a folder that was not saved.
+    pub fn add_file(folder: impl AsRef<Path>, name: &str, content: &[u8]) -> Result<()> {
+        add_file(folder.as_ref(), name, content)
+    }
+
     /// Checks that a model could be saved into `folder`, for example before a long run. It creates the folders above `folder`.
     ///
     /// # Errors
-    /// [`Error::Invalid`] if `folder` exists and is neither a saved model nor an empty folder; [`Error::Io`] if its parent
-    /// cannot be written to.
+    /// [`Error::Invalid`] if `folder` exists and is neither an empty folder nor one that was saved and holds nothing else: the
+    /// file `manifest.json` lists what was saved; [`Error::Io`] if its parent cannot be written to.
     pub fn check_folder(folder: impl AsRef<Path>) -> Result<()> {
         let folder = folder.as_ref();
-        check_folder(folder, CONFIG)
+        check_folder(folder)
     }
 
-    fn complete(&self, drawn: Vec<Sampled<Vec<u32>>>) -> disco_core::Result<Vec<Sampled<Completion>>> {
-        let completed = drawn
-            .into_iter()
-            .map(|Sampled { value, log_prob }| Ok(Sampled { value: self.completion(value)?, log_prob }));
+    fn complete(
+        &self,
+        context: &[u32],
+        drawn: Vec<Sampled<Vec<u32>>>,
+    ) -> disco_core::Result<Vec<Sampled<Completion>>> {
+        let completed = drawn.into_iter().map(|Sampled { value, log_prob }| {
+            Ok(Sampled { value: self.completion_after(context, value)?, log_prob })
+        });
         completed.collect()
     }
 }
@@ -219,7 +257,8 @@ impl LanguageModel {
     /// The token ids of a context, which the template renders first if there is one.
     ///
     /// # Errors
-    /// [`Error::Template`]; [`Error::EmptyContext`] if there is no token.
+    /// [`Error::Template`]; [`Error::EmptyContext`] if there is no token; [`Error::TokenOutside`] for a token of the tokenizer that
+    /// the model does not have.
     pub fn encode(&self, context: &str) -> Result<Vec<u32>> {
         let ids = match &self.template {
             None => self.tokenizer().encode(context)?,
@@ -232,6 +271,7 @@ impl LanguageModel {
                 }
             }
         };
+        self.tokenizer.check_ids(&ids, self.tokens.vocabulary())?;
         if ids.is_empty() { Err(Error::EmptyContext { text: Some(context.into()) }) } else { Ok(ids) }
     }
 }
@@ -245,7 +285,8 @@ impl<C: AsRef<str> + ?Sized> Scorer<C, Completion> for LanguageModel {
 
 impl<C: AsRef<str> + ?Sized> Distribution<C, Completion> for LanguageModel {
     fn sample(&self, context: &C, streams: &Streams) -> disco_core::Result<Vec<Sampled<Completion>>> {
-        self.complete(self.tokens.sample(&self.encode(context.as_ref())?, streams)?)
+        let context = self.encode(context.as_ref())?;
+        self.complete(&context, self.tokens.sample(&context, streams)?)
     }
 
     fn sample_each(
@@ -256,7 +297,7 @@ impl<C: AsRef<str> + ?Sized> Distribution<C, Completion> for LanguageModel {
         let contexts: Vec<Vec<u32>> =
             contexts.iter().map(|context| self.encode((*context).as_ref())).collect::<Result<_>>()?;
         let drawn = self.tokens.sample_each(&contexts.iter().collect::<Vec<_>>(), streams)?;
-        drawn.into_iter().map(|drawn| self.complete(drawn)).collect()
+        contexts.iter().zip(drawn).map(|(context, drawn)| self.complete(context, drawn)).collect()
     }
 }
 

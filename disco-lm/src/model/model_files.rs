@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use disco_core::input::{open_regular, read_bytes};
+use disco_core::input::open_regular;
 use serde_json::Value;
 
 use crate::{
@@ -18,6 +18,7 @@ use crate::{
         read_config,
         unread::{HEAD, T5_COPIES},
     },
+    text::{tokenizer_settings::TokenizerSettings, vocabulary_files},
     weights::{
         self, Loaded, ModelKind, SafetensorsFolder, TensorSource,
         folder::{must_be_folder, without_config},
@@ -28,13 +29,26 @@ use crate::{
 /// The sidecars: the files beside the weights. A model stores their content when it is loaded, and writes it when it is saved.
 ///
 /// A language model needs the first two.
-pub(crate) const SIDECAR_FILES: [&str; 6] = [
+pub(crate) const SIDECAR_FILES: [&str; 8] = [
     "config.json",
     "tokenizer.json",
     "generation_config.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
+    "added_tokens.json",
     "chat_template.jinja",
+    "chat_template.json",
+];
+
+/// Files of tokenizers that are not read.
+const OTHER_TOKENIZERS: [&str; 7] = [
+    "tokenizer.model",
+    "spiece.model",
+    "sentencepiece.bpe.model",
+    "tiktoken.model",
+    "tekken.json",
+    "merges.txt",
+    "vocab.bpe",
 ];
 
 /// A model on disk, whose sidecars have been read and whose weights have not.
@@ -50,7 +64,7 @@ pub(crate) struct ModelFiles {
 impl ModelFiles {
     /// Opens a folder or a GGUF file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        if path.is_dir() || !(path.is_file() || is_gguf(path)) {
+        if path.is_dir() || !(path.exists() || is_gguf(path)) {
             return Self::open_folder(path);
         }
         if path.is_file() && !is_gguf(path) && !begins_as_gguf(path)? {
@@ -66,8 +80,9 @@ impl ModelFiles {
         let mut sidecars = BTreeMap::new();
         for name in SIDECAR_FILES {
             let path = folder.join(name);
-            if path.exists() {
-                let content = read_bytes(&path).map_err(|source| Error::io(&path, source))?;
+            // A link to nothing is an error: without it, the model would be another one.
+            if path.symlink_metadata().is_ok() {
+                let content = weights::read_file(&path)?;
                 if name.ends_with(".json")
                     && let Some(error) = other_format(&path, &content, "a file in JSON")
                 {
@@ -112,7 +127,42 @@ impl ModelFiles {
             self.sidecars.insert(NAME.into(), tokenizer);
             self.sidecars.insert("tokenizer_config.json".into(), config);
         }
-        Tokenizer::from_json(self.sidecar(NAME)?, &self.path_of(NAME))
+        let settings = self.tokenizer_settings()?;
+        if !self.sidecars.contains_key(NAME)
+            && let Some(json) = self.from_vocabulary(&settings)?
+        {
+            self.sidecars.insert(NAME.into(), json.to_string().into_bytes());
+        }
+        Tokenizer::from_json(self.sidecar(NAME)?, &self.path_of(NAME), Some(&settings))
+    }
+
+    /// The `tokenizer.json` for a folder that has only the vocabulary of its tokenizer.
+    fn from_vocabulary(&self, settings: &TokenizerSettings) -> Result<Option<Value>> {
+        let read = |name: &str| {
+            let path = self.path.join(name);
+            if path.exists() { Ok(Some(disco_core::input::read_text(&path)?)) } else { Ok(None) }
+        };
+        let json = vocabulary_files::tokenizer_json(&self.path, settings, read)?;
+        let other = OTHER_TOKENIZERS.into_iter().find(|name| self.path.join(name).exists());
+        match other.filter(|_| json.is_none()) {
+            Some(found) => Err(Error::NoTokenizer { folder: self.path.clone(), found: found.into() }),
+            None => Ok(json),
+        }
+    }
+
+    /// The files beside `tokenizer.json`.
+    fn tokenizer_settings(&self) -> Result<TokenizerSettings> {
+        let json = |name: &str| match self.sidecars.contains_key(name) {
+            true => self.json(name),
+            false => Ok(Value::Null),
+        };
+        Ok(TokenizerSettings {
+            path: self.path_of("tokenizer_config.json"),
+            config: json("tokenizer_config.json")?,
+            special_tokens_map: json("special_tokens_map.json")?,
+            added_tokens: json("added_tokens.json")?,
+            model: json("config.json")?,
+        })
     }
 
     /// The ids that end a sequence: from `generation_config.json` if it names them, else from `config.json`.

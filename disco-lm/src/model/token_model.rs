@@ -124,6 +124,11 @@ impl TokenModel {
         self.shared.parameters.iter().map(|parameter| parameter.shape[0] * parameter.shape[1]).sum()
     }
 
+    /// Whether an encoder reads the context, so that a sequence does not continue it.
+    pub(crate) fn has_encoder(&self) -> bool {
+        self.shared.config.encoder.is_some()
+    }
+
     /// Whether `id` ends a sequence.
     pub fn is_end(&self, id: u32) -> bool {
         self.shared.end_tokens.binary_search(&id).is_ok()
@@ -154,7 +159,8 @@ impl TokenModel {
     /// Writes `model.safetensors` into `folder`, under the tensors' Hugging Face names; an adapter is merged.
     ///
     /// # Errors
-    /// [`Error::Format`] naming the file if it cannot be written.
+    /// [`Error::Invalid`] naming a tensor that `precision` cannot hold, before anything is written;
+    /// [`Error::NotFiniteWeight`]; [`Error::Io`] naming the file.
     pub fn save_weights(&self, folder: impl AsRef<Path>, precision: Precision) -> Result<()> {
         let folder = folder.as_ref();
         weights::save(folder, &self.shared.parameters, &self.values()?, precision)

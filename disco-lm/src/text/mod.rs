@@ -1,9 +1,16 @@
 //! Text: which text a model reads, and how it becomes token ids. Tokenizers and templates.
 
 pub(crate) mod chat_template;
+mod contained;
 pub(crate) mod context_template;
-mod strftime;
+mod jinja;
+mod special_tokens;
+#[cfg(test)]
+mod tests;
 pub(crate) mod tokenizer;
+pub(crate) mod tokenizer_settings;
+mod vetting;
+pub(crate) mod vocabulary_files;
 
 pub use chat_template::Message;
 pub use context_template::ContextTemplate;

@@ -4,26 +4,16 @@ use std::path::Path;
 
 use crate::{Error, Result};
 
-/// Files that hold weights or configurations of other programs, by the end or the beginning of their names.
-const OTHERS: [(fn(&str) -> bool, &str); 9] = [
-    (
-        |name| name.ends_with(".incomplete") || name.ends_with(".part") || name.ends_with(".crdownload"),
-        "a download that was interrupted",
-    ),
-    (|name| name.ends_with(".gguf"), "a GGUF file, which is given by its own path"),
-    (
-        |name| name.ends_with(".bin") || name.ends_with(".bin.index.json"),
-        "PyTorch's format, a pickle, which can run code",
-    ),
-    (
-        |name| name.ends_with(".pt") || name.ends_with(".pth") || name.ends_with(".ckpt"),
-        "PyTorch's format, a pickle, which can run code",
-    ),
-    (|name| name.ends_with(".h5"), "TensorFlow's format"),
-    (|name| name.ends_with(".msgpack"), "Flax's format"),
-    (|name| name.ends_with(".onnx"), "ONNX"),
-    (|name| name.ends_with(".npz"), "NumPy's format"),
-    (|name| name.ends_with(".safetensors"), "safetensors of another name"),
+/// Files that hold weights of other programs: the ends of their names, and what they are.
+const OTHERS: [(&[&str], &str); 8] = [
+    (&[".incomplete", ".part", ".crdownload"], "a download that was interrupted"),
+    (&[".gguf"], "a GGUF file, which is given by its own path"),
+    (&[".bin", ".bin.index.json", ".pt", ".pth", ".ckpt"], "PyTorch's format, a pickle, which can run code"),
+    (&[".h5"], "TensorFlow's format"),
+    (&[".msgpack"], "Flax's format"),
+    (&[".onnx"], "ONNX"),
+    (&[".npz"], "NumPy's format"),
+    (&[".safetensors"], "safetensors of another name"),
 ];
 
 /// Files that a training leaves beside the weights.
@@ -42,10 +32,11 @@ pub(crate) fn without_weights(folder: &Path, wanted: &str) -> Error {
             "a model, to which an adapter is added",
         );
     }
-    let Some((is_it, format)) = OTHERS.iter().find(|(is_it, _)| names.iter().any(|name| is_it(name))) else {
-        return missing();
-    };
-    let there: Vec<&str> = names.iter().map(String::as_str).filter(|name| is_it(name)).take(3).collect();
+    let is_of = |name: &str, ends: &[&str]| ends.iter().any(|end| name.ends_with(end));
+    let known = OTHERS.iter().find(|(ends, _)| names.iter().any(|name| is_of(name, ends)));
+    let Some((ends, format)) = known else { return missing() };
+    let there: Vec<&str> =
+        names.iter().map(String::as_str).filter(|name| is_of(name, ends)).take(3).collect();
     let found = format!("without {wanted}; it has {} ({format})", there.join(", "));
     let remedy = if is_adapter {
         format!("{wanted}; `save_pretrained` of PEFT writes it")

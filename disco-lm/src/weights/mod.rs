@@ -6,6 +6,7 @@ pub(crate) mod folder;
 #[cfg(feature = "gguf")]
 pub(crate) mod gguf;
 pub(crate) mod identify;
+pub(crate) mod json;
 pub(crate) mod layout;
 pub(crate) mod safetensors;
 pub(crate) mod save;
@@ -23,13 +24,14 @@ use crate::{
     error::Misshapen,
 };
 
-pub(crate) use atomic_folder::{check_folder, replace_folder};
+pub(crate) use atomic_folder::{add_file, check_folder, replace_folder};
+pub(crate) use json::{json_object, read_file, read_json};
 pub(crate) use layout::{join, split};
 #[cfg(feature = "hub-http")]
 pub(crate) use safetensors::{INDEX, SINGLE, shard_names};
-pub(crate) use safetensors::{ModelKind, SafetensorsFolder, Shard, json_object, read_json};
+pub(crate) use safetensors::{ModelKind, SafetensorsFolder, Shard};
 pub use save::Precision;
-pub(crate) use save::{save, write};
+pub(crate) use save::{check_finite, save, write};
 
 /// A file format's source of named tensors.
 pub(crate) trait TensorSource: Sync {

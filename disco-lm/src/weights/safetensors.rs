@@ -1,17 +1,16 @@
 //! The safetensors files of a Hugging Face folder, single or sharded.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    fmt,
     fs::File,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
 };
 
-use disco_core::input::{open_regular, read_bytes};
-use safetensors::{
-    Dtype,
-    tensor::{Metadata, TensorInfo},
-};
+use disco_core::input;
+use safetensors::{Dtype, tensor::TensorInfo};
+use serde::de::{Deserialize, Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
 
 use crate::{
@@ -25,6 +24,7 @@ use crate::{
         encoding::{BF16, Encoding, F16, F32, F64, read_values},
         folder::without_weights,
         identify::{self, other_format},
+        json::read_json,
     },
 };
 
@@ -36,6 +36,9 @@ pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
 /// What a file of weights should be, for messages.
 const WANTED: &str = "a safetensors file";
+
+/// The most bytes of a header, as in the reference implementation.
+const LONGEST_HEADER: u64 = 100_000_000;
 
 /// The open safetensors files of a Hugging Face folder. Headers are read on opening, each tensor on request.
 pub(crate) struct SafetensorsFolder {
@@ -69,9 +72,9 @@ impl SafetensorsFolder {
     /// Opens `model.safetensors`, or if there is none, the shards that `model.safetensors.index.json` names.
     pub(crate) fn open(folder: &Path, kind: ModelKind) -> Result<Self> {
         let index = folder.join(INDEX);
-        let names = if folder.join(SINGLE).exists() {
+        let names = if folder.join(SINGLE).symlink_metadata().is_ok() {
             vec![SINGLE.into()]
-        } else if index.exists() {
+        } else if index.symlink_metadata().is_ok() {
             let names = shard_names(&index)?;
             check_shards(folder, &index, &names)?;
             names
@@ -80,11 +83,15 @@ impl SafetensorsFolder {
         };
         let shards =
             names.into_iter().map(|name| Shard::open(folder.join(name))).collect::<Result<Vec<_>>>()?;
-        let location: BTreeMap<_, _> = shards
-            .iter()
-            .enumerate()
-            .flat_map(|(index, shard)| shard.tensors.keys().map(move |name| (name.clone(), index)))
-            .collect();
+        let mut location = BTreeMap::new();
+        for (index, shard) in shards.iter().enumerate() {
+            for name in shard.tensors.keys() {
+                if let Some(other) = location.insert(name.clone(), index) {
+                    let reason = format!("`{name}` is also in {}", shards[other].path.display());
+                    return Err(Error::format(&shard.path, reason));
+                }
+            }
+        }
         Ok(Self { shards, location, kind })
     }
 
@@ -138,44 +145,40 @@ impl TensorSource for SafetensorsFolder {
 impl Shard {
     /// Opens a file and checks its header against its size.
     pub(crate) fn open(path: PathBuf) -> Result<Self> {
-        let mut file = open_regular(&path).map_err(|source| Error::io(&path, source))?;
-        let size = file.metadata().map_err(|source| Error::io(&path, source))?.len();
-        let cut_short =
-            || Error::format(&path, format!("its {size} bytes end before its header or its tensors"));
+        let failed = |source| Error::io(&path, source);
+        let refused = |reason: String| Error::format(&path, reason);
+        let mut file = input::open_regular(&path).map_err(failed)?;
+        let size = file.metadata().map_err(failed)?.len();
+        let cut_short = || refused(format!("its {size} bytes end before its header or its tensors"));
         let mut length = [0; 8];
         if size < 8 {
             let mut head = Vec::new();
             file.read_to_end(&mut head).map_err(|source| Error::io(&path, source))?;
             return Err(other_format(&path, &head, WANTED).unwrap_or_else(cut_short));
         }
-        file.read_exact(&mut length).map_err(|source| Error::io(&path, source))?;
+        file.read_exact(&mut length).map_err(failed)?;
         let header_size = u64::from_le_bytes(length);
         let Some(data_start) = header_size.checked_add(8).filter(|start| *start <= size) else {
             let mut head = length.to_vec();
-            file.take(identify::HEAD as u64)
-                .read_to_end(&mut head)
-                .map_err(|source| Error::io(&path, source))?;
+            file.take(identify::HEAD as u64).read_to_end(&mut head).map_err(failed)?;
             return Err(other_format(&path, &head, WANTED).unwrap_or_else(cut_short));
         };
+        if header_size > LONGEST_HEADER {
+            let reason = format!("its header has {header_size} bytes; allowed: at most {LONGEST_HEADER}");
+            return Err(refused(reason));
+        }
         // At most the size of the file: a false header cannot ask for more memory than that.
         let mut header = vec![0; header_size as usize];
-        file.read_exact(&mut header).map_err(|source| Error::io(&path, source))?;
-        let header: Metadata =
-            serde_json::from_slice(&header).map_err(|error| Error::format(&path, error))?;
-        let mut tensors = BTreeMap::new();
-        for (name, info) in header.tensors() {
-            let (start, end) = info.data_offsets;
-            let elements = info.shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
-            let bits = elements.and_then(|elements| elements.checked_mul(info.dtype.bitsize()));
-            if end as u64 > size - data_start {
-                return Err(cut_short());
+        file.read_exact(&mut header).map_err(failed)?;
+        let Header(tensors) = serde_json::from_slice(&header).map_err(|error| refused(error.to_string()))?;
+        let end = check(&tensors).map_err(refused)?;
+        match end.cmp(&(size - data_start)) {
+            std::cmp::Ordering::Greater => Err(cut_short()),
+            std::cmp::Ordering::Less => {
+                Err(refused(format!("its {size} bytes go on after the {end} of its tensors")))
             }
-            if bits.is_none() || end.checked_sub(start).and_then(|bytes| bytes.checked_mul(8)) != bits {
-                return Err(Error::format(&path, format!("`{name}` does not span what its shape implies")));
-            }
-            tensors.insert(name, info.clone());
+            std::cmp::Ordering::Equal => Ok(Self { path, file, data_start, tensors }),
         }
-        Ok(Self { path, file, data_start, tensors })
     }
 
     /// The name and shape of every tensor.
@@ -229,8 +232,70 @@ impl Shard {
             }
         };
         let offset = self.data_start + info.data_offsets.0 as u64;
-        read_values(&self.file, offset, encoding, values).map_err(|source| Error::io(&self.path, source))
+        read_values(&self.file, offset, encoding, values).map_err(|source| match source.kind() {
+            // Its size was checked when it was opened.
+            io::ErrorKind::UnexpectedEof => Error::format(&self.path, "it was cut short while it was read"),
+            _ => Error::io(&self.path, source),
+        })
     }
+}
+
+/// The tensors of a header. A tensor that is there twice is an error: JSON itself would take the last one.
+struct Header(BTreeMap<String, TensorInfo>);
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Tensors;
+        impl<'de> Visitor<'de> for Tensors {
+            type Value = Header;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
+                let mut tensors = BTreeMap::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if name == "__metadata__" {
+                        map.next_value::<IgnoredAny>()?;
+                        continue;
+                    }
+                    match tensors.entry(name) {
+                        Entry::Vacant(entry) => drop(entry.insert(map.next_value()?)),
+                        Entry::Occupied(entry) => {
+                            return Err(A::Error::custom(format_args!("`{}` is there twice", entry.key())));
+                        }
+                    }
+                }
+                Ok(Header(tensors))
+            }
+        }
+        deserializer.deserialize_map(Tensors)
+    }
+}
+
+/// Checks that each tensor spans what its shape implies, and that tensors follow each other without gaps, as in the reference
+/// implementation: tensors that share bytes could take far more memory than the size of the file. Returns where they end.
+fn check(tensors: &BTreeMap<String, TensorInfo>) -> std::result::Result<u64, String> {
+    let mut in_order: Vec<_> = tensors.iter().map(|(name, info)| (info.data_offsets, name, info)).collect();
+    in_order.sort_unstable_by_key(|(offsets, name, _)| (*offsets, *name));
+    let mut end = 0;
+    for ((start, next), name, info) in in_order {
+        let elements = info.shape.iter().try_fold(1usize, |product, size| product.checked_mul(*size));
+        // The values in memory are f32, whose size must be countable as well.
+        let elements = elements.filter(|elements| elements.checked_mul(4).is_some());
+        let bits = elements.and_then(|elements| elements.checked_mul(info.dtype.bitsize()));
+        if bits.is_none() || next.checked_sub(start).and_then(|bytes| bytes.checked_mul(8)) != bits {
+            return Err(format!("`{name}` does not span what its shape implies"));
+        }
+        if start != end {
+            return Err(format!(
+                "`{name}` begins at byte {start} of the tensors, and the one before it ends at {end}"
+            ));
+        }
+        end = next;
+    }
+    Ok(end as u64)
 }
 
 /// The shards that an index names. They must be files of its own folder.
@@ -241,7 +306,8 @@ pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
     let names: Option<BTreeSet<&str>> = map.values().map(Value::as_str).collect();
     let names =
         names.ok_or_else(|| Error::format(index, "`weight_map` holds something that is not a file name"))?;
-    if let Some(outside) = names.iter().find(|name| name.contains(['/', '\\'])) {
+    let is_inside = |name: &str| !["", ".", ".."].contains(&name) && !name.contains(['/', '\\', '\0']);
+    if let Some(outside) = names.iter().find(|name| !is_inside(name)) {
         return Err(Error::format(index, format!("shard {outside:?} is not a file of the same folder")));
     }
     Ok(names.into_iter().map(String::from).collect())
@@ -262,27 +328,4 @@ fn check_shards(folder: &Path, index: &Path, names: &[String]) -> Result<()> {
     );
     let allowed = "all of them beside it; was a download interrupted?".into();
     Err(Error::NotRead { path: index.into(), found, allowed })
-}
-
-/// Reads a JSON file that must hold an object.
-pub(crate) fn read_json(path: &Path) -> Result<Value> {
-    json_object(&read_bytes(path).map_err(|source| Error::io(path, source))?, path)
-}
-
-/// The JSON object in the content of a file. Any other value is an error: it would look like an object without fields.
-pub(crate) fn json_object(content: &[u8], path: &Path) -> Result<Value> {
-    // A byte order mark, as Windows' editors write it, is no part of the text.
-    let text = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
-    let parsed = serde_json::from_slice::<Value>(text).map_err(|error| {
-        other_format(path, content, "a file in JSON").unwrap_or_else(|| Error::format(path, error))
-    })?;
-    let found = match parsed {
-        object @ Value::Object(_) => return Ok(object),
-        Value::Array(_) => "a list",
-        Value::String(_) => "a text",
-        Value::Number(_) => "a number",
-        Value::Bool(_) => "true or false",
-        Value::Null => "null",
-    };
-    Err(Error::format(path, format!("it holds {found}; allowed: a JSON object")))
 }

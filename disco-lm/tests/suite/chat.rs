@@ -86,9 +86,41 @@ fn a_template_is_found_wherever_it_may_be() {
     }
     let error = model(&[]).expect("loads").chat_text(&hello).expect_err("no template");
     assert!(matches!(error, Error::NoChatTemplate), "{error}");
+    let older = vec![("chat_template.json", json!({"chat_template": "older"}))];
+    assert_eq!(model(&older).expect("loads").chat_text(&hello).expect("text"), "older");
+    let nameless =
+        json!({"chat_template": [{"name": "rag", "template": "no"}, {"name": "tool_use", "template": "no"}]});
+    let error = model(&[("tokenizer_config.json", nameless)])
+        .expect("loads")
+        .chat_text(&hello)
+        .expect_err("no default");
+    assert!(error.to_string().contains("(rag, tool_use), and none is named `default`"), "{error}");
     let broken = json!({"chat_template": "{% if %}"});
     let error = model(&[("tokenizer_config.json", broken)]).expect("loads").chat_text(&hello);
-    assert!(matches!(error, Err(Error::ChatTemplate { .. })));
+    match error {
+        Err(error @ Error::ChatTemplate { .. }) => {
+            let start = "chat template, `chat_template` in tokenizer_config.json: line 1: unexpected `%}`";
+            assert!(error.to_string().starts_with(start), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The tokenizer has a token that the model has no row for: other texts are read, and a text with it is refused by its name.
+#[test]
+fn added_tokens_beyond_the_vocabulary_are_refused_where_they_occur() {
+    let config = json!({"pad_token": "[PAD]", "chat_template": "{{ messages[0].content }}"});
+    let model = model(&[("tokenizer_config.json", config)]).expect("loads");
+    assert_eq!(model.encode("hello").expect("ids"), [2]);
+    for error in [
+        model.encode("hello [PAD]").expect_err("no row"),
+        model.chat_ids(&[Message::new("user", "[PAD]")]).expect_err("no row"),
+    ] {
+        assert!(
+            matches!(&error, Error::TokenOutside { token, id: 4, vocabulary: 4 } if token == "[PAD]"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

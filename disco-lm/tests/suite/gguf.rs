@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use disco_core::{Distribution, Streams};
 use disco_lm::{Error, Generation, LanguageModel, Precision, TokenModel};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -84,6 +85,39 @@ fn a_sentence_piece_tokenizer_gives_the_ids_of_sentencepiece() {
         assert_eq!(encoded, ids(&row["ids"]), "{text:?}");
         assert_eq!(model.tokenizer().decode(&encoded).expect("text"), text);
     }
+}
+
+/// llama.cpp ends at `_<EOT>` whatever the metadata say of it (`llama-vocab.cpp`, "tokens that cause end-of-generation").
+#[test]
+fn an_end_of_turn_is_told_by_its_text() {
+    let renamed = patched("sentencepiece.gguf", b"<0x00>", b"_<EOT>");
+    let load = |path| LanguageModel::load(path, &device(), Generation::default()).expect("loads");
+    let [plain, renamed] = [load(file("sentencepiece.gguf")), load(renamed.path().join("model.gguf"))];
+    let id = renamed.tokenizer().id("_<EOT>").expect("a token");
+    let end = plain.tokenizer().id("</s>").expect("a token");
+    assert!(renamed.tokens().is_end(id) && renamed.tokens().is_end(end));
+    assert!(!plain.tokens().is_end(id) && plain.tokens().is_end(end));
+    assert_eq!(renamed.completion(vec![id]).expect("a completion").text, "", "it is a control token");
+}
+
+/// The text of a completion is what it adds to its context's: together they are the text of all tokens.
+#[test]
+fn a_completion_keeps_the_space_before_its_first_word() {
+    let generation = Generation { max_new_tokens: 6, ..Generation::default() };
+    let model = LanguageModel::load(file("sentencepiece.gguf"), &device(), generation).expect("loads");
+    let context = "the king".to_string();
+    let ids = model.encode(&context).expect("ids");
+    let mut spaces = 0;
+    for drawn in model.sample(&context, &Streams::new(1, 200)).expect("samples") {
+        let whole = [ids.clone(), drawn.value.tokens.clone()].concat();
+        let whole = model.tokenizer().decode(&whole).expect("text");
+        assert_eq!(format!("{context}{}", drawn.value.text), whole);
+        spaces += usize::from(drawn.value.text.starts_with(' '));
+    }
+    assert!(spaces > 0, "some begin with a word");
+    let word = model.tokenizer().encode_as_is("king").expect("ids");
+    assert_eq!(model.completion(word.clone()).expect("a completion").text, " king");
+    assert_eq!(model.completion_after(&ids[..1], word).expect("a completion").text, "king", "after no text");
 }
 
 #[test]

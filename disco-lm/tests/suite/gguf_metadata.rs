@@ -1,5 +1,5 @@
 //! Metadata of GGUF files that change what a model computes, and files that are not read, whose cause is named. The values are those of
-//! the same model as a folder with the same setting, which `mutations.rs` compares with transformers; how a key is read is taken from
+//! the same model as a folder with the same setting, which `configurations.rs` compares with transformers; how a key is read is taken from
 //! llama.cpp's `llama-model.cpp`.
 
 use std::path::{Path, PathBuf};

@@ -287,5 +287,8 @@ fn what_another_program_did_not_look_for_is_looked_for_once() {
     hub.language_model(&model(NAME)).expect("fetched");
     assert!(folder.join("generation_config.json").exists());
     let absent = cache.path().join("models--org--tiny/.no_exist").join(COMMIT);
-    assert_eq!(names(&absent), set(["chat_template.jinja", "special_tokens_map.json"]));
+    assert_eq!(
+        names(&absent),
+        set(["added_tokens.json", "chat_template.jinja", "chat_template.json", "special_tokens_map.json",])
+    );
 }

@@ -5,6 +5,7 @@ mod chat;
 mod checkpoints;
 mod classifier;
 mod common;
+mod configurations;
 mod decoding;
 mod embedded_model;
 mod exactness;
@@ -13,7 +14,14 @@ mod gguf;
 mod gguf_metadata;
 mod golden;
 #[cfg(feature = "hub-http")]
+mod hostile_answers;
+mod hostile_files;
+#[cfg(feature = "hub-http")]
+mod hostile_server;
+#[cfg(feature = "hub-http")]
 mod hub;
+#[cfg(feature = "hub-http")]
+mod hub_hostile;
 #[cfg(feature = "hub-http")]
 mod hub_interrupted;
 #[cfg(feature = "hub-http")]
@@ -25,6 +33,7 @@ mod lora_settings;
 mod mutations;
 mod policy;
 mod resume;
+mod saving;
 mod smollm2;
 mod template;
 mod tiny;

@@ -5,6 +5,7 @@ mod common;
 mod coverage;
 mod exact;
 mod golden;
+mod huge_scores;
 mod qrs;
 mod recorded;
 mod sampled_curve;

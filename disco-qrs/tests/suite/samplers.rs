@@ -2,7 +2,8 @@
 
 use disco_core::{Error as CoreError, StreamRng, scorer};
 use disco_qrs::{
-    Budget, ChainConfig, Draw, ImportanceResampling, IndependentMh, LocalMove, RandomWalk, RunConfig, Sampler,
+    Budget, ChainConfig, Draw, ImportanceResampling, IndependentMh, LocalMove, RandomWalk, RandomWalkConfig,
+    ResamplingConfig, RunConfig, Sampler,
 };
 use rand::RngExt;
 
@@ -14,6 +15,14 @@ const DRAWS: u64 = 20_000;
 
 fn config(seed: u64) -> RunConfig {
     RunConfig::new(seed, Budget::draws(DRAWS))
+}
+
+fn walks(chains: usize, chain: ChainConfig) -> RandomWalkConfig {
+    RandomWalkConfig { chains, chain }
+}
+
+fn pools(pool_size: usize, draws_per_pool: usize) -> ResamplingConfig {
+    ResamplingConfig { pool_size, draws_per_pool }
 }
 
 /// The distribution of a chain after `steps` moves by `kernel(from, to)`, from the proposal restricted to the
@@ -95,7 +104,8 @@ fn walk(_: &(), from: &usize, rng: &mut StreamRng) -> Result<LocalMove<usize>, C
 fn random_walks_have_the_distribution_after_their_steps() {
     for steps in [1, 4, 60] {
         let chain = ChainConfig { burn_in: 0, thin: steps, restart: true };
-        let mut sampler = RandomWalk::new(proposal(), walk, target(), (), 50, chain, config(steps)).unwrap();
+        let mut sampler =
+            RandomWalk::new(proposal(), walk, target(), (), walks(50, chain), config(steps)).unwrap();
         let draws = all(&mut sampler);
         check_draws(draws.iter().map(|draw| draw.value), &after(steps, metropolis(uneven)));
         assert!(
@@ -117,18 +127,19 @@ fn resampling_has_the_distribution_of_its_pool() {
             2.0 * probabilities[x] * (0..OUTCOMES).map(|y| probabilities[y] * share(y)).sum::<f64>()
         })
         .collect();
-    let mut sampler = ImportanceResampling::new(proposal(), target(), (), 2, 1, config(1)).unwrap();
+    let mut sampler = ImportanceResampling::new(proposal(), target(), (), pools(2, 1), config(1)).unwrap();
     let draws = all(&mut sampler);
     check_draws(draws.iter().map(|draw| draw.value), &normalise(&expected));
     // Large pools: the target, up to 1/pool.
-    let mut sampler = ImportanceResampling::new(proposal(), target(), (), 500, 1, config(2)).unwrap();
+    let mut sampler = ImportanceResampling::new(proposal(), target(), (), pools(500, 1), config(2)).unwrap();
     check_draws(all(&mut sampler).iter().map(|draw| draw.value), &target_probabilities());
     assert_eq!(sampler.statistics().proposals, 500 * DRAWS);
     assert_eq!(sampler.statistics().efficiency(), Some(1.0 / 500.0));
     // Several draws of each pool, and a budget that ends inside one.
     let budget = Budget { proposals: Some(1_050), draws: Some(27), seconds: None };
     let mut sampler =
-        ImportanceResampling::new(proposal(), target(), (), 100, 4, RunConfig::new(3, budget)).unwrap();
+        ImportanceResampling::new(proposal(), target(), (), pools(100, 4), RunConfig::new(3, budget))
+            .unwrap();
     assert_eq!(all(&mut sampler).len(), 27);
     assert_eq!(sampler.statistics().proposals, 700);
 }
@@ -139,9 +150,9 @@ fn one_trait_serves_all_and_batches_change_nothing() {
         let config = RunConfig { seed: 9, batch, budget: Budget::proposals(600) };
         let chain = ChainConfig { burn_in: 2, thin: 3, restart: false };
         let samplers: Vec<Box<dyn Sampler<usize>>> = vec![
-            Box::new(ImportanceResampling::new(proposal(), target(), (), 25, 2, config).unwrap()),
+            Box::new(ImportanceResampling::new(proposal(), target(), (), pools(25, 2), config).unwrap()),
             Box::new(IndependentMh::new(proposal(), target(), (), chain, config).unwrap()),
-            Box::new(RandomWalk::new(proposal(), walk, target(), (), 10, chain, config).unwrap()),
+            Box::new(RandomWalk::new(proposal(), walk, target(), (), walks(10, chain), config).unwrap()),
         ];
         samplers
             .into_iter()
@@ -163,33 +174,52 @@ fn one_trait_serves_all_and_batches_change_nothing() {
 }
 
 #[test]
+fn default_settings_are_in_range() {
+    assert!(RandomWalkConfig::default().validate().is_ok() && ResamplingConfig::default().validate().is_ok());
+    let read: ResamplingConfig = serde_json::from_str(r#"{"pool_size": 7}"#).unwrap();
+    assert_eq!(read, pools(7, 1));
+    let walk: RandomWalkConfig = serde_json::from_str(r#"{"chain": {"thin": 3}}"#).unwrap();
+    assert_eq!(walk, walks(1, ChainConfig { thin: 3, ..ChainConfig::default() }));
+    assert!(serde_json::from_str::<ResamplingConfig>(r#"{"pool": 7}"#).is_err());
+}
+
+#[test]
 fn bad_settings_and_moves_are_refused() {
     let chain = ChainConfig { thin: 0, ..ChainConfig::default() };
     let error = IndependentMh::new(proposal(), target(), (), chain, config(1)).err().unwrap().to_string();
     assert!(error.contains("thin is 0"), "{error}");
     let chain = ChainConfig::default();
-    let error =
-        RandomWalk::new(proposal(), walk, target(), (), 0, chain, config(1)).err().unwrap().to_string();
+    let error = RandomWalk::new(proposal(), walk, target(), (), walks(0, chain), config(1))
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("number of chains is 0"), "{error}");
-    let error =
-        ImportanceResampling::new(proposal(), target(), (), 0, 1, config(1)).err().unwrap().to_string();
+    let error = ImportanceResampling::new(proposal(), target(), (), pools(0, 1), config(1))
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("pool of proposals is 0"), "{error}");
-    let error =
-        ImportanceResampling::new(proposal(), target(), (), 1, 0, config(1)).err().unwrap().to_string();
+    let error = ImportanceResampling::new(proposal(), target(), (), pools(1, 0), config(1))
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("draws per pool is 0"), "{error}");
-    let error =
-        ImportanceResampling::new(proposal(), target(), (), 3, 4, config(1)).err().unwrap().to_string();
+    let error = ImportanceResampling::new(proposal(), target(), (), pools(3, 4), config(1))
+        .err()
+        .unwrap()
+        .to_string();
     assert!(error.contains("draws per pool is 4; allowed: at most the pool of 3"), "{error}");
     for bad in [f64::NAN, f64::INFINITY] {
         let local =
             move |_: &(), from: &usize, _: &mut StreamRng| Ok(LocalMove { value: *from, log_ratio: bad });
-        let mut sampler = RandomWalk::new(proposal(), local, target(), (), 3, chain, config(1)).unwrap();
+        let mut sampler =
+            RandomWalk::new(proposal(), local, target(), (), walks(3, chain), config(1)).unwrap();
         let error = sampler.find_map(Result::err).unwrap().to_string();
         assert!(error.contains("local proposal gave"), "{error}");
         assert!(sampler.next().is_none());
     }
     let nan = scorer(|_: &(), _: &usize| f64::NAN);
-    let mut sampler = RandomWalk::new(proposal(), walk, nan, (), 3, chain, config(1)).unwrap();
+    let mut sampler = RandomWalk::new(proposal(), walk, nan, (), walks(3, chain), config(1)).unwrap();
     assert!(sampler.next().unwrap().unwrap_err().to_string().contains("target gave NaN"));
     let mut sampler = IndependentMh::new(proposal(), nan, (), chain, config(1)).unwrap();
     assert!(sampler.next().unwrap().unwrap_err().to_string().contains("target gave NaN"));

@@ -1,13 +1,13 @@
 //! Checkpoints: the saved states of a run, from which it resumes after a crash.
 
+mod directory;
 mod fingerprint;
-pub(crate) mod manifest;
 mod state;
 
 use std::{
     collections::VecDeque,
-    fs,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, Weak},
 };
 
 use disco_core::Error as CoreError;
@@ -17,11 +17,14 @@ use serde_json::Value;
 use crate::{
     error::Result,
     gradient::ContextSamples,
-    storage::{io_error, make_directory, sync_directory},
+    storage::{LockFile, SealedFolder, io_error, make_directory},
 };
 
 pub(crate) use fingerprint::Fingerprint;
 pub(crate) use state::{Progress, RUN_FILE, SavedRun, damaged, load_policy, save_policy};
+
+/// The file that a run locks.
+const LOCK: &str = "lock";
 
 /// The samples of steps, oldest first.
 pub(crate) type StepSamples<X> = VecDeque<Vec<ContextSamples<X>>>;
@@ -35,8 +38,13 @@ pub(crate) type StepSamples<X> = VecDeque<Vec<ContextSamples<X>>>;
 ///
 /// The last `keep` checkpoints are kept, and the best by the metric of [`EarlyStopping`](crate::EarlyStopping).
 ///
+/// A run holds a [lock](LockFile) on the directory, in the file `lock`, until it is dropped: of two processes that are to write
+/// to one directory, the second ends before its first step with an error that names the first. Runs that are given the same
+/// `Checkpoints`, or clones of it, share the lock. What no run wrote there, such as a `step-N` without a list of files, is never
+/// removed.
+///
 /// In a run that several workers share, each worker has `Checkpoints` of the same directory, on a file system that all of
-/// them can read. Rank 0 alone writes to it, and the others wait for the outcome.
+/// them can read. Rank 0 alone writes to it and holds the lock, and the others wait for the outcome.
 ///
 /// ```
 /// use disco_core::{Contexts, Space, scorer};
@@ -66,6 +74,8 @@ pub(crate) type StepSamples<X> = VecDeque<Vec<ContextSamples<X>>>;
 #[derive(Clone, Debug)]
 pub struct Checkpoints<X> {
     directory: PathBuf,
+    /// The lock, while a run holds it.
+    lock: Arc<Mutex<Weak<LockFile>>>,
     pub(crate) every: u64,
     keep: usize,
     pub(crate) encode: fn(&StepSamples<X>) -> serde_json::Result<Value>,
@@ -85,25 +95,15 @@ impl<X: Serialize + DeserializeOwned> Checkpoints<X> {
             return Err(CoreError::invalid(field, 0, "at least 1").into());
         }
         let directory = directory.as_ref().to_path_buf();
-        let test = directory.join(".writable");
         make_directory(&directory)?;
-        fs::write(&test, b"")
-            .and_then(|()| unless_gone(fs::remove_file(&test)))
-            .map_err(|cause| io_error(&directory, cause))?;
-        // Directories that an earlier process was writing or removing when it died. Other workers of a shared run may
-        // remove them at the same time.
-        for entry in fs::read_dir(&directory).map_err(|cause| io_error(&directory, cause))? {
-            let path = entry.map_err(|cause| io_error(&directory, cause))?.path();
-            if path.is_dir() && path.extension().is_some_and(|end| end == "replaced") {
-                unless_gone(restore(&path)).map_err(|cause| io_error(&path, cause))?;
-                continue;
-            }
-            if path.is_dir() && path.extension().is_some_and(|end| end == "partial" || end == "removed") {
-                unless_gone(fs::remove_dir_all(&path)).map_err(|cause| io_error(&path, cause))?;
-            }
-        }
         let encode = |window: &StepSamples<X>| serde_json::to_value(window);
-        Ok(Self { directory, every, keep, encode, decode: serde_json::from_value })
+        let lock = Arc::default();
+        let checkpoints = Self { directory, lock, every, keep, encode, decode: serde_json::from_value };
+        // A process that holds the lock is still writing the directories that would be removed here.
+        if let Some(_lock) = checkpoints.brief_lock()? {
+            directory::sweep(&checkpoints.directory)?;
+        }
+        Ok(checkpoints)
     }
 }
 
@@ -125,52 +125,54 @@ impl<X> Checkpoints<X> {
         self.directory.join(format!("proposal-{step}"))
     }
 
-    fn numbers(&self, prefix: &str) -> Result<Vec<u64>> {
-        let mut numbers = Vec::new();
-        for entry in fs::read_dir(&self.directory).map_err(|cause| io_error(&self.directory, cause))? {
-            let entry = entry.map_err(|cause| io_error(&self.directory, cause))?;
-            let name = entry.file_name();
-            let number = name.to_str().and_then(|name| name.strip_prefix(prefix)?.parse::<u64>().ok());
-            // A number in another form, such as `007`, is not in a name that this crate gives.
-            numbers.extend(number.filter(|number| name == *format!("{prefix}{number}")));
+    /// Locks the directory for a run, and removes what dead processes have left in it.
+    ///
+    /// # Errors
+    /// [`Error::InUse`](crate::Error::InUse) with the process that has locked it; [`Error::Io`](crate::Error::Io).
+    pub(crate) fn lock(&self) -> Result<Arc<LockFile>> {
+        let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lock) = held.upgrade() {
+            return Ok(lock);
         }
-        numbers.sort_unstable();
-        Ok(numbers)
+        let lock = Arc::new(LockFile::take(&self.lock_path())?);
+        directory::sweep(&self.directory)?;
+        *held = Arc::downgrade(&lock);
+        Ok(lock)
     }
 
-    /// Lets `fill` write a directory, and puts it in place as a whole. If one of that name exists, an interrupted run made
+    /// A lock for a moment; `None` if some run holds one. A directory that cannot be written to has no lock.
+    fn brief_lock(&self) -> Result<Option<LockFile>> {
+        let at_directory = |error| match error {
+            crate::Error::Io { cause, .. } => io_error(&self.directory, cause),
+            other => other,
+        };
+        LockFile::take_briefly(&self.lock_path()).map_err(at_directory)
+    }
+
+    fn lock_path(&self) -> PathBuf {
+        self.directory.join(LOCK)
+    }
+
+    fn numbers(&self, prefix: &str) -> Result<Vec<u64>> {
+        directory::numbers(&self.directory, prefix)
+    }
+
+    /// Lets `fill` write a directory, and puts it in place as a whole. If a checkpoint of that name exists, an interrupted run made
     /// it that this run repeats; it is replaced.
     pub(crate) fn write(&self, path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-        let partial = path.with_extension("partial");
-        remove(&partial)?;
-        fs::create_dir(&partial).map_err(|cause| io_error(&partial, cause))?;
-        fill(&partial).and_then(|()| manifest::seal(&partial)).inspect_err(|_| {
-            // The next process removes what is left of it; the first error is the one to report.
-            let _ = fs::remove_dir_all(&partial);
-        })?;
-        // The old one is renamed, and removed once the new one is in its place: a process that dies in between leaves one
-        // of the two whole.
-        let replaced = path.with_extension("replaced");
-        if path.exists() {
-            fs::rename(path, &replaced).map_err(|cause| io_error(path, cause))?;
-        }
-        fs::rename(&partial, path)
-            .and_then(|()| sync_directory(Some(&self.directory)))
-            .map_err(|cause| io_error(path, cause))?;
-        if replaced.exists() {
-            fs::remove_dir_all(&replaced).map_err(|cause| io_error(&replaced, cause))?;
-        }
-        Ok(())
+        directory::write(path, fill)
     }
 
-    /// Removes the checkpoints and proposals that are no longer kept; `used` gives the proposal of a checkpoint.
+    /// Removes the checkpoints and proposals that are no longer kept; `used` gives the proposal of a checkpoint. A directory
+    /// that no run wrote is neither counted nor removed.
     pub(crate) fn prune(&self, best: Option<u64>, used: impl Fn(u64) -> Result<Option<u64>>) -> Result<()> {
-        let steps = self.steps()?;
+        let ours = |path: PathBuf| SealedFolder::open(&path).is_ok();
+        let steps: Vec<u64> = self.steps()?.into_iter().filter(|step| ours(self.path(*step))).collect();
         let old = steps.len().saturating_sub(self.keep);
         let (mut needed, mut kept) = (Vec::new(), Vec::new());
         for (index, &step) in steps.iter().enumerate() {
             if index < old && best != Some(step) {
-                remove(&self.path(step))?;
+                directory::remove(&self.path(step))?;
             } else {
                 kept.push(step);
             }
@@ -182,37 +184,10 @@ impl<X> Checkpoints<X> {
         let proposals = self.numbers("proposal-")?;
         let latest = proposals.last().copied();
         for proposal in proposals {
-            if !needed.contains(&proposal) && Some(proposal) != latest {
-                remove(&self.proposal_path(proposal))?;
+            if !needed.contains(&proposal) && Some(proposal) != latest && ours(self.proposal_path(proposal)) {
+                directory::remove(&self.proposal_path(proposal))?;
             }
         }
         Ok(())
     }
-}
-
-/// Takes a file or directory that is missing for one that another worker removed.
-fn unless_gone(result: std::io::Result<()>) -> std::io::Result<()> {
-    result.or_else(|error| if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
-}
-
-/// Puts a checkpoint back that was renamed for a new one, if the new one is missing; otherwise it is no longer needed.
-fn restore(replaced: &Path) -> std::io::Result<()> {
-    let place = replaced.with_extension("");
-    if place.exists() { fs::remove_dir_all(replaced) } else { fs::rename(replaced, place) }
-}
-
-/// Removes a directory, if it exists. It is renamed first, so that no half of it keeps its name.
-fn remove(path: &Path) -> Result<()> {
-    if !path.exists() {
-        return Ok(());
-    }
-    let doomed = path.with_extension("removed");
-    let gone = || {
-        if doomed.exists() {
-            fs::remove_dir_all(&doomed)?;
-        }
-        fs::rename(path, &doomed)?;
-        fs::remove_dir_all(&doomed)
-    };
-    gone().map_err(|cause| io_error(path, cause))
 }

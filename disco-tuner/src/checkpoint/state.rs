@@ -5,20 +5,20 @@ use std::{fs, path::Path};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Checkpoints, fingerprint::Fingerprint, manifest};
+use super::{Checkpoints, fingerprint::Fingerprint};
 use crate::{
     error::{Error, Result},
     gradient::ZEstimate,
     observer::StopReason,
     policy::Checkpointed,
-    storage::{io_error, version},
+    storage::{SealedFolder, io_error, version},
 };
 
 /// The file of a run's state, next to the directory of the policy.
 pub(crate) const RUN_FILE: &str = "run.json";
 /// The directory of the policy's files.
 const POLICY: &str = "policy";
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The state of a run, without policy, proposal and samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -108,11 +108,11 @@ impl<X> Checkpoints<X> {
         if !self.steps()?.contains(&step) {
             return Err(Error::NoCheckpoint { directory });
         }
-        manifest::check(&directory)?;
+        SealedFolder::open(&directory)?.check()?;
         load_policy(policy, &directory)
     }
 
-    /// The lowest value of the metric of [`EarlyStopping`](crate::EarlyStopping) and its step, according to the latest
+    /// The best value of the metric of [`EarlyStopping`](crate::EarlyStopping) and its step, according to the latest
     /// checkpoint. There is a checkpoint of that step. `None` if the metric was never measured.
     ///
     /// ```
@@ -120,7 +120,7 @@ impl<X> Checkpoints<X> {
     /// use disco_tuner::{Checkpoints, EarlyStopping, Problem, SoftmaxTable, Tuner, TunerConfig};
     /// let (contexts, target) = (Contexts::single(()), scorer(|_: &(), x: &u8| f64::from(*x)));
     /// let problem = Problem::new(&contexts, &target);
-    /// let stopping = EarlyStopping { metric: "tv_target_policy".into(), patience: 3, min_delta: 0.0 };
+    /// let stopping = EarlyStopping { metric: "tv_target_policy".into(), patience: 3, ..EarlyStopping::default() };
     /// let config = TunerConfig { steps: 50, early_stopping: Some(stopping), ..TunerConfig::default() };
     /// let mut policy = SoftmaxTable::uniform(Space::new([()])?, Space::new(0..8u8)?);
     ///
@@ -140,7 +140,7 @@ impl<X> Checkpoints<X> {
     /// [`Error::NoCheckpoint`]; [`Error::Damaged`].
     pub fn best(&self) -> Result<Option<(f64, u64)>> {
         let directory = self.path(self.latest()?);
-        manifest::check(&directory)?;
+        SealedFolder::open(&directory)?.check()?;
         Ok(SavedRun::load(&directory)?.progress.best)
     }
 
@@ -170,8 +170,9 @@ impl<X> Checkpoints<X> {
     /// Whether a run could resume from the checkpoint of a step, as far as its files show.
     fn is_whole(&self, step: u64) -> bool {
         let directory = self.path(step);
-        let state = manifest::check(&directory).and_then(|()| SavedRun::load(&directory));
-        let proposal = |frozen| manifest::check(&self.proposal_path(frozen)).is_ok();
+        let whole = |directory: &Path| SealedFolder::open(directory)?.check();
+        let state = whole(&directory).and_then(|()| SavedRun::load(&directory));
+        let proposal = |frozen| whole(&self.proposal_path(frozen)).is_ok();
         state.is_ok_and(|state| state.progress.proposal_step.is_none_or(proposal))
     }
 }

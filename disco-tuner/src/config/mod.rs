@@ -1,5 +1,6 @@
 //! The settings of a run.
 
+mod early_stopping;
 mod presets;
 mod sampling;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::optimizer::{Optimizer, Schedule};
 
+pub use early_stopping::{Direction, EarlyStopping};
 pub use presets::rlhf_target;
 pub use sampling::Sampling;
 
@@ -207,19 +209,6 @@ pub struct Validation {
     pub samples: usize,
 }
 
-/// Ending a run whose metric no longer improves.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EarlyStopping {
-    /// The metric that has to fall; see [`Metrics`](crate::Metrics) for the names.
-    pub metric: String,
-    /// Number of measurements in a row without improvement after which the run ends, at least 1.
-    pub patience: u64,
-    /// The least decrease that counts as an improvement, at least 0; 0 by default.
-    #[serde(default)]
-    pub min_delta: f64,
-}
-
 impl MicroBatch {
     /// Checks every setting against its range.
     ///
@@ -239,17 +228,6 @@ impl Validation {
     pub fn validate(&self) -> Result<()> {
         at_least("validation.every", self.every, 1)?;
         at_least("validation.samples", self.samples as u64, 2)
-    }
-}
-
-impl EarlyStopping {
-    /// Checks every setting against its range.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] naming the first setting outside it.
-    pub fn validate(&self) -> Result<()> {
-        at_least("early_stopping.patience", self.patience, 1)?;
-        not_negative("early_stopping.min_delta", self.min_delta)
     }
 }
 

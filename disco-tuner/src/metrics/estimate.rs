@@ -1,9 +1,12 @@
 //! Estimates of metrics from the numbers of all samples of a step.
 
-use disco_core::{Error, Estimate, ImportanceWeights, Result};
+use disco_core::{Estimate, ImportanceWeights, Result};
 use disco_divergence::{Comparison, Estimator, FDivergence, LogZ};
 
-use super::{Metric, Metrics, values::SampleValues};
+use super::{
+    Metrics, Note,
+    values::{FeatureValue, SampleValues},
+};
 use crate::{
     gradient::{ContextSamples, SampleWeight, ZEstimate},
     problem::Problem,
@@ -36,58 +39,88 @@ pub(crate) fn divergence_names(policy: &str, other: &str, pair: &str) -> [String
     ]
 }
 
-/// Estimates by name, one per context, until they are averaged.
+/// Estimates by name, one per context, until they are averaged; and notes on those that are NaN.
 #[derive(Default)]
-struct Columns(std::collections::BTreeMap<String, Vec<Estimate>>);
+struct Columns {
+    estimates: std::collections::BTreeMap<String, Vec<Estimate>>,
+    notes: Vec<Note>,
+}
+
+/// An estimate that is not known.
+const UNKNOWN: Estimate = Estimate { value: f64::NAN, std_error: f64::INFINITY, ess: 1.0 };
 
 impl Columns {
-    fn push(&mut self, name: impl Into<String>, estimate: Estimate) {
-        self.0.entry(name.into()).or_default().push(estimate);
+    /// Adds the estimate of a context. A failure is a NaN with a note, since metrics are only shown.
+    fn push(&mut self, context: usize, name: impl Into<String>, estimate: Result<Estimate>) {
+        let name = name.into();
+        match &estimate {
+            Ok(estimate) if !estimate.value.is_nan() => {}
+            Ok(_) => self.notes.push(Note::metric(Some(context), &name, "its samples give it no value")),
+            Err(error) => self.notes.push(Note::metric(Some(context), &name, &error.to_string())),
+        }
+        self.push_noted(name, estimate);
     }
 
-    /// `policy` and `other` are the names of pi and p in `D_f(pi||p)`.
-    fn push_divergences(&mut self, policy: &str, other: &str, pair: &str, comparison: &Comparison) {
-        for (name, found) in divergence_names(policy, other, pair).into_iter().zip(&comparison.divergences) {
-            self.push(name, found.estimate);
+    /// As [`push`](Self::push), where a note says already why it may be NaN.
+    fn push_noted(&mut self, name: String, estimate: Result<Estimate>) {
+        self.estimates.entry(name).or_default().push(estimate.unwrap_or(UNKNOWN));
+    }
+
+    /// Adds the divergences of a pair; `names` are those of [`divergence_names`].
+    fn push_divergences(
+        &mut self,
+        context: usize,
+        names: [String; 4],
+        comparison: &disco_divergence::Result<Comparison>,
+    ) {
+        match comparison {
+            Ok(comparison) => {
+                let estimates = comparison.divergences.iter().map(|found| Ok(found.estimate));
+                names.into_iter().zip(estimates).for_each(|(name, found)| self.push(context, name, found));
+            }
+            Err(error) => {
+                self.notes.push(Note::metric(Some(context), &names.join(", "), &error.to_string()));
+                names.into_iter().for_each(|name| self.push_noted(name, Ok(UNKNOWN)));
+            }
         }
     }
 
-    /// The mean over contexts of each column; errors add in squares, given the contexts.
-    fn means(self) -> Metrics {
-        let mean = |estimates: Vec<Estimate>| {
+    /// The mean over contexts of each column, and the notes; errors add in squares, given the contexts.
+    fn means(mut self) -> (Metrics, Vec<Note>) {
+        let mut metrics = Metrics::new();
+        for (name, estimates) in self.estimates {
             let n = estimates.len() as f64;
             let value = estimates.iter().map(|estimate| estimate.value).sum::<f64>() / n;
             let variance: f64 = estimates.iter().map(|estimate| estimate.std_error.powi(2)).sum();
             let ess = estimates.iter().map(|estimate| estimate.ess).sum();
-            Metric::from(Estimate { value, std_error: variance.sqrt() / n, ess })
-        };
-        self.0.into_iter().map(|(name, estimates)| (name, mean(estimates))).collect()
+            if value.is_nan() && !estimates.iter().any(|estimate| estimate.value.is_nan()) {
+                self.notes.push(Note::metric(None, &name, "it has no mean over the contexts"));
+            }
+            metrics.insert(name, Estimate { value, std_error: variance.sqrt() / n, ess }.into());
+        }
+        (metrics, self.notes)
     }
 }
 
-/// All metrics of some groups of samples, each of at least one sample; `offline` says that a frozen proposal drew them.
-///
-/// # Errors
-/// The position of the context where something failed, and the error; it names a sample by its number among all that
-/// were drawn there.
+/// All metrics of some groups of samples, each of at least one sample, and notes on them; `offline` says that a frozen
+/// proposal drew them.
 pub(crate) fn measure<C, X>(
     problem: &Problem<'_, C, X>,
     measured: &[Measured<'_, X>],
     offline: bool,
-) -> Result<Metrics, (usize, Error)> {
+) -> (Metrics, Vec<Note>) {
     let mut columns = Columns::default();
     let mut weights = Weights::default();
     for part in measured {
-        context_columns(problem, part, offline, &mut columns, &mut weights)
-            .map_err(|error| (part.group.context, part.group.numbered(error, 0)))?;
+        context_columns(problem, part, offline, &mut columns, &mut weights);
     }
-    let mut metrics = columns.means();
+    let (mut metrics, notes) = columns.means();
     if let Some(largest) = weights.largest {
         metrics.insert("ess".into(), weights.ess.into());
         metrics.insert("ess_share".into(), (weights.ess / weights.samples as f64).into());
         metrics.insert("largest_weight_share".into(), largest.into());
     }
-    Ok(metrics)
+    (metrics, notes)
 }
 
 /// Statistics of the importance weights of all contexts together.
@@ -105,47 +138,49 @@ fn context_columns<C, X>(
     offline: bool,
     columns: &mut Columns,
     all: &mut Weights,
-) -> Result<()> {
+) {
     let group = part.group;
+    let at = group.context;
     all.samples += group.len();
-    let ratios = ImportanceWeights::new(part.log_policy, &group.log_proposal)?;
     let negative: Vec<f64> = part.log_policy.iter().map(|log_prob| -log_prob).collect();
-    columns.push("entropy", under_policy(&ratios, &negative, offline)?);
-    columns.push("outside_mass", outside_mass(part, offline)?);
-    if group.successes() > 0 {
-        let weights = ImportanceWeights::from_log(group.log_weights.clone())?;
+    columns.push(at, "entropy", under_policy(part, &negative, offline));
+    let outside: Vec<f64> =
+        group.log_target.iter().map(|score| f64::from(u8::from(*score == f64::NEG_INFINITY))).collect();
+    columns.push(at, "outside_mass", under_policy(part, &outside, offline));
+    if let Ok(weights) = ImportanceWeights::from_log(group.log_weights.clone()) {
         all.ess += weights.ess();
         all.largest = Some(all.largest.unwrap_or(0.0).max(weights.largest_share()));
-        target_columns(columns, part, &weights, offline)?;
+        target_columns(columns, part, &weights, offline);
     }
     if let Some(log_base) = part.values.log_base(problem) {
         let comparison = Estimator::new(log_base, part.log_policy, &group.log_proposal)
             .and_then(|estimator| estimator.target_log_z(LogZ::Known(0.0)))
-            .and_then(|estimator| estimator.estimate(&DIVERGENCES))
-            .map_err(|cause| Error::failed("divergence from the base", cause))?;
-        columns.push_divergences("policy", "base", "policy_base", &comparison);
+            .and_then(|estimator| estimator.estimate(&DIVERGENCES));
+        columns.push_divergences(at, divergence_names("policy", "base", "policy_base"), &comparison);
     }
-    for (at, feature) in problem.features.iter().enumerate() {
-        moments(columns, feature.name(), part, part.values.feature(problem, at), offline)?;
+    for (number, feature) in problem.features.iter().enumerate() {
+        moments(columns, feature.name(), part, part.values.feature(problem, number), offline);
     }
     if let Some(lengths) = part.values.lengths(problem) {
-        columns.push("length", under_policy(&ratios, lengths, offline)?);
+        columns.push(at, "length", under_policy(part, lengths, offline));
     }
     for ((name, _), &value) in problem.statistics.iter().zip(&part.statistics) {
-        columns.push(format!("statistic/{name}"), Estimate { value, std_error: f64::INFINITY, ess: 1.0 });
+        columns.push(at, format!("statistic/{name}"), Ok(without_error(value)));
     }
-    Ok(())
+}
+
+/// A number that is known without knowing its error.
+fn without_error(value: f64) -> Estimate {
+    Estimate { value, std_error: f64::INFINITY, ess: 1.0 }
 }
 
 /// The mean of one value per sample under the policy.
-fn under_policy(ratios: &ImportanceWeights, values: &[f64], offline: bool) -> Result<Estimate> {
-    if offline { ratios.mean(values) } else { Ok(Estimate::mean(values)) }
-}
-
-fn outside_mass<X>(part: &Measured<'_, X>, offline: bool) -> Result<Estimate> {
-    let outside = |score: &f64| f64::from(u8::from(*score == f64::NEG_INFINITY));
-    let outside: Vec<f64> = part.group.log_target.iter().map(outside).collect();
-    under_policy(&ImportanceWeights::new(part.log_policy, &part.group.log_proposal)?, &outside, offline)
+fn under_policy<X>(part: &Measured<'_, X>, values: &[f64], offline: bool) -> Result<Estimate> {
+    if offline {
+        ImportanceWeights::new(part.log_policy, &part.group.log_proposal)?.mean(values)
+    } else {
+        Ok(Estimate::mean(values))
+    }
 }
 
 /// Adds the estimates that compare the target with policy and proposal.
@@ -154,8 +189,9 @@ fn target_columns<X>(
     part: &Measured<'_, X>,
     weights: &ImportanceWeights,
     offline: bool,
-) -> Result<()> {
+) {
     let group = part.group;
+    let at = group.context;
     // An estimate of Z from at least as many earlier samples is taken as known. Otherwise these samples estimate it too,
     // and its error is part of the standard errors.
     let known = part.earlier.count >= group.len() as u64 && part.earlier.log_z() > f64::NEG_INFINITY;
@@ -164,51 +200,69 @@ fn target_columns<X>(
         Estimator::new(&group.log_target, log_policy, &group.log_proposal)
             .and_then(|estimator| estimator.target_log_z(log_z))
             .and_then(|estimator| estimator.estimate(&DIVERGENCES))
-            .map_err(|cause| Error::failed("divergence from the target", cause))
     };
-    let comparison = compare(part.log_policy)?;
-    columns.push_divergences("policy", "target", "target_policy", &comparison);
+    let comparison = compare(part.log_policy);
+    columns.push_divergences(at, divergence_names("policy", "target", "target_policy"), &comparison);
     if known {
-        let mass = comparison.target_mass;
-        columns.push("missing_mass", Estimate { value: 1.0 - mass.value, ..mass });
+        let missing = comparison.map_or(UNKNOWN, |comparison| {
+            let mass = comparison.target_mass;
+            Estimate { value: 1.0 - mass.value, ..mass }
+        });
+        columns.push_noted("missing_mass".into(), Ok(missing));
     }
     if offline {
-        columns.push_divergences("proposal", "target", "target_proposal", &compare(&group.log_proposal)?);
+        let names = divergence_names("proposal", "target", "target_proposal");
+        columns.push_divergences(at, names, &compare(&group.log_proposal));
     }
-    columns.push("log_z", weights.log_z());
-    let running = part.earlier.and(group.z_estimate()).log_z();
-    columns.push("log_z_running", Estimate { value: running, std_error: f64::INFINITY, ess: 1.0 });
-    Ok(())
+    columns.push(at, "log_z", Ok(weights.log_z()));
+    columns.push(at, "log_z_running", Ok(without_error(part.earlier.and(group.z_estimate()).log_z())));
 }
 
-/// Adds a feature's mean under policy, proposal and target, over the samples that it did not skip.
+/// Adds a feature's mean under policy, proposal and target, over the samples that neither it nor the target skipped.
 fn moments<X>(
     columns: &mut Columns,
     name: &str,
     part: &Measured<'_, X>,
-    found: &[f64],
+    found: impl Iterator<Item = FeatureValue>,
     offline: bool,
-) -> Result<()> {
+) {
     let group = part.group;
     let (mut values, mut ratios, mut weights) = (Vec::new(), Vec::new(), Vec::new());
-    for (at, &value) in found.iter().enumerate().filter(|(_, value)| !value.is_nan()) {
-        values.push(value);
+    for (at, value) in found.enumerate() {
+        values.push(match value {
+            FeatureValue::Skipped => continue,
+            // The evaluation of the feature left a note on it.
+            FeatureValue::NotFinite => f64::NAN,
+            FeatureValue::Finite(value) => value,
+        });
         ratios.push(part.log_policy[at] - group.log_proposal[at]);
         weights.push(group.log_weights[at]);
     }
+    let is_noted = values.iter().any(|value| value.is_nan());
+    let mut push = |whose: &str, estimate| {
+        let name = format!("moment/{name}/{whose}");
+        if is_noted {
+            columns.push_noted(name, estimate)
+        } else {
+            columns.push(group.context, name, estimate)
+        }
+    };
     if values.is_empty() {
-        return Ok(());
+        return;
     }
     if offline {
-        columns.push(format!("moment/{name}/proposal"), Estimate::mean(&values));
+        push("proposal", Ok(Estimate::mean(&values)));
     }
-    let policy = under_policy(&ImportanceWeights::from_log(ratios)?, &values, offline)?;
-    columns.push(format!("moment/{name}/policy"), policy);
+    push(
+        "policy",
+        match offline {
+            true => ImportanceWeights::from_log(ratios).and_then(|ratios| ratios.mean(&values)),
+            false => Ok(Estimate::mean(&values)),
+        },
+    );
     if weights.iter().any(|weight| *weight != f64::NEG_INFINITY) {
-        let target = ImportanceWeights::from_log(weights)?.mean(&values)?;
-        columns.push(format!("moment/{name}/target"), target);
+        push("target", ImportanceWeights::from_log(weights).and_then(|weights| weights.mean(&values)));
     }
-    Ok(())
 }
 
 /// Adds statistics of the samples' weights in the gradient.

@@ -3,6 +3,7 @@
 mod diversity;
 mod estimate;
 mod names;
+mod notes;
 mod values;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use serde::Serialize;
 pub use diversity::{distinct_n, self_bleu};
 pub(crate) use estimate::{Measured, measure, weight_metrics};
 pub(crate) use names::check_early_stopping;
+pub(crate) use notes::Note;
 pub(crate) use values::{SampleValues, statistics};
 
 /// A number with its standard error, where it has one.
@@ -26,7 +28,8 @@ pub struct Metric {
     pub std_error: Option<f64>,
 }
 
-fn number<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+/// Writes a number to JSON: infinity as `"inf"` or `"-inf"`, NaN as `null`.
+pub(crate) fn number<S: serde::Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if value.is_nan() {
         serializer.serialize_none()
     } else {
@@ -50,6 +53,13 @@ impl From<Estimate> for Metric {
 /// Metrics by name; estimates are means over the contexts of the step that have samples to estimate from. `{a,b}` stands for
 /// one name with each of the words, and `NAME` for the name of a feature, statistic or metric.
 ///
+/// A sample that the target skips counts as one that it forbids: its weight is zero, and it is one of the `n` samples.
+/// With the log-scores 0.3, 1.2, skipped and 2 of four outcomes, `Z = e^0.3 + e^1.2 + e^2`. Means of features are over the
+/// samples that neither the feature nor the target skipped. A sample that the base skips has no probability under it.
+///
+/// Metrics are only shown. A metric that cannot be estimated, because a feature, base or statistic gave NaN or a ratio is
+/// beyond `f64`, is NaN, and has a [warning](crate::StepReport::warnings).
+///
 /// | name | meaning |
 /// |---|---|
 /// | `{kl,tv,js}_target_policy`, `kl_policy_target` | divergences of target `p` and policy, nats; `kl_a_b` is KL(a‖b) |
@@ -60,7 +70,7 @@ impl From<Estimate> for Metric {
 /// | `log_z`, `log_z_running` | `ln Z` from the step's samples; from all samples so far |
 /// | `ess`, `ess_share`, `largest_weight_share` | effective sample size of the weights `P/q`, its share of the samples, and the share of the largest weight |
 /// | `missing_mass` | 1 - mean of `p/q`, with `Z` from earlier samples: the target's mass that the step's samples miss |
-/// | `outside_mass` | the policy's mass where `P = 0` |
+/// | `outside_mass` | the policy's mass where `P = 0` or the target skips |
 /// | `{pseudo_reward,advantage}/{mean,std,min,max}` | statistics of `-pi/q f'(pi/p)`, before and after subtracting the baseline |
 /// | `cut_share` | the share of the weights' magnitude that limits clipped |
 /// | `log_prob_gap` | the largest difference of a sample's log-probability between sampling and gradient |

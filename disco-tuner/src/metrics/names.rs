@@ -7,14 +7,15 @@ use crate::{
     problem::Problem,
 };
 
-/// Refuses early stopping by a metric that the run will never have.
+/// Refuses early stopping by a metric that the run will never have, or whose direction is not known.
 pub(crate) fn check_early_stopping<C, X>(config: &TunerConfig, problem: &Problem<'_, C, X>) -> Result<()> {
     let Some(stopping) = &config.early_stopping else { return Ok(()) };
     let available = metric_names(config, problem);
-    if available.contains(&stopping.metric) {
-        return Ok(());
+    if !available.contains(&stopping.metric) {
+        return Err(Error::Metric { metric: stopping.metric.clone(), available });
     }
-    Err(Error::Metric { metric: stopping.metric.clone(), available })
+    stopping.improves()?;
+    Ok(())
 }
 
 /// The names of [`Metrics`](crate::Metrics) that steps or validation may report.

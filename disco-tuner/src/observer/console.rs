@@ -1,12 +1,16 @@
 //! An observer that draws progress on a terminal.
 
+use std::io::Write;
+
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Control, Observer, ObserverError, Outcome, StepReport};
 use crate::config::TunerConfig;
 
 /// A progress bar with rate, remaining time and the latest values of some metrics. If standard error is not a terminal,
-/// it prints a line at every measured step instead.
+/// it prints a line at every measured step instead. Warnings have a line of their own.
+///
+/// A control character in a name or warning is shown as `\u{..}`, so that no name can move the cursor or change colours.
 #[derive(Debug)]
 pub struct Console {
     bar: ProgressBar,
@@ -23,10 +27,33 @@ impl Console {
         let shown = self.metrics.iter().filter_map(|name| {
             let metric = report.metrics.get(name)?;
             let error = metric.std_error.map(|error| format!(" ± {error:.2}")).unwrap_or_default();
-            Some(format!("{name} {:.4}{error}", metric.value))
+            Some(format!("{} {:.4}{error}", visible(name), metric.value))
         });
         shown.collect::<Vec<_>>().join(", ")
     }
+
+    /// Prints a line above the bar, or to standard error where there is none.
+    fn print(&self, line: &str) -> std::io::Result<()> {
+        if self.bar.is_hidden() {
+            return writeln!(std::io::stderr(), "{line}");
+        }
+        self.bar.println(line);
+        Ok(())
+    }
+}
+
+/// A text whose control characters, line ends and changes of the writing direction are visible.
+fn visible(text: &str) -> String {
+    let is_hidden = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
+            || matches!(character, '\u{2066}'..='\u{2069}')
+    };
+    let shown = |character: char| match is_hidden(character) {
+        true => character.escape_unicode().to_string(),
+        false => character.to_string(),
+    };
+    text.chars().map(shown).collect()
 }
 
 impl Observer for Console {
@@ -42,10 +69,13 @@ impl Observer for Console {
 
     fn step(&mut self, report: &StepReport) -> Result<Control, ObserverError> {
         self.bar.set_position(report.step);
+        for warning in &report.warnings {
+            self.print(&format!("warning: {}", visible(warning)))?;
+        }
         if !report.metrics.is_empty() {
             let message = self.message(report);
             if self.bar.is_hidden() {
-                eprintln!("step {}/{}: {message}", report.step, report.steps);
+                self.print(&format!("step {}/{}: {message}", report.step, report.steps))?;
             }
             self.bar.set_message(message);
         }
@@ -55,5 +85,17 @@ impl Observer for Console {
     fn finish(&mut self, _: &Outcome) -> Result<(), ObserverError> {
         self.bar.abandon();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::visible;
+
+    #[test]
+    fn nothing_reaches_a_terminal_but_visible_characters() {
+        assert_eq!(visible("猫 é ± a\tb"), "猫 é ± a\\u{9}b");
+        let hostile = "\u{1b}[31m\u{9b}2J\r\n\u{7f}\u{202e}";
+        assert_eq!(visible(hostile), "\\u{1b}[31m\\u{9b}2J\\u{d}\\u{a}\\u{7f}\\u{202e}");
     }
 }

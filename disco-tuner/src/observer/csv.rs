@@ -7,9 +7,10 @@ use crate::{config::TunerConfig, error::Result, storage::io_error};
 
 /// Writes the metrics of measured steps as tidy data: a row `step,metric,value,std_error` for each number.
 ///
-/// The standard error is empty where there is none. Rows are appended, so that metrics that come at different
-/// intervals need no empty columns. A run that is resumed appends to the same file, after
-/// removing the rows of steps that it will make again.
+/// The format is that of RFC 4180: a name with commas, quotes or line ends stands in quotes. The standard error is empty
+/// where there is none; numbers that are not finite are `NaN`, `inf` and `-inf`. Rows are appended, so that metrics that
+/// come at different intervals need no empty columns. A run that is resumed appends to the same file, after removing the
+/// rows of steps that it will make again.
 #[derive(Debug)]
 pub struct Csv {
     file: LogFile,
@@ -31,16 +32,18 @@ impl Csv {
     }
 }
 
-/// A cell in the format of RFC 4180: in quotes if it contains a comma or a quote. A line end becomes a space, so that
-/// each line is a row.
+/// A cell in the format of RFC 4180: in quotes if it contains a comma, a quote or a line end.
 fn quoted(cell: &str) -> String {
-    let cell = cell.replace(['\n', '\r'], " ");
-    if cell.contains([',', '"']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
+    if cell.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", cell.replace('"', "\"\""))
+    } else {
+        cell.to_owned()
+    }
 }
 
 impl Observer for Csv {
     fn start(&mut self, _: &TunerConfig, step: u64) -> std::result::Result<(), ObserverError> {
-        Ok(self.file.rewind(step, |line| {
+        Ok(self.file.rewind(step, Some(b'"'), |line| {
             let step = line.split(|byte| *byte == b',').next()?;
             std::str::from_utf8(step).ok()?.parse().ok()
         })?)

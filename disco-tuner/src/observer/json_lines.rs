@@ -42,7 +42,7 @@ impl JsonLines {
 
 impl Observer for JsonLines {
     fn start(&mut self, _: &TunerConfig, step: u64) -> std::result::Result<(), ObserverError> {
-        Ok(self.file.rewind(step, |line| {
+        Ok(self.file.rewind(step, None, |line| {
             let line = serde_json::from_slice::<Line>(line).ok()?;
             line.reason.is_none().then_some(line.step)
         })?)

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write},
+    io::{self, BufRead, BufReader, Seek, SeekFrom, Write},
     path::Path,
 };
 
@@ -24,37 +24,45 @@ impl LogFile {
         Ok(self.file.metadata()?.len() == 0)
     }
 
-    /// Prepares the file for a run of which `done` steps are done.
+    /// Prepares the file for a run of which `done` steps are done. Records end with a line end; a line end between
+    /// `quote` characters does not end one.
     ///
-    /// For a run that is resumed, everything after the last line of a step up to `done` is removed; `step` gives the step
-    /// of a line, or `None` if the line belongs to no step. At a run's beginning nothing is removed, because the lines
-    /// belong to another run; but a last line that was cut short is ended.
-    pub(crate) fn rewind(&mut self, done: u64, step: impl Fn(&[u8]) -> Option<u64>) -> io::Result<()> {
-        if done == 0 {
-            if !self.is_empty()? {
-                let mut last = [0];
-                self.file.seek(SeekFrom::End(-1))?;
-                self.file.read_exact(&mut last)?;
-                if last != *b"\n" {
-                    self.file.write_all(b"\n")?;
-                }
-            }
-            return Ok(());
-        }
+    /// For a run that is resumed, everything after the last record of a step up to `done` is removed; `step` gives
+    /// the step of a record, or `None` if it belongs to no step. At a run's beginning nothing is removed, because the
+    /// records belong to another run; but a last one that was cut short is ended.
+    pub(crate) fn rewind(
+        &mut self,
+        done: u64,
+        quote: Option<u8>,
+        step: impl Fn(&[u8]) -> Option<u64>,
+    ) -> io::Result<()> {
         self.file.seek(SeekFrom::Start(0))?;
         let mut reader = BufReader::new(&self.file);
-        let (mut line, mut end, mut kept) = (Vec::new(), 0, None);
-        while reader.read_until(b'\n', &mut line)? > 0 {
-            end += line.len() as u64;
-            let whole = line.last() == Some(&b'\n');
-            if whole && step(&line).is_some_and(|step| step <= done) {
+        let (mut record, mut end, mut kept) = (Vec::new(), 0, None);
+        let is_open = |record: &[u8]| record.iter().filter(|byte| Some(**byte) == quote).count() % 2 == 1;
+        loop {
+            let count = reader.read_until(b'\n', &mut record)?;
+            end += count as u64;
+            if count == 0 {
+                break;
+            }
+            if record.last() != Some(&b'\n') || is_open(&record) {
+                continue;
+            }
+            if step(&record).is_some_and(|step| step <= done) {
                 kept = Some(end);
             }
-            line.clear();
+            record.clear();
         }
-        // A file without such a line has nothing of this run: the logger was added later.
         match kept {
+            _ if done == 0 => {
+                if is_open(&record) {
+                    self.file.write_all(quote.as_slice())?;
+                }
+                if record.is_empty() { Ok(()) } else { self.file.write_all(b"\n") }
+            }
             Some(kept) => self.file.set_len(kept),
+            // A file without such a record has nothing of this run: the logger was added later.
             None => Ok(()),
         }
     }

@@ -4,8 +4,6 @@ mod background;
 #[cfg(feature = "console")]
 mod console;
 mod csv;
-#[cfg(feature = "mlflow")]
-mod http;
 mod in_memory;
 mod json_lines;
 mod log_file;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, number};
 
 /// A sample as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -30,9 +30,10 @@ pub struct StepReport {
     pub samples: usize,
     /// Number of samples in the target's support.
     pub successes: usize,
-    /// Number of samples that the target could not score; they are left out.
+    /// Number of samples that the target could not score; they count as forbidden by it.
     pub skipped: usize,
-    /// Number of samples that the target scored but for which no other sample gave a `Z`; they are left out of the gradient.
+    /// Number of samples that the target scored but for which no other sample gave a `Z`; they are left out of the
+    /// gradient.
     pub unnormalised: usize,
     /// Number of contexts without a sample in the target's support.
     pub contexts_without_success: usize,
@@ -41,21 +42,45 @@ pub struct StepReport {
     /// The step size.
     pub learning_rate: f64,
     /// The L2 norm of the gradient, before clipping, of the last epoch.
+    #[serde(serialize_with = "number")]
     pub gradient_norm: f64,
     /// Whether the offline proposal was replaced by the policy.
     pub proposal_replaced: bool,
     /// Seconds per [`Stage`](crate::Stage), of this worker.
     pub seconds: BTreeMap<&'static str, f64>,
-    /// Tokens per stage, of a problem that says [how long](crate::Problem::with_length) a sample is: tokens drawn, scored,
-    /// given log-probabilities, differentiated, and drawn for validation.
+    /// Tokens per stage, of a problem that says [how long](crate::Problem::with_length) a sample is: tokens drawn,
+    /// scored, given log-probabilities, differentiated, and drawn for validation.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub tokens: BTreeMap<&'static str, u64>,
     /// Metrics; empty at steps that are not measured.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub metrics: Metrics,
+    /// Warnings on the step's numbers, such as a metric that is NaN, or the first skipped sample with its reason. A
+    /// run says each once; a resumed run says it again.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// Samples of measured steps, if [asked for](crate::Problem::with_samples_shown).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub shown: Vec<DisplayedSample>,
+}
+
+#[cfg(any(feature = "mlflow", feature = "tensorboard"))]
+impl StepReport {
+    /// The numbers that a logger shows as series: settings and costs of the step, and metrics. The name of a standard
+    /// error is that of its metric after `prefix`, and before `suffix`.
+    pub(crate) fn numbers(&self, [prefix, suffix]: [&str; 2]) -> Vec<(String, f64)> {
+        let mut numbers = vec![
+            ("gradient_norm".to_owned(), self.gradient_norm),
+            ("learning_rate".to_owned(), self.learning_rate),
+        ];
+        numbers.extend(self.seconds.iter().map(|(stage, seconds)| (format!("seconds/{stage}"), *seconds)));
+        numbers.extend(self.tokens.iter().map(|(stage, tokens)| (format!("tokens/{stage}"), *tokens as f64)));
+        for (name, metric) in &self.metrics {
+            numbers.push((name.clone(), metric.value));
+            numbers.extend(metric.std_error.map(|error| (format!("{prefix}{name}{suffix}"), error)));
+        }
+        numbers
+    }
 }
 
 /// The reason why a run ended.
@@ -79,7 +104,7 @@ pub struct Outcome {
     pub step: u64,
     /// The reason why the run ended.
     pub reason: StopReason,
-    /// The lowest value of the metric of [`EarlyStopping`](crate::EarlyStopping), and the step it came at.
+    /// The best value of the metric of [`EarlyStopping`](crate::EarlyStopping), and the step it came at.
     pub best: Option<(f64, u64)>,
     /// Number of failures of the observer.
     pub observer_failures: u64,

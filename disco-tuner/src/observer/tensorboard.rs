@@ -1,6 +1,7 @@
 //! An observer that writes TensorBoard event files.
 
 use std::{
+    collections::BTreeSet,
     fs::{File, OpenOptions},
     io::Write,
     path::Path,
@@ -17,11 +18,16 @@ use crate::{
 /// Writes metrics as scalars into an event file that TensorBoard reads.
 ///
 /// Each record is a protocol buffer `Event` in TensorFlow's record format: length, masked CRC-32C of the
-/// length, data, masked CRC-32C of the data. Standard errors become scalars `NAME/std_error`. Numbers that are
-/// not finite are left out, so that TensorBoard draws a gap there.
+/// length, data, masked CRC-32C of the data. Standard errors become scalars `NAME/std_error`.
+///
+/// Scalars have single precision. NaN and infinities are written as they are. A finite number beyond single
+/// precision, 3.4e38, is left out, so that TensorBoard draws a gap there, and is named once in the text `warnings`,
+/// beside the warnings of the [reports](StepReport::warnings).
 #[derive(Debug)]
 pub struct TensorBoard {
     file: File,
+    /// The tags with numbers beyond single precision that have a warning.
+    too_large: BTreeSet<String>,
 }
 
 impl TensorBoard {
@@ -42,7 +48,7 @@ impl TensorBoard {
         let mut event = Message::event(0);
         event.bytes(3, b"brain.Event:2");
         event.write(&mut file).map_err(|cause| io_error(&path, cause))?;
-        Ok(Self { file })
+        Ok(Self { file, too_large: BTreeSet::new() })
     }
 }
 
@@ -65,30 +71,23 @@ impl Observer for TensorBoard {
 
     fn step(&mut self, report: &StepReport) -> std::result::Result<Control, ObserverError> {
         let mut summary = Message::default();
-        let mut scalar = |tag: &str, value: f64| {
-            if value.is_finite() {
-                summary.bytes(1, &Message::scalar(tag, value).0);
+        let mut warnings = report.warnings.clone();
+        for (tag, value) in report.numbers(["", "/std_error"]) {
+            if value.is_finite() && (value as f32).is_infinite() {
+                if self.too_large.insert(tag.clone()) {
+                    warnings.push(format!("{tag} is {value:e}, beyond single precision, and is left out"));
+                }
+            } else {
+                summary.bytes(1, &Message::scalar(&tag, value).0);
             }
-        };
-        scalar("gradient_norm", report.gradient_norm);
-        scalar("learning_rate", report.learning_rate);
-        for (stage, seconds) in &report.seconds {
-            scalar(&format!("seconds/{stage}"), *seconds);
         }
-        for (stage, tokens) in &report.tokens {
-            scalar(&format!("tokens/{stage}"), *tokens as f64);
-        }
-        for (name, metric) in &report.metrics {
-            scalar(name, metric.value);
-            if let Some(std_error) = metric.std_error {
-                scalar(&format!("{name}/std_error"), std_error);
-            }
+        if !warnings.is_empty() {
+            let lines: Vec<String> = warnings.iter().map(|warning| indented(warning)).collect();
+            summary.bytes(1, &text("warnings", &lines.join("\n")).0);
         }
         let mut shown = String::new();
         for sample in &report.shown {
-            // An indented block is displayed unchanged.
-            shown +=
-                &format!("context {}\n\n    {}\n\n", sample.context, sample.text.replace('\n', "\n    "));
+            shown += &format!("context {}\n\n{}\n", sample.context, indented(&sample.text));
         }
         if !shown.is_empty() {
             summary.bytes(1, &text("samples", &shown).0);
@@ -98,6 +97,11 @@ impl Observer for TensorBoard {
         event.write(&mut self.file)?;
         Ok(Control::Continue)
     }
+}
+
+/// A text as an indented block, which TensorBoard displays unchanged.
+fn indented(text: &str) -> String {
+    format!("    {}\n", text.replace('\n', "\n    "))
 }
 
 /// A summary value for TensorBoard's text plugin: a string tensor with the plugin's name as metadata.

@@ -196,7 +196,7 @@ impl<X> Weighing<'_, X> {
         let (group, normaliser) = (self.batch.groups[job.group], &self.batch.normalisers[job.group]);
         if log_prob.is_nan() || log_prob == f64::INFINITY {
             let (step, stage, context) = (self.step, Stage::Gradient, group.context);
-            let (by, index) = ("policy".into(), group.number(job.at));
+            let (by, index) = ("policy".into(), job.at);
             let cause = CoreError::NotANumber { by, index, value: log_prob };
             return Err(Error::Context { step, stage, context, cause });
         }
@@ -232,7 +232,7 @@ impl<X> Weighing<'_, X> {
         }
         let group = self.batch.groups[group];
         let (step, context, log_target) = (self.step, group.context, group.log_target[at]);
-        let (sample, value) = (group.number(at), weight.weight);
+        let (sample, value) = (at, weight.weight);
         Err(Error::Weight { step, context, sample, value, log_policy, log_target })
     }
 }

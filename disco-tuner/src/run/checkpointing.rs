@@ -1,6 +1,6 @@
 //! Writing the checkpoints of a run.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, sync::Arc};
 
 use serde::Serialize;
 
@@ -11,7 +11,8 @@ use crate::{
     gradient::ContextSamples,
     observer::StopReason,
     policy::{Checkpointed, Policy},
-    storage::io_error,
+    storage::{LockFile, io_error},
+    workers::Workers,
 };
 
 /// The place for a run's checkpoints, and what they need of run and policy.
@@ -20,11 +21,21 @@ pub(crate) struct Checkpointing<'a, P, X> {
     pub(crate) checkpoints: &'a Checkpoints<X>,
     fingerprint: Fingerprint,
     save: fn(&P, &Path) -> disco_core::Result<()>,
+    /// The lock on the directory, which ends with the run. On rank 0 alone.
+    pub(crate) lock: Option<Arc<LockFile>>,
+}
+
+/// Locks the directory of a run's checkpoints, if this is the worker that writes them.
+pub(crate) fn lock_on_rank_0<X>(
+    workers: &dyn Workers,
+    checkpoints: &Checkpoints<X>,
+) -> Result<Option<Arc<LockFile>>> {
+    (workers.rank() == 0).then(|| checkpoints.lock()).transpose()
 }
 
 impl<'a, P: Checkpointed, X> Checkpointing<'a, P, X> {
     pub(crate) fn new(checkpoints: &'a Checkpoints<X>, fingerprint: Fingerprint) -> Self {
-        Self { checkpoints, fingerprint, save: P::save }
+        Self { checkpoints, fingerprint, save: P::save, lock: None }
     }
 }
 
@@ -36,15 +47,18 @@ where
     ///
     /// # Errors
     /// [`disco_core::Error::Invalid`] if a step is done, or if the directory has checkpoints already, which would be
-    /// mixed up with the checkpoints of this run. [`Error::Io`](crate::Error::Io), and
-    /// [`Error::PolicyFiles`](crate::Error::PolicyFiles) for an error of [`Checkpointed::save`].
+    /// mixed up with the checkpoints of this run. [`Error::InUse`](crate::Error::InUse) if another process writes there.
+    /// [`Error::Io`](crate::Error::Io), and [`Error::PolicyFiles`](crate::Error::PolicyFiles) for an error of
+    /// [`Checkpointed::save`].
     pub fn with_checkpoints(mut self, checkpoints: &'a Checkpoints<X>) -> Result<Self>
     where
         P: Checkpointed,
         C: Serialize,
     {
-        let fingerprint = self.checked_fingerprint(checkpoints);
-        self.checkpointing = Some(Checkpointing::new(checkpoints, agree(self.workers, fingerprint)?));
+        let locked = lock_on_rank_0(self.workers, checkpoints);
+        let checked = locked.and_then(|lock| Ok((lock, self.checked_fingerprint(checkpoints)?)));
+        let (lock, fingerprint) = agree(self.workers, checked)?;
+        self.checkpointing = Some(Checkpointing { lock, ..Checkpointing::new(checkpoints, fingerprint) });
         if self.proposal.is_some() {
             self.save_proposal()?;
             self.progress.proposal_step = Some(0);

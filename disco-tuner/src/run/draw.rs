@@ -4,7 +4,7 @@ use disco_core::{Distribution, Error as CoreError, StreamRng, Streams};
 
 use super::{Run, collective::gather_lists, timer::Timer};
 use crate::{
-    error::{Error, Result, Stage},
+    error::{Result, Stage},
     gradient::{ContextSamples, checked_log_probs},
     policy::Policy,
     workers::part,
@@ -39,7 +39,7 @@ where
             .map(|(slot, context)| self.part(slot, context, Streams::from_rng(&mut rng, samples(slot))))
             .collect();
         let own = self.draw_own(&parts, timer);
-        self.complete(&parts, own)
+        self.complete(own)
     }
 
     /// This worker's part of the samples that `streams` stand for.
@@ -104,66 +104,25 @@ where
             false => timer.time(Stage::Score, || self.problem.target.log_scores(context, &borrowed)),
         };
         scores
-            .and_then(|scores| ContextSamples::new(part.context, samples, log_probs, scores))
+            .and_then(|scores| ContextSamples::new(part.context, part.start, samples, log_probs, scores))
             .map_err(|error| self.in_context(stage, part.context)(shifted(error, part.start)))
     }
 
     /// Adds the numbers of the other workers' samples.
-    pub(crate) fn complete(
-        &self,
-        parts: &[Part],
-        own: Result<Vec<ContextSamples<X>>>,
-    ) -> Result<Vec<ContextSamples<X>>> {
+    pub(crate) fn complete(&self, own: Result<Vec<ContextSamples<X>>>) -> Result<Vec<ContextSamples<X>>> {
         if !self.is_shared() {
             return own;
         }
         let (groups, lists) = match own {
             Ok(groups) => {
-                let lists =
-                    groups.iter().zip(parts).flat_map(|(group, part)| group.numbers(part.start)).collect();
+                let lists = groups.iter().flat_map(ContextSamples::numbers).collect();
                 (groups, Ok(lists))
             }
             Err(error) => (Vec::new(), Err(error)),
         };
         let mut lists = gather_lists(self.workers, lists)?.into_iter();
         let mut next = || lists.next().unwrap_or_default();
-        let completed = groups.into_iter().zip(parts).map(|(group, part)| {
-            let numbers = [next(), next(), next()];
-            group.completed(part.start, numbers)
-        });
-        Ok(completed.collect())
-    }
-
-    /// Refuses constraints that the divergence cannot have, and the last of too many steps without a success.
-    pub(crate) fn check_support(&self, groups: &[ContextSamples<X>]) -> Result<()> {
-        let step = self.progress.step;
-        if self.tuner.refuses_hard_constraints()
-            && let Some(group) = groups.iter().find(|group| group.successes() < group.len())
-        {
-            let at = group.log_target.iter().position(|score| *score == f64::NEG_INFINITY);
-            let (context, number) = (group.context, group.number(at.unwrap_or_default()));
-            let found =
-                format!("step {step}, context {context}: the target gives sample {number} no probability");
-            return Err(self.tuner.hard_constraints(found));
-        }
-        let (steps, samples) =
-            (self.progress.steps_without_success + 1, self.progress.samples_without_success + total(groups));
-        if successes(groups) == 0 && steps >= self.tuner.config().max_steps_without_success {
-            let skipped = groups.iter().map(|group| group.skipped() as u64).sum();
-            return Err(Error::NoSuccess { steps, samples, skipped });
-        }
-        Ok(())
-    }
-
-    /// Counts a finished step, for the next [`check_support`](Self::check_support).
-    pub(crate) fn count_support(&mut self, groups: &[ContextSamples<X>]) {
-        let progress = &mut self.progress;
-        if successes(groups) > 0 {
-            (progress.steps_without_success, progress.samples_without_success) = (0, 0);
-        } else {
-            progress.steps_without_success += 1;
-            progress.samples_without_success += total(groups);
-        }
+        Ok(groups.into_iter().map(|group| group.completed([next(), next(), next()])).collect())
     }
 }
 
@@ -175,14 +134,4 @@ pub(crate) fn shifted(error: CoreError, start: usize) -> CoreError {
         }
         other => other,
     }
-}
-
-/// The number of samples drawn, including the skipped ones.
-pub(crate) fn total<X>(groups: &[ContextSamples<X>]) -> u64 {
-    groups.iter().map(|group| (group.len() + group.skipped()) as u64).sum()
-}
-
-/// The number of samples in the target's support.
-pub(crate) fn successes<X>(groups: &[ContextSamples<X>]) -> usize {
-    groups.iter().map(ContextSamples::successes).sum()
 }

@@ -2,7 +2,7 @@
 
 use disco_core::Error as CoreError;
 
-use super::{Run, collective::gather_lists, timer::Timer};
+use super::{Run, collective::gather_lists, draw::shifted, timer::Timer};
 use crate::{
     error::{Result, Stage},
     gradient::{ContextSamples, UpdateBatch, micro_batches},
@@ -53,8 +53,7 @@ where
 
     /// The log-probabilities of this worker's samples of a group under the policy, in micro-batches.
     fn own_log_probs(&self, group: &ContextSamples<X>, timer: &mut Timer) -> Result<Vec<f64>> {
-        let named =
-            |error| self.in_context(Stage::LogProb, group.context)(group.numbered(error, group.first));
+        let named = |error| self.in_context(Stage::LogProb, group.context)(shifted(error, group.first));
         let samples = &group.samples;
         let lengths: Option<Vec<usize>> =
             self.problem.length.as_ref().map(|length| samples.iter().map(length).collect());

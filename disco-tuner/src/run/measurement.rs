@@ -2,12 +2,12 @@
 
 use super::{
     Run,
-    collective::{agree, gather_lists, gather_texts},
+    collective::{gather_lists, gather_texts},
 };
 use crate::{
     error::{Error, Result, Stage},
     gradient::{ContextSamples, LogPolicy, UpdateBatch, ZEstimate},
-    metrics::{Measured, Metrics, SampleValues, measure, statistics},
+    metrics::{Measured, Metrics, Note, SampleValues, measure, statistics},
     observer::DisplayedSample,
     policy::Policy,
 };
@@ -19,15 +19,21 @@ impl<P, C, X> Run<'_, P, C, X>
 where
     P: Policy<C, X>,
 {
-    /// The metrics of a step's samples.
-    pub(crate) fn measure_step(&self, batch: &UpdateBatch<'_, X>, log_policy: &LogPolicy) -> Result<Metrics> {
+    /// The metrics of a step's samples; notes on them are added to `notes`.
+    pub(crate) fn measure_step(
+        &self,
+        batch: &UpdateBatch<'_, X>,
+        log_policy: &LogPolicy,
+        notes: &mut Vec<Note>,
+    ) -> Result<Metrics> {
         let parts = batch.current_groups().iter().zip(&batch.normalisers).zip(log_policy);
         let scored: Vec<Scored<'_, X>> = parts
             .filter_map(|((group, normaliser), log_policy)| {
                 Some((*group, log_policy.as_deref()?, normaliser.outside))
             })
             .collect();
-        self.measure(Stage::Metrics, self.problem.contexts.items(), &scored, self.proposal.is_some())
+        let contexts = self.problem.contexts.items();
+        self.measure(Stage::Metrics, contexts, &scored, self.proposal.is_some(), notes)
     }
 
     /// The metrics of some groups of samples; `offline` says that the frozen proposal drew them.
@@ -37,10 +43,11 @@ where
         contexts: &[C],
         scored: &[Scored<'_, X>],
         offline: bool,
+        notes: &mut Vec<Note>,
     ) -> Result<Metrics> {
         let scored: Vec<&Scored<'_, X>> = scored.iter().filter(|(group, ..)| group.len() > 0).collect();
-        let values = self.values(stage, contexts, &scored)?;
-        let statistics = self.statistics(stage, &scored)?;
+        let (values, of_values) = self.values(stage, contexts, &scored)?;
+        let statistics = self.statistics(&scored)?;
         let parts = scored.iter().zip(values).zip(statistics);
         let measured: Vec<Measured<'_, X>> = parts
             .map(|((&&(group, log_policy, earlier), values), statistics)| Measured {
@@ -51,43 +58,62 @@ where
                 statistics,
             })
             .collect();
-        measure(self.problem, &measured, offline)
-            .map_err(|(context, error)| self.in_context(stage, context)(error))
+        let (metrics, of_metrics) = measure(self.problem, &measured, offline);
+        notes.extend(of_values.into_iter().chain(of_metrics).map(|note| note.at(stage)));
+        Ok(metrics)
     }
 
-    /// The values of base, features and lengths; each worker evaluates its own samples.
-    fn values(&self, stage: Stage, contexts: &[C], scored: &[&Scored<'_, X>]) -> Result<Vec<SampleValues>> {
-        let evaluate = |(group, ..): &&Scored<'_, X>| {
-            SampleValues::of_own(self.problem, &contexts[group.context], group)
+    /// The values of base, features and lengths, with notes on them; each worker evaluates its own samples.
+    fn values(
+        &self,
+        stage: Stage,
+        contexts: &[C],
+        scored: &[&Scored<'_, X>],
+    ) -> Result<(Vec<SampleValues>, Vec<Note>)> {
+        let mut notes = Vec::new();
+        let mut evaluate = |(group, ..): &&Scored<'_, X>| {
+            SampleValues::of_own(self.problem, &contexts[group.context], group, &mut notes)
                 .map(SampleValues::into_lists)
-                .map_err(|error| self.in_context(stage, group.context)(group.numbered(error, group.first)))
+                .map_err(|error| self.in_context(stage, group.context)(error))
         };
-        let own: Result<Vec<Vec<Vec<f64>>>> = scored.iter().map(evaluate).collect();
+        let own: Result<Vec<Vec<Vec<f64>>>> = scored.iter().map(&mut evaluate).collect();
         if !self.is_shared() {
-            return Ok(own?.into_iter().map(SampleValues::from_lists).collect());
+            return Ok((own?.into_iter().map(SampleValues::from_lists).collect(), notes));
         }
         let lists = gather_lists(self.workers, own.map(|lists| lists.into_iter().flatten().collect()))?;
         let count = SampleValues::count(self.problem);
         let group = |at: usize| SampleValues::from_lists(lists[at * count..(at + 1) * count].to_vec());
-        Ok((0..scored.len()).map(group).collect())
+        let values = (0..scored.len()).map(group).collect();
+        // Only where all workers see that there may be notes do they exchange them.
+        if lists.iter().flatten().any(|value| !value.is_finite()) {
+            notes = self.gather_notes(&notes)?;
+        }
+        Ok((values, notes))
+    }
+
+    /// The notes of all workers, in the order of the ranks.
+    fn gather_notes(&self, own: &[Note]) -> Result<Vec<Note>> {
+        let failed = |cause: serde_json::Error| Error::Workers {
+            cause: disco_core::Error::failed("notes on metrics, as JSON", cause),
+        };
+        let mut notes = Vec::new();
+        for text in gather_texts(self.workers, serde_json::to_string(own).map_err(failed))? {
+            notes.extend(serde_json::from_str::<Vec<Note>>(&text).map_err(failed)?);
+        }
+        Ok(notes)
     }
 
     /// The statistics of each group; each worker computes them from the samples of all.
-    fn statistics(&self, stage: Stage, scored: &[&Scored<'_, X>]) -> Result<Vec<Vec<f64>>> {
+    fn statistics(&self, scored: &[&Scored<'_, X>]) -> Result<Vec<Vec<f64>>> {
         if self.problem.statistics.is_empty() {
             return Ok(vec![Vec::new(); scored.len()]);
         }
-        let of = |group: &ContextSamples<X>, samples: &[X]| {
-            statistics(self.problem, &samples.iter().collect::<Vec<&X>>())
-                .map_err(|error| self.in_context(stage, group.context)(error))
-        };
+        let of = |samples: &[X]| statistics(self.problem, &samples.iter().collect::<Vec<&X>>());
         if !self.is_shared() {
-            return scored.iter().map(|(group, ..)| of(group, &group.samples)).collect();
+            return Ok(scored.iter().map(|(group, ..)| of(&group.samples)).collect());
         }
         let groups: Vec<&ContextSamples<X>> = scored.iter().map(|(group, ..)| *group).collect();
-        let all = self.gather_samples(&groups)?;
-        let own = groups.iter().zip(&all).map(|(group, samples)| of(group, samples)).collect();
-        agree(self.workers, own)
+        Ok(self.gather_samples(&groups)?.iter().map(|samples| of(samples)).collect())
     }
 
     /// The first samples of a step as text, if the problem asks for them.

@@ -11,11 +11,12 @@ mod measurement;
 mod proposal_test;
 mod resume;
 mod step;
+mod support;
 mod timer;
 mod tuner;
 mod validation;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use disco_core::{ContextOrder, Error as CoreError, Replacement};
 use disco_divergence::Divergence;
@@ -77,6 +78,8 @@ pub struct Run<'a, P: Policy<C, X>, C, X> {
     /// Some samples of the last step that left the replay buffer, which show on resuming whether the target changed.
     pub(crate) verification_samples: VecDeque<Vec<ContextSamples<X>>>,
     pub(crate) checkpointing: Option<Checkpointing<'a, P, X>>,
+    /// The keys of the notes that were made warnings; a run that is resumed says them again.
+    pub(crate) said: BTreeSet<String>,
 }
 
 impl<'a, P, C, X> Run<'a, P, C, X>
@@ -107,6 +110,7 @@ where
             replay_buffer: VecDeque::new(),
             verification_samples: VecDeque::new(),
             checkpointing: None,
+            said: BTreeSet::new(),
             tuner,
             policy,
             problem,
@@ -209,9 +213,10 @@ where
         let Some(stopping) = &self.tuner.config().early_stopping else { return };
         // The run has this metric; where it is missing it is not due, or there was nothing to estimate it from.
         let Some(metric) = report.metrics.get(&stopping.metric) else { return };
+        let Ok(direction) = stopping.improves() else { return };
         let progress = &mut self.progress;
-        let bar = progress.best.map_or(f64::INFINITY, |(best, _)| best - stopping.min_delta);
-        if metric.value < bar {
+        let best = progress.best.map(|(best, _)| best);
+        if direction.is_better(metric.value, best, stopping.min_delta) {
             progress.best = Some((metric.value, report.step));
             progress.measurements_without_improvement = 0;
         } else {

@@ -48,10 +48,10 @@ where
                     return Err(Error::HardConstraints {
                         divergence: format!("sampling.metric: {metric}"),
                         found: format!(
-                            "step {}, context {}: the target gives sample {} no probability",
+                            "step {}, context {}: the target {} sample {at}",
                             self.progress.step,
                             group.context,
-                            group.number(at)
+                            if group.is_skipped(at) { "skipped" } else { "forbids" },
                         ),
                         alternatives: Tuner::alternatives(),
                     });

@@ -4,16 +4,17 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     Run, Tuner,
-    checkpointing::Checkpointing,
+    checkpointing::{Checkpointing, lock_on_rank_0},
     collective::{Sharing, agree},
 };
 use crate::{
-    checkpoint::{Checkpoints, RUN_FILE, SavedRun, damaged, load_policy, manifest},
+    checkpoint::{Checkpoints, RUN_FILE, SavedRun, damaged, load_policy},
     error::{Error, Result, Stage},
     gradient::ContextSamples,
     observer::StopReason,
     policy::{Checkpointed, PendingGradient, Policy},
     problem::Problem,
+    storage::SealedFolder,
     workers::{Single, Workers},
 };
 
@@ -32,8 +33,8 @@ impl Tuner {
     /// runs over the new number), and `micro_batch`, which changes results by rounding alone.
     ///
     /// # Errors
-    /// [`Error::NoCheckpoint`]; [`Error::Damaged`], with the earlier checkpoint that is whole; [`Error::OtherSettings`]
-    /// naming each difference; [`Error::PolicyFiles`] for an error of [`Checkpointed::load`]; errors of
+    /// [`Error::InUse`] if another process writes checkpoints there; [`Error::NoCheckpoint`]; [`Error::Damaged`], with the earlier
+    /// checkpoint that is whole; [`Error::OtherSettings`] naming each difference; [`Error::PolicyFiles`] for an error of [`Checkpointed::load`]; errors of
     /// [`start`](Self::start) and of the target.
     pub fn resume<'a, P, C, X>(
         &'a self,
@@ -81,9 +82,15 @@ impl Tuner {
         P: Policy<C, X> + Checkpointed,
         C: Serialize,
     {
+        let lock = lock_on_rank_0(workers, checkpoints)?;
         let step = checkpoints.latest()?;
-        self.resume_from(step, policy, problem, checkpoints, workers, sharing)
-            .map_err(|error| checkpoints.with_remedy(step, error))
+        let mut run = self
+            .resume_from(step, policy, problem, checkpoints, workers, sharing)
+            .map_err(|error| checkpoints.with_remedy(step, error))?;
+        if let Some(checkpointing) = &mut run.checkpointing {
+            checkpointing.lock = lock;
+        }
+        Ok(run)
     }
 
     fn resume_from<'a, P, C, X>(
@@ -100,7 +107,7 @@ impl Tuner {
         C: Serialize,
     {
         let directory = checkpoints.path(step);
-        manifest::check(&directory)?;
+        SealedFolder::open(&directory)?.check()?;
         let state = SavedRun::load(&directory)?;
         let mut run = Run::new(self, policy, problem, workers, sharing)?;
         let fingerprint = self.fingerprint(problem)?;
@@ -124,7 +131,7 @@ impl Tuner {
         }
         if let Some(frozen) = state.progress.proposal_step {
             let path = checkpoints.proposal_path(frozen);
-            manifest::check(&path)?;
+            SealedFolder::open(&path)?.check()?;
             load_policy(run.policy, &path)?;
             run.proposal = Some(run.policy.freeze()?);
         }
@@ -150,16 +157,19 @@ fn changed_score<C, X>(
     problem: &Problem<'_, C, X>,
     group: &ContextSamples<X>,
 ) -> disco_core::Result<Option<String>> {
-    let count = group.len().min(VERIFIED.1);
-    let samples: Vec<&X> = group.samples.iter().take(count).collect();
+    // A sample that was skipped has no score to compare.
+    let scored = (0..group.len()).filter(|at| !group.is_skipped(*at)).take(VERIFIED.1);
+    let scored: Vec<usize> = scored.collect();
+    let samples: Vec<&X> = scored.iter().map(|at| &group.samples[*at]).collect();
     let Some(context) = problem.contexts.get(group.context) else { return Ok(None) };
     let scores = problem.target.log_scores(context, &samples)?;
     disco_core::Error::check_length("log-scores of the target", samples.len(), scores.len())?;
-    for (at, (&old, new)) in group.log_target.iter().zip(&scores).enumerate() {
+    for (&number, new) in scored.iter().zip(&scores) {
+        let old = group.log_target[number];
         let near = |new: f64| old == new || (old - new).abs() <= SCORE_TOLERANCE * old.abs().max(1.0);
         if !new.as_ref().is_ok_and(|new| near(*new)) {
             let now = new.as_ref().map_or_else(|skipped| format!("{skipped:?}"), ToString::to_string);
-            let (number, context) = (group.number(at), group.context);
+            let context = group.context;
             return Ok(Some(format!(
                 "target: its score of sample {number} in context {context} is {old} in the checkpoint, {now} now"
             )));
@@ -176,8 +186,8 @@ mod tests {
     use serde_json::Value;
 
     use crate::{
-        Checkpoints, Error, Problem, SoftmaxTable, Tuner, TunerConfig,
-        checkpoint::{RUN_FILE, manifest},
+        Checkpoints, Error, Problem, SoftmaxTable, Tuner, TunerConfig, checkpoint::RUN_FILE,
+        storage::SealedFolder,
     };
 
     #[test]
@@ -206,10 +216,10 @@ mod tests {
         // Complete and sealed, by another program.
         of_version(RUN_FILE, 7);
         fs::remove_file(step.join("manifest.json")).unwrap();
-        manifest::seal(&step).unwrap();
+        SealedFolder::seal(&step).unwrap();
         let text = refused();
         assert!(
-            text.contains("run.json") && text.contains("version 7, where this program writes 3"),
+            text.contains("run.json") && text.contains("version 7, where this program writes 4"),
             "{text}"
         );
         of_version("manifest.json", 9);

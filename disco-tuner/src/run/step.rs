@@ -6,15 +6,15 @@ use super::{
     Run,
     accumulate::Accumulated,
     collective::agree,
-    draw::{successes, total},
     resume::VERIFIED,
+    support::{successes, total},
     timer::Timer,
 };
 use crate::{
     config::Sampling,
     error::{Error, Result, Stage},
     gradient::{ContextSamples, LogPolicy, UpdateBatch},
-    metrics::{Metrics, weight_metrics},
+    metrics::{Metrics, Note, weight_metrics},
     observer::StepReport,
     optimizer::Update,
     policy::Policy,
@@ -27,10 +27,12 @@ where
     pub(crate) fn advance(&mut self) -> Result<StepReport> {
         let mut timer = Timer::default();
         let groups = self.draw(&mut timer)?;
-        self.check_support(&groups)?;
+        let first_skip = self.first_skip(&groups)?;
+        self.check_support(&groups, first_skip.as_ref())?;
+        let mut notes: Vec<Note> = first_skip.iter().map(|skip| skip.note().at(Stage::Score)).collect();
         let mut steps = std::mem::take(&mut self.replay_buffer);
         steps.push_back(groups);
-        let result = self.update(&steps, &mut timer);
+        let result = self.update(&steps, &mut timer, &mut notes);
         self.replay_buffer = steps;
         if result.is_err() {
             self.replay_buffer.pop_back();
@@ -38,7 +40,8 @@ where
         let mut report = result?;
         self.retire();
         self.progress.step += 1;
-        report.metrics.extend(self.validate(&mut timer)?);
+        report.metrics.extend(self.validate(&mut timer, &mut notes)?);
+        report.warnings = self.warnings(report.step, notes);
         report.seconds = timer.seconds();
         if self.problem.length.is_some() {
             report.tokens = timer.tokens_of_all(self.workers)?;
@@ -47,7 +50,12 @@ where
     }
 
     /// Measures and follows the gradient of the samples of some steps, the last of which is the current one.
-    fn update(&mut self, steps: &VecDeque<Vec<ContextSamples<X>>>, timer: &mut Timer) -> Result<StepReport> {
+    fn update(
+        &mut self,
+        steps: &VecDeque<Vec<ContextSamples<X>>>,
+        timer: &mut Timer,
+        notes: &mut Vec<Note>,
+    ) -> Result<StepReport> {
         let config = self.tuner.config();
         let (step, offline) = (self.progress.step, self.proposal.is_some());
         let batch = UpdateBatch::new(steps, &self.progress.z_estimates, config.partition);
@@ -62,7 +70,7 @@ where
         let mut log_policy = self.log_policy(&batch, !offline, measured || test.is_some(), timer)?;
         // Everything that can fail because of a number comes before the first update.
         if measured {
-            report.metrics = timer.time(Stage::Metrics, || self.measure_step(&batch, &log_policy))?;
+            report.metrics = timer.time(Stage::Metrics, || self.measure_step(&batch, &log_policy, notes))?;
             report.shown = self.display(batch.current_groups())?;
         }
         let mut proposal = None;
@@ -149,8 +157,15 @@ where
             seconds: Default::default(),
             tokens: Default::default(),
             metrics: Metrics::new(),
+            warnings: Vec::new(),
             shown: Vec::new(),
         }
+    }
+
+    /// The warnings that the notes of a step make: those that the run has not said before.
+    fn warnings(&mut self, step: u64, notes: Vec<Note>) -> Vec<String> {
+        let new = notes.into_iter().filter(|note| self.said.insert(note.key.clone()));
+        new.map(|note| format!("step {step}, {}", note.text)).collect()
     }
 
     /// Moves the steps that leave the replay buffer into the estimates of `Z` per context.

@@ -12,7 +12,7 @@ use crate::{
     config::Partition,
     error::{Result, Stage},
     gradient::{ContextSamples, ZEstimate, checked_log_probs},
-    metrics::Metrics,
+    metrics::{Metrics, Note},
     policy::Policy,
 };
 
@@ -21,7 +21,7 @@ where
     P: Policy<C, X>,
 {
     /// The metrics of the policy as it is now on the held-out contexts, at the steps that are due.
-    pub(crate) fn validate(&self, timer: &mut Timer) -> Result<Metrics> {
+    pub(crate) fn validate(&self, timer: &mut Timer, notes: &mut Vec<Note>) -> Result<Metrics> {
         let config = self.tuner.config();
         let (Some(validation), Some(held_out)) = (&config.validation, self.problem.held_out) else {
             return Ok(Metrics::new());
@@ -38,14 +38,15 @@ where
             let parts: Vec<Part> =
                 streams.into_iter().map(|(context, streams)| self.part(context, context, streams)).collect();
             let own = parts.iter().map(|part| self.draw_held_out(part, held_out.items(), &mut tokens));
-            let groups = self.complete(&parts, own.collect())?;
+            let groups = self.complete(own.collect())?;
+            notes.extend(self.first_skip(&groups)?.map(|skip| skip.note().at(Stage::Validation)));
             let earlier = match config.partition {
                 Partition::Normalised => ZEstimate::NORMALISED,
                 Partition::Running | Partition::Step => ZEstimate::NONE,
             };
             let scored: Vec<Scored<'_, X>> =
                 groups.iter().map(|group| (group, group.log_proposal.as_slice(), earlier)).collect();
-            let metrics = self.measure(Stage::Validation, held_out.items(), &scored, false)?;
+            let metrics = self.measure(Stage::Validation, held_out.items(), &scored, false, notes)?;
             Ok(metrics.into_iter().map(|(name, metric)| (format!("validation/{name}"), metric)).collect())
         });
         timer.count(

@@ -165,8 +165,11 @@ fn a_target_that_scores_nothing_is_not_taken_for_one_that_forbids_everything() {
     let mut policy = world.policy();
     let tuner = Tuner::new(TunerConfig { max_steps_without_success: 3, ..config() }).unwrap();
     let error = tuner.run(&mut policy, &Problem::new(&world.contexts, &Skips), &mut ()).unwrap_err();
-    assert!(matches!(error, Error::NoSuccess { steps: 3, samples: 768, skipped: 256 }), "{error:?}");
-    assert!(error.to_string().contains("256 of the last step's because the target could not"), "{error}");
+    assert!(matches!(error, Error::NoSuccess { steps: 3, samples: 768, skipped: 256, .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(text.contains("256 of the last step's because the target could not"), "{text}");
+    // The scorer and its reason.
+    assert!(text.contains("parser skipped sample 0: no code"), "{text}");
 }
 
 #[test]
@@ -203,7 +206,11 @@ fn the_metric_of_early_stopping_is_looked_for_before_the_first_step() {
             max_pseudo_reward: Some(1e-3),
             partition: Partition::Normalised,
             validation: Some(Validation { every: 5, samples: 50 }),
-            early_stopping: Some(EarlyStopping { metric: metric.into(), patience: 9, min_delta: 0.0 }),
+            early_stopping: Some(EarlyStopping {
+                metric: metric.into(),
+                patience: 9,
+                ..EarlyStopping::default()
+            }),
             ..config()
         };
         let mut tuned = world.policy();

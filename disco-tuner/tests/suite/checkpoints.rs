@@ -81,6 +81,7 @@ fn a_stopped_run_goes_on_to_the_bit() {
             resumed.step().unwrap().unwrap();
         }
         assert_eq!(checkpoints.steps().unwrap(), [1, 7]);
+        drop(resumed);
         assert_eq!(run(&config, Some(folder.path())), whole);
         // A finished run stays finished.
         let mut policy = world.policy();
@@ -310,7 +311,7 @@ fn the_best_checkpoint_is_kept_and_a_run_without_gain_ends() {
     let problem = Problem::new(&world.contexts, &target).with_held_out(&held_out);
     // A step size at which the policy gains first and cannot settle later.
     let stopping =
-        EarlyStopping { metric: "validation/kl_target_policy".into(), patience: 4, min_delta: 0.0 };
+        EarlyStopping { metric: "validation/kl_target_policy".into(), patience: 4, ..EarlyStopping::default() };
     let config = TunerConfig {
         steps: 4000,
         learning_rate: 0.3,

@@ -1,8 +1,6 @@
 //! Failures in the middle of a run name their place and leave the parameters unchanged.
 
-use disco_core::{
-    Distribution, Error as CoreError, Feature, Result, Sampled, Score, Scorer, Streams, feature,
-};
+use disco_core::{Distribution, Error as CoreError, Result, Sampled, Score, Scorer, Streams};
 use disco_divergence::FDivergence;
 use disco_tuner::{
     Baseline, BatchItem, Control, Error, InMemory, Observer, ObserverError, Policy, Problem, Sampling,
@@ -155,33 +153,6 @@ fn a_failure_in_a_later_epoch_takes_the_earlier_ones_back() {
     let (error, policy) = fail(&config, Where::Update(3), false);
     assert!(matches!(error, Error::Step { step: 1, .. }), "{error}");
     assert_eq!(policy.table.logits(), healthy(&config, 1).logits());
-}
-
-#[test]
-fn nan_of_a_metric_names_step_context_and_sample() {
-    let (world, target) = (World::new(2, 12), target(Kind::Distributional));
-    let config = TunerConfig { metrics_every: 3, ..config() };
-    let tuner = Tuner::new(config.clone()).unwrap();
-    let calls = std::sync::atomic::AtomicUsize::new(0);
-    // Sound at step 0 (two contexts), sick at step 3.
-    let sick = feature("sick", |_: &usize, x: &usize| {
-        let measured = calls.fetch_add(1, std::sync::atomic::Ordering::Relaxed) >= config.samples_per_step;
-        if measured && *x == SICK { f64::NAN } else { 0.0 }
-    });
-    let problem = Problem::new(&world.contexts, &target).with_features([&sick as &dyn Feature<usize, usize>]);
-    let mut policy = world.policy();
-    let error = tuner.run(&mut policy, &problem.unwrap(), &mut ()).unwrap_err();
-    let text = error.to_string();
-    let Error::Context { step: 3, context, cause: CoreError::NotANumber { index, .. }, .. } = error else {
-        panic!("{text}");
-    };
-    assert!(text.starts_with(&format!("step 3, metrics, context {context}: ")), "{text}");
-    assert!(text.contains("sick") && text.contains(&format!("for sample {index}")), "{text}");
-    assert_eq!(policy.logits(), healthy(&config, 3).logits());
-
-    let problem = Problem::new(&world.contexts, &target).with_statistic("distinct", |_: &[&usize]| f64::NAN);
-    let text = tuner.run(&mut world.policy(), &problem.unwrap(), &mut ()).unwrap_err().to_string();
-    assert!(text.contains("step 0, metrics, context") && text.contains("statistic `distinct`"), "{text}");
 }
 
 #[test]

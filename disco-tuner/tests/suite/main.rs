@@ -7,20 +7,27 @@ mod checkpoints;
 mod common;
 mod contract;
 mod convergence;
+mod early_stopping;
 mod exact_gradient;
 mod failures;
+mod hostile_names;
 mod limits;
 mod metrics;
 mod micro_batches;
 #[cfg(feature = "mlflow")]
 mod mlflow;
+#[cfg(feature = "mlflow")]
+mod mlflow_requests;
 mod observers;
+mod ownership;
 mod resume;
 mod sampled_gradient;
 mod sampling;
 mod shared;
 mod shared_failures;
+mod shown_numbers;
 #[cfg(unix)]
 mod signals;
+mod skipped;
 mod softmax_table;
 mod step_metrics;

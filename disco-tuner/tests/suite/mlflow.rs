@@ -1,6 +1,7 @@
 //! Logging to an MLflow server.
 
 use std::{
+    collections::BTreeMap,
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     time::Duration,
@@ -13,6 +14,7 @@ use disco_tuner::{
 
 use crate::{
     common::{Kind, World, target},
+    mlflow_requests,
     observers::{config, tune},
 };
 
@@ -27,6 +29,11 @@ fn addresses_are_checked_and_a_server_that_is_not_there_refuses_the_run() {
     let tuner = Tuner::new(config()).unwrap();
     let refused = tuner.run(&mut world.policy(), &problem, &mut nobody).unwrap_err();
     assert!(matches!(refused, Error::Observer(_)), "{refused}");
+    let text = refused.to_string();
+    assert!(
+        text.contains(&format!("MLflow at http://127.0.0.1:{port}: ")) && text.contains("refused"),
+        "{text}"
+    );
 }
 
 struct Server(Child);
@@ -131,4 +138,31 @@ print(sorted(metric.step for metric in history))
     second.finish(&stopped).unwrap();
     let expected = "KILLED step 4, score: out of memory\n[1, 2, 3, 4, 5, 6]\n";
     assert_eq!(asked(script, &[&address, &id]), expected);
+
+    // Names that the server does not take reach it under other keys, each with all its values.
+    let mut hostile = Both(Mlflow::new(&address, "disco's tests", "hostile").unwrap(), InMemory::default());
+    let outcome = mlflow_requests::tune(&mut hostile);
+    assert_eq!(outcome.observer_failures, 0, "{:?}", outcome.first_observer_failure);
+    let script = "
+import json, sys, mlflow
+client = mlflow.MlflowClient(tracking_uri=sys.argv[1]); run = client.get_run(sys.argv[2])
+tags = run.data.tags; more = [tags[f'disco.names.{at}'] for at in range(1, 99) if f'disco.names.{at}' in tags]
+names = json.loads(tags['disco.names'] + ''.join(more))
+series = {names.get(key, key): [metric.value for metric in client.get_metric_history(sys.argv[2], key)]
+          for key in run.data.metrics}
+print(json.dumps([run.info.status, {name: values for name, values in series.items() if name.startswith('moment/')}]))
+print(series['statistic/none'], 'statistic/endless' in series)
+";
+    let output = asked(script, &[&address, hostile.0.run_id().unwrap()]);
+    let mut lines = output.lines();
+    let (status, series): (String, BTreeMap<String, Vec<f64>>) =
+        serde_json::from_str(lines.next().unwrap()).unwrap();
+    assert_eq!((status.as_str(), series.len()), ("FINISHED", 2 * mlflow_requests::names().len()));
+    for (at, name) in mlflow_requests::names().into_iter().enumerate() {
+        for whose in ["policy", "target"] {
+            let found = &series[&format!("moment/{name}/{whose}")];
+            assert!(found.len() == 3 && found.iter().all(|value| (value - at as f64).abs() < 1e-9), "{name}");
+        }
+    }
+    assert_eq!(lines.next().unwrap(), "[nan, nan, nan] False");
 }

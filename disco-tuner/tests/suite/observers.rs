@@ -179,11 +179,9 @@ mod tensorboard {
         found
     }
 
-    #[test]
-    fn event_files_hold_every_number() {
-        let folder = tempfile::tempdir().unwrap();
-        let told = write(folder.path());
-        let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+    /// The number of records of an event file, and its scalars by tag and step.
+    fn read(folder: &Path) -> (usize, BTreeMap<(String, u64), f32>) {
+        let path = fs::read_dir(folder).unwrap().next().unwrap().unwrap().path();
         let bytes = fs::read(path).unwrap();
         let (mut rest, mut scalars, mut records) = (&bytes[..], BTreeMap::new(), 0);
         while !rest.is_empty() {
@@ -203,12 +201,47 @@ mod tensorboard {
                 }
             }
         }
+        (records, scalars)
+    }
+
+    #[test]
+    fn event_files_hold_every_number() {
+        let folder = tempfile::tempdir().unwrap();
+        let told = write(folder.path());
+        let (records, scalars) = read(folder.path());
         assert_eq!(records, 1 + 1 + 6);
         for report in told.reports() {
             for (name, metric) in report.metrics.iter().filter(|(_, metric)| metric.value.is_finite()) {
                 assert_eq!(scalars[&(name.clone(), report.step)], metric.value as f32);
             }
             assert_eq!(scalars[&("gradient_norm".to_owned(), report.step)], report.gradient_norm as f32);
+        }
+    }
+
+    /// Single precision ends at 3.4e38: a number beyond it is no infinity.
+    #[test]
+    fn numbers_beyond_single_precision_are_left_out_and_told_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let (world, target) = (super::World::new(1, 12), super::target(super::Kind::Distributional));
+        let numbers = [("huge", 1e300), ("low", -1e39), ("large", 3e38), ("none", f64::NAN)];
+        let mut problem = super::Problem::new(&world.contexts, &target)
+            .with_statistic("endless", |_: &[&usize]| f64::NEG_INFINITY)
+            .unwrap();
+        for (name, number) in numbers {
+            problem = problem.with_statistic(name, move |_: &[&usize]| number).unwrap();
+        }
+        let tuner = super::Tuner::new(config()).unwrap();
+        let mut board = TensorBoard::new(folder.path()).unwrap();
+        tuner.run(&mut world.policy(), &problem, &mut board).unwrap();
+        let (_, scalars) = read(folder.path());
+        let of = |name: &str| scalars.get(&(format!("statistic/{name}"), 3)).copied();
+        assert_eq!((of("huge"), of("low"), of("large")), (None, None, Some(3e38)));
+        assert_eq!(of("endless"), Some(f32::NEG_INFINITY));
+        assert!(of("none").unwrap().is_nan());
+        let path = fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let text = String::from_utf8_lossy(&fs::read(path).unwrap()).into_owned();
+        for said in ["statistic/huge is 1e300, beyond single precision", "statistic/none is NaN"] {
+            assert_eq!(text.matches(said).count(), 1, "{said}");
         }
     }
 

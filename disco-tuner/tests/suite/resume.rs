@@ -94,7 +94,7 @@ fn a_finished_run_can_be_made_longer_but_not_shorter() {
 fn the_policy_of_any_checkpoint_can_be_loaded() {
     let folder = tempfile::tempdir().unwrap();
     let metric = "kl_target_policy".into();
-    let stopping = EarlyStopping { metric, patience: u64::MAX, min_delta: 0.0 };
+    let stopping = EarlyStopping { metric, patience: u64::MAX, ..EarlyStopping::default() };
     run(TunerConfig { early_stopping: Some(stopping), ..config(12) }, folder.path());
     let world = World::new(3, 30);
     let checkpoints = Checkpoints::<usize>::new(folder.path(), 4, 3).unwrap();

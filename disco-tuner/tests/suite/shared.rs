@@ -229,7 +229,7 @@ fn early_stopping_ends_all_workers_at_the_same_step() {
         steps: 400,
         learning_rate: 0.3,
         validation: Some(Validation { every: 2, samples: 50 }),
-        early_stopping: Some(EarlyStopping { metric, patience: 2, min_delta: 0.0 }),
+        early_stopping: Some(EarlyStopping { metric, patience: 2, ..EarlyStopping::default() }),
         ..online()
     };
     let done = compare(&config, true);

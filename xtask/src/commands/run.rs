@@ -10,12 +10,14 @@ use clap::Args;
 use crate::{
     Backend, Error, Result,
     launch::{Requirements, with_language_model},
+    process::workspace_root,
+    results::keep_apart,
     spec::{ModelSource, Spec, read_spec},
 };
 #[cfg(feature = "lm")]
 use crate::{
-    Interrupt, ProgressTarget, RunControl, StartMode, process::workspace_root, results::terminal_table,
-    steering::language_model, terminal::print,
+    Interrupt, ProgressTarget, RunControl, StartMode, results::terminal_table, steering::language_model,
+    terminal::print,
 };
 
 /// The settings of a run on the command line, which replace those of the file.
@@ -102,12 +104,13 @@ pub(crate) fn run(path: &Path, options: &RunOptions) -> Result<()> {
 /// Runs a spec whose results are called `name`. It has been read and checked by now, before anything is built.
 #[cfg_attr(not(feature = "lm"), allow(unused_variables, reason = "a launcher only looks at the backend"))]
 fn run_spec(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
+    let folder = workspace_root().join("target").join("runs").join(name);
+    let out = options.out.as_ref().unwrap_or(&folder);
+    keep_apart(out, &spec)?;
     let requirements = Requirements { hub: spec.asks_a_hub(), ..Requirements::of(spec.backend) };
     with_language_model(requirements, || {
         #[cfg(feature = "lm")]
         {
-            let folder = workspace_root().join("target").join("runs").join(name);
-            let out = options.out.as_ref().unwrap_or(&folder);
             let (folder, record) = language_model::run(&spec, out, &options.control()?)?;
             print(format_args!("\n{}", terminal_table(&record)))?;
             print(folder.join("report.html").display())?;

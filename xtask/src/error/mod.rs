@@ -113,10 +113,68 @@ pub enum Error {
         cause: io::Error,
     },
     /// The output folder holds something that is not the results of a run.
-    #[error("{} is no folder of earlier results: name another one, or move it away", path.display())]
+    #[error("{} is no folder of earlier results ({found}): name another one, or move it away", path.display())]
     Occupied {
         /// The folder.
         path: PathBuf,
+        /// Something that is not of earlier results.
+        found: String,
+    },
+    /// The folder of checkpoints holds something that no run wrote.
+    #[error("{} holds what no run of this program wrote ({found}): move it away", path.display())]
+    Foreign {
+        /// The folder.
+        path: PathBuf,
+        /// The entry, and the problem with it.
+        found: String,
+    },
+    /// Results cannot go to this place.
+    #[error("results cannot go to {}: {reason}", path.display())]
+    Place {
+        /// The place.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// Another run writes to the same place.
+    #[error("{} is in use by {holder}: wait until that run has ended, or name another place with `--out`", path.display())]
+    InUse {
+        /// The place.
+        path: PathBuf,
+        /// The process of that run.
+        holder: String,
+    },
+    /// The run is finished, and its results are not where they were to be.
+    #[error(
+        "{} was not replaced, because it holds what this run did not find there at its beginning ({found}); the finished \
+         results are in {}",
+        place.display(), results.display()
+    )]
+    KeptBeside {
+        /// The results.
+        results: PathBuf,
+        /// The place that they were to have.
+        place: PathBuf,
+        /// The problem with what is there.
+        found: String,
+    },
+    /// The reader of standard output has closed it. The command ends quietly.
+    #[error("standard output is closed")]
+    OutputClosed,
+    /// This process may not take as much memory as the work needs.
+    #[error(
+        "{model} needs at least {} MB of memory for this, and {limit} allows {} MB",
+        needed.div_ceil(1_000_000), allowed / 1_000_000
+    )]
+    Memory {
+        /// The model.
+        model: String,
+        /// The smallest number of bytes that it needs.
+        needed: u64,
+        /// The limit.
+        limit: &'static str,
+        /// Its bytes.
+        allowed: u64,
     },
     /// Checkpoints of a run that was interrupted are in the way.
     #[error(

@@ -6,7 +6,7 @@ use std::env;
 
 pub(crate) use cargo::{cargo_for, run_xtask};
 
-use crate::{Backend, Result, process};
+use crate::{Backend, Result, process, terminal::say};
 
 /// The features that a program must have compiled in to do some work.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +70,6 @@ pub(crate) fn with_language_model(
     }
     // It may be minutes until the next output.
     let features = requirements.features().join(" and ");
-    eprintln!("{:<16} xtask with {features}: minutes the first time, seconds from then on", "build");
+    say(format_args!("{:<16} xtask with {features}: minutes the first time, seconds from then on", "build"));
     process::replace(command)
 }

@@ -7,7 +7,9 @@ use std::{
 
 use disco_lm::{Device, Hub, HubProgress};
 
-use crate::{Backend, Progress, ProgressTarget, Result, process::workspace_root, spec::ModelSource};
+use crate::{
+    Backend, Progress, ProgressTarget, Result, process::workspace_root, spec::ModelSource, terminal::say,
+};
 
 /// The device on which a backend computes.
 pub(crate) fn device(backend: Backend) -> Result<Device> {
@@ -38,7 +40,7 @@ pub(crate) fn folder_of(source: &ModelSource, kind: ModelKind) -> Result<PathBuf
         ModelSource::Hub(id) => id.parse()?,
     };
     // The user may have meant a folder.
-    eprintln!("{:<16} there is nothing called {id} here: it is the hub's", "model");
+    say(format_args!("{:<16} there is nothing called {id} here: it is the hub's", "model"));
     let hub = Hub::from_env()?.with_progress(download_progress(ProgressTarget::detect()));
     Ok(match kind {
         ModelKind::LanguageModel => hub.language_model(&id),

@@ -9,6 +9,7 @@ use std::{
 use crate::{
     Error, Result,
     process::{self, workspace_root},
+    terminal::say,
 };
 
 /// The packages that are installed, in versions that were tried together. The `tch` backend needs this version of torch too.
@@ -41,7 +42,7 @@ pub(crate) fn with_transformers() -> Result<PathBuf> {
     if fs::read_to_string(folder.join(INSTALLED)).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
     }
-    eprintln!("making a Python environment in target/python, with torch and transformers (7 GB)");
+    say("making a Python environment in target/python, with torch and transformers (7 GB)");
     let mut make = Command::new("python3");
     make.args(["-m", "venv"]).arg(&folder);
     step(make, "Python 3 with its module venv is needed (Debian: python3-venv)")?;

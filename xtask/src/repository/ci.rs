@@ -15,6 +15,7 @@ use crate::{
     launch::run_xtask,
     prerequisites::{smollm2, smollm2_gguf, with_transformers},
     process::{self, workspace_root},
+    terminal::say,
 };
 
 /// A named check.
@@ -111,7 +112,7 @@ pub(crate) fn run(options: &CiOptions) -> Result<()> {
     let steps: Vec<Step> = Step::value_variants().iter().copied().filter(wanted).collect();
     let mut done = Vec::with_capacity(steps.len());
     for (index, step) in steps.iter().enumerate() {
-        eprintln!("\n== ci {}/{}: {} ==", index + 1, steps.len(), step.name());
+        say(format_args!("\n== ci {}/{}: {} ==", index + 1, steps.len(), step.name()));
         let start = Instant::now();
         let outcome = step.run();
         let seconds = start.elapsed().as_secs_f64();
@@ -122,13 +123,13 @@ pub(crate) fn run(options: &CiOptions) -> Result<()> {
         };
         done.push(format!("ci {:<8} {line}", step.name()));
         // Each line at once, and all lines at the end: also a gate that is cut off in the middle shows where the time went.
-        eprintln!("{}", done[index]);
+        say(&done[index]);
         if let Err(cause) = outcome {
-            eprintln!("\n{}", done.join("\n"));
+            say(format_args!("\n{}", done.join("\n")));
             return Err(Error::Step { step: step.name(), cause: Box::new(cause) });
         }
     }
-    eprintln!("\n{}", done.join("\n"));
+    say(format_args!("\n{}", done.join("\n")));
     Ok(())
 }
 
@@ -199,7 +200,7 @@ fn wgpu() -> Result<Vec<&'static str>> {
         Ok(()) => {}
         // It was built, and has said why it cannot compute.
         Err(Error::Failed { code: Some(1), .. }) => {
-            eprintln!("skipped: this machine has no device for {}", Backend::Wgpu.feature());
+            say(format_args!("skipped: this machine has no device for {}", Backend::Wgpu.feature()));
             return Ok(vec![Backend::Wgpu.feature()]);
         }
         Err(error) => return Err(error),

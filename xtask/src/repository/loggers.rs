@@ -32,10 +32,12 @@ pub(crate) fn run() -> Result<()> {
         "--package",
         "disco-tuner",
         "--all-features",
+        "--lib",
         "--test",
         "suite",
         "--",
-        "observers::",
+        "observer",
+        "mlflow",
     ]);
     if PYTHONS.iter().any(|name| env::var_os(name).is_none()) {
         let python = made()?;

@@ -6,10 +6,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::staging::StagingFolder;
+use disco_tuner::{LockFile, SealedFolder};
+
+use super::{
+    place::{Found, look, resolve},
+    staging::{StagingFolder, sweep},
+};
 use crate::{Error, Result};
 
-/// The file that marks a folder as the results of a run: only such a folder is replaced.
+/// The file with everything that is known of a run.
 pub(crate) const SUMMARY: &str = "summary.json";
 
 /// Bytes that are reserved at the start for all files but the weights.
@@ -17,35 +22,50 @@ const RESERVE: u64 = 16 << 20;
 
 /// A folder of results under construction, beside the place where it will be.
 ///
-/// Dropped before [`finish`](Self::finish), it leaves nothing behind. The files that a killed process has left are removed by the
-/// next process that prepares the same place.
+/// It holds a lock on the place, in the file `.NAME.lock` beside it. Dropped before [`finish`](Self::finish), it leaves nothing
+/// behind. The files that a killed process has left are removed by the next process that prepares the same place.
 #[derive(Debug)]
 pub struct OutputFolder {
     destination: PathBuf,
+    /// What is replaced.
+    found: Found,
+    // Dropped before the lock.
     staging: StagingFolder,
     made: PathBuf,
+    reserve: PathBuf,
+    _lock: LockFile,
 }
 
 impl OutputFolder {
     /// Makes sure, before any work is done, that results can be written to `destination`: the folder can be
-    /// made, there is disk space for `weights` bytes and some more, and nothing but earlier results is in the way.
+    /// made, there is disk space for `weights` bytes and some more, no other run writes there, and nothing but earlier results is in
+    /// the way: a folder whose `manifest.json` lists all that it holds.
     ///
     /// # Errors
-    /// [`Error::Occupied`] if `destination` holds something else; [`Error::File`] if the place is read-only or full.
+    /// [`Error::Place`] for a place that no folder can have; [`Error::Occupied`] if it holds something else; [`Error::InUse`] if
+    /// another run writes there; [`Error::File`] if it is read-only or full.
     pub fn prepare(destination: &Path, weights: u64) -> Result<Self> {
-        let destination =
-            std::path::absolute(destination).map_err(|source| Error::read(destination, source))?;
-        if !is_replaceable(&destination)? {
-            return Err(Error::Occupied { path: destination });
-        }
+        let destination = resolve(destination)?;
         let parent = destination.parent().unwrap_or(&destination);
         fs::create_dir_all(parent).map_err(|source| Error::write(parent, source))?;
-        let staging =
-            StagingFolder::new(&destination, parent).map_err(|source| Error::write(parent, source))?;
-        reserve_space(&staging.reserve(), RESERVE + weights)
-            .map_err(|source| Error::write(parent, source))?;
+        let lock = take_lock(&lock_path(&destination), &destination)?;
+        if lock.is_held() {
+            sweep(&destination);
+        }
+        let found = look(&destination)?;
+        let failed = |source| Error::write(parent, source);
+        let staging = StagingFolder::new(&destination).map_err(failed)?;
+        let reserve = staging.reserve(RESERVE.saturating_add(weights)).map_err(failed)?;
         let made = staging.made();
-        Ok(Self { destination, staging, made })
+        Ok(Self { destination, found, staging, made, reserve, _lock: lock })
+    }
+
+    /// Makes sure that there is space for `bytes` of checkpoints beside the results; returns the file that takes it until it is removed.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(crate) fn reserve_room(&self, bytes: u64) -> Result<PathBuf> {
+        self.staging.reserve_room(bytes).map_err(|source| Error::write(&self.destination, source))
     }
 
     /// Frees the space that was reserved for the files that are written from now on.
@@ -53,11 +73,7 @@ impl OutputFolder {
     /// # Errors
     /// [`Error::File`].
     pub fn begin_writing(&self) -> Result<()> {
-        let reserve = self.staging.reserve();
-        match fs::remove_file(&reserve) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::write(&reserve, source)),
-            _ => Ok(()),
-        }
+        free(&self.reserve)
     }
 
     /// The folder to write files to, until [`finish`](Self::finish).
@@ -65,9 +81,9 @@ impl OutputFolder {
         &self.made
     }
 
-    /// The staging folder, which holds this folder and is gone after [`finish`](Self::finish).
-    pub(crate) fn staging(&self) -> &Path {
-        self.staging.path()
+    /// All that is gone after [`finish`](Self::finish): the staging folder, and the lock.
+    pub(crate) fn temporary(&self) -> Vec<PathBuf> {
+        vec![self.staging.path().into(), lock_path(&self.destination)]
     }
 
     /// Writes one file, to the disk.
@@ -83,33 +99,43 @@ impl OutputFolder {
         written.map_err(|source| Error::write(&self.destination.join(name), source))
     }
 
-    /// Moves the folder to its place, instead of earlier results; returns the place.
+    /// Lists all files in `manifest.json`, and moves the folder to its place, instead of earlier results; returns the place.
     ///
     /// # Errors
+    /// [`Error::KeptBeside`] if something else has appeared at the place, which stays: the results are then beside it.
     /// [`Error::File`]; earlier results are then still there.
     pub fn finish(self) -> Result<PathBuf> {
-        let Self { destination, staging, .. } = self;
-        staging.put(&destination).map_err(|source| Error::write(&destination, source))?;
+        free(&self.reserve)?;
+        SealedFolder::seal(&self.made)?;
+        let Self { destination, found, staging, _lock, .. } = self;
+        staging.put(&destination, found)?;
         Ok(destination)
     }
 }
 
-/// Whether the place is free, an empty folder, or results of an earlier run.
-fn is_replaceable(destination: &Path) -> Result<bool> {
-    match fs::read_dir(destination) {
-        Ok(mut entries) => Ok(entries.next().is_none() || destination.join(SUMMARY).is_file()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
-        // The path, or a folder above it, is a file: in the second case making that folder will fail.
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            Ok(destination.symlink_metadata().is_err())
-        }
-        Err(source) => Err(Error::read(destination, source)),
+/// Removes a file that reserves space.
+pub(crate) fn free(reserve: &Path) -> Result<()> {
+    match fs::remove_file(reserve) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::write(reserve, source)),
+        _ => Ok(()),
     }
 }
 
-/// Writes `bytes` zeros: a sparse file would reserve nothing.
-fn reserve_space(path: &Path, bytes: u64) -> io::Result<()> {
-    let mut file = File::create(path)?;
-    io::copy(&mut io::Read::take(io::repeat(0), bytes), &mut file)?;
-    file.sync_all()
+/// The lock of a place.
+pub(super) fn lock_path(place: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(place.file_name().unwrap_or_default());
+    name.push(".lock");
+    place.with_file_name(name)
+}
+
+/// Takes a lock on something that a run writes to.
+///
+/// # Errors
+/// [`Error::InUse`] with the process that has it.
+pub(crate) fn take_lock(lock: &Path, locked: &Path) -> Result<LockFile> {
+    LockFile::take(lock).map_err(|error| match error {
+        disco_tuner::Error::InUse { holder, .. } => Error::InUse { path: locked.into(), holder },
+        other => other.into(),
+    })
 }

@@ -4,24 +4,30 @@ mod distances;
 mod folder;
 mod numbers;
 mod output;
+mod output_file;
+mod place;
 mod record;
 mod report;
 mod rows;
+mod space;
 mod staging;
 mod summary;
 mod table;
 
 pub(crate) use distances::DISTANCES;
 pub use folder::OutputFolder;
-pub(crate) use folder::SUMMARY;
+pub(crate) use folder::{SUMMARY, free, take_lock};
 #[cfg(feature = "lm")]
 pub(crate) use numbers::grouped;
 pub(crate) use numbers::plain;
 pub use output::write_outputs;
+pub use output_file::OutputFile;
+pub(crate) use place::{keep_apart, resolve, stranger};
 pub use record::{
     BaseRecord, FitRecord, FittedFeature, ModelRecord, PolicyRecord, QrsPoint, QrsRecord, RunRecord,
     SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord,
 };
 pub use report::render_report;
 pub use rows::{DistanceRow, FeatureRow, FromBase};
+pub(crate) use staging::remove as remove_staging;
 pub use table::terminal_table;

@@ -124,6 +124,9 @@ pub struct FittedFeature {
 pub struct TuningRecord {
     /// Every step, from the first.
     pub steps: Vec<StepRecord>,
+    /// The warnings of the tuner, each once, such as a metric that is NaN or the reason of the first skipped sample. A run that
+    /// was resumed has those of its last part.
+    pub warnings: Vec<String>,
 }
 
 /// One step of tuning, measured on its own samples before the update.

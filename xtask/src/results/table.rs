@@ -6,6 +6,7 @@ use super::{
     numbers::{grouped, megabytes, plain, plus_minus},
     record::RunRecord,
 };
+use crate::terminal::visible_line;
 
 /// The features' means and the divergences to the target at every stage that there was, then acceptance rate and cost.
 pub fn terminal_table(record: &RunRecord) -> String {
@@ -20,7 +21,7 @@ pub fn terminal_table(record: &RunRecord) -> String {
     let mut rows = vec![row(["feature", "before", "asked", "tuned", "QRS"].map(str::to_owned))];
     for feature in record.features() {
         let [base, tuned, qrs] = [&feature.base, &feature.tuned, &feature.qrs].map(shown);
-        rows.push(row([feature.name, base, plain(feature.asked), tuned, qrs]));
+        rows.push(row([visible_line(&feature.name), base, plain(feature.asked), tuned, qrs]));
     }
     let mut text = aligned(&rows);
 
@@ -48,8 +49,9 @@ pub fn terminal_table(record: &RunRecord) -> String {
     }
     let fit = record.target.iter().flat_map(|target| &target.fit.warnings);
     let qrs = record.qrs.iter().flat_map(|qrs| &qrs.warnings);
-    for warning in record.skipped_notes().iter().chain(fit).chain(qrs) {
-        text.push_str(&format!("Note: {warning}\n"));
+    let tuning = record.tuning.iter().flat_map(|tuning| &tuning.warnings);
+    for warning in record.skipped_notes().iter().chain(fit).chain(tuning).chain(qrs) {
+        text.push_str(&format!("Note: {}\n", visible_line(warning)));
     }
     let seconds = record.stages.iter().fold(0.0, |sum, stage| sum + stage.seconds);
     let memory = record

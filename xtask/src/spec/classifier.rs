@@ -80,7 +80,7 @@ pub(super) fn read_classifier(section: &Section<'_>, folder: &Path) -> Option<Cl
 /// The labels of a classifier, if its configuration is on this machine and names them; or the problem with it.
 fn labels(model: &ModelSource) -> Result<Option<Vec<String>>, String> {
     let ModelSource::Folder(folder) = model else { return Ok(None) };
-    if !folder.join("tokenizer.json").is_file() {
+    if !["tokenizer.json", "vocab.txt", "vocab.json"].iter().any(|name| folder.join(name).is_file()) {
         return Err(format!("names a folder without tokenizer.json: {}", folder.display()));
     }
     let path = folder.join("config.json");

@@ -216,7 +216,7 @@ pub struct CheckpointSpec {
     pub every: usize,
     /// The number of latest checkpoints that are kept.
     pub keep: usize,
-    /// The metric whose best (lowest) checkpoint is kept as well.
+    /// The metric whose best checkpoint is kept as well: the lowest divergence, or the highest effective sample size.
     pub best: Option<&'static str>,
 }
 

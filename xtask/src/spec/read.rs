@@ -229,7 +229,8 @@ fn read_adapter(adapter: &Section<'_>) -> AdapterSpec {
 }
 
 fn read_checkpoints(checkpoints: &Section<'_>) -> CheckpointSpec {
-    let metrics = ["kl_target_policy", "kl_policy_target", "tv_target_policy", "js_target_policy"];
+    let metrics =
+        ["kl_target_policy", "kl_policy_target", "tv_target_policy", "js_target_policy", "ess", "ess_share"];
     let positive =
         |field, default| checkpoints.integer(field, &COUNT).map_or(default, |count| count as usize);
     CheckpointSpec {

@@ -1,17 +1,25 @@
 //! The folder of a run's checkpoints, beside its results.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io::{self, ErrorKind},
     path::{Path, PathBuf},
 };
 
-use super::Interrupt;
-use crate::{Error, ProgressTarget, Result};
+use disco_tuner::{Checkpoints, SealedFolder};
+
+use super::{Interrupt, step_log::is_step_log};
+use crate::{
+    Error, ProgressTarget, Result,
+    results::{free, resolve, stranger, take_lock},
+};
 
 /// The file that marks these checkpoints as those of a finished run.
 const FINISHED: &str = "finished";
 /// The log of the steps.
 const STEPS: &str = "steps.jsonl";
+/// The lock that a run holds while it tunes.
+const LOCK: &str = "lock";
 
 /// How a run starts where an earlier run has left checkpoints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,34 +56,83 @@ impl RunControl {
 pub struct CheckpointFolder {
     folder: PathBuf,
     pub(crate) interrupt: Interrupt,
+    /// The file that takes disk space until checkpoints need it.
+    room: Option<PathBuf>,
 }
 
 impl CheckpointFolder {
-    /// Makes sure that checkpoints can be written, and that no checkpoint of an interrupted run is lost.
+    /// Makes sure that checkpoints can be written, and that no checkpoint of an interrupted run is lost. What no run wrote is never
+    /// removed: checkpoints are folders whose `manifest.json` lists what they hold.
     ///
     /// # Errors
-    /// [`Error::Unfinished`] for checkpoints of an interrupted run; [`Error::Occupied`] for other files; [`Error::File`].
+    /// [`Error::Unfinished`] for checkpoints of an interrupted run; [`Error::Foreign`] for something that no run wrote;
+    /// [`Error::InUse`] if a run is writing there; [`Error::File`].
     pub fn prepare(out: &Path, control: &RunControl) -> Result<Self> {
-        let out = std::path::absolute(out).map_err(|source| Error::read(out, source))?;
+        let out = resolve(out)?;
         let mut name = out.file_name().unwrap_or_default().to_owned();
         name.push(".checkpoints");
-        let prepared = Self { folder: out.with_file_name(name), interrupt: control.interrupt.clone() };
-        let names = prepared.names()?;
-        let is_ours = |name: &String| {
-            name == FINISHED || name == STEPS || name.starts_with("step-") || name.starts_with("proposal-")
-        };
-        if !names.iter().all(is_ours) {
-            return Err(Error::Occupied { path: prepared.folder });
+        let folder = resolve(&out.with_file_name(name))?;
+        let prepared = Self { folder, interrupt: control.interrupt.clone(), room: None };
+        if prepared.folder.is_dir() {
+            // A living run is writing what looks like the rest of a dead one.
+            drop(take_lock(&prepared.folder.join(LOCK), &prepared.folder)?);
+            // Removes the rests of dead ones.
+            Checkpoints::<()>::new(&prepared.folder, 1, 1)?;
         }
+        let names = prepared.names()?;
         let finished = names.iter().any(|name| name == FINISHED);
         let any = names.iter().any(|name| name.starts_with("step-"));
-        match control.start {
-            StartMode::New if any && !finished => return Err(Error::Unfinished { path: prepared.folder }),
-            StartMode::Resume if any => {}
-            StartMode::New | StartMode::Resume | StartMode::Restart => prepared.remove()?,
+        let resumes = control.start == StartMode::Resume && any;
+        let is_ours = |name: &String| SealedFolder::open(&prepared.folder.join(name)).is_ok();
+        if control.start == StartMode::New && !finished && names.iter().any(is_ours) {
+            return Err(Error::Unfinished { path: prepared.folder });
+        }
+        names.iter().try_for_each(|name| prepared.check(name, resumes))?;
+        if !resumes {
+            prepared.remove()?;
+        } else if finished {
+            // It goes on, and may be interrupted again.
+            prepared.remove_file(FINISHED)?;
         }
         fs::create_dir_all(&prepared.folder).map_err(|source| Error::write(&prepared.folder, source))?;
         Ok(prepared)
+    }
+
+    /// The same folder, with a file that takes disk space until tuning begins.
+    #[must_use]
+    pub(crate) fn with_room(self, room: PathBuf) -> Self {
+        Self { room: Some(room), ..self }
+    }
+
+    /// Frees the space that was reserved for the checkpoints.
+    ///
+    /// # Errors
+    /// [`Error::File`].
+    pub(crate) fn free_room(&self) -> Result<()> {
+        self.room.as_deref().map_or(Ok(()), free)
+    }
+
+    /// Refuses an entry that no run wrote. A run that resumes says itself what is wrong with a checkpoint or the log, and which other
+    /// checkpoint is whole.
+    fn check(&self, name: &str, resumes: bool) -> Result<()> {
+        let path = self.folder.join(name);
+        let foreign = |found: String| Err(Error::Foreign { path: self.folder.clone(), found });
+        let there = path.symlink_metadata().map_err(|source| Error::read(&path, source))?;
+        match name {
+            FINISHED if there.is_file() && there.len() == 0 => Ok(()),
+            STEPS if is_step_log(&path) || (resumes && there.is_file()) => Ok(()),
+            LOCK if there.is_file() => Ok(()),
+            _ if is_entry(name) && resumes => Ok(()),
+            _ if is_entry(name) && there.is_dir() => {
+                match SealedFolder::open(&path).and_then(|folder| folder.check_strangers()) {
+                    Err(disco_tuner::Error::Damaged { path, difference, .. }) => {
+                        foreign(stranger(&self.folder, &path, &difference))
+                    }
+                    checked => Ok(checked?),
+                }
+            }
+            _ => foreign(name.into()),
+        }
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -85,22 +142,37 @@ impl CheckpointFolder {
                 .map(|entry| Ok(entry.map_err(failed)?.file_name().to_string_lossy().into_owned()))
                 .collect(),
             // If a folder above it is a file, making this folder will fail.
-            Err(source)
-                if matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
-            {
+            Err(source) if source.kind() == ErrorKind::NotADirectory && !self.folder.exists() => {
                 Ok(Vec::new())
             }
+            Err(source) if source.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             Err(source) => Err(failed(source)),
         }
     }
 
+    /// Removes what runs have written, and then the folder if it is empty.
     fn remove(&self) -> Result<()> {
-        match fs::remove_dir_all(&self.folder) {
-            Err(source) if source.kind() != io::ErrorKind::NotFound && self.folder.exists() => {
+        let names = self.names()?;
+        if names.is_empty() && !self.folder.exists() {
+            return Ok(());
+        }
+        let lock = take_lock(&self.folder.join(LOCK), &self.folder)?;
+        for name in names.iter().filter(|name| is_entry(name)) {
+            SealedFolder::remove(&self.folder.join(name))?;
+        }
+        self.remove_file(STEPS)?;
+        self.remove_file(FINISHED)?;
+        drop(lock);
+        match fs::remove_dir(&self.folder) {
+            Err(source) if !matches!(source.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
                 Err(Error::write(&self.folder, source))
             }
             _ => Ok(()),
         }
+    }
+
+    fn remove_file(&self, name: &str) -> Result<()> {
+        free(&self.folder.join(name))
     }
 
     /// The folder.
@@ -127,6 +199,15 @@ impl CheckpointFolder {
     /// [`Error::File`].
     pub fn finish(&self) -> Result<()> {
         let path = self.folder.join(FINISHED);
-        fs::write(&path, b"").map_err(|source| Error::write(&path, source))
+        match File::create_new(&path) {
+            Err(source) if source.kind() != io::ErrorKind::AlreadyExists => Err(Error::write(&path, source)),
+            _ => Ok(()),
+        }
     }
+}
+
+/// Whether a name is that of a checkpoint or a proposal.
+fn is_entry(name: &str) -> bool {
+    let number = name.strip_prefix("step-").or_else(|| name.strip_prefix("proposal-"));
+    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()))
 }

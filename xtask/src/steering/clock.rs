@@ -20,7 +20,12 @@ impl Default for Clock {
 impl Clock {
     /// Ends the stage that began when the last one ended.
     pub fn lap(&mut self, name: &'static str, samples: usize, tokens: usize) {
-        let seconds = self.last.elapsed().as_secs_f64();
+        self.lap_after(0.0, name, samples, tokens);
+    }
+
+    /// As [`lap`](Self::lap), for a stage of which an earlier process has done a part in `earlier` seconds.
+    pub fn lap_after(&mut self, earlier: f64, name: &'static str, samples: usize, tokens: usize) {
+        let seconds = earlier + self.last.elapsed().as_secs_f64();
         self.last = Instant::now();
         self.stages.push(StageRecord { name, seconds, samples, tokens });
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -14,7 +14,7 @@ use std::{
 use disco_tuner::StopFlag;
 use signal_hook::{consts, flag};
 
-use crate::{Error, Result};
+use crate::{Error, Result, results::remove_staging, terminal::say};
 
 /// The exit code of a run that was interrupted: the one that shells report for SIGINT.
 pub const INTERRUPTED: u8 = 130;
@@ -44,8 +44,8 @@ struct State {
     stop: StopFlag,
     tuning: AtomicBool,
     asked: AtomicBool,
-    /// The folder to be removed. Locked while it is made or moved to its place.
-    unfinished: Mutex<Option<PathBuf>>,
+    /// The staging folder and the files to be removed. Locked while they are made or moved to their place.
+    unfinished: Mutex<Vec<PathBuf>>,
 }
 
 impl Interrupt {
@@ -75,42 +75,44 @@ impl Interrupt {
         let again = self.0.asked.swap(true, Ordering::SeqCst);
         if self.0.tuning.load(Ordering::SeqCst) && !again {
             self.0.stop.raise();
-            eprintln!("interrupted: this step is finished and a checkpoint written; once more ends at once");
+            say("interrupted: this step is finished and a checkpoint written; once more ends at once");
             return;
         }
         // Another thread may be writing to the folder until the process ends.
         let unfinished = self.unfinished();
-        if let Some(folder) = unfinished.as_deref() {
+        for path in &*unfinished {
             for _ in 0..ATTEMPTS {
-                if fs::remove_dir_all(folder).is_ok() || !folder.exists() {
+                let removed = if path.is_dir() { remove_staging(path) } else { fs::remove_file(path) };
+                if removed.is_ok() || !path.exists() {
                     break;
                 }
             }
         }
-        eprintln!("interrupted");
+        say("interrupted");
         std::process::exit(INTERRUPTED.into());
     }
 
-    fn unfinished(&self) -> MutexGuard<'_, Option<PathBuf>> {
+    fn unfinished(&self) -> MutexGuard<'_, Vec<PathBuf>> {
         self.0.unfinished.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Calls `make`, whose result has a folder that is removed if the process is interrupted before [`finish`](Self::finish).
+    /// Calls `make`, whose result has a folder and files that are removed if the process is interrupted before
+    /// [`finish`](Self::finish).
     pub(crate) fn begin<T>(
         &self,
         make: impl FnOnce() -> Result<T>,
-        folder: impl FnOnce(&T) -> &Path,
+        temporary: impl FnOnce(&T) -> Vec<PathBuf>,
     ) -> Result<T> {
         let mut unfinished = self.unfinished();
         let made = make()?;
-        *unfinished = Some(folder(&made).into());
+        *unfinished = temporary(&made);
         Ok(made)
     }
 
-    /// Calls `finish`, which moves the folder of [`begin`](Self::begin) to its place, without interruption.
+    /// Calls `finish`, which moves what [`begin`](Self::begin) made to its place, without interruption.
     pub(crate) fn finish<T>(&self, finish: impl FnOnce() -> Result<T>) -> Result<T> {
         let mut unfinished = self.unfinished();
-        *unfinished = None;
+        unfinished.clear();
         finish()
     }
 

@@ -8,10 +8,14 @@ use std::{
 
 use disco_lm::{LanguageModel, LmPolicy, Lora, Precision};
 
-use super::{Loaded, RunControl, run_workflow};
+use super::{
+    Loaded, RunControl, run_workflow,
+    workflow::{least_weights, moments},
+};
 use crate::{
     Error, Result,
     models::{ModelKind, device, folder_of, generation, text_scorers},
+    process::memory_limit,
     results::{ModelRecord, RunRecord, grouped},
     spec::{AdapterSpec, Spec},
 };
@@ -33,7 +37,21 @@ pub(crate) fn run(spec: &Spec, out: &Path, control: &RunControl) -> Result<(Path
         }
         Ok(model.save(to, Precision::F32)?)
     };
-    run_workflow(spec, out, weight_bytes(&folder)?, control, load, save)
+    let weights = weight_bytes(&folder)?;
+    check_memory(spec, weights)?;
+    run_workflow(spec, out, weights, control, load, save)
+}
+
+/// Refuses a run that cannot have the memory for its weights: running out of it later ends the process without a word of ours.
+fn check_memory(spec: &Spec, weights: u64) -> Result<()> {
+    let Some((allowed, limit)) = memory_limit() else { return Ok(()) };
+    // The base, and, unless an adapter is tuned, the policy with its gradient and the state of its optimizer.
+    let copies = if spec.tune.adapter.is_some() { 1 } else { 3 + moments(spec) };
+    let needed = least_weights(spec, weights).saturating_mul(copies);
+    if needed <= allowed {
+        return Ok(());
+    }
+    Err(Error::Memory { model: spec.model.source.name(), needed, limit, allowed })
 }
 
 fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {

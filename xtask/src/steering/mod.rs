@@ -32,6 +32,6 @@ pub use reject::reject;
 pub use sample::{PolicySamples, sample};
 pub use scored::Scored;
 #[cfg(feature = "lm")]
-pub(crate) use scored::draw;
+pub(crate) use scored::draw_in_order;
 pub use tune::{Tuned, tune};
 pub use workflow::{Loaded, run_workflow};

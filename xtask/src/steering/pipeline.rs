@@ -62,8 +62,14 @@ where
     };
 
     let tuned = tune(plan, base, &fitted.fit, policy, checkpoints)?;
-    let steps = &tuned.record.steps[tuned.earlier..];
-    clock.lap("tune", steps.len() * spec.tune.samples_per_step, steps.iter().map(|step| step.tokens).sum());
+    let steps = &tuned.record.steps;
+    // Samples, tokens and seconds are those of the same steps: of all, unless the log of an early version has no times.
+    let (name, counted, earlier) = match tuned.earlier_seconds {
+        Some(seconds) => ("tune", &steps[..], seconds),
+        None => ("tune (resumed steps)", &steps[tuned.earlier..], 0.0),
+    };
+    let samples = counted.len() * spec.tune.samples_per_step;
+    clock.lap_after(earlier, name, samples, counted.iter().map(|step| step.tokens).sum());
 
     let policy = policy.freeze()?;
     let samples = sample(plan, base, &fitted.fit, &policy)?;

@@ -5,7 +5,7 @@ use std::{
     fmt::Display,
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use disco_tuner::Metric;
@@ -18,6 +18,10 @@ use crate::results::StepRecord;
 pub(super) struct StepLog {
     path: PathBuf,
     file: Option<File>,
+    /// The length of the file up to its last whole line.
+    length: u64,
+    /// Lines that could not be written yet.
+    pending: Vec<u8>,
 }
 
 /// A line. Numbers are written as their bits, since JSON has no infinity.
@@ -30,37 +34,62 @@ struct Line {
     ess: Option<u64>,
     gradient_norm: u64,
     learning_rate: u64,
+    /// The wall time since the step before; absent in logs of early versions.
+    #[serde(default)]
+    seconds: Option<u64>,
+}
+
+/// Whether a file is a log of steps: it is empty, or its first line is of a step, if perhaps cut off.
+pub(super) fn is_step_log(path: &Path) -> bool {
+    if !path.symlink_metadata().is_ok_and(|there| there.is_file()) {
+        return false;
+    }
+    let Ok(text) = fs::read_to_string(path) else { return false };
+    match text.split_once('\n') {
+        Some((first, _)) => serde_json::from_str::<Line>(first).is_ok(),
+        None => text.is_empty() || text.starts_with("{\"step\":"),
+    }
+}
+
+/// The steps of an earlier run.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Earlier {
+    pub(super) records: Vec<StepRecord>,
+    /// Their wall time; `None` if some have none.
+    pub(super) seconds: Option<f64>,
 }
 
 impl StepLog {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path, file: None }
+        Self { path, file: None, length: 0, pending: Vec::new() }
     }
 
     /// The records of the first `done` steps; later lines are removed, since these steps will be made again.
-    pub(super) fn open(&mut self, done: u64) -> io::Result<Vec<StepRecord>> {
+    pub(super) fn open(&mut self, done: u64) -> io::Result<Earlier> {
         let text = match fs::read_to_string(&self.path) {
             Err(source) if source.kind() == io::ErrorKind::NotFound => String::new(),
             read => read.map_err(|source| self.unusable("", source))?,
         };
         let lines: Vec<&str> = text.lines().take(done as usize).collect();
-        let mut records = Vec::with_capacity(lines.len());
+        let (mut records, mut seconds) = (Vec::with_capacity(lines.len()), Some(0.0));
         for (number, line) in (1..).zip(&lines) {
-            let line = serde_json::from_str(line).map_err(|error| {
+            let line: Line = serde_json::from_str(line).map_err(|error| {
                 // serde counts the lines of a text of one line.
                 let what = error.to_string();
                 let what = what.split(" at line ").next().unwrap_or(&what);
                 self.unusable(&format!(", line {number}, column {}", error.column()), what)
             })?;
+            seconds = seconds.zip(line.seconds.map(f64::from_bits)).map(|(sum, seconds)| sum + seconds);
             records.push(read(line));
         }
         if !records.iter().map(|record| record.step).eq(1..=done as usize) {
             return Err(self.unusable("", format!("it does not have each of the {done} steps once")));
         }
         let file = OpenOptions::new().create(true).append(true).open(&self.path)?;
-        file.set_len(lines.iter().map(|line| line.len() as u64 + 1).sum())?;
+        self.length = lines.iter().map(|line| line.len() as u64 + 1).sum();
+        file.set_len(self.length)?;
         self.file = Some(file);
-        Ok(records)
+        Ok(Earlier { records, seconds })
     }
 
     /// The error of a log that cannot be used: the place, the problem and the remedy.
@@ -70,7 +99,8 @@ impl StepLog {
         io::Error::new(io::ErrorKind::InvalidData, format!("{path}{place}: {problem}; {remedy}"))
     }
 
-    pub(super) fn write(&mut self, record: &StepRecord) -> io::Result<()> {
+    /// Writes a line, after the lines that could not be written before.
+    pub(super) fn write(&mut self, record: &StepRecord, seconds: f64) -> io::Result<()> {
         let bits = |metric: &Metric| (metric.value.to_bits(), metric.std_error.map(f64::to_bits));
         let line = Line {
             step: record.step,
@@ -80,10 +110,25 @@ impl StepLog {
             ess: record.ess.map(f64::to_bits),
             gradient_norm: record.gradient_norm.to_bits(),
             learning_rate: record.learning_rate.to_bits(),
+            seconds: Some(seconds.to_bits()),
         };
-        let mut bytes = serde_json::to_vec(&line)?;
-        bytes.push(b'\n');
-        self.file.as_mut().map_or(Ok(()), |file| file.write_all(&bytes))
+        serde_json::to_writer(&mut self.pending, &line)?;
+        self.pending.push(b'\n');
+        self.flush()
+    }
+
+    /// Writes the lines that could not be written before. A disk that is full for a moment costs no line, without which the run could not
+    /// be resumed.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        if let Err(error) = file.write_all(&self.pending) {
+            // The next attempt begins at a line. The first error is the one to report.
+            let _ = file.set_len(self.length);
+            return Err(error);
+        }
+        self.length += self.pending.len() as u64;
+        self.pending.clear();
+        Ok(())
     }
 }
 
@@ -121,10 +166,12 @@ mod tests {
             learning_rate: 0.1,
         };
         let mut log = StepLog::new(path.clone());
-        assert!(log.open(0).unwrap().is_empty());
-        (1..=3).for_each(|step| log.write(&record(step)).unwrap());
+        assert!(log.open(0).unwrap().records.is_empty());
+        (1..=3).for_each(|step| log.write(&record(step), 0.25).unwrap());
         fs::write(&path, [fs::read(&path).unwrap(), b"{\"step\":4,\"tok".to_vec()].concat()).unwrap();
-        assert_eq!(StepLog::new(path.clone()).open(2).unwrap(), [record(1), record(2)]);
+        let earlier = StepLog::new(path.clone()).open(2).unwrap();
+        assert_eq!(earlier, Earlier { records: vec![record(1), record(2)], seconds: Some(0.5) });
+        assert!(is_step_log(&path));
         assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 2);
         let refused = || StepLog::new(path.clone()).open(2).unwrap_err().to_string();
         let more = StepLog::new(path.clone()).open(3).unwrap_err().to_string();

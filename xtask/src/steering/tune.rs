@@ -1,5 +1,7 @@
 //! Stage "tune": the policy follows the gradient towards the target, and every step is recorded.
 
+use std::{io, time::Instant};
+
 use disco_core::{Contexts, Distribution, Feature};
 use disco_ebm::Fit;
 use disco_tuner::{
@@ -21,6 +23,8 @@ use crate::{
 pub struct Tuned {
     /// The number of steps that an earlier run had made, from whose checkpoint this one was resumed.
     pub earlier: usize,
+    /// The wall time of those steps; `None` if their log does not tell it.
+    pub earlier_seconds: Option<f64>,
     /// This stage's part of the record, with the steps of the earlier run.
     pub record: TuningRecord,
 }
@@ -61,8 +65,12 @@ where
         progress,
         features,
         records: Vec::new(),
+        warnings: Vec::new(),
         earlier: 0,
+        earlier_seconds: Some(0.0),
+        last: Instant::now(),
         log: None,
+        log_failure: None,
         stop: StopFlag::default(),
     };
     let Some(folder) = checkpoints else {
@@ -71,6 +79,7 @@ where
     };
     let checkpoints = Checkpoints::new(folder.path(), spec.checkpoints.every as u64, spec.checkpoints.keep)?;
     recorder.log = Some(StepLog::new(folder.steps()));
+    folder.free_room()?;
     let (outcome, asked) = folder.interrupt.while_tuning(|stop| {
         recorder.stop = stop;
         let run = if checkpoints.steps()?.is_empty() {
@@ -81,9 +90,16 @@ where
         run.drive(&mut recorder)
     });
     let outcome = outcome?;
-    // Without its log, a resumed run could not report the earlier steps.
     if let Some((step, failure)) = outcome.first_observer_failure {
         return Err(Error::Log { path: folder.steps(), step, failure });
+    }
+    // Without its log, a resumed run could not report the earlier steps.
+    let is_last = outcome.step == spec.tune.steps as u64;
+    let flushed = recorder.log.as_mut().map_or(Ok(()), StepLog::flush);
+    if let Err(cause) =
+        flushed.and(recorder.log_failure.take().filter(|_| !is_last && !asked).map_or(Ok(()), Err))
+    {
+        return Err(Error::Log { path: folder.steps(), step: outcome.step, failure: cause.to_string() });
     }
     if asked {
         let steps = spec.tune.steps as u64;
@@ -110,7 +126,7 @@ fn config(spec: &Spec, seed: u64) -> TunerConfig {
         early_stopping: spec.checkpoints.best.map(|metric| EarlyStopping {
             metric: metric.into(),
             patience: u64::MAX,
-            min_delta: 0.0,
+            ..EarlyStopping::default()
         }),
         ..TunerConfig::default()
     }
@@ -121,23 +137,35 @@ struct Recorder<'a> {
     progress: Progress,
     features: &'a [TextFeature],
     records: Vec<StepRecord>,
+    warnings: Vec<String>,
     /// The number of records of steps that an earlier run had made.
     earlier: usize,
+    earlier_seconds: Option<f64>,
+    /// The time of the last step.
+    last: Instant,
     log: Option<StepLog>,
+    /// Why the log could not be written after the last step. The second time in a row ends the run.
+    log_failure: Option<io::Error>,
     stop: StopFlag,
 }
 
 impl Recorder<'_> {
     fn into_tuned(self) -> Tuned {
-        Tuned { earlier: self.earlier, record: TuningRecord { steps: self.records } }
+        Tuned {
+            earlier: self.earlier,
+            earlier_seconds: self.earlier_seconds,
+            record: TuningRecord { steps: self.records, warnings: self.warnings },
+        }
     }
 }
 
 impl Observer for Recorder<'_> {
     fn start(&mut self, _: &TunerConfig, step: u64) -> std::result::Result<(), ObserverError> {
         if let Some(log) = &mut self.log {
-            self.records = log.open(step)?;
+            let earlier = log.open(step)?;
+            (self.records, self.earlier_seconds) = (earlier.records, earlier.seconds);
         }
+        self.last = Instant::now();
         self.earlier = self.records.len();
         self.progress.advance(self.earlier, String::new);
         Ok(())
@@ -159,11 +187,23 @@ impl Observer for Recorder<'_> {
             learning_rate: report.learning_rate,
         };
         self.progress.advance(1, || line(self.features, &record));
+        let mut control = self.stop.step(report)?;
         if let Some(log) = &mut self.log {
-            log.write(&record)?;
+            let written = log.write(&record, self.last.elapsed().as_secs_f64());
+            self.last = Instant::now();
+            // A disk that is full for one step only is no reason to end the run: the line is written with the next one.
+            self.log_failure = match (written, self.log_failure.take()) {
+                (Ok(()), _) => None,
+                (Err(cause), None) => Some(cause),
+                (Err(_), earlier) => {
+                    control = Control::Stop;
+                    earlier
+                }
+            };
         }
         self.records.push(record);
-        self.stop.step(report)
+        self.warnings.extend(report.warnings.iter().map(|warning| format!("Tuning, {warning}.")));
+        Ok(control)
     }
 }
 

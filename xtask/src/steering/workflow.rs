@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use disco_core::Distribution;
-use disco_tuner::{Checkpointed, Policy};
+use disco_tuner::{Checkpointed, Optimizer, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{CheckpointFolder, Clock, RunControl, RunPlan, run_pipeline};
 use crate::{
-    Result,
+    Error, Result,
     features::{TextSample, TextScorers},
     process::peak_bytes,
-    results::{ModelRecord, OutputFolder, RunRecord, write_outputs},
+    results::{ModelRecord, OutputFolder, RunRecord, keep_apart, write_outputs},
     spec::{Spec, WEIGHTS},
 };
 
@@ -50,8 +50,10 @@ where
     P: Policy<String, X> + Checkpointed,
 {
     let interrupt = &control.interrupt;
-    let folder = interrupt.begin(|| OutputFolder::prepare(out, weights), OutputFolder::staging)?;
+    keep_apart(out, spec)?;
+    let folder = interrupt.begin(|| OutputFolder::prepare(out, weights), OutputFolder::temporary)?;
     let checkpoints = CheckpointFolder::prepare(out, control)?;
+    let checkpoints = checkpoints.with_room(folder.reserve_room(checkpoint_bytes(spec, weights))?);
     let mut clock = Clock::default();
     let tuned = || -> Result<_> {
         let Loaded { base, mut policy, scorers, record: model } = load()?;
@@ -75,7 +77,36 @@ where
     finished.record.peak_memory_bytes = peak_bytes();
     finished.fit.save(folder.path().join("target.json"))?;
     write_outputs(&folder, &finished.record)?;
-    let place = interrupt.finish(|| folder.finish())?;
-    checkpoints.finish()?;
-    Ok((place, finished.record))
+    let place = interrupt.finish(|| folder.finish());
+    // Results that had to be kept beside their place are finished too.
+    if matches!(place, Ok(_) | Err(Error::KeptBeside { .. })) {
+        checkpoints.finish()?;
+    }
+    Ok((place?, finished.record))
+}
+
+/// The disk space that checkpoints take at least, in bytes, if the weights take at most `weights`: a run that cannot have this much cannot
+/// end well. The checkpoints of an adapter are small.
+fn checkpoint_bytes(spec: &Spec, weights: u64) -> u64 {
+    if spec.tune.adapter.is_some() {
+        return 0;
+    }
+    let written = spec.tune.steps.div_ceil(spec.checkpoints.every);
+    // The last one is written before one of the others is removed.
+    let together = spec.checkpoints.keep.saturating_add(1).min(written) as u64;
+    least_weights(spec, weights).saturating_mul(1 + moments(spec)).saturating_mul(together)
+}
+
+/// The bytes that a model's weights take at least in f32, if they take at most `weights` (see `weight_bytes` of `language_model.rs`).
+pub(super) fn least_weights(spec: &Spec, weights: u64) -> u64 {
+    let is_gguf = spec.model.source.name().ends_with(".gguf");
+    weights / if is_gguf { 13 } else { 2 }
+}
+
+/// The numbers that the optimizer keeps of each weight.
+pub(super) fn moments(spec: &Spec) -> u64 {
+    match spec.tune.optimizer {
+        Optimizer::Adam(_) | Optimizer::AdamW(_) => 2,
+        _ => 0,
+    }
 }

@@ -1,9 +1,13 @@
-//! Output on the terminal: progress on standard error, lines on standard output.
+//! Output on the terminal: progress and messages on standard error, lines on standard output.
+//!
+//! Everything that is shown goes through [`visible`], so that no text of a stranger moves the cursor or hides another.
 
+#![expect(clippy::disallowed_methods, reason = "the place where the standard streams are used")]
+
+mod output;
 mod progress;
-mod standard_output;
+mod visible;
 
+pub(crate) use output::{print, print_json, say, say_error};
 pub use progress::{Progress, ProgressTarget};
-#[cfg(feature = "lm")]
-pub(crate) use standard_output::failed;
-pub(crate) use standard_output::print;
+pub(crate) use visible::visible_line;

@@ -7,6 +7,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::{output::say, visible::visible_line};
+
 /// The place for progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProgressTarget {
@@ -65,16 +67,22 @@ impl Progress {
         self.done += count as u64;
         match self.target {
             ProgressTarget::Terminal => {
-                self.bar.set_message(message());
+                self.bar.set_message(visible_line(&message()));
                 self.bar.inc(count as u64);
             }
             ProgressTarget::Lines if self.last_line.elapsed() >= BETWEEN_LINES => {
                 self.last_line = Instant::now();
                 let line = line(self.name, self.unit, self.done, self.total, self.started.elapsed());
-                eprintln!("{line}  {}", message());
+                say(format_args!("{line}  {}", visible_line(&message())));
             }
             _ => {}
         }
+    }
+}
+
+impl Progress {
+    fn say_end(&self, seconds: f64) {
+        say(format_args!("{:<16} {:>6} {} in {seconds:.1} s", self.name, self.done, self.unit));
     }
 }
 
@@ -84,11 +92,9 @@ impl Drop for Progress {
         match self.target {
             ProgressTarget::Terminal => {
                 self.bar.finish_and_clear();
-                eprintln!("{:<16} {:>6} {} in {seconds:.1} s", self.name, self.done, self.unit);
+                self.say_end(seconds);
             }
-            ProgressTarget::Lines => {
-                eprintln!("{:<16} {:>6} {} in {seconds:.1} s", self.name, self.done, self.unit);
-            }
+            ProgressTarget::Lines => self.say_end(seconds),
             ProgressTarget::Hidden => {}
         }
     }

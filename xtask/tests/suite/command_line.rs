@@ -143,3 +143,27 @@ fn without_libtorch_its_backend_says_how_to_get_it() {
         assert!(!said.contains("Compiling"), "{said}");
     }
 }
+
+#[test]
+fn a_place_for_results_that_cannot_be_is_refused_before_anything_is_built() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    fs::create_dir(&model).unwrap();
+    fs::write(model.join("config.json"), "{}").unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (out, expected) in [
+        (path("model"), "the run reads a model from"),
+        (path("model/tuned"), "the run reads a model from"),
+        (path(""), "the run reads a model from"),
+        (path("nowhere/.."), "names no folder of its own"),
+        (path("nowhere/../out"), "a folder in front of `..` does not exist"),
+        ("/".into(), "names no folder of its own"),
+        (".".into(), "the command runs in this folder"),
+    ] {
+        let (code, said) = run(&["demo", "--model", model.to_str().unwrap(), "--out", &out]);
+        assert_eq!(code, Some(1), "{out}");
+        assert!(said.starts_with("error: results cannot go to ") && said.contains(expected), "{out}: {said}");
+        assert!(!said.contains("Compiling"), "{said}");
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}

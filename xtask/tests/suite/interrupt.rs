@@ -8,66 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
-use xtask::{
-    Error, INTERRUPTED, Interrupt, Loaded, ModelRecord, ProgressTarget, RunControl, Spec, StartMode,
-    TextScorers, WEIGHTS, read_spec, run_workflow,
-};
+use xtask::{Error, INTERRUPTED, Interrupt, RunControl, StartMode, WEIGHTS};
 
-use crate::common::speech::{Speech, base};
+use crate::common::{
+    names,
+    speech::{control, run_speeches as run, speech_spec as spec},
+};
 
 /// The variables that name the folder of the child, and whether it resumes a run.
 const FOLDER: &str = "DISCO_INTERRUPT_TEST";
 const RESUME: &str = "DISCO_INTERRUPT_TEST_RESUME";
-
-const SPEC: &str = r#"
-seed = 3
-[model]
-source = "embedded"
-[contexts]
-list = ["calm", "stormy"]
-[[features]]
-name = "king"
-kind = "contains"
-text = "king"
-mean = 0.5
-[fit]
-samples = 1000
-[tune]
-steps = 1000
-samples_per_step = 256
-contexts_per_step = 2
-learning_rate = 0.02
-[checkpoints]
-every = 7
-keep = 2
-best = "js_target_policy"
-[sample]
-count = 500
-acceptance_rate = 0.6
-"#;
-
-fn spec(changes: &[(&str, &str)]) -> Spec {
-    let text = changes.iter().fold(SPEC.to_owned(), |text, (from, to)| text.replace(from, to));
-    read_spec("test.toml", &text, Path::new("")).unwrap()
-}
-
-fn run(spec: &Spec, out: &Path, control: &RunControl) -> xtask::Result<()> {
-    let load = || {
-        let policy = base(&spec.contexts);
-        let record = ModelRecord { name: "speeches".into(), facts: Default::default() };
-        Ok(Loaded { base: policy.freeze()?, policy, scorers: TextScorers::new(), record })
-    };
-    let save = |policy: &SoftmaxTable<String, Speech>, to: &Path| {
-        fs::create_dir(to).map_err(|source| Error::write(to, source))?;
-        Ok(policy.save(to)?)
-    };
-    run_workflow(spec, out, 0, control, load, save).map(drop)
-}
-
-fn control(start: StartMode) -> RunControl {
-    RunControl { start, ..RunControl::new(ProgressTarget::Hidden) }
-}
 
 /// The tuned weights, and the summary but for times.
 fn results(out: &Path) -> (Vec<u8>, serde_json::Value) {
@@ -121,13 +71,6 @@ fn wait_for(folder: &Path, beginning: &str) {
         assert!(Instant::now() < until, "no {beginning} in {}", folder.display());
         sleep(Duration::from_millis(1));
     }
-}
-
-fn names(folder: &Path) -> Vec<String> {
-    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
-    let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
-    names.sort();
-    names
 }
 
 fn ended(child: Child) -> (ExitStatus, String) {

@@ -4,12 +4,17 @@ mod command_line;
 mod common;
 #[cfg(unix)]
 mod interrupt;
+#[cfg(target_os = "linux")]
+mod kills;
 #[cfg(feature = "flex")]
 mod language_model;
 mod outputs;
+mod ownership;
 mod pipeline;
 mod report;
 mod skipping;
 mod spec;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod text;
 mod tidy;

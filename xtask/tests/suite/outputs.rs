@@ -2,26 +2,13 @@
 
 use std::{fs, path::Path};
 
-use xtask::{Error, OutputFolder, write_outputs};
+use xtask::{Error, OutputFolder};
 
-use crate::common;
-
-/// The names in a folder, sorted.
-fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
-}
+use crate::common::{names, write_results};
 
 /// Writes made-up results to `destination`.
 fn write(destination: &Path) {
-    let folder = OutputFolder::prepare(destination, 0).unwrap();
-    folder.begin_writing().unwrap();
-    write_outputs(&folder, &common::record()).unwrap();
-    folder.finish().unwrap();
+    write_results(destination).unwrap();
 }
 
 #[test]
@@ -29,9 +16,8 @@ fn results_replace_earlier_results() {
     let place = tempfile::tempdir().unwrap();
     let destination = place.path().join("runs").join("demo");
     write(&destination);
-    fs::write(destination.join("old"), "").unwrap();
     write(&destination);
-    assert_eq!(names(&destination), ["report.html", "samples.jsonl", "summary.json"]);
+    assert_eq!(names(&destination), ["manifest.json", "report.html", "samples.jsonl", "summary.json"]);
     assert_eq!(names(&place.path().join("runs")), ["demo"], "nothing is left beside it");
 }
 

@@ -57,6 +57,12 @@ fn what_is_not_said_has_a_default() {
 }
 
 #[test]
+fn the_best_checkpoint_may_be_that_of_the_highest_effective_sample_size() {
+    let spec = read(&format!("{LEAST}[checkpoints]\nbest = \"ess\"\n")).unwrap();
+    assert_eq!(spec.checkpoints.best, Some("ess"));
+}
+
+#[test]
 fn an_adapter_is_tuned_if_the_spec_has_one() {
     assert_eq!(read(LEAST).unwrap().tune.adapter, None);
     let with =

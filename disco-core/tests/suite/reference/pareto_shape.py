@@ -10,8 +10,12 @@ import json
 import numpy as np
 from arviz_stats.base import array_stats
 
+CASES = [(100, 0.5), (400, 0.25), (900, 0.1), (900, 0.7), (10_000, 0.4), (10_000, 1.5)]
+# Tails so heavy that one weight is all of the sum.
+CASES += [(100, 5.0), (400, 2.0), (400, 40.0), (900, 3.0), (900, 10.0), (900, 60.0), (10_000, 5.0), (10_000, 40.0)]
+
 rows = []
-for n, k in [(100, 0.5), (400, 0.25), (900, 0.1), (900, 0.7), (10_000, 0.4), (10_000, 1.5)]:
+for n, k in CASES:
     log_weights = -k * np.log1p(-(np.arange(n) + 0.5) / n)
     # It smooths the weights of leave-one-out, which are the negatives of what it is given.
     _, khat = array_stats.psislw(-log_weights)

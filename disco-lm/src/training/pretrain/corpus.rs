@@ -172,7 +172,7 @@ mod tests {
         let mut json: serde_json::Value = serde_json::from_str(&adds.to_json().expect("JSON")).expect("JSON");
         json["post_processor"] = serde_json::Value::Null;
         let path = std::path::Path::new("tokenizer.json");
-        let plain = Tokenizer::from_json(json.to_string().as_bytes(), path).expect("a tokenizer");
+        let plain = Tokenizer::from_json(json.to_string().as_bytes(), path, None).expect("a tokenizer");
         let end = adds.id(END_OF_TEXT).expect("an end token");
         assert_eq!(adds.encode("the king").expect("ids")[0], end);
         assert_ne!(plain.encode("the king").expect("ids")[0], end);

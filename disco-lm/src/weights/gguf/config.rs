@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Result,
     architecture::{ARCHITECTURES, Architecture, Gguf, GgufMetadata},
-    weights::gguf::{metadata::Metadata, value::Value as Entry},
+    weights::gguf::{end_tokens::end_tokens, metadata::Metadata, value::Value as Entry},
 };
 
 /// Relative tolerance for rotary factors: they are stored in f32, and some programs compute them in f32.
@@ -69,26 +69,6 @@ pub(crate) fn config(
         config.insert("bos_token_id".into(), begin.into());
     }
     Ok(config.into())
-}
-
-/// The ids that end a sequence: the end of a text, of a turn, and of a message.
-fn end_tokens(metadata: &Metadata<'_>, vocabulary: usize) -> Result<Value> {
-    let mut ids = Vec::new();
-    for kind in ["eos", "eot", "eom"] {
-        let key = format!("tokenizer.ggml.{kind}_token_id");
-        let Some(id) = metadata.whole(&key)? else { continue };
-        if id >= vocabulary as u64 {
-            return Err(metadata.refused(&key, id, format!("below the number of tokens, {vocabulary}")));
-        }
-        ids.push(id);
-    }
-    ids.sort_unstable();
-    ids.dedup();
-    Ok(match ids.as_slice() {
-        [] => Value::Null,
-        [id] => json!(id),
-        ids => json!(ids),
-    })
 }
 
 /// The metadata of one architecture.

@@ -3,6 +3,7 @@
 //! Source: the format's specification, `docs/gguf.md` of ggml. Weights are dequantised to f32 once, on loading.
 
 mod config;
+mod end_tokens;
 mod header;
 mod iq4;
 mod k_quants;

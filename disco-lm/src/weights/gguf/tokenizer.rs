@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     Result,
-    weights::gguf::{metadata::Metadata, pre_tokenizer::PreTokenizer},
+    weights::gguf::{end_tokens::is_control, metadata::Metadata, pre_tokenizer::PreTokenizer},
 };
 
 /// The kinds of tokens, as `tokenizer.ggml.token_type` numbers them.
@@ -21,6 +21,9 @@ const USER_DEFINED: u32 = 4;
 /// The character that SentencePiece writes for a space.
 const SPACE: &str = "\u{2581}";
 
+/// The longest token of SentencePiece, in bytes: its merges take a time of the square of its length.
+const LONGEST: usize = 1024;
+
 /// The tokens of a file and their kinds, as in its metadata.
 pub(crate) struct Vocabulary<'a> {
     metadata: &'a Metadata<'a>,
@@ -34,13 +37,16 @@ impl<'a> Vocabulary<'a> {
         let key = "tokenizer.ggml.tokens";
         let tokens = metadata.texts(key)?.ok_or_else(|| metadata.missing(key, "the tokenizer's tokens"))?;
         let key = "tokenizer.ggml.token_type";
-        let kinds = match metadata.numbers(key)? {
+        let mut kinds: Vec<u32> = match metadata.numbers(key)? {
             None => vec![NORMAL; tokens.len()],
             Some(kinds) if kinds.len() == tokens.len() => kinds.into_iter().map(|kind| kind as u32).collect(),
             Some(kinds) => {
                 return Err(metadata.refused(key, kinds.len(), format!("{} numbers", tokens.len())));
             }
         };
+        for (_, kind) in tokens.iter().zip(&mut kinds).filter(|(token, _)| is_control(token)) {
+            *kind = CONTROL;
+        }
         Ok(Self { metadata, tokens, kinds })
     }
 
@@ -119,6 +125,14 @@ impl<'a> Vocabulary<'a> {
             self.metadata.numbers(key)?.ok_or_else(|| self.metadata.missing(key, "a list of numbers"))?;
         if scores.len() != self.tokens.len() {
             return Err(self.metadata.refused(key, scores.len(), format!("{} numbers", self.tokens.len())));
+        }
+        if let Some(token) = self.tokens.iter().find(|token| token.len() > LONGEST) {
+            let value = format!("a list with a token of {} bytes", token.len());
+            return Err(self.metadata.refused(
+                "tokenizer.ggml.tokens",
+                value,
+                format!("tokens of up to {LONGEST}"),
+            ));
         }
         let unknown = self.kinds.iter().position(|kind| *kind == UNKNOWN).map(|id| &self.tokens[id]);
         let model = json!({

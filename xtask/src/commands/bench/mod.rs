@@ -23,7 +23,7 @@ use crate::{
     prerequisites::{smollm2, with_transformers},
     process::workspace_root,
     spec::ModelSource,
-    terminal::print,
+    terminal::{print, print_json, say},
 };
 
 /// The arguments of `cargo xtask bench lm`.
@@ -101,7 +101,7 @@ fn measure_rows(options: &BenchOptions, source: Option<&ModelSource>) -> Result<
         }
     }
     if !options.json {
-        print!("{}", report::table(&measured));
+        print(report::table(&measured).trim_end())?;
     }
     Ok(())
 }
@@ -136,8 +136,7 @@ fn folder_of(source: &ModelSource) -> Result<PathBuf> {
 pub(crate) fn run_job(job: &str) -> Result<()> {
     let job: Job = serde_json::from_str(job).map_err(Error::Json)?;
     let outcome = ours::run(&job)?;
-    print(serde_json::to_string(&outcome).map_err(Error::Json)?)?;
-    Ok(())
+    print_json(&serde_json::to_string(&outcome).map_err(Error::Json)?)
 }
 
 /// The settings that all rows share.
@@ -168,7 +167,7 @@ impl Bench<'_> {
         for row in rows {
             let row = Measured::new(*row, options, &ours, theirs.as_ref())?;
             if options.json {
-                print(serde_json::to_string(&row).map_err(Error::Json)?)?;
+                print_json(&serde_json::to_string(&row).map_err(Error::Json)?)?;
             }
             measured.push(row);
         }
@@ -187,7 +186,7 @@ impl Bench<'_> {
     }
 
     fn ours(&self, job: &Job) -> Result<Outcome> {
-        eprintln!("{} (disco, {})", job.work, self.options.backend.feature());
+        say(format_args!("{} (disco, {})", job.work, self.options.backend.feature()));
         // The program that runs now, even if another one is built in its place meanwhile.
         let this = if cfg!(target_os = "linux") { Ok("/proc/self/exe".into()) } else { env::current_exe() };
         let this = this.map_err(|cause| Error::Start { command: "xtask".into(), cause })?;
@@ -197,7 +196,7 @@ impl Bench<'_> {
     }
 
     fn peer(&self, python: &Path, job: &Job) -> Result<Outcome> {
-        eprintln!("{} (transformers)", job.work);
+        say(format_args!("{} (transformers)", job.work));
         let mut command = Command::new(python);
         command.args(["-c", peer::SCRIPT]);
         self.outcome(command, job)

@@ -1,20 +1,17 @@
 //! Drawing and searching completions, and writing them as JSON lines.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::path::Path;
 
+use disco_core::Sampled;
 use disco_lm::{BeamSearch, Completion, LanguageModel};
-use serde::Serialize;
-use tempfile::NamedTempFile;
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 use super::{Decoder, Sampling};
 use crate::{
-    Error, Progress, ProgressTarget, Result,
+    Error, Interrupt, OutputFile, Progress, ProgressTarget, Result,
     models::{ModelKind, device, folder_of, generation},
-    steering::draw,
-    terminal::failed,
+    steering::draw_in_order,
+    terminal::print_json,
 };
 
 /// A line. `disco_core::Empirical::<String, Completion>::from_json_lines` reads it.
@@ -29,10 +26,19 @@ struct Line<'a> {
     score: Option<f64>,
 }
 
+/// The fields by which a line of an earlier file is known.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "that they are there is enough")]
+struct Written {
+    context: IgnoredAny,
+    sample: IgnoredAny,
+    log_prob: IgnoredAny,
+}
+
 /// The output: a file that gets its name at the end, or standard output.
-enum Lines<'a> {
-    File(NamedTempFile, &'a Path),
-    Output(io::Stdout),
+enum Lines {
+    File(Box<OutputFile>, Interrupt),
+    Output,
 }
 
 pub(super) fn run(sampling: &Sampling) -> Result<()> {
@@ -42,13 +48,12 @@ pub(super) fn run(sampling: &Sampling) -> Result<()> {
     let target = ProgressTarget::detect();
     match sampling.decoder {
         Decoder::Draw { count, seed } => {
-            let mut progress = Progress::new(target, "sample", "samples", count * contexts.len());
-            let drawn = draw(&model, &sampling.contexts, count, seed, &mut progress)?;
-            for (context, drawn) in contexts.iter().zip(&drawn) {
-                for sample in drawn {
-                    lines.write(context, &sample.value, sample.log_prob, None)?;
-                }
-            }
+            let total = count.saturating_mul(contexts.len());
+            let mut progress = Progress::new(target, "sample", "samples", total);
+            let take = |context: usize, sample: Sampled<Completion>| {
+                lines.write(contexts[context], &sample.value, sample.log_prob, None)
+            };
+            draw_in_order(&model, &sampling.contexts, count, seed, &mut progress, take)?;
         }
         Decoder::Greedy => {
             for (context, found) in contexts.iter().zip(model.greedy(&contexts)?) {
@@ -79,57 +84,28 @@ fn load(sampling: &Sampling) -> Result<LanguageModel> {
     if sampling.chat { Ok(model.answering(sampling.system.as_deref())?) } else { Ok(model) }
 }
 
-impl<'a> Lines<'a> {
+impl Lines {
     /// Opens the output. A file is made now, so that a place that cannot be written to is found before the model is loaded.
-    fn open(out: Option<&'a Path>) -> Result<Self> {
-        let Some(path) = out else { return Ok(Self::Output(io::stdout())) };
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // A regular file in its place is replaced; a folder, a device or a link is not ours to replace.
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".sampling.");
-        let file = match path.symlink_metadata() {
-            Ok(there) if there.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-            Ok(there) if !there.is_file() => Err(io::Error::other("it is neither new nor a regular file")),
-            // The new file gets the permissions of the file that it replaces.
-            Ok(there) => builder.tempfile_in(parent).and_then(|file| {
-                file.as_file().set_permissions(there.permissions())?;
-                Ok(file)
-            }),
-            Err(_) => {
-                as_any_new_file(&mut builder);
-                builder.tempfile_in(parent)
-            }
-        };
-        Ok(Self::File(file.map_err(|source| Error::write(path, source))?, path))
+    fn open(out: Option<&Path>) -> Result<Self> {
+        let Some(path) = out else { return Ok(Self::Output) };
+        let interrupt = Interrupt::install()?;
+        let is_ours = |line: &[u8]| serde_json::from_slice::<Written>(line).is_ok();
+        let file = interrupt.begin(|| OutputFile::prepare(path, is_ours), OutputFile::temporary)?;
+        Ok(Self::File(Box::new(file), interrupt))
     }
 
     fn write(&mut self, context: &str, sample: &Completion, log_prob: f64, score: Option<f64>) -> Result<()> {
-        let mut line = serde_json::to_vec(&Line { context, sample, log_prob, score }).map_err(Error::Json)?;
-        line.push(b'\n');
+        let line = serde_json::to_string(&Line { context, sample, log_prob, score }).map_err(Error::Json)?;
         match self {
-            Self::File(file, path) => file.write_all(&line).map_err(|source| Error::write(path, source)),
-            Self::Output(output) => output.write_all(&line).map_err(failed),
+            Self::File(file, _) => file.write(line.as_bytes()),
+            Self::Output => print_json(&line),
         }
     }
 
     fn finish(self) -> Result<()> {
         match self {
-            Self::File(file, path) => {
-                let written = file.as_file().sync_all().and_then(|()| Ok(file.persist(path)?));
-                written.map(drop).map_err(|source| Error::write(path, source))
-            }
-            Self::Output(mut output) => output.flush().map_err(failed),
+            Self::File(file, interrupt) => interrupt.finish(|| file.finish()),
+            Self::Output => Ok(()),
         }
     }
 }
-
-/// Gives a temporary file, which only its owner could read, the permissions of any new file.
-#[cfg(unix)]
-fn as_any_new_file(builder: &mut tempfile::Builder<'_, '_>) {
-    use std::os::unix::fs::PermissionsExt;
-    // The system takes away what the process's mask forbids.
-    builder.permissions(std::fs::Permissions::from_mode(0o666));
-}
-
-#[cfg(not(unix))]
-fn as_any_new_file(_: &mut tempfile::Builder<'_, '_>) {}

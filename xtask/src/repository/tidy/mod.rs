@@ -26,7 +26,11 @@ pub use modules::{Import, ModuleGraph};
 pub use order::{check_modules, check_order};
 pub use sources::check_source;
 
-use crate::{Error, Result, process::workspace_root, terminal::print};
+use crate::{
+    Error, Result,
+    process::workspace_root,
+    terminal::{print, say},
+};
 
 /// The arguments of `cargo xtask tidy`.
 #[derive(Clone, Debug, Default, Args)]
@@ -104,7 +108,7 @@ pub(crate) fn run(options: &TidyOptions) -> Result<()> {
     }
     let findings = findings(&root)?;
     for finding in &findings {
-        eprintln!("{finding}");
+        say(finding);
     }
     if findings.is_empty() { Ok(()) } else { Err(Error::Untidy { findings: findings.len() }) }
 }

@@ -50,11 +50,11 @@ const ORDER: [(&str, &[&str]); 3] = [
         "xtask",
         &[
             "error",
+            "terminal",
             "process",
             "spec",
             "prerequisites",
             "launch",
-            "terminal",
             "features",
             "results",
             "models",

@@ -116,7 +116,7 @@ pub(super) fn tuning(record: &RunRecord) -> Option<String> {
     let moments = figures::moments_by_step(record, tuning).concat();
     let divergences = figures::divergences_by_step(tuning).concat();
     let figures = format!(r#"<div class="multiples">{moments}{divergences}</div>"#);
-    Some(section("Tuning, step by step", &introduction, &figures))
+    Some(section("Tuning, step by step", &introduction, &(figures + &warnings(&tuning.warnings))))
 }
 
 /// Quasi-rejection sampling.

@@ -2,14 +2,35 @@
 
 pub(crate) mod speech;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use disco_core::Estimate;
 use disco_tuner::Metric;
 use xtask::{
-    BaseRecord, FitRecord, FittedFeature, ModelRecord, PolicyRecord, QrsPoint, QrsRecord, RunRecord,
-    SampleRecord, Spec, StageRecord, StepRecord, TargetRecord, TuningRecord, read_spec,
+    BaseRecord, FitRecord, FittedFeature, ModelRecord, OutputFolder, PolicyRecord, QrsPoint, QrsRecord,
+    RunRecord, SampleRecord, Spec, StageRecord, StepRecord, TargetRecord, TuningRecord, read_spec,
+    write_outputs,
 };
+
+/// The names in a folder, sorted; none if it is not there.
+pub(crate) fn names(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let mut names: Vec<_> = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}
+
+/// Writes made-up results to a place; returns the place.
+pub(crate) fn write_results(place: &Path) -> xtask::Result<PathBuf> {
+    let folder = OutputFolder::prepare(place, 0)?;
+    folder.begin_writing()?;
+    write_outputs(&folder, &record())?;
+    folder.finish()
+}
 
 /// The spec of the demo, but for the word that the made-up samples speak of.
 pub(crate) fn demo_spec() -> Spec {
@@ -125,7 +146,7 @@ pub(crate) fn record() -> RunRecord {
                 estimate(0.412, 0.011),
             ],
         }),
-        tuning: Some(TuningRecord { steps: (1..=40).map(step).collect() }),
+        tuning: Some(TuningRecord { steps: (1..=40).map(step).collect(), warnings: Vec::new() }),
         policy: Some(PolicyRecord {
             means: vec![estimate(0.4672, 0.0156), estimate(0.0176, 0.0041)],
             distances: vec![

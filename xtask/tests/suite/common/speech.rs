@@ -1,9 +1,14 @@
 //! A text model whose texts can be listed.
 
+use std::{fs, path::Path};
+
 use disco_core::{Space, scorer};
-use disco_tuner::SoftmaxTable;
+use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
 use serde::{Deserialize, Serialize};
-use xtask::TextSample;
+use xtask::{
+    Error, Loaded, ModelRecord, ProgressTarget, RunControl, Spec, StartMode, TextSample, TextScorers,
+    read_spec, run_workflow,
+};
 
 /// Three words; the text ended by itself if the last is a full stop.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,4 +61,56 @@ pub(crate) fn base(contexts: &[String]) -> SoftmaxTable<String, Speech> {
         speech.words.iter().map(word).sum()
     });
     SoftmaxTable::from_scorer(Space::new(contexts.to_vec()).unwrap(), speeches(), &log_score).unwrap()
+}
+
+const SPEC: &str = r#"
+seed = 3
+[model]
+source = "embedded"
+[contexts]
+list = ["calm", "stormy"]
+[[features]]
+name = "king"
+kind = "contains"
+text = "king"
+mean = 0.5
+[fit]
+samples = 1000
+[tune]
+steps = 1000
+samples_per_step = 256
+contexts_per_step = 2
+learning_rate = 0.02
+[checkpoints]
+every = 7
+keep = 2
+best = "js_target_policy"
+[sample]
+count = 500
+acceptance_rate = 0.6
+"#;
+
+/// A run with checkpoints, changed in these places.
+pub(crate) fn speech_spec(changes: &[(&str, &str)]) -> Spec {
+    let text = changes.iter().fold(SPEC.to_owned(), |text, (from, to)| text.replace(from, to));
+    read_spec("test.toml", &text, Path::new("")).unwrap()
+}
+
+/// Runs a spec on this model.
+pub(crate) fn run_speeches(spec: &Spec, out: &Path, control: &RunControl) -> xtask::Result<()> {
+    let load = || {
+        let policy = base(&spec.contexts);
+        let record = ModelRecord { name: "speeches".into(), facts: Default::default() };
+        Ok(Loaded { base: policy.freeze()?, policy, scorers: TextScorers::new(), record })
+    };
+    let save = |policy: &SoftmaxTable<String, Speech>, to: &Path| {
+        fs::create_dir(to).map_err(|source| Error::write(to, source))?;
+        Ok(policy.save(to)?)
+    };
+    run_workflow(spec, out, 0, control, load, save).map(drop)
+}
+
+/// A run without progress and interrupts.
+pub(crate) fn control(start: StartMode) -> RunControl {
+    RunControl { start, ..RunControl::new(ProgressTarget::Hidden) }
 }

@@ -1,10 +1,10 @@
 """Configurations with a field added, removed or changed, and what transformers computes with them.
 
 In an environment with torch, transformers, numpy and safetensors:
-    python disco-lm/tests/suite/reference/mutations.py [SEED COUNT] > disco-lm/tests/suite/reference/mutations.json
+    python disco-lm/tests/suite/reference/configurations.py [SEED COUNT] > disco-lm/tests/suite/reference/configurations.json
 Without arguments: one change at a time, the list below. With them: COUNT configurations with one to three changes each, from SEED.
 
-The weights are those of the tensors' names (`values`), so that no file holds them; tests/suite/mutations.rs makes the same. A value of
+The weights are those of the tensors' names (`values`), so that no file holds them; tests/suite/configurations.rs makes the same. A value of
 null means that transformers refuses the configuration, or finds no tensor for a parameter and draws it at random; "type" that it
 refuses the type of a value, which it does for fields that change nothing too.
 """
