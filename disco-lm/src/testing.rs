@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     Backend, Decoding, Generation, TokenModel,
     architecture::{parameters::parameters, read_config},
+    weights::Loaded,
 };
 
 thread_local! {
@@ -35,7 +36,8 @@ pub(crate) fn random(config: &Value, decoding: Decoding) -> TokenModel {
     let values = sizes.map(|size| (0..size).map(&mut value).collect()).collect();
     let generation = Generation { max_new_tokens: 5, decoding, ..Generation::default() };
     let device = Backend::ALL.into_iter().find_map(|backend| backend.device().ok()).expect("a backend");
-    TokenModel::from_values(values, config, vec![2], &device, generation).expect("a model")
+    TokenModel::from_loaded(Loaded { values, ignored: Vec::new() }, config, vec![2], &device, generation)
+        .expect("a model")
 }
 
 /// A configuration: the sizes that all test configurations share, and the fields `more`.

@@ -1,7 +1,9 @@
 //! BERT (Devlin et al. 2019), RoBERTa and DistilBERT: encoders, with the names of their classification heads.
 
 use super::{
+    activations,
     config_reader::ConfigReader,
+    fields::{Fields, NO_DECODER},
     model_config::{Activation, FeedForward, ModelConfig, Norm, NormOrder, Positions, Sizes},
     tensor_names::{ClassifierNames, StackNames, TensorNames},
 };
@@ -68,42 +70,76 @@ pub(super) const DISTILBERT_HEAD: ClassifierNames = ClassifierNames {
     head: "classifier",
 };
 
-/// The activations of a feed-forward block, as configurations name them.
-const ACTIVATIONS: [(&str, Activation); 4] = [
-    ("gelu", Activation::Gelu),
-    ("gelu_new", Activation::GeluTanh),
-    ("gelu_pytorch_tanh", Activation::GeluTanh),
-    ("relu", Activation::Relu),
-];
+/// What the fields of BERT and RoBERTa mean. The embedding is tied to a head that a classifier does not have.
+pub(super) const BERT_FIELDS: Fields = Fields {
+    honoured: &[
+        "vocab_size",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "intermediate_size",
+        "hidden_act",
+        "max_position_embeddings",
+        "type_vocab_size",
+        "layer_norm_eps",
+    ],
+    idle: &["hidden_dropout_prob", "attention_probs_dropout_prob", "tie_word_embeddings"],
+    fixed: NO_DECODER,
+};
 
-pub(super) fn bert(reader: &ConfigReader<'_>, names: TensorNames) -> Result<ModelConfig> {
-    reader.choice("position_embedding_type", "absolute", &[("absolute", ())])?;
-    reader.refuse_true("is_decoder")?;
-    reader.refuse_true("add_cross_attention")?;
+/// What the fields of DistilBERT mean.
+pub(super) const DISTILBERT_FIELDS: Fields = Fields {
+    honoured: &[
+        "vocab_size",
+        "max_position_embeddings",
+        "n_layers",
+        "num_hidden_layers",
+        "n_heads",
+        "num_attention_heads",
+        "dim",
+        "hidden_size",
+        "hidden_dim",
+        "activation",
+    ],
+    idle: &[
+        // How positions start in training; the file holds them.
+        "sinusoidal_pos_embds",
+        "dropout",
+        "qa_dropout",
+        "seq_classif_dropout",
+        "tie_word_embeddings",
+    ],
+    fixed: &[],
+};
+
+pub(super) fn bert(reader: &ConfigReader<'_>, names: TensorNames, vocabulary: usize) -> Result<ModelConfig> {
+    reader.check(&BERT_FIELDS)?;
     let hidden_size = reader.size("hidden_size", Some(768))?;
     let heads = reader.size("num_attention_heads", Some(12))?;
     let head_dim = reader.divided(hidden_size, "num_attention_heads", heads, "hidden_size")?;
     Ok(ModelConfig {
         names,
-        vocabulary: reader.size("vocab_size", None)?,
+        vocabulary: reader.size("vocab_size", Some(vocabulary))?,
         layers: reader.layers("num_hidden_layers", Some(12))?,
         intermediate_size: reader.size("intermediate_size", Some(3072))?,
         max_positions: reader.size("max_position_embeddings", Some(512))?,
         norm_epsilon: reader.number("layer_norm_eps", Some(1e-12))?,
-        ..encoder(hidden_size, heads, head_dim, reader.choice("hidden_act", "gelu", &ACTIVATIONS)?)
+        ..encoder(hidden_size, heads, head_dim, reader.choice("hidden_act", "gelu", activations::ALL)?)
     })
 }
 
 pub(super) fn distilbert(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
-    let hidden_size = reader.size("dim", Some(768))?;
-    let heads = reader.size("n_heads", Some(12))?;
-    let head_dim = reader.divided(hidden_size, "n_heads", heads, "dim")?;
+    reader.check(&DISTILBERT_FIELDS)?;
+    let hidden_size = reader.size(reader.either("dim", "hidden_size"), Some(768))?;
+    let heads_field = reader.either("n_heads", "num_attention_heads");
+    let heads = reader.size(heads_field, Some(12))?;
+    let head_dim = reader.divided(hidden_size, heads_field, heads, "dim")?;
     Ok(ModelConfig {
-        vocabulary: reader.size("vocab_size", None)?,
-        layers: reader.layers("n_layers", Some(6))?,
+        vocabulary: reader.size("vocab_size", Some(30_522))?,
+        layers: reader.layers(reader.either("n_layers", "num_hidden_layers"), Some(6))?,
         intermediate_size: reader.size("hidden_dim", Some(3072))?,
         max_positions: reader.size("max_position_embeddings", Some(512))?,
-        ..encoder(hidden_size, heads, head_dim, reader.choice("activation", "gelu", &ACTIVATIONS)?)
+        ..encoder(hidden_size, heads, head_dim, reader.choice("activation", "gelu", activations::ALL)?)
     })
 }
 

@@ -21,6 +21,8 @@ pub(crate) enum Link {
     Softmax,
     /// Each label is true or false by itself.
     Sigmoid,
+    /// The logits are numbers that are not turned into probabilities: a regression.
+    None,
 }
 
 /// The configuration of an encoder with a classification head.
@@ -46,10 +48,7 @@ impl ClassifierConfig {
     pub(crate) fn from_config(config: &Value, path: &Path) -> Result<Self> {
         let reader = ConfigReader { config, path };
         let labels = labels(&reader)?;
-        let multiple = "multi_label_classification";
-        let problem = reader.text("problem_type", Some(String::new()))?;
-        // A single label is true or false.
-        let link = if labels.len() == 1 || problem == multiple { Link::Sigmoid } else { Link::Softmax };
+        let link = link(&reader, labels.len())?;
         let tanh = Activation::Tanh;
         let config = match reader.text("model_type", None)?.as_str() {
             "distilbert" => Self {
@@ -65,10 +64,10 @@ impl ClassifierConfig {
                 let is_bert = kind == "bert";
                 let (tensors, names) =
                     if is_bert { (bert::BERT, bert::BERT_HEAD) } else { (bert::ROBERTA, bert::ROBERTA_HEAD) };
-                let padding = reader.size("pad_token_id", Some(1))?;
-                let first_position = if is_bert { 0 } else { padding + 1 };
+                let first_position = if is_bert { 0 } else { reader.size("pad_token_id", Some(1))? + 1 };
                 let token_types = Some(reader.size("type_vocab_size", Some(2))?);
-                let encoder = bert(&reader, tensors)?;
+                let vocabulary = if kind == "roberta" { 50_265 } else { 30_522 };
+                let encoder = bert(&reader, tensors, vocabulary)?;
                 Self { encoder, names, first_position, token_types, activation: tanh, labels, link }
             }
             other => return Err(reader.refused("model_type", other, KNOWN)),
@@ -90,17 +89,49 @@ impl ClassifierConfig {
     }
 }
 
-/// `id2label`, in the order of the ids.
+/// How the logits of `labels` labels become probabilities, as in transformers' pipeline for text classification.
+fn link(reader: &ConfigReader<'_>, labels: usize) -> Result<Link> {
+    const KINDS: [(&str, Option<Link>); 4] = [
+        ("", None),
+        ("regression", Some(Link::None)),
+        ("single_label_classification", Some(Link::Softmax)),
+        ("multi_label_classification", Some(Link::Sigmoid)),
+    ];
+    let kind = reader.get("problem_type").map(|_| reader.choice("problem_type", "", &KINDS)).transpose()?;
+    match kind.flatten() {
+        Some(Link::Softmax) if labels == 1 => {
+            let value = "single_label_classification with one label";
+            Err(reader.refused("problem_type", value, "regression, or more than one label"))
+        }
+        Some(link) => Ok(link),
+        // A single label is true or false.
+        None => Ok(if labels == 1 { Link::Sigmoid } else { Link::Softmax }),
+    }
+}
+
+/// `id2label`, in the order of the ids. Labels that are numbers are read as their text.
 fn labels(reader: &ConfigReader<'_>) -> Result<Vec<String>> {
     let Some(map) = reader.get("id2label") else {
-        let count = reader.size("num_labels", Some(2))?;
+        let count = reader.size_or_null("num_labels", Some(2))?.unwrap_or(2);
         return match count {
             1..=1_000_000 => Ok((0..count).map(|id| format!("LABEL_{id}")).collect()),
             _ => Err(reader.refused("num_labels", count, "1 to 1000000")),
         };
     };
+    let count = map.as_object().map_or(0, serde_json::Map::len);
+    if reader.size_or_null("num_labels", None)?.is_some_and(|labels| labels != count) {
+        return Err(reader.refused(
+            "num_labels",
+            reader.size("num_labels", None)?,
+            format!("{count}, as in id2label"),
+        ));
+    }
     let allowed = "an object with a text for each of \"0\", \"1\", ...";
-    let label = |id: usize| map.get(id.to_string()).and_then(Value::as_str).map(String::from);
+    let label = |id: usize| match map.get(id.to_string())? {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
     let labels: Option<Vec<String>> =
         map.as_object().and_then(|object| (0..object.len()).map(label).collect());
     labels.filter(|labels| !labels.is_empty()).ok_or_else(|| reader.refused("id2label", map, allowed))

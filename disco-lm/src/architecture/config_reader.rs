@@ -4,7 +4,10 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    architecture::fields::{COMMON, Fields},
+};
 
 /// Upper bound on any size in a configuration.
 pub(crate) const LARGEST_SIZE: usize = 1 << 24;
@@ -40,7 +43,8 @@ impl<'a> ConfigReader<'a> {
         allowed: &str,
         read: impl Fn(&Value) -> Option<T>,
     ) -> Result<T> {
-        match (self.get(field), default) {
+        // A null is not a missing field: the default of a field is not its meaning of null.
+        match (self.config.get(field), default) {
             (Some(value), _) => read(value).ok_or_else(|| self.refused(field, value, allowed)),
             (None, Some(default)) => Ok(default),
             (None, None) => Err(self.refused(field, "missing", allowed)),
@@ -54,6 +58,20 @@ impl<'a> ConfigReader<'a> {
                 .and_then(|number| usize::try_from(number).ok())
                 .filter(|size| *size <= LARGEST_SIZE)
         })
+    }
+
+    /// As [`size`](Self::size), for a field that may be null; `missing` is its value if it is missing.
+    pub(crate) fn size_or_null(&self, field: &str, missing: Option<usize>) -> Result<Option<usize>> {
+        match self.config.get(field) {
+            None => Ok(missing),
+            Some(Value::Null) => Ok(None),
+            Some(_) => self.size(field, None).map(Some),
+        }
+    }
+
+    /// The name under which a field with an alias is read: the alias, if it is there.
+    pub(crate) fn either<'f>(&self, field: &'f str, alias: &'f str) -> &'f str {
+        if self.config.get(alias).is_some() { alias } else { field }
     }
 
     /// A number of layers, at most [`DEEPEST`].
@@ -76,6 +94,30 @@ impl<'a> ConfigReader<'a> {
 
     pub(crate) fn flag(&self, field: &str, default: bool) -> Result<bool> {
         self.typed(field, Some(default), "true or false", Value::as_bool)
+    }
+
+    /// Refuses every field that could change a probability and has a value that nothing here reads.
+    pub(crate) fn check(&self, fields: &Fields) -> Result<()> {
+        if let Some(quantisation) = self.get("quantization_config").or_else(|| self.get("compression_config"))
+        {
+            let method = quantisation.get("quant_method").map_or_else(String::new, Value::to_string);
+            let value = format!("of the method {method}, by another library");
+            return Err(self.refused(
+                "quantization_config",
+                value,
+                "weights in f32, f16 or bf16, or a GGUF file",
+            ));
+        }
+        for (field, allowed) in fields.fixed.iter().chain(COMMON.fixed) {
+            let Some(value) = self.config.get(*field) else { continue };
+            if !allowed
+                .iter()
+                .any(|text| serde_json::from_str(text).is_ok_and(|allowed: Value| allowed == *value))
+            {
+                return Err(self.refused(field, value, allowed.join(", ")));
+            }
+        }
+        Ok(())
     }
 
     /// A section of the configuration, with the same path for error messages; `None` if it is missing or null.
@@ -109,17 +151,13 @@ impl<'a> ConfigReader<'a> {
         self.choice(field, default, &allowed)
     }
 
-    /// Refuses a flag that is true.
-    pub(crate) fn refuse_true(&self, field: &str) -> Result<()> {
-        if self.flag(field, false)? { Err(self.refused(field, true, "false")) } else { Ok(()) }
-    }
-
-    /// Refuses a value other than null, an empty list or an empty object.
+    /// Refuses a value other than null, false, an empty list or an empty object.
     pub(crate) fn refuse_non_empty(&self, field: &str) -> Result<()> {
         match self.get(field) {
+            Some(Value::Bool(false)) => Ok(()),
             Some(Value::Array(values)) if values.is_empty() => Ok(()),
             Some(Value::Object(values)) if values.is_empty() => Ok(()),
-            Some(value) => Err(self.refused(field, value, "nothing")),
+            Some(value) => Err(self.refused(field, value, "nothing: it is not supported")),
             None => Ok(()),
         }
     }
@@ -132,10 +170,10 @@ impl<'a> ConfigReader<'a> {
         }
     }
 
-    /// The number of tokens in a sliding window.
-    pub(crate) fn window(&self, field: &str, default: Option<usize>) -> Result<usize> {
-        match self.size(field, default)? {
-            0 => Err(self.refused(field, 0, "null, or at least 1")),
+    /// The number of tokens in a sliding window; `None` for null, and `missing` if the field is missing.
+    pub(crate) fn window(&self, field: &str, missing: Option<usize>) -> Result<Option<usize>> {
+        match self.size_or_null(field, missing)? {
+            Some(0) => Err(self.refused(field, 0, "null, or at least 1")),
             size => Ok(size),
         }
     }
@@ -148,7 +186,8 @@ impl<'a> ConfigReader<'a> {
         let types: Option<Vec<bool>> = value.as_array().and_then(|types| {
             let slides = |kind: &Value| match kind.as_str() {
                 Some("sliding_attention") => Some(true),
-                Some("full_attention") => Some(false),
+                // The second is the name of an older version of transformers.
+                Some("full_attention" | "attention") => Some(false),
                 _ => None,
             };
             types.iter().map(slides).collect()

@@ -3,9 +3,11 @@
 //! An architecture is one file (how its `config.json` is read, and the names of its tensors in each file format) and one
 //! entry in [`ARCHITECTURES`].
 
+mod activations;
 mod bert;
 pub(crate) mod classifier_config;
 pub(crate) mod config_reader;
+pub(crate) mod fields;
 mod gemma;
 mod gpt2;
 mod llama;
@@ -20,10 +22,13 @@ mod t5;
 pub(crate) mod tensor_names;
 #[cfg(test)]
 mod tests;
+pub(crate) mod unread;
 
 use std::path::Path;
 
-use self::{config_reader::ConfigReader, model_config::ModelConfig, tensor_names::TensorNames};
+use self::{
+    config_reader::ConfigReader, fields::Fields, model_config::ModelConfig, tensor_names::TensorNames,
+};
 use serde_json::Value;
 
 use crate::{Error, Result};
@@ -32,6 +37,8 @@ use crate::{Error, Result};
 pub(crate) struct Architecture {
     /// `model_type` in `config.json`.
     pub(crate) model_type: &'static str,
+    /// What the fields of its `config.json` mean.
+    pub(crate) fields: Fields,
     /// Reads the rest of `config.json`.
     read: fn(&ConfigReader<'_>) -> Result<ModelConfig>,
     /// How GGUF files describe it; `None` if it cannot be loaded from them.
@@ -83,7 +90,9 @@ pub(crate) fn read_config(config: &Value, path: &Path) -> Result<ModelConfig> {
         reader.refused("model_type", &model_type, known.join(", "))
     };
     let architecture = ARCHITECTURES.iter().find(|architecture| architecture.model_type == model_type);
-    let config = (architecture.ok_or_else(unknown)?.read)(&reader)?;
+    let architecture = architecture.ok_or_else(unknown)?;
+    reader.check(&architecture.fields)?;
+    let config = (architecture.read)(&reader)?;
     config.validate(&reader)?;
     Ok(config)
 }

@@ -3,7 +3,8 @@
 use super::{
     Architecture, Gguf, GgufMetadata,
     config_reader::ConfigReader,
-    llama,
+    fields::{Fields, LLAMA_LIKE},
+    llama::{self, DEFAULTS, Defaults, HeadDim},
     model_config::{ModelConfig, NormOrder, QueryKeyNorm},
     tensor_names::{StackNames, TensorNames},
 };
@@ -11,6 +12,7 @@ use crate::Result;
 
 pub(super) const OLMO2: Architecture = Architecture {
     model_type: "olmo2",
+    fields: Fields { honoured: LLAMA_LIKE, idle: &[], fixed: &[] },
     read,
     gguf: Some(Gguf {
         name: "olmo2",
@@ -37,13 +39,16 @@ const NAMES: TensorNames = TensorNames {
 };
 
 fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
+    let defaults =
+        Defaults { vocabulary: 50_304, head_dim: HeadDim::DividedNotNull, norm_epsilon: 1e-5, ..DEFAULTS };
+    llama::refuse_no_window(reader)?;
+    let bias = reader.flag("attention_bias", false)?;
     Ok(ModelConfig {
         names: NAMES,
         norm_order: NormOrder::OnBranch,
-        norm_epsilon: reader.number("rms_norm_eps", Some(1e-5))?,
         query_key_norm: Some(QueryKeyNorm::AllHeads),
-        // The feed-forward block has no biases, even if the configuration asks for them.
-        feed_forward_bias: false,
-        ..llama::read(reader, None)?
+        qkv_bias: bias,
+        output_bias: bias,
+        ..llama::read(reader, &defaults, None)?
     })
 }

@@ -3,7 +3,8 @@
 use super::{
     Architecture, Gguf, GgufMetadata,
     config_reader::ConfigReader,
-    llama,
+    fields::{Fields, LLAMA_LIKE},
+    llama::{self, DEFAULTS, Defaults, HeadDim},
     model_config::ModelConfig,
     tensor_names::{StackNames, TensorNames},
 };
@@ -11,6 +12,7 @@ use crate::Result;
 
 pub(super) const PHI3: Architecture = Architecture {
     model_type: "phi3",
+    fields: Fields { honoured: LLAMA_LIKE, idle: &["resid_pdrop", "embd_pdrop"], fixed: &[] },
     read,
     gguf: Some(Gguf {
         name: "phi3",
@@ -28,24 +30,25 @@ const NAMES: TensorNames = TensorNames {
     ..llama::NAMES
 };
 
-/// `longrope`, whose frequencies depend on the length of the text, is refused by [`llama::read`], which reads the frequencies.
+/// It has no biases, whatever the configuration says.
 fn read(reader: &ConfigReader<'_>) -> Result<ModelConfig> {
-    // Phi-4-mini rotates a part of each head only.
-    let rope = reader.section("rope_parameters")?;
-    for section in [Some(reader), rope.as_ref()].into_iter().flatten() {
-        let rotated = section.number("partial_rotary_factor", Some(1.0))?;
-        if rotated != 1.0 {
-            return Err(section.refused("partial_rotary_factor", rotated, "1"));
+    let defaults = Defaults {
+        vocabulary: 32_064,
+        hidden_size: 3072,
+        intermediate_size: 8192,
+        head_dim: HeadDim::DividedNotNull,
+        max_positions: 4096,
+        norm_epsilon: 1e-5,
+        ..DEFAULTS
+    };
+    // Their frequencies depend on the length of the text, or have a part of each head only (Phi-4-mini).
+    for name in ["rope_scaling", "rope_parameters"] {
+        let Some(section) = reader.section(name)? else { continue };
+        for field in ["rope_type", "type"] {
+            section.only(field, "default", &["default"])?;
         }
     }
-    let config = llama::read(reader, llama::optional_window(reader)?)?;
-    // The reference has these biases nowhere, whatever the configuration says.
-    Ok(ModelConfig {
-        names: NAMES,
-        qkv_bias: false,
-        output_bias: false,
-        feed_forward_bias: false,
-        hand_written_backward: true,
-        ..config
-    })
+    let window = reader.window("sliding_window", None)?;
+    let config = llama::read(reader, &defaults, window)?;
+    Ok(ModelConfig { names: NAMES, hand_written_backward: true, ..config })
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::architecture::{
+    ARCHITECTURES, bert,
     classifier_config::{ClassifierConfig, Link},
+    fields::{COMMON, Fields},
     model_config::{Activation, ModelConfig},
     read_config,
 };
@@ -28,7 +30,7 @@ fn distilgpt2_is_gpt2() {
 fn windows_are_those_of_the_configuration() {
     let base = json!({
         "vocab_size": 100, "hidden_size": 32, "num_hidden_layers": 4, "num_attention_heads": 4,
-        "intermediate_size": 64, "max_position_embeddings": 64,
+        "num_key_value_heads": 4, "intermediate_size": 64, "max_position_embeddings": 64,
     });
     let with = |more: Value| {
         let mut config = base.clone();
@@ -99,7 +101,7 @@ fn classifiers_have_their_labels_and_positions() {
         ("max_position_embeddings", json!(2), "max_position_embeddings"),
         ("type_vocab_size", json!(0), "type_vocab_size"),
         ("position_embedding_type", json!("relative_key"), "absolute"),
-        ("hidden_act", json!("swish"), "gelu, gelu_new"),
+        ("hidden_act", json!("mish"), "gelu, gelu_new"),
         ("num_attention_heads", json!(7), "a divisor of hidden_size"),
         ("model_type", json!("electra"), "bert, distilbert, roberta, xlm-roberta"),
     ] {
@@ -107,5 +109,30 @@ fn classifiers_have_their_labels_and_positions() {
         config[field] = value;
         let error = read(&config).expect_err(message).to_string();
         assert!(error.contains(message), "{error}");
+    }
+}
+
+/// `tests/suite/reference/fields.py` lists what transformers reads.
+#[test]
+fn every_field_that_transformers_reads_is_on_a_list() {
+    let read: Value =
+        serde_json::from_str(include_str!("../../tests/suite/reference/fields.json")).expect("JSON");
+    let read = read["fields"].as_object().expect("models");
+    let fields = |kind: &str| match kind {
+        "bert" | "roberta" | "xlm-roberta" => bert::BERT_FIELDS,
+        "distilbert" => bert::DISTILBERT_FIELDS,
+        kind => ARCHITECTURES.iter().find(|it| it.model_type == kind).expect("known").fields,
+    };
+    assert!(ARCHITECTURES.iter().all(|architecture| read.contains_key(architecture.model_type)));
+    for (kind, names) in read {
+        let [own, common] = [fields(kind), COMMON];
+        for name in names.as_array().expect("names").iter().map(|name| name.as_str().expect("a name")) {
+            let is_on = |fields: &Fields| {
+                fields.honoured.contains(&name)
+                    || fields.idle.contains(&name)
+                    || fields.fixed.iter().any(|(field, _)| *field == name)
+            };
+            assert!(is_on(&own) || is_on(&common), "{kind}: `{name}` is on no list");
+        }
     }
 }

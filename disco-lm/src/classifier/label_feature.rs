@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Error, Result, TokenClassifier, Tokenizer, classifier::token_classifier::check_temperature,
-    model::model_files::ModelFiles,
+    model::model_files::ModelFiles, weights::folder::must_be_folder,
 };
 
 /// The treatment of a text that has more tokens than a classifier has positions.
@@ -38,6 +38,7 @@ impl Classifier {
     /// As [`TokenClassifier::load`]; [`Error::Vocabulary`] if the tokenizer does not fit the model.
     pub fn load(folder: impl AsRef<Path>, device: &Device, overlong: Overlong) -> Result<Self> {
         let folder = folder.as_ref();
+        must_be_folder(folder, "the folder of a classifier")?;
         let tokenizer = ModelFiles::open(folder)?.tokenizer()?;
         let tokens = TokenClassifier::load(folder, device)?;
         tokenizer.check_fits(tokens.vocabulary())?;
@@ -75,14 +76,15 @@ impl Classifier {
     pub fn log_probs(&self, texts: &[&str], temperature: f64) -> Result<Vec<Vec<f64>>> {
         check_temperature(temperature)?;
         let rows = self.logits(texts)?.into_iter();
-        Ok(rows.map(|row| self.tokens.log_probs_of(&row, temperature)).collect())
+        rows.map(|row| self.tokens.log_probs_of(&row, temperature)).collect()
     }
 
     /// A feature called `name` whose value is the probability, log-probability or logit of `label`. The classifier is
     /// shared, not copied.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for a label that the classifier does not have, or a temperature that is not positive and finite.
+    /// [`Error::Invalid`] for a label that the classifier does not have or has more than once, for a temperature that is not
+    /// positive and finite, or for a probability of a regression.
     pub fn feature(
         &self,
         name: impl Into<String>,
@@ -91,11 +93,24 @@ impl Classifier {
         temperature: f64,
     ) -> Result<LabelFeature> {
         check_temperature(temperature)?;
-        match self.labels().iter().position(|known| known == label) {
-            Some(label) => {
+        if value != LabelValue::Logit {
+            let any = vec![0.0; self.labels().len()];
+            self.tokens.log_probs_of(&any, temperature)?;
+        }
+        let mut places = (0..self.labels().len()).filter(|place| self.labels()[*place] == label);
+        match (places.next(), places.count()) {
+            (Some(label), 0) => {
                 Ok(LabelFeature { name: name.into(), classifier: self.clone(), label, value, temperature })
             }
-            None => Err(Error::invalid("label", label, self.labels().join(", "))),
+            (Some(_), more) => {
+                let value = format!("{label}, which {} of the labels are called", more + 1);
+                Err(Error::invalid(
+                    "label",
+                    value,
+                    "a name of one label; rename them in id2label of config.json",
+                ))
+            }
+            (None, _) => Err(Error::invalid("label", label, self.labels().join(", "))),
         }
     }
 }
@@ -138,11 +153,11 @@ impl LabelFeature {
         let tokens = &self.classifier.tokens;
         let rows = self.classifier.logits(texts)?.into_iter();
         rows.map(|row| {
-            let log_prob = || tokens.log_probs_of(&row, self.temperature)[self.label];
+            let log_prob = || Ok::<_, Error>(tokens.log_probs_of(&row, self.temperature)?[self.label]);
             let value = match self.value {
                 LabelValue::Logit => row[self.label] / self.temperature,
-                LabelValue::LogProbability => log_prob(),
-                LabelValue::Probability => log_prob().exp(),
+                LabelValue::LogProbability => log_prob()?,
+                LabelValue::Probability => log_prob()?.exp(),
             };
             // A temperature near 0 can turn finite logits into infinite values.
             if value.is_finite() {

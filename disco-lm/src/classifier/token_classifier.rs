@@ -26,7 +26,7 @@ use crate::{
         weight::Weight,
     },
     model::forward::padded,
-    weights::{self, TensorSource},
+    weights::{self, Loaded, ModelKind, TensorSource, folder::must_be_folder},
 };
 
 /// The most texts in a batch. It bounds the memory, and changes no result.
@@ -39,6 +39,7 @@ pub struct TokenClassifier(Arc<Parts>);
 
 struct Parts {
     config: ClassifierConfig,
+    ignored: Vec<String>,
     device: Device,
     embedding: Tensor<2>,
     /// The position embeddings of the tokens of a text, with the embedding of the first token type added.
@@ -56,12 +57,14 @@ impl TokenClassifier {
     /// [`Error::Io`], [`Error::Format`], [`Error::Config`], [`Error::Weights`] or [`Error::NotFiniteWeight`], naming the file.
     pub fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self> {
         let folder = folder.as_ref();
+        must_be_folder(folder, "the folder of a classifier")?;
         let path = folder.join("config.json");
         let config = ClassifierConfig::from_config(&weights::read_json(&path)?, &path)?;
-        let source = weights::SafetensorsFolder::open(folder)?;
+        let kind = ModelKind { embedding: config.encoder.names.embedding, tied: false, classifier: true };
+        let source = weights::SafetensorsFolder::open(folder, kind)?;
         config.encoder.check_layers(source.shapes().len(), &path)?;
         let parameters = classifier_parameters(&config);
-        let values = weights::load(&source, &parameters, false, folder)?;
+        let Loaded { values, ignored } = weights::load(&source, &parameters, false, folder)?;
         let weights = parameters.iter().zip(values);
         let weights: Vec<Weight> =
             weights.map(|(parameter, values)| Weight::from_values(values, parameter.shape, device)).collect();
@@ -77,12 +80,32 @@ impl TokenClassifier {
         let stack = Stack::assemble(encoder, encoder.layers, Direction::Bidirectional, &mut from);
         let [dense, head] = [(); 2].map(|()| from.linear(true));
         let device = device.clone();
-        Ok(Self(Arc::new(Parts { config, device, embedding, positions, embedding_norm, stack, dense, head })))
+        Ok(Self(Arc::new(Parts {
+            config,
+            ignored,
+            device,
+            embedding,
+            positions,
+            embedding_norm,
+            stack,
+            dense,
+            head,
+        })))
     }
 
     /// The names of the labels, in the order of the logits.
     pub fn labels(&self) -> &[String] {
         &self.0.config.labels
+    }
+
+    /// The names of tensors in the files that no such classifier reads, as [`TokenModel::ignored_tensors`](crate::TokenModel::ignored_tensors).
+    pub fn ignored_tensors(&self) -> &[String] {
+        &self.0.ignored
+    }
+
+    /// Whether the logits are numbers that are not turned into probabilities, because the configuration says `regression`.
+    pub fn is_regression(&self) -> bool {
+        self.0.config.link == Link::None
     }
 
     /// The number of token ids.
@@ -124,23 +147,29 @@ impl TokenClassifier {
     /// if the configuration is of a multi-label problem or has a single label.
     ///
     /// # Errors
-    /// As [`logits`](Self::logits); [`Error::Invalid`] for a temperature that is not positive and finite.
+    /// As [`logits`](Self::logits); [`Error::Invalid`] for a temperature that is not positive and finite, or for a regression, which
+    /// has no probabilities.
     pub fn log_probs(&self, texts: &[&[u32]], temperature: f64) -> Result<Vec<Vec<f64>>> {
         check_temperature(temperature)?;
         let rows = self.logits(texts)?.into_iter();
-        Ok(rows.map(|row| self.log_probs_of(&row, temperature)).collect())
+        rows.map(|row| self.log_probs_of(&row, temperature)).collect()
     }
 
-    pub(crate) fn log_probs_of(&self, logits: &[f64], temperature: f64) -> Vec<f64> {
+    pub(crate) fn log_probs_of(&self, logits: &[f64], temperature: f64) -> Result<Vec<f64>> {
         let scaled: Vec<f64> = logits.iter().map(|logit| logit / temperature).collect();
-        match self.0.config.link {
+        Ok(match self.0.config.link {
             Link::Softmax => {
                 let log_mass = log_sum_exp(&scaled);
                 scaled.into_iter().map(|logit| logit - log_mass).collect()
             }
+            Link::None => {
+                let allowed =
+                    "the logit: `problem_type` of the classifier is regression, so that it gives a number";
+                return Err(Error::invalid("value", "a probability", allowed));
+            }
             // ln sigmoid(x) = -ln(1 + exp(-x)), without overflow on either side.
             Link::Sigmoid => scaled.into_iter().map(|x| x.min(0.0) - (-x.abs()).exp().ln_1p()).collect(),
-        }
+        })
     }
 
     fn check(&self, text: &[u32]) -> Result<()> {

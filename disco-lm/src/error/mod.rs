@@ -60,6 +60,16 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+    /// A sound file or folder of a kind that is not read.
+    #[error("{} is {found}; allowed: {allowed}", path.display())]
+    NotRead {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What it may be.
+        allowed: String,
+    },
     /// A setting of the model's configuration, or of an adapter's, is not supported.
     #[error("{}: `{field}` is {value}; allowed: {allowed}", path.display())]
     Config {

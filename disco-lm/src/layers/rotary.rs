@@ -95,7 +95,7 @@ impl Angles {
         rotate(x, cos, sin)
     }
 
-    /// Backward pass of [`rotate`](Self::rotate): rotates the gradient of its output by the negative angles.
+    /// Backward pass of [`rotate`](Self::rotate): rotates the gradient of its output by the negative angles, with the same scale.
     pub(crate) fn rotate_backward(&self, x: Tensor<3>, windowed: bool) -> Tensor<3> {
         let negated = |[cos, sin]: &[Tensor<3>; 2]| [cos.clone(), sin.clone().neg()];
         let negative =
@@ -107,13 +107,14 @@ impl Angles {
 /// The tables of cosines and sines: `[positions, head_dim]` each. The sine of the first half is
 /// negative, so that rotating is `x * cos + swap_halves(x) * sin`.
 fn tables(frequencies: &Frequencies, positions: usize, device: &Device) -> [Tensor<2>; 2] {
-    let pairs = frequencies.0.len();
+    let pairs = frequencies.angles.len();
+    let scale = frequencies.scale;
     let mut cosines = Vec::with_capacity(positions * 2 * pairs);
     let mut sines = Vec::with_capacity(positions * 2 * pairs);
     for position in 0..positions {
-        let angles = frequencies.0.iter().map(|frequency| position as f64 * frequency);
+        let angles = frequencies.angles.iter().map(|frequency| position as f64 * frequency);
         let (sine, cosine): (Vec<f32>, Vec<f32>) =
-            angles.map(|angle| (angle.sin() as f32, angle.cos() as f32)).unzip();
+            angles.map(|angle| ((scale * angle.sin()) as f32, (scale * angle.cos()) as f32)).unzip();
         cosines.extend(cosine.iter().chain(&cosine));
         sines.extend(sine.iter().map(|sine| -sine));
         sines.extend(sine);
@@ -139,7 +140,7 @@ mod tests {
 
     #[test]
     fn tables_grow_on_demand_without_changing() {
-        let frequencies = Frequencies(vec![1.0, 0.1]);
+        let frequencies = Frequencies { angles: vec![1.0, 0.1], scale: 1.0 };
         let device = crate::Backend::ALL.into_iter().find_map(|backend| backend.device().ok()).expect("one");
         let values = |table: &Tensor<2>| crate::device::transfer::download(table.clone()).expect("read");
         // More positions than there is memory for.

@@ -16,9 +16,13 @@ use crate::{
     layers::{low_rank::LowRankLayout, weight::Weight},
     lora::{
         adapter::Adapter,
-        peft::{AdapterFile, CONFIG, WEIGHTS, names, read_config},
+        peft::{AdapterFile, CONFIG, Targets, WEIGHTS, is_elsewhere, names, read_config},
     },
-    weights::{self, Shard, replace_folder},
+    weights::{
+        self, Loaded, Shard,
+        folder::{must_be_folder, without_weights},
+        replace_folder,
+    },
 };
 
 impl TokenModel {
@@ -132,7 +136,8 @@ impl TokenModel {
     /// the layers. The frozen weights are shared.
     ///
     /// # Errors
-    /// [`Error::Config`] for a kind of adapter that is not supported (DoRA, biases, ranks that differ);
+    /// [`Error::Config`] for a kind of adapter that is not supported (DoRA, biases, ranks that differ, a beginning that changes the
+    /// model's weights as PiSSA's does); [`Error::NotRead`] for an adapter in another format, such as `adapter_model.bin`;
     /// [`Error::Weights`] listing all tensors that do not fit the model; [`Error::Io`] or [`Error::Format`], naming
     /// the file; [`Error::Invalid`] if the model already has an adapter.
     pub fn with_adapter(&self, folder: impl AsRef<Path>) -> Result<Self> {
@@ -140,19 +145,31 @@ impl TokenModel {
         if self.adapter.is_some() {
             return Err(Error::invalid("adapter", "a second one", "a model without an adapter"));
         }
+        must_be_folder(folder, "the folder of an adapter")?;
         let path = folder.join(CONFIG);
         let config = weights::read_json(&path)?;
-        let (rank, alpha) = read_config(&ConfigReader { config: &config, path: &path })?;
+        let reader = ConfigReader { config: &config, path: &path };
+        let (rank, alpha) = read_config(&reader)?;
+        let targets = Targets::read(&reader)?;
+        if !folder.join(WEIGHTS).exists() {
+            return Err(without_weights(folder, WEIGHTS));
+        }
         let file = AdapterFile(Shard::open(folder.join(WEIGHTS))?);
         let all = modules(&self.shared.parameters);
         let holds =
             |module: &&Module| module.factors(rank).iter().any(|factor| file.0.contains(&factor.name));
         let selected: Vec<Module> = all.iter().filter(holds).cloned().collect();
         let parameters: Vec<Parameter> = selected.iter().flat_map(|module| module.factors(rank)).collect();
-        let values = weights::load(&file, &parameters, false, folder)?;
+        if let Some(name) = file.0.names().find(|name| is_elsewhere(name)) {
+            let found = format!("an adapter of embeddings or of the output matrix: it holds `{name}`");
+            let allowed = "matrices of layers only".into();
+            return Err(Error::NotRead { path: folder.join(WEIGHTS), found, allowed });
+        }
+        let Loaded { values, .. } = weights::load(&file, &parameters, false, folder)?;
         if parameters.is_empty() {
             return Err(Error::format(folder.join(WEIGHTS), "it holds no adapter"));
         }
+        targets.check(&reader, &selected)?;
         let lora = Lora { rank, alpha, target_modules: names(&selected, &all), seed: 0 };
         let tensors = parameters.iter().zip(values);
         let tensors =

@@ -2,16 +2,28 @@
 
 use std::{
     collections::BTreeMap,
+    io::Read,
     path::{Path, PathBuf},
 };
 
+use disco_core::input::open_regular;
 use serde_json::Value;
 
 use crate::{
     Error, Result, Tokenizer,
-    architecture::{model_config::ModelConfig, parameters::parameters, read_config},
+    architecture::{
+        config_reader::ConfigReader,
+        model_config::ModelConfig,
+        parameters::{StoredTensor, parameters},
+        read_config,
+        unread::{HEAD, T5_COPIES},
+    },
     text::{tokenizer_settings::TokenizerSettings, vocabulary_files},
-    weights::{self, SafetensorsFolder, TensorSource},
+    weights::{
+        self, Loaded, ModelKind, SafetensorsFolder, TensorSource,
+        folder::{must_be_folder, without_config},
+        identify::{HEAD as HEAD_BYTES, other_format},
+    },
 };
 
 /// The sidecars: the files beside the weights. A model stores their content when it is loaded, and writes it when it is saved.
@@ -52,11 +64,13 @@ pub(crate) struct ModelFiles {
 impl ModelFiles {
     /// Opens a folder or a GGUF file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        if is_gguf(path) || path.exists() && !path.is_dir() {
-            Self::open_gguf(path)
-        } else {
-            Self::open_folder(path)
+        if path.is_dir() || !(path.exists() || is_gguf(path)) {
+            return Self::open_folder(path);
         }
+        if path.is_file() && !is_gguf(path) && !begins_as_gguf(path)? {
+            must_be_folder(path, "the folder of a model, or a GGUF file")?;
+        }
+        Self::open_gguf(path)
     }
 
     fn open_folder(folder: &Path) -> Result<Self> {
@@ -68,8 +82,19 @@ impl ModelFiles {
             let path = folder.join(name);
             // A link to nothing is an error: without it, the model would be another one.
             if path.symlink_metadata().is_ok() {
-                sidecars.insert(name.into(), weights::read_file(&path)?);
+                let content = weights::read_file(&path)?;
+                if name.ends_with(".json")
+                    && let Some(error) = other_format(&path, &content, "a file in JSON")
+                {
+                    return Err(error);
+                }
+                sidecars.insert(name.into(), content);
             }
+        }
+        if !sidecars.contains_key("config.json")
+            && let Some(error) = without_config(folder)
+        {
+            return Err(error);
         }
         Ok(Self {
             path: folder.into(),
@@ -153,27 +178,47 @@ impl ModelFiles {
     }
 
     /// The architecture with its sizes, the ids that end a sequence, and the parameters.
-    pub(crate) fn parameters(&self) -> Result<(ModelConfig, Vec<u32>, Vec<Vec<f32>>)> {
+    pub(crate) fn parameters(&self) -> Result<(ModelConfig, Vec<u32>, Loaded)> {
         let config = read_config(&self.json("config.json")?, &self.path_of("config.json"))?;
+        self.check_start(&config)?;
         let end_tokens = self.end_tokens(config.vocabulary)?;
         #[cfg(feature = "gguf")]
         if let Some(file) = &self.gguf {
-            let (config, values) = self.read_parameters(config, file)?;
-            return Ok((config, end_tokens, values));
+            let (config, loaded) = self.read_parameters(config, file)?;
+            return Ok((config, end_tokens, loaded));
         }
-        let (config, values) = self.read_parameters(config, &SafetensorsFolder::open(&self.path)?)?;
-        Ok((config, end_tokens, values))
+        let kind = ModelKind { embedding: config.names.embedding, tied: config.tied, classifier: false };
+        let (config, loaded) = self.read_parameters(config, &SafetensorsFolder::open(&self.path, kind)?)?;
+        Ok((config, end_tokens, loaded))
+    }
+
+    /// Refuses a start token in `generation_config.json` other than the configuration's: transformers scores with the one, and
+    /// generates with the other.
+    fn check_start(&self, config: &ModelConfig) -> Result<()> {
+        const NAME: &str = "generation_config.json";
+        let Some(encoder) = config.encoder.filter(|_| self.sidecars.contains_key(NAME)) else {
+            return Ok(());
+        };
+        let generation = self.json(NAME)?;
+        let reader = ConfigReader { config: &generation, path: &self.path_of(NAME) };
+        match reader.get("decoder_start_token_id") {
+            Some(value) if value.as_u64() != Some(u64::from(encoder.start)) => {
+                let allowed = format!("{}, as in config.json", encoder.start);
+                Err(reader.refused("decoder_start_token_id", value, allowed))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn read_parameters(
         &self,
         config: ModelConfig,
         source: &dyn TensorSource,
-    ) -> Result<(ModelConfig, Vec<Vec<f32>>)> {
+    ) -> Result<(ModelConfig, Loaded)> {
         config.check_layers(source.shapes().len(), &self.path_of("config.json"))?;
         let config = with_tying_of(config, source)?;
-        let values = weights::load(source, &parameters(&config), config.tied, &self.path)?;
-        Ok((config, values))
+        let loaded = weights::load(source, &parameters(&config), config.tied, &self.path)?;
+        Ok((config, loaded))
     }
 
     /// The content of the sidecars, by file name.
@@ -197,24 +242,47 @@ impl ModelFiles {
     }
 }
 
-/// The configuration of T5 with `tied` taken from its weights: untied if they hold an output matrix that differs from the
-/// embedding. Newer configurations say of all T5 models that they are tied. Other configurations are returned as they are.
+/// The configuration with `tied` taken from the weights: untied if they hold an output matrix that differs from the embedding, as in
+/// transformers 5. A configuration that says that the output matrix is not tied is returned as it is.
 fn with_tying_of(config: ModelConfig, source: &dyn TensorSource) -> Result<ModelConfig> {
-    if config.encoder.is_none() {
+    if !config.tied {
         return Ok(config);
     }
-    let stored = source.shapes();
-    let names = [config.names.head, config.names.embedding].map(|stem| format!("{stem}.weight"));
-    let [Some(head), Some(embedding)] = names.each_ref().map(|name| stored.get(name)) else {
-        return Ok(config);
+    let shapes = source.shapes();
+    let stored = |name: String| {
+        let part = StoredTensor { name, shape: Vec::new(), transposed: false };
+        let name = source.stored(&part).name;
+        shapes.get(&name).map(|shape| (name, shape))
     };
-    let read = |name: &str, shape: &[usize]| -> Result<Vec<f32>> {
+    let Some(embedding) = stored(format!("{}.weight", config.names.embedding)) else { return Ok(config) };
+    let values = |(name, shape): &(String, &Vec<usize>)| -> Result<Vec<f32>> {
         let mut values = vec![0.0; shape.iter().product()];
         source.read(name, &mut values)?;
         Ok(values)
     };
-    let tied = head == embedding && read(&names[0], head)? == read(&names[1], embedding)?;
+    let differs = |other: &(String, &Vec<usize>)| -> Result<bool> {
+        Ok(other.0 != embedding.0 && (other.1 != embedding.1 || values(other)? != values(&embedding)?))
+    };
+    for copy in T5_COPIES.into_iter().filter_map(|copy| stored(copy.into())) {
+        if differs(&copy)? {
+            let found = format!("a model with two embeddings, `{}` and `{}`", embedding.0, copy.0);
+            let path = source.file_of(&copy.0).into();
+            return Err(Error::NotRead { path, found, allowed: "one embedding for both stacks".into() });
+        }
+    }
+    let tied = match stored(HEAD.into()) {
+        Some(head) => !differs(&head)?,
+        None => true,
+    };
     Ok(ModelConfig { tied, ..config })
+}
+
+/// Whether a file's first bytes are those of GGUF.
+fn begins_as_gguf(path: &Path) -> Result<bool> {
+    let mut head = Vec::new();
+    let file = open_regular(path).map_err(|source| Error::io(path, source))?;
+    file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(|source| Error::io(path, source))?;
+    Ok(head.starts_with(b"GGUF"))
 }
 
 /// Whether the name of a path ends as the names of GGUF files do.

@@ -15,7 +15,7 @@ use crate::{
     layers::{low_rank::LowRank, rotary::Rotary, transformer::Transformer, weight::Weight},
     lora::adapter::Adapter,
     model::model_files::ModelFiles,
-    weights,
+    weights::{self, Loaded},
 };
 
 /// The state that a model shares with all models made from it: everything but weights, adapter and settings of generation.
@@ -27,6 +27,8 @@ pub(crate) struct SharedState {
     rotary: Option<Rotary>,
     /// Sorted ids that end a sequence.
     pub(crate) end_tokens: Vec<u32>,
+    /// See [`TokenModel::ignored_tensors`].
+    ignored: Vec<String>,
 }
 
 /// A transformer as a distribution over token sequences, given a context of token ids. The context is the
@@ -50,8 +52,8 @@ impl TokenModel {
     /// safetensors), or a GGUF file. No tokenizer is needed.
     ///
     /// # Errors
-    /// [`Error::NoModel`]; [`Error::Io`], [`Error::Format`], [`Error::Config`], [`Error::Weights`] or
-    /// [`Error::NotFiniteWeight`], naming the file; [`Error::TokenId`] for an end token outside the vocabulary;
+    /// [`Error::NoModel`]; [`Error::Io`], [`Error::Format`], [`Error::NotRead`], [`Error::Config`],
+    /// [`Error::Weights`] or [`Error::NotFiniteWeight`], naming the file; [`Error::TokenId`] for an end token outside the vocabulary;
     /// [`Error::Invalid`] for a setting of `generation`; [`Error::Feature`] for a GGUF file without the feature `gguf`.
     pub fn load(path: impl AsRef<Path>, device: &Device, generation: Generation) -> Result<Self> {
         let path = path.as_ref();
@@ -59,13 +61,13 @@ impl TokenModel {
     }
 
     pub(crate) fn from_files(files: &ModelFiles, device: &Device, generation: Generation) -> Result<Self> {
-        let (config, end_tokens, values) = files.parameters()?;
-        Self::from_values(values, config, end_tokens, device, generation)
+        let (config, end_tokens, loaded) = files.parameters()?;
+        Self::from_loaded(loaded, config, end_tokens, device, generation)
     }
 
     /// A model from the elements of its parameters, one vector per parameter.
-    pub(crate) fn from_values(
-        values: Vec<Vec<f32>>,
+    pub(crate) fn from_loaded(
+        Loaded { values, ignored }: Loaded,
         config: ModelConfig,
         mut end_tokens: Vec<u32>,
         device: &Device,
@@ -87,6 +89,7 @@ impl TokenModel {
             device: device.clone(),
             rotary,
             end_tokens,
+            ignored,
         };
         Ok(Self { shared: Arc::new(shared), weights, adapter: None, generation })
     }
@@ -108,6 +111,12 @@ impl TokenModel {
     /// The number of token ids that the model knows: ids are from 0 to this number - 1.
     pub fn vocabulary(&self) -> usize {
         self.shared.config.vocabulary
+    }
+
+    /// The names of tensors in the files that no model of this kind reads, such as the head of another task or a table that is
+    /// computed. transformers ignores them too. A tensor that could change a probability is an error instead.
+    pub fn ignored_tensors(&self) -> &[String] {
+        &self.shared.ignored
     }
 
     /// The number of parameters, without an adapter's.

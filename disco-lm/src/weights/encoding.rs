@@ -24,6 +24,9 @@ pub(crate) const F16: Encoding = Encoding { name: "F16", bytes: 2, values: 1, de
 /// bfloat16: the upper 16 bits of IEEE 754 single precision.
 pub(crate) const BF16: Encoding = Encoding { name: "BF16", bytes: 2, values: 1, decode: decode_bf16 };
 
+/// IEEE 754 double precision, rounded to single precision.
+pub(crate) const F64: Encoding = Encoding { name: "F64", bytes: 8, values: 1, decode: decode_f64 };
+
 /// The number of bytes that are read and decoded at once: few enough to stay in the CPU's cache.
 const CHUNK: usize = 1 << 17;
 
@@ -74,6 +77,12 @@ fn read_at(file: &File, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()>
 fn decode_f32(bytes: &[u8], values: &mut [f32]) {
     for (bytes, value) in bytes.as_chunks().0.iter().zip(values) {
         *value = f32::from_le_bytes(*bytes);
+    }
+}
+
+fn decode_f64(bytes: &[u8], values: &mut [f32]) {
+    for (bytes, value) in bytes.as_chunks().0.iter().zip(values) {
+        *value = f64::from_le_bytes(*bytes) as f32;
     }
 }
 

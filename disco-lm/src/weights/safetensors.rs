@@ -15,10 +15,16 @@ use serde_json::Value;
 
 use crate::{
     Error, Result,
-    architecture::parameters::StoredTensor,
+    architecture::{
+        parameters::StoredTensor,
+        unread::{HEAD, T5_COPIES, is_idle, other_names},
+    },
     weights::{
-        TensorSource,
-        encoding::{BF16, Encoding, F16, F32, read_values},
+        TensorSource, Unread,
+        encoding::{BF16, Encoding, F16, F32, F64, read_values},
+        folder::without_weights,
+        identify::{self, other_format},
+        json::read_json,
     },
 };
 
@@ -28,20 +34,28 @@ pub(crate) const SINGLE: &str = "model.safetensors";
 /// The file that names the shards, if the weights are in several files.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
+/// What a file of weights should be, for messages.
+const WANTED: &str = "a safetensors file";
+
 /// The most bytes of a header, as in the reference implementation.
 const LONGEST_HEADER: u64 = 100_000_000;
-
-/// The most bytes of a file that is read as a whole: four times the largest tokenizer.json. Parsed JSON takes up to twenty
-/// times as much memory as its text.
-const LONGEST_TEXT: u64 = 1 << 27;
 
 /// The open safetensors files of a Hugging Face folder. Headers are read on opening, each tensor on request.
 pub(crate) struct SafetensorsFolder {
     shards: Vec<Shard>,
     // Invariant: every index is below shards.len(), and that shard holds the tensor.
     location: BTreeMap<String, usize>,
-    /// Whether it is a GPT-2 checkpoint of the transformer alone, whose tensor names lack the prefix `transformer.`.
-    bare: bool,
+    kind: ModelKind,
+}
+
+/// The model that a folder should hold, as far as the names of its tensors depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ModelKind {
+    /// The name of the embedding, without `.weight`.
+    pub(crate) embedding: &'static str,
+    /// Whether the configuration says that the embedding is also the output matrix.
+    pub(crate) tied: bool,
+    pub(crate) classifier: bool,
 }
 
 /// One safetensors file.
@@ -56,10 +70,17 @@ pub(crate) struct Shard {
 
 impl SafetensorsFolder {
     /// Opens `model.safetensors`, or if there is none, the shards that `model.safetensors.index.json` names.
-    pub(crate) fn open(folder: &Path) -> Result<Self> {
+    pub(crate) fn open(folder: &Path, kind: ModelKind) -> Result<Self> {
         let index = folder.join(INDEX);
-        let sharded = index.symlink_metadata().is_ok() && !folder.join(SINGLE).exists();
-        let names = if sharded { shard_names(&index)? } else { vec![SINGLE.into()] };
+        let names = if folder.join(SINGLE).symlink_metadata().is_ok() {
+            vec![SINGLE.into()]
+        } else if index.symlink_metadata().is_ok() {
+            let names = shard_names(&index)?;
+            check_shards(folder, &index, &names)?;
+            names
+        } else {
+            return Err(without_weights(folder, SINGLE));
+        };
         let shards =
             names.into_iter().map(|name| Shard::open(folder.join(name))).collect::<Result<Vec<_>>>()?;
         let mut location = BTreeMap::new();
@@ -71,9 +92,19 @@ impl SafetensorsFolder {
                 }
             }
         }
-        let bare =
-            !location.keys().any(|name| name.starts_with("transformer.") || name.starts_with("model."));
-        Ok(Self { shards, location, bare })
+        Ok(Self { shards, location, kind })
+    }
+
+    /// The name in this folder of the tensor that transformers calls `name`; `name` itself if there is none.
+    fn named(&self, name: &str) -> String {
+        let found =
+            other_names(name, self.kind.embedding).into_iter().find(|name| self.location.contains_key(name));
+        found.unwrap_or_else(|| name.into())
+    }
+
+    /// Whether the folder has a tensor that transformers calls `name`.
+    fn has(&self, name: &str) -> bool {
+        self.location.contains_key(&self.named(name))
     }
 }
 
@@ -83,20 +114,22 @@ impl TensorSource for SafetensorsFolder {
     }
 
     fn stored(&self, part: &StoredTensor) -> StoredTensor {
-        let bare = part.name.strip_prefix("transformer.").filter(|_| self.bare);
-        StoredTensor { name: bare.unwrap_or(&part.name).into(), ..part.clone() }
+        let embedding = part.name.strip_suffix(".weight") == Some(self.kind.embedding);
+        // What is tied may be stored under any of its names.
+        let tied = T5_COPIES.into_iter().chain([HEAD]).filter(|_| embedding && self.kind.tied);
+        let name = [part.name.as_str()].into_iter().chain(tied).find(|name| self.has(name));
+        StoredTensor { name: self.named(name.unwrap_or(&part.name)), ..part.clone() }
     }
 
-    /// Masks, position ids and rotary tables of older checkpoints, embeddings and a tied head that are stored twice, and
-    /// the pooler that RoBERTa's classifiers do not use.
-    fn is_redundant(&self, name: &str, tied: bool) -> bool {
-        name.ends_with(".attn.bias")
-            || name.ends_with(".attn.masked_bias")
-            || name.ends_with("rotary_emb.inv_freq")
-            || name.ends_with(".embeddings.position_ids")
-            || name.starts_with("roberta.pooler.")
-            || ["encoder.embed_tokens.weight", "decoder.embed_tokens.weight"].contains(&name)
-            || (tied && name == "lm_head.weight")
+    fn unread(&self, name: &str, tied: bool) -> Unread {
+        let copies = T5_COPIES.into_iter().chain([HEAD].into_iter().filter(|_| tied));
+        if self.kind.tied && copies.map(|copy| self.named(copy)).any(|copy| copy == name) {
+            Unread::Known
+        } else if is_idle(name, self.kind.classifier) {
+            Unread::Idle
+        } else {
+            Unread::Unexpected
+        }
     }
 
     fn file_of(&self, name: &str) -> &Path {
@@ -119,11 +152,17 @@ impl Shard {
         let cut_short = || refused(format!("its {size} bytes end before its header or its tensors"));
         let mut length = [0; 8];
         if size < 8 {
-            return Err(cut_short());
+            let mut head = Vec::new();
+            file.read_to_end(&mut head).map_err(|source| Error::io(&path, source))?;
+            return Err(other_format(&path, &head, WANTED).unwrap_or_else(cut_short));
         }
         file.read_exact(&mut length).map_err(failed)?;
         let header_size = u64::from_le_bytes(length);
-        let data_start = header_size.checked_add(8).filter(|start| *start <= size).ok_or_else(cut_short)?;
+        let Some(data_start) = header_size.checked_add(8).filter(|start| *start <= size) else {
+            let mut head = length.to_vec();
+            file.take(identify::HEAD as u64).read_to_end(&mut head).map_err(failed)?;
+            return Err(other_format(&path, &head, WANTED).unwrap_or_else(cut_short));
+        };
         if header_size > LONGEST_HEADER {
             let reason = format!("its header has {header_size} bytes; allowed: at most {LONGEST_HEADER}");
             return Err(refused(reason));
@@ -145,6 +184,11 @@ impl Shard {
     /// The name and shape of every tensor.
     pub(crate) fn shapes(&self) -> BTreeMap<String, Vec<usize>> {
         self.tensors.iter().map(|(name, info)| (name.clone(), info.shape.clone())).collect()
+    }
+
+    /// The names of all tensors.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
     }
 
     /// Whether there is a tensor of this name.
@@ -180,10 +224,11 @@ impl Shard {
             Dtype::F32 => &F32,
             Dtype::F16 => &F16,
             Dtype::BF16 => &BF16,
+            Dtype::F64 => &F64,
             other => {
-                let allowed = [F32, F16, BF16].map(|encoding| encoding.name).join(", ");
-                let reason = format!("`{name}` is {other:?}; allowed: {allowed}");
-                return Err(Error::format(&self.path, reason));
+                let allowed = [F32, F16, BF16, F64].map(|encoding| encoding.name).join(", ");
+                let found = format!("a file with numbers of another kind: `{name}` is {other:?}");
+                return Err(Error::NotRead { path: self.path.clone(), found, allowed });
             }
         };
         let offset = self.data_start + info.data_offsets.0 as u64;
@@ -268,34 +313,19 @@ pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
     Ok(names.into_iter().map(String::from).collect())
 }
 
-/// Reads a JSON file that must hold an object.
-pub(crate) fn read_json(path: &Path) -> Result<Value> {
-    json_object(&read_file(path)?, path)
-}
-
-/// The content of a regular file that is not larger than any file of this kind needs to be.
-pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let failed = |source| Error::io(path, source);
-    let file = input::open_regular(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
-    if size > LONGEST_TEXT {
-        return Err(Error::format(path, format!("it has {size} bytes; allowed: at most {LONGEST_TEXT}")));
+/// Refuses an index whose shards are not all there.
+fn check_shards(folder: &Path, index: &Path, names: &[String]) -> Result<()> {
+    let missing: Vec<&str> =
+        names.iter().filter(|name| !folder.join(name).exists()).map(String::as_str).collect();
+    if missing.is_empty() {
+        return Ok(());
     }
-    let mut content = Vec::new();
-    // A file that grows meanwhile is read no further.
-    file.take(size).read_to_end(&mut content).map_err(failed)?;
-    Ok(content)
-}
-
-/// The JSON object in the content of a file. Any other value is an error: it would look like an object without fields.
-pub(crate) fn json_object(content: &[u8], path: &Path) -> Result<Value> {
-    let found = match serde_json::from_slice::<Value>(content).map_err(|error| Error::format(path, error))? {
-        object @ Value::Object(_) => return Ok(object),
-        Value::Array(_) => "a list",
-        Value::String(_) => "a text",
-        Value::Number(_) => "a number",
-        Value::Bool(_) => "true or false",
-        Value::Null => "null",
-    };
-    Err(Error::format(path, format!("it holds {found}; allowed: a JSON object")))
+    let found = format!(
+        "an index of {} files of which {} are not there: {}",
+        names.len(),
+        missing.len(),
+        missing.join(", ")
+    );
+    let allowed = "all of them beside it; was a download interrupted?".into();
+    Err(Error::NotRead { path: index.into(), found, allowed })
 }

@@ -136,7 +136,7 @@ fn settings_of_phi3_that_are_not_computed_are_named() {
         ("phi3", "sliding_window", 0.into(), "sliding_window"),
         ("phi3", "hidden_act", "gelu".into(), "hidden_act"),
         ("olmo2", "hidden_act", "relu".into(), "hidden_act"),
-        ("olmo2", "rope_parameters", serde_json::json!({"rope_type": "yarn", "factor": 4.0}), "yarn"),
+        ("olmo2", "rope_parameters", serde_json::json!({"rope_type": "longrope", "factor": 4.0}), "longrope"),
     ] {
         let copy = TempDir::new().expect("a temporary folder");
         let source = folder(name);

@@ -170,3 +170,61 @@ fn bad_labels_temperatures_ids_and_folders_are_named() {
     let error = TokenClassifier::load(folder("gpt2"), &device()).expect_err("no classifier").to_string();
     assert!(error.contains("bert, distilbert, roberta"), "{error}");
 }
+
+/// A copy of the reference BERT with other fields in its config.json.
+fn bert_with(changes: Value) -> TempDir {
+    let folder = TempDir::new().expect("a temporary folder");
+    for file in ["config.json", "model.safetensors", "tokenizer.json"] {
+        std::fs::copy(reference("bert").join(file), folder.path().join(file)).expect("copied");
+    }
+    let path = folder.path().join("config.json");
+    let mut config: Value = serde_json::from_slice(&std::fs::read(&path).expect("readable")).expect("JSON");
+    config.as_object_mut().expect("an object").extend(changes.as_object().expect("an object").clone());
+    std::fs::write(&path, config.to_string()).expect("writable");
+    folder
+}
+
+#[test]
+fn a_regression_gives_its_number_and_no_probability() {
+    let folder = bert_with(serde_json::json!({"problem_type": "regression"}));
+    let model = Classifier::load(folder.path(), &device(), Overlong::Refuse).expect("loads");
+    assert!(model.tokens().is_regression());
+    let plain = load("bert", Overlong::Refuse).logits(&["rain"]).expect("logits");
+    let score = model.feature("f", "good", LabelValue::Logit, 1.0).expect("a feature");
+    assert_close("number", &score.of(&["rain"]).expect("values"), &plain[0][2..], 0.0);
+    for value in [LabelValue::Probability, LabelValue::LogProbability] {
+        let error = model.feature("f", "good", value, 1.0).expect_err("no probability").to_string();
+        assert!(error.contains("regression") && error.contains("logit"), "{error}");
+    }
+    let error = model.log_probs(&["rain"], 1.0).expect_err("no probability").to_string();
+    assert!(error.contains("regression"), "{error}");
+}
+
+#[test]
+fn labels_of_older_configurations_are_read_and_doubtful_ones_are_named() {
+    let labels = |changes: Value| {
+        let model = TokenClassifier::load(bert_with(changes).path(), &device());
+        model.map(|model| model.labels().to_vec()).map_err(|error| error.to_string())
+    };
+    let numbers = serde_json::json!({"id2label": {"0": 0, "1": 1, "2": 2}});
+    assert_eq!(labels(numbers).expect("loads"), ["0", "1", "2"]);
+    let missing = serde_json::json!({"id2label": null, "num_labels": 3});
+    assert_eq!(labels(missing).expect("loads"), ["LABEL_0", "LABEL_1", "LABEL_2"]);
+    for (changes, message) in [
+        (serde_json::json!({"problem_type": "ranking"}), "problem_type"),
+        (serde_json::json!({"num_labels": 2}), "num_labels"),
+        (
+            serde_json::json!({"id2label": {"0": "a"}, "problem_type": "single_label_classification"}),
+            "problem_type",
+        ),
+        (serde_json::json!({"id2label": {"0": [], "1": "b", "2": "c"}}), "id2label"),
+    ] {
+        let error = labels(changes).expect_err(message);
+        assert!(error.contains(message), "{error}");
+    }
+    let twice = bert_with(serde_json::json!({"id2label": {"0": "x", "1": "x", "2": "y"}}));
+    let model = Classifier::load(twice.path(), &device(), Overlong::Refuse).expect("loads");
+    model.feature("f", "y", LabelValue::Probability, 1.0).expect("one label of this name");
+    let error = model.feature("f", "x", LabelValue::Probability, 1.0).expect_err("two").to_string();
+    assert!(error.contains("x, which 2 of the labels are called"), "{error}");
+}

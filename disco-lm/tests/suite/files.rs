@@ -163,7 +163,7 @@ fn unsupported_configurations_are_named() {
         ("head_dim", (1u64 << 24).into(), "head_dim"),
         ("max_position_embeddings", (1u64 << 25).into(), "max_position_embeddings"),
         ("rms_norm_eps", 0.0.into(), "norm epsilon"),
-        ("rope_scaling", serde_json::json!({"rope_type": "yarn"}), "rope_type"),
+        ("rope_scaling", serde_json::json!({"rope_type": "longrope"}), "rope_type"),
         ("rope_scaling", "yes".into(), "`rope_scaling` is \"yes\"; allowed: an object"),
         ("rope_parameters", serde_json::json!([]), "`rope_parameters` is []; allowed: an object"),
         ("rope_scaling", rope3("factor", 0.0), "`factor` is 0; allowed: positive"),

@@ -2,14 +2,17 @@
 
 mod architectures;
 mod chat;
+mod checkpoints;
 mod classifier;
 mod common;
+mod configurations;
 mod decoding;
 mod embedded_model;
 mod exactness;
 mod file_damage;
 mod files;
 mod gguf;
+mod gguf_metadata;
 mod golden;
 #[cfg(feature = "hub-http")]
 mod hostile_answers;
@@ -27,6 +30,7 @@ mod hub_models;
 #[cfg(feature = "hub-http")]
 mod hub_server;
 mod lora;
+mod lora_settings;
 mod policy;
 mod resume;
 mod saving;

@@ -65,7 +65,11 @@ fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
         ("vocabulary", grouped(tokens.vocabulary() as u64)),
     ];
     let name = spec.model.source.name();
-    let facts = BTreeMap::from(facts.map(|(name, value)| (name.to_owned(), value)));
+    let mut facts = BTreeMap::from(facts.map(|(name, value)| (name.to_owned(), value)));
+    if let [first, others @ ..] = tokens.ignored_tensors() {
+        let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+        facts.insert("ignored tensors".to_owned(), format!("{first}{more}"));
+    }
     let policy = match &spec.tune.adapter {
         None => LmPolicy::new(base.clone()),
         Some(AdapterSpec { rank, alpha, target_modules }) => {

@@ -25,6 +25,7 @@ use crate::{
     layers::block::Mode,
     model::forward::Target,
     training::autodiff::AutodiffPass,
+    weights::Loaded,
 };
 
 pub use corpus::Corpus;
@@ -280,7 +281,13 @@ impl Pretrain {
             .collect();
         let generation = Generation { max_new_tokens: (self.window / 2).max(1), ..Generation::default() };
         let max_new_tokens = generation.max_new_tokens;
-        let tokens = TokenModel::from_values(values, config, vec![end], device, generation)?;
+        let tokens = TokenModel::from_loaded(
+            Loaded { values, ignored: Vec::new() },
+            config,
+            vec![end],
+            device,
+            generation,
+        )?;
         let json = |value: serde_json::Value| value.to_string().into_bytes();
         let files = BTreeMap::from([
             ("config.json".to_string(), json(json_config)),

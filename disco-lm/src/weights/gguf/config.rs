@@ -5,11 +5,34 @@ use serde_json::{Map, Value, json};
 use crate::{
     Result,
     architecture::{ARCHITECTURES, Architecture, Gguf, GgufMetadata},
-    weights::gguf::{end_tokens::end_tokens, metadata::Metadata},
+    weights::gguf::{end_tokens::end_tokens, metadata::Metadata, value::Value as Entry},
 };
 
 /// Relative tolerance for rotary factors: they are stored in f32, and some programs compute them in f32.
 const FACTOR_TOLERANCE: f64 = 1e-4;
+
+/// Keys of llama.cpp that change a probability in the architectures here, or would in others of its builds, with the value that changes
+/// nothing.
+const OTHER_KEYS: &[(&str, f64)] = &[
+    ("attention.causal", 1.0),
+    ("attention.clamp_kqv", 0.0),
+    ("attention.max_alibi_bias", 0.0),
+    ("attention.scale", 0.0),
+    ("attention.temperature_scale", 0.0),
+    ("attn_logit_softcapping", 0.0),
+    ("embedding_scale", 0.0),
+    ("expert_count", 0.0),
+    ("expert_used_count", 0.0),
+    ("final_logit_softcapping", 0.0),
+    ("logit_scale", 0.0),
+    ("nextn_predict_layers", 0.0),
+    ("residual_scale", 0.0),
+    ("rope.scaling.alpha", 0.0),
+    ("rope.scaling.yarn_attn_factor", 1.0),
+    ("rope.scaling.yarn_ext_factor", 1.0),
+    ("rope.scaling.yarn_log_multiplier", 0.0),
+    ("use_parallel_residual", 0.0),
+];
 
 /// The architecture that `general.architecture` names.
 pub(crate) fn architecture(metadata: &Metadata<'_>) -> Result<(&'static Architecture, &'static Gguf)> {
@@ -32,6 +55,7 @@ pub(crate) fn config(
     rope_factors: Option<&[f32]>,
 ) -> Result<Value> {
     let reader = Reader { metadata, architecture: gguf.name };
+    reader.check()?;
     let mut config = match gguf.metadata {
         GgufMetadata::Gpt2 => reader.gpt2()?,
         GgufMetadata::Llama => reader.llama(rope_factors)?,
@@ -67,6 +91,12 @@ impl Reader<'_> {
         self.metadata.whole(&key)?.ok_or_else(|| self.metadata.missing(&key, "a whole number"))
     }
 
+    /// The epsilon of norms, which llama.cpp insists on too.
+    fn epsilon(&self, name: &str) -> Result<f64> {
+        let key = self.key(name);
+        self.metadata.number(&key)?.ok_or_else(|| self.metadata.missing(&key, "a number"))
+    }
+
     /// The number of token ids: the rows of the embedding, since not every file has it in its metadata.
     fn vocabulary(&self) -> Result<usize> {
         let embedding = self.metadata.header.tensors.get("token_embd.weight");
@@ -81,7 +111,7 @@ impl Reader<'_> {
             "n_head": self.size("attention.head_count")?,
             "n_inner": self.size("feed_forward_length")?,
             "n_positions": self.size("context_length")?,
-            "layer_norm_epsilon": self.metadata.number(&self.key("attention.layer_norm_epsilon"))?,
+            "layer_norm_epsilon": self.epsilon("attention.layer_norm_epsilon")?,
             "activation_function": "gelu_new",
         });
         Ok(into_map(config))
@@ -106,7 +136,7 @@ impl Reader<'_> {
             "head_dim": head,
             "intermediate_size": self.size("feed_forward_length")?,
             "max_position_embeddings": self.size("context_length")?,
-            "rms_norm_eps": self.metadata.number(&self.key("attention.layer_norm_rms_epsilon"))?,
+            "rms_norm_eps": self.epsilon("attention.layer_norm_rms_epsilon")?,
             "rope_theta": theta,
             "hidden_act": "silu",
             "attention_bias": self.has("blk.0.attn_output.bias"),
@@ -122,13 +152,67 @@ impl Reader<'_> {
         Ok(config)
     }
 
+    /// The scaling of rotary positions, as llama.cpp reads it: a factor without a type is linear, and its older key counts where the
+    /// newer one is missing.
     fn rope_scaling(&self, theta: f64, head: u64, factors: Option<&[f32]>) -> Result<Option<Value>> {
+        let kind_key = self.key("rope.scaling.type");
+        let kind = self.metadata.text(&kind_key)?.unwrap_or_else(|| "linear".into());
+        let factor_key = self.key("rope.scaling.factor");
+        let factor = match self.metadata.number(&factor_key)? {
+            None => self.metadata.number(&self.key("rope.scale_linear"))?,
+            factor => factor,
+        };
+        let factor = factor.filter(|factor| *factor != 0.0).unwrap_or(1.0);
         if let Some(factors) = factors {
+            if kind != "none" && factor != 1.0 {
+                let allowed = "1, beside rope_freqs.weight";
+                return Err(self.metadata.refused(&factor_key, factor, allowed));
+            }
             return Ok(Some(self.llama3(theta, head, factors)?));
         }
-        let kind = self.metadata.text(&self.key("rope.scaling.type"))?;
-        let factor = self.metadata.number(&self.key("rope.scaling.factor"))?;
-        Ok(kind.filter(|kind| kind != "none").map(|kind| json!({"rope_type": kind, "factor": factor})))
+        match kind.as_str() {
+            "none" => Ok(None),
+            "linear" if factor == 1.0 => Ok(None),
+            "linear" => Ok(Some(json!({"rope_type": "linear", "factor": factor}))),
+            "yarn" => Ok(Some(self.yarn(factor)?)),
+            _ => Err(self.metadata.refused(&kind_key, kind, "none, linear, yarn")),
+        }
+    }
+
+    fn yarn(&self, factor: f64) -> Result<Value> {
+        let number = |name: &str| self.metadata.number(&self.key(&format!("rope.scaling.{name}")));
+        let mut yarn = json!({"rope_type": "yarn", "factor": factor});
+        if let Some(original) = number("original_context_length")? {
+            yarn["original_max_position_embeddings"] = json!(original);
+        }
+        for (name, field) in [("yarn_beta_fast", "beta_fast"), ("yarn_beta_slow", "beta_slow")] {
+            if let Some(value) = number(name)? {
+                yarn[field] = json!(value);
+            }
+        }
+        if let Some(weight) = number("attn_factor")?.filter(|weight| *weight != 1.0) {
+            yarn["attention_factor"] = json!(weight * (0.1 * factor.max(1.0).ln() + 1.0));
+        }
+        Ok(yarn)
+    }
+
+    /// Refuses metadata of llama.cpp that would change a probability, and that nothing here reads.
+    fn check(&self) -> Result<()> {
+        for (name, idle) in OTHER_KEYS {
+            let key = self.key(name);
+            let Some(found) = self.metadata.header.metadata.get(&key) else { continue };
+            let number = match found {
+                Entry::Unsigned(number) => Some(*number as f64),
+                Entry::Signed(number) => Some(*number as f64),
+                Entry::Float(number) => Some(*number),
+                Entry::Bool(flag) => Some(f64::from(u8::from(*flag))),
+                Entry::Text(_) | Entry::Array(_) => None,
+            };
+            if number != Some(*idle) {
+                return Err(self.metadata.refused(&key, found.shown(), idle.to_string()));
+            }
+        }
+        Ok(())
     }
 
     /// Llama 3's rotary scaling, recovered from the factors, since the file has only these. In all models its bounds are 1

@@ -6,13 +6,20 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{BufReader, Read},
+    io::{BufReader, Read, Seek, SeekFrom},
     path::Path,
 };
 
 use crate::{
     Error, Result,
-    weights::{encoding::Encoding, gguf::quants},
+    weights::{
+        encoding::Encoding,
+        gguf::{
+            quants,
+            value::{ARRAY, Array, TEXT, Value, WIDTHS, scalar},
+        },
+        identify::{HEAD, other_format},
+    },
 };
 
 /// The upper bound on metadata entries and on tensors: more than any model has.
@@ -20,39 +27,6 @@ const MOST_ENTRIES: u64 = 1 << 16;
 
 /// Tensors begin at multiples of this many bytes, unless `general.alignment` gives another number.
 const DEFAULT_ALIGNMENT: u64 = 32;
-
-/// A metadata value.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Value {
-    Unsigned(u64),
-    Signed(i64),
-    Float(f64),
-    Bool(bool),
-    Text(String),
-    Array(Array),
-}
-
-impl Value {
-    /// The value as text for messages; an array is only called a list.
-    pub(crate) fn shown(&self) -> String {
-        match self {
-            Self::Unsigned(value) => value.to_string(),
-            Self::Signed(value) => value.to_string(),
-            Self::Float(value) => value.to_string(),
-            Self::Bool(value) => value.to_string(),
-            Self::Text(text) => format!("{text:?}"),
-            Self::Array(_) => "a list".into(),
-        }
-    }
-}
-
-/// A metadata array, whose elements are stored as the bytes of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Array {
-    kind: u32,
-    // Invariant: whole elements of `kind`.
-    bytes: Vec<u8>,
-}
 
 /// Shape, encoding and offset of a tensor.
 #[derive(Clone, Debug)]
@@ -76,15 +50,21 @@ impl Header {
     pub(crate) fn read(file: &File, path: &Path) -> Result<Self> {
         let size = file.metadata().map_err(|source| Error::io(path, source))?.len();
         let mut reader = Reader { input: BufReader::new(file), position: 0, size, path };
-        let magic = reader.bytes(4)?;
-        if magic != b"GGUF" {
-            return Err(
-                reader.refused(format!("it begins with `{}` and not with `GGUF`", magic.escape_ascii()))
-            );
+        let head = reader.bytes(size.min(HEAD as u64))?;
+        if !head.starts_with(b"GGUF") {
+            let begin = head[..head.len().min(4)].escape_ascii().to_string();
+            return Err(other_format(path, &head, "a GGUF file")
+                .unwrap_or_else(|| reader.refused(format!("it begins with `{begin}` and not with `GGUF`"))));
         }
+        reader.restart(4)?;
         let version = reader.u32()?;
         if !(2..=3).contains(&version) {
-            return Err(reader.refused(format!("it is of version {version}; allowed: 2, 3 (little-endian)")));
+            let found = match version.swap_bytes() {
+                swapped @ 1..=3 => format!("a GGUF file in big-endian byte order, of version {swapped}"),
+                _ => format!("a GGUF file of version {version}"),
+            };
+            let allowed = "2, 3 (little-endian)".into();
+            return Err(Error::NotRead { path: path.into(), found, allowed });
         }
         let [tensors, entries] = [reader.count()?, reader.count()?];
         let metadata = reader.metadata(entries)?;
@@ -112,6 +92,13 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn refused(&self, reason: impl ToString) -> Error {
         Error::format(self.path, reason)
+    }
+
+    /// Goes on at `position`.
+    fn restart(&mut self, position: u64) -> Result<()> {
+        self.input.seek(SeekFrom::Start(position)).map_err(|source| Error::io(self.path, source))?;
+        self.position = position;
+        Ok(())
     }
 
     /// The next `length` bytes, if the file has them.
@@ -226,8 +213,15 @@ impl Reader<'_> {
             }
             shape.reverse();
             let kind = self.u32()?;
-            let encoding = quants::by_code(kind).ok_or_else(|| {
-                self.refused(format!("`{name}` is of type {kind}; allowed: {}", quants::names()))
+            let encoding = quants::by_code(kind).ok_or_else(|| match quants::unsupported(kind) {
+                Some(known) => Error::NotRead {
+                    path: self.path.into(),
+                    found: format!(
+                        "a file in an encoding that is not supported: `{name}` is of type {known} ({kind})"
+                    ),
+                    allowed: quants::names(),
+                },
+                None => self.refused(format!("`{name}` is of type {kind}; allowed: {}", quants::names())),
             })?;
             let offset = self.u64()?;
             if tensors.insert(name.clone(), TensorInfo { shape, encoding, offset }).is_some() {
@@ -271,57 +265,4 @@ fn tensor_bytes(TensorInfo { shape, encoding, .. }: &TensorInfo) -> std::result:
     let values = values.filter(|values| values.checked_mul(4).is_some());
     let bytes = values.and_then(|values| (values / encoding.values).checked_mul(encoding.bytes));
     bytes.map(|bytes| bytes as u64).ok_or_else(|| "has more values than can be counted".into())
-}
-
-const BOOL: u32 = 7;
-
-const TEXT: u32 = 8;
-
-const ARRAY: u32 = 9;
-
-/// The number of bytes of each type of number: u8, i8, u16, i16, u32, i32, f32, bool, u64, i64, f64.
-const WIDTHS: [(u32, u64); 11] =
-    [(0, 1), (1, 1), (2, 2), (3, 2), (4, 4), (5, 4), (6, 4), (BOOL, 1), (10, 8), (11, 8), (12, 8)];
-
-/// Decodes a number of type `kind` from all of its bytes.
-fn scalar(kind: u32, bytes: &[u8]) -> Value {
-    let mut wide = [0; 8];
-    wide[..bytes.len()].copy_from_slice(bytes);
-    let unsigned = u64::from_le_bytes(wide);
-    // An arithmetic shift up and down again extends the sign to the upper bytes.
-    let unused = 64 - 8 * bytes.len() as u32;
-    match kind {
-        1 | 3 | 5 | 11 => Value::Signed((unsigned << unused) as i64 >> unused),
-        6 => Value::Float(f64::from(f32::from_bits(unsigned as u32))),
-        12 => Value::Float(f64::from_bits(unsigned)),
-        BOOL => Value::Bool(unsigned != 0),
-        _ => Value::Unsigned(unsigned),
-    }
-}
-
-impl Array {
-    /// The elements of an array of texts; `None` for another array.
-    pub(crate) fn texts(&self) -> Option<Vec<String>> {
-        let mut texts = Vec::new();
-        let mut rest = self.bytes.as_slice();
-        while self.kind == TEXT && !rest.is_empty() {
-            let (length, after) = rest.split_first_chunk::<8>()?;
-            let (text, after) = after.split_at_checked(u64::from_le_bytes(*length) as usize)?;
-            texts.push(String::from_utf8(text.to_vec()).ok()?);
-            rest = after;
-        }
-        (self.kind == TEXT).then_some(texts)
-    }
-
-    /// The elements of an array of numbers; `None` for another array.
-    pub(crate) fn numbers(&self) -> Option<Vec<f64>> {
-        let (_, width) = WIDTHS.iter().find(|(known, _)| *known == self.kind)?;
-        let numbers = self.bytes.chunks_exact(*width as usize).map(|bytes| match scalar(self.kind, bytes) {
-            Value::Float(value) => value,
-            Value::Signed(value) => value as f64,
-            Value::Unsigned(value) => value as f64,
-            _ => f64::from(u8::from(bytes[0] != 0)),
-        });
-        Some(numbers.collect())
-    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     Error, Result,
-    weights::gguf::header::{Header, Value},
+    weights::gguf::{header::Header, value::Value},
 };
 
 /// The metadata of a file.

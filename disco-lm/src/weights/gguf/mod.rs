@@ -5,6 +5,7 @@
 mod config;
 mod end_tokens;
 mod header;
+mod iq4;
 mod k_quants;
 mod metadata;
 mod pre_tokenizer;
@@ -12,6 +13,7 @@ mod quants;
 #[cfg(test)]
 mod tests;
 mod tokenizer;
+mod value;
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +21,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use disco_core::input::open_regular;
 use serde_json::Value;
 
 use crate::{
@@ -29,7 +32,7 @@ use crate::{
         read_config,
     },
     weights::{
-        TensorSource,
+        TensorSource, Unread,
         encoding::read_values,
         gguf::{
             header::{Header, TensorInfo},
@@ -52,7 +55,7 @@ struct Container {
 impl Container {
     /// Opens a file and checks its header against its size.
     fn open(path: &Path) -> Result<Self> {
-        let file = disco_core::input::open_regular(path).map_err(|source| Error::io(path, source))?;
+        let file = open_regular(path).map_err(|source| Error::io(path, source))?;
         let header = Header::read(&file, path)?;
         Ok(Self { path: path.into(), file, header })
     }
@@ -89,6 +92,12 @@ impl GgufFile {
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let container = Container::open(path)?;
         let metadata = container.metadata();
+        if let Some(parts) = metadata.whole("split.count")?.filter(|parts| *parts > 1) {
+            let part = metadata.whole("split.no")?.map_or(0, |part| part.saturating_add(1));
+            let found = format!("part {part} of {parts} of a split GGUF file");
+            let allowed = "one file, which llama.cpp's `llama-gguf-split --merge` makes of all parts".into();
+            return Err(Error::NotRead { path: path.into(), found, allowed });
+        }
         let (architecture, gguf) = config::architecture(&metadata)?;
         let factors = match container.header.tensors.get(ROPE_FACTORS) {
             None => None,
@@ -148,8 +157,8 @@ impl TensorSource for GgufFile {
         self.tensors.get(&part.name).unwrap_or(part).clone()
     }
 
-    fn is_redundant(&self, name: &str, _tied: bool) -> bool {
-        name == ROPE_FACTORS
+    fn unread(&self, name: &str, _tied: bool) -> Unread {
+        if name == ROPE_FACTORS { Unread::Known } else { Unread::Unexpected }
     }
 
     fn file_of(&self, _: &str) -> &Path {

@@ -7,11 +7,14 @@ use half::f16;
 
 use crate::weights::{
     encoding::{BF16, Encoding, F16, F32},
-    gguf::k_quants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K},
+    gguf::{
+        iq4::{IQ4_NL, IQ4_XS},
+        k_quants::{Q2_K, Q3_K, Q4_K, Q5_K, Q6_K},
+    },
 };
 
 /// The supported encodings, by their code in the format.
-static ENCODINGS: [(u32, Encoding); 13] = [
+static ENCODINGS: [(u32, Encoding); 15] = [
     (0, F32),
     (1, F16),
     (2, Encoding { name: "Q4_0", bytes: 18, values: 32, decode: q4_0 }),
@@ -24,12 +27,46 @@ static ENCODINGS: [(u32, Encoding); 13] = [
     (12, Q4_K),
     (13, Q5_K),
     (14, Q6_K),
+    (20, IQ4_NL),
+    (23, IQ4_XS),
     (30, BF16),
 ];
 
 /// The encoding with this code.
 pub(crate) fn by_code(code: u32) -> Option<&'static Encoding> {
     ENCODINGS.iter().find(|(known, _)| *known == code).map(|(_, encoding)| encoding)
+}
+
+/// The names of the format's other types, by their code, for messages.
+const OTHERS: [(u32, &str); 23] = [
+    (4, "Q4_2"),
+    (5, "Q4_3"),
+    (9, "Q8_1"),
+    (15, "Q8_K"),
+    (16, "IQ2_XXS"),
+    (17, "IQ2_XS"),
+    (18, "IQ3_XXS"),
+    (19, "IQ1_S"),
+    (21, "IQ3_S"),
+    (22, "IQ2_S"),
+    (24, "I8"),
+    (25, "I16"),
+    (26, "I32"),
+    (27, "I64"),
+    (28, "F64"),
+    (29, "IQ1_M"),
+    (31, "Q4_0_4_4"),
+    (32, "Q4_0_4_8"),
+    (33, "Q4_0_8_8"),
+    (34, "TQ1_0"),
+    (35, "TQ2_0"),
+    (39, "MXFP4"),
+    (40, "NVFP4"),
+];
+
+/// The name of a type of the format that is not supported.
+pub(crate) fn unsupported(code: u32) -> Option<&'static str> {
+    OTHERS.iter().find(|(known, _)| *known == code).map(|(_, name)| *name)
 }
 
 /// The names and codes of all encodings, for messages.
@@ -59,7 +96,7 @@ pub(crate) fn each_block<const BYTES: usize, const VALUES: usize>(
 
 /// Decodes integers of four bits: the lower halves of 16 bytes hold the first 16, the upper halves the other 16. `decode` turns
 /// the index and the integer into a value.
-fn nibbles(bytes: &[u8], values: &mut [f32; 32], decode: impl Fn(usize, u8) -> f32) {
+pub(crate) fn nibbles(bytes: &[u8], values: &mut [f32; 32], decode: impl Fn(usize, u8) -> f32) {
     for (index, byte) in bytes.iter().enumerate() {
         values[index] = decode(index, byte & 15);
         values[index + 16] = decode(index + 16, byte >> 4);

@@ -14,7 +14,7 @@ fn every_kind_is_dequantised_as_gguf_py_does() {
     let reference: Value = serde_json::from_str(&text).expect("JSON");
     let shape: Vec<usize> = serde_json::from_value(reference["shape"].clone()).expect("a shape");
     let kinds = reference["values"].as_object().expect("an object");
-    assert_eq!(kinds.len(), 13);
+    assert_eq!(kinds.len(), 15);
     for (kind, values) in kinds {
         assert_eq!(file.header.tensors[kind].shape, shape);
         assert_eq!(file.header.tensors[kind].encoding.name, kind);

@@ -28,6 +28,7 @@ def kinds():
     halves = {  # where scales are in a block
         Kind.Q4_0: [0], Kind.Q4_1: [0, 2], Kind.Q5_0: [0], Kind.Q5_1: [0, 2], Kind.Q8_0: [0],
         Kind.Q2_K: [80, 82], Kind.Q3_K: [108], Kind.Q4_K: [0, 2], Kind.Q5_K: [0, 2], Kind.Q6_K: [208],
+        Kind.IQ4_NL: [0], Kind.IQ4_XS: [0],
     }
     writer = gguf.GGUFWriter(out / "gguf-kinds.gguf", "llama")
     values = {}
