@@ -148,6 +148,21 @@ impl<'a> WeightRule<'a> {
         }
     }
 
+    /// The sample of a group whose own pseudo-reward, without a baseline, is the largest in size: the cause where a baseline is
+    /// not finite, which is then part of the weights of all the others.
+    pub(crate) fn most_extreme<X>(
+        &self,
+        group: &ContextSamples<X>,
+        normaliser: &Normaliser,
+        log_policy: &[f64],
+    ) -> usize {
+        let size = |at: usize| {
+            let size = self.weight(group, normaliser, at, log_policy[at], 0.0).pseudo_reward.abs();
+            if size.is_nan() { f64::INFINITY } else { size }
+        };
+        (1..group.len()).fold(0, |most, at| if size(at) > size(most) { at } else { most })
+    }
+
     /// `sum pi/q f'(pi/p) / sum pi/q` over the samples that are not in `own`, with a `Z` from them too. It is
     /// independent of the samples in `own`, so that subtracting it from their derivatives changes no mean.
     fn baseline_without<X>(

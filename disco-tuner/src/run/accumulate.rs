@@ -176,7 +176,14 @@ impl<X> Weighing<'_, X> {
             for at in 0..group.len() {
                 if let (Some(log_policy), Some(baselines)) = (known, &baselines) {
                     let weight = self.rule.weight(group, normaliser, at, log_policy[at], baselines[at]);
-                    let weight = self.checked(index, at, log_policy[at], weight)?;
+                    let (cause, weight) = if weight.weight.is_finite() {
+                        (at, weight)
+                    } else {
+                        let cause = self.rule.most_extreme(group, normaliser, log_policy);
+                        let own = self.rule.weight(group, normaliser, cause, log_policy[cause], 0.0);
+                        (cause, if own.weight.is_finite() { weight } else { own })
+                    };
+                    let weight = self.checked(index, cause, log_policy[cause], weight)?;
                     weights.push(weight);
                     if weight.weight != 0.0 && own.contains(&at) {
                         jobs.push(Job { group: index, at, weight: Some(weight) });

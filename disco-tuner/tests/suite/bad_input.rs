@@ -177,6 +177,26 @@ fn numbers_that_are_none_stop_the_step_before_the_update() {
 }
 
 #[test]
+fn an_infinite_weight_is_blamed_on_the_sample_that_has_it() {
+    // A soft "minus infinity" for outcome 3: pi/p overflows there, and with it the leave-one-out baseline of all others.
+    let space = Space::new(0..4u8).unwrap();
+    let contexts = Contexts::single(());
+    for penalty in [-1e16, -1e30, f64::from(f32::MIN)] {
+        let soft = scorer(move |_: &(), x: &u8| if *x == 3 { penalty } else { 0.3 * f64::from(*x) });
+        let mut policy = SoftmaxTable::uniform(Space::new([()]).unwrap(), space.clone());
+        let config = TunerConfig {
+            baseline: Baseline::LeaveOneOut,
+            ..TunerConfig::f_dpg(FDivergence::ChiSquaredReverse)
+        };
+        let error = Tuner::new(config)
+            .unwrap()
+            .run(&mut policy, &Problem::new(&contexts, &soft), &mut ())
+            .unwrap_err();
+        assert!(matches!(error, Error::Weight { log_target, .. } if log_target == penalty), "{error}");
+    }
+}
+
+#[test]
 fn runs_that_see_nothing_of_the_target_end_with_advice() {
     let world = World::new(1, 30);
     let nothing = scorer(|_: &usize, _: &usize| f64::NEG_INFINITY);
