@@ -215,6 +215,16 @@ impl Dual {
         hessian
     }
 
+    /// Moments of the features as they are, less `origin`.
+    pub(crate) fn moments_above(&self, standardised: &Array1<f64>, origin: &[f64]) -> Array1<f64> {
+        let Standard { scale, asked, .. } = &self.standard;
+        // From the target, which is the number nearest by: an offset costs no digits.
+        let raw = |(i, target): (usize, &MomentTarget)| {
+            (target.target - origin[i]) + (standardised[i] - asked[i]) * scale[i]
+        };
+        self.targets.iter().enumerate().map(raw).collect()
+    }
+
     /// The tolerances in standardised coordinates.
     pub(crate) fn tolerances(&self) -> Array1<f64> {
         let raw: Array1<f64> = self.targets.iter().map(|target| target.tolerance).collect();

@@ -3,7 +3,7 @@
 use disco_core::Error as CoreError;
 use ndarray::{Array1, Array2};
 
-use crate::{Dual, MomentTarget, Result};
+use crate::{MomentTarget, Result};
 
 /// The largest size of a feature value: squares of such values, and sums of squares, are far from the end of `f64`.
 const LARGEST_VALUE: f64 = 1e150;
@@ -125,17 +125,5 @@ impl Standard {
             asked: self.asked.select(ndarray::Axis(0), columns),
             reach: columns.iter().map(|&column| self.reach[column].clone()).collect(),
         }
-    }
-}
-
-impl Dual {
-    /// Moments of the features as they are, less `origin`.
-    pub(crate) fn moments_above(&self, standardised: &Array1<f64>, origin: &[f64]) -> Array1<f64> {
-        let Standard { scale, asked, .. } = &self.standard;
-        // From the target, which is the number nearest by: an offset costs no digits.
-        let raw = |(i, target): (usize, &MomentTarget)| {
-            (target.target - origin[i]) + (standardised[i] - asked[i]) * scale[i]
-        };
-        self.targets.iter().enumerate().map(raw).collect()
     }
 }

@@ -160,11 +160,11 @@ mod tests {
     #[test]
     fn the_variables_mean_what_they_mean_to_huggingface_hub() {
         let endpoint = ("HF_ENDPOINT", "http://host");
-        let of = |variables: &[(&str, &str)]| hub(&[variables, &[endpoint, ("HOME", "/home/me")]].concat());
+        let of = |variables: &[(&str, &str)]| hub(&[variables, &[endpoint, ("HOME", "/people/me")]].concat());
         for (variables, cache) in [
-            (&[][..], "/home/me/.cache/huggingface/hub"),
-            (&[("HF_HOME", "~/hf")], "/home/me/hf/hub"),
-            (&[("HF_HOME", "~")], "/home/me/hub"),
+            (&[][..], "/people/me/.cache/huggingface/hub"),
+            (&[("HF_HOME", "~/hf")], "/people/me/hf/hub"),
+            (&[("HF_HOME", "~")], "/people/me/hub"),
             (&[("HF_HOME", "$DATA/hf")], "/data/hf/hub"),
             (&[("HF_HUB_CACHE", "/x${DATA}y/$NONE/$")], "/x/datay/$NONE/$"),
             (&[("HF_HUB_CACHE", "~other/x")], "~other/x"),

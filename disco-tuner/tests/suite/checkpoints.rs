@@ -310,8 +310,11 @@ fn the_best_checkpoint_is_kept_and_a_run_without_gain_ends() {
     let held_out = disco_core::Contexts::new(vec![3usize, 4]).unwrap();
     let problem = Problem::new(&world.contexts, &target).with_held_out(&held_out);
     // A step size at which the policy gains first and cannot settle later.
-    let stopping =
-        EarlyStopping { metric: "validation/kl_target_policy".into(), patience: 4, ..EarlyStopping::default() };
+    let stopping = EarlyStopping {
+        metric: "validation/kl_target_policy".into(),
+        patience: 4,
+        ..EarlyStopping::default()
+    };
     let config = TunerConfig {
         steps: 4000,
         learning_rate: 0.3,
