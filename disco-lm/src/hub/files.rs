@@ -14,8 +14,10 @@ const LISTED: usize = 12;
 
 /// The files of one kind of model.
 pub(crate) struct Kind<'a> {
-    /// Required files, apart from the weights.
+    /// Required files, apart from the tokenizer and the weights.
     required: &'a [&'a str],
+    /// Whether a tokenizer is required, in one of the forms of [`TOKENIZERS`].
+    has_tokenizer: bool,
     /// Files that are downloaded if the repository has them.
     pub(crate) optional: &'a [&'a str],
     /// The file that holds all weights.
@@ -26,20 +28,28 @@ pub(crate) struct Kind<'a> {
     or_gguf: bool,
 }
 
-/// The sidecar files of a language model, required and optional: only the first two are required.
-const SIDECARS: (&[&str], &[&str]) = SIDECAR_FILES.split_at(2);
+/// The files of a tokenizer, in each form that is read; the first form that a repository has is downloaded.
+const TOKENIZERS: [&[&str]; 3] = [&["tokenizer.json"], &["vocab.json", "merges.txt"], &["vocab.txt"]];
+
+/// The sidecar files of a language model, after its configuration and its tokenizer.
+const OPTIONAL: &[&str] = SIDECAR_FILES.split_at(2).1;
 
 /// A language model and its tokenizer.
 pub(crate) const LANGUAGE_MODEL: Kind<'static> = Kind {
-    required: SIDECARS.0,
-    optional: SIDECARS.1,
+    required: &["config.json"],
+    has_tokenizer: true,
+    optional: OPTIONAL,
     single: weights::SINGLE,
     index: Some(weights::INDEX),
     or_gguf: true,
 };
 
 /// A classifier and its tokenizer.
-pub(crate) const CLASSIFIER: Kind<'static> = Kind { or_gguf: false, ..LANGUAGE_MODEL };
+pub(crate) const CLASSIFIER: Kind<'static> = Kind {
+    optional: &["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"],
+    or_gguf: false,
+    ..LANGUAGE_MODEL
+};
 
 /// An adapter in the layout of PEFT.
 pub(crate) const ADAPTER: Kind<'static> =
@@ -48,12 +58,13 @@ pub(crate) const ADAPTER: Kind<'static> =
 impl<'a> Kind<'a> {
     /// A model that is one file.
     pub(crate) const fn of_file(name: &'a str) -> Self {
-        Self { required: &[], optional: &[], single: name, index: None, or_gguf: false }
+        Self { required: &[], has_tokenizer: false, optional: &[], single: name, index: None, or_gguf: false }
     }
 
     /// The files that a model needs at least, if nothing of it is in the cache.
     pub(crate) fn at_least(&self) -> Vec<String> {
-        self.required.iter().copied().chain([self.single]).map(String::from).collect()
+        let tokenizer = self.has_tokenizer.then_some(TOKENIZERS[0]).unwrap_or_default();
+        self.required.iter().chain(tokenizer).copied().chain([self.single]).map(String::from).collect()
     }
 
     /// The files that a folder lacks to be such a model. Files that cannot be what their names say come with the reason.
@@ -67,6 +78,10 @@ impl<'a> Kind<'a> {
             }
         };
         let mut lacking: Vec<String> = self.required.iter().copied().filter_map(lacks).collect();
+        let is_whole = |files: &&[&str]| files.iter().all(|name| lacks(name).is_none());
+        if self.has_tokenizer && !TOKENIZERS.iter().any(is_whole) {
+            lacking.extend(TOKENIZERS[0].iter().copied().filter_map(lacks));
+        }
         if let Some(single) = lacks(self.single) {
             match self.index.filter(|index| lacks(index).is_none() && !folder.join(self.single).exists()) {
                 Some(_) => lacking.extend(self.shards(folder)?.iter().filter_map(|name| lacks(name))),
@@ -96,13 +111,19 @@ impl<'a> Kind<'a> {
         if let Some(name) = self.required.iter().find(|name| !is_there(name)) {
             return Err(lacking(format!("`{name}`")));
         }
+        let tokenizer = TOKENIZERS.into_iter().find(|names| names.iter().all(is_there));
+        let tokenizer = match (self.has_tokenizer, tokenizer) {
+            (false, _) => &[],
+            (true, Some(names)) => names,
+            (true, None) => return Err(lacking(format!("`{}`", TOKENIZERS[0][0]))),
+        };
         let Some(weights) = found else {
             let names: Vec<_> = weights.into_iter().flatten().map(|name| format!("`{name}`")).collect();
             return Err(lacking(names.join(" or ")));
         };
         let optional = self.optional.iter().copied().filter(is_there);
         // The weights come last: problems of a model show more often in its other files.
-        Ok(self.required.iter().copied().chain(optional).chain([weights]).collect())
+        Ok(self.required.iter().chain(tokenizer).copied().chain(optional).chain([weights]).collect())
     }
 
     /// The shards that the index in a folder names; empty if there is a single file, or no index.

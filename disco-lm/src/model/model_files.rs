@@ -28,7 +28,7 @@ use crate::{
 
 /// The sidecars: the files beside the weights. A model stores their content when it is loaded, and writes it when it is saved.
 ///
-/// A language model needs the first two.
+/// A language model needs the first; the second is made where a tokenizer has another form.
 pub(crate) const SIDECAR_FILES: [&str; 8] = [
     "config.json",
     "tokenizer.json",
@@ -64,7 +64,8 @@ pub(crate) struct ModelFiles {
 impl ModelFiles {
     /// Opens a folder or a GGUF file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        if path.is_dir() || !(path.exists() || is_gguf(path)) {
+        let is_folder = path.is_dir() && (!is_gguf(path) || path.join("config.json").exists());
+        if is_folder || !(path.exists() || is_gguf(path)) {
             return Self::open_folder(path);
         }
         if path.is_file() && !is_gguf(path) && !begins_as_gguf(path)? {

@@ -184,6 +184,27 @@ fn classifiers_and_adapters_have_files_of_their_own() {
 }
 
 #[test]
+fn a_tokenizer_may_have_the_form_that_came_before_its_json() {
+    let base = [("config.json", json()), ("model.safetensors", weights())];
+    for files in [&["vocab.json", "merges.txt"][..], &["vocab.txt"]] {
+        let repository = base.clone().into_iter().chain(files.iter().map(|name| (*name, json())));
+        let (server, cache) = (HubServer::new(NAME, repository), TempDir::new().expect("a folder"));
+        let folder = hub(&server, &cache).language_model(&model(NAME)).expect("fetched");
+        let expected = ["config.json", "model.safetensors"].into_iter().chain(files.iter().copied());
+        assert_eq!(names(&folder), expected.map(String::from).collect());
+        let again = hub(&server, &cache).offline().language_model(&model(NAME)).expect("in the cache");
+        assert_eq!(again, folder);
+    }
+    // Half of a form is none.
+    let half = base.into_iter().chain([("vocab.json", json())]);
+    let (server, cache) = (HubServer::new(NAME, half), TempDir::new().expect("a folder"));
+    match problem(hub(&server, &cache).language_model(&model(NAME))) {
+        HubProblem::NoFile { wanted, .. } => assert_eq!(wanted, "`tokenizer.json`"),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
 fn a_gguf_file_is_fetched_by_its_name_or_as_the_only_one() {
     let files = [
         ("README.md", json()),

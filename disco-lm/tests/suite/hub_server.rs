@@ -53,7 +53,7 @@ pub(crate) struct HubServer {
 
 impl HubServer {
     /// A hub with one repository of these files.
-    pub(crate) fn new<const N: usize>(repository: &str, files: [(&str, Vec<u8>); N]) -> Self {
+    pub(crate) fn new<'a>(repository: &str, files: impl IntoIterator<Item = (&'a str, Vec<u8>)>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
         let files = files.into_iter().map(|(name, content)| (name.to_string(), content)).collect();
