@@ -315,8 +315,9 @@ pub(crate) fn shard_names(index: &Path) -> Result<Vec<String>> {
 
 /// Refuses an index whose shards are not all there.
 fn check_shards(folder: &Path, index: &Path, names: &[String]) -> Result<()> {
-    let missing: Vec<&str> =
-        names.iter().filter(|name| !folder.join(name).exists()).map(String::as_str).collect();
+    // A link to nothing is there, and an error of its own when it is opened.
+    let is_missing = |name: &&String| folder.join(name).symlink_metadata().is_err();
+    let missing: Vec<&str> = names.iter().filter(is_missing).map(String::as_str).collect();
     if missing.is_empty() {
         return Ok(());
     }
