@@ -233,14 +233,16 @@ pub enum Error {
     },
     /// Quasi-rejection sampling accepted nothing.
     #[error(
-        "none of {proposals} proposals was accepted at ln beta = {log_beta}: ask for a larger `acceptance_rate`, or \
-         draw more with `sample.count`"
+        "none of {proposals} proposals was accepted at ln beta = {log_beta:.4}: ask for a {advice}, or draw more with \
+         `sample.count`"
     )]
     NothingAccepted {
         /// How many proposals there were.
         proposals: u64,
         /// `ln beta`.
         log_beta: f64,
+        /// A setting that accepts more.
+        advice: &'static str,
     },
     /// The mean that is asked of a feature is above every value that it can have in samples of the model.
     #[error(

@@ -7,9 +7,7 @@ use std::{
 
 use disco_lm::{Device, Hub, HubProgress};
 
-use crate::{
-    Backend, Progress, ProgressTarget, Result, process::workspace_root, spec::ModelSource, terminal::say,
-};
+use crate::{Backend, Progress, ProgressTarget, Result, process, spec::ModelSource, terminal::say};
 
 /// The device on which a backend computes.
 pub(crate) fn device(backend: Backend) -> Result<Device> {
@@ -18,7 +16,7 @@ pub(crate) fn device(backend: Backend) -> Result<Device> {
 
 /// The folder of the model in this repository.
 pub(crate) fn embedded_model() -> PathBuf {
-    workspace_root().join("models").join("tiny-shakespeare")
+    process::embedded_model()
 }
 
 /// A kind of model: it decides which files a hub is asked for.

@@ -10,4 +10,5 @@ pub(crate) use command::{cargo, output, replace, run};
 pub(crate) use limits::memory_limit;
 pub(crate) use limits::survive_full_files;
 pub(crate) use memory::peak_bytes;
+pub(crate) use workspace::embedded_model;
 pub use workspace::workspace_root;

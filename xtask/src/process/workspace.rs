@@ -11,3 +11,8 @@ pub fn workspace_root() -> PathBuf {
         env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from);
     manifest.parent().map_or_else(PathBuf::new, Path::to_path_buf)
 }
+
+/// The folder of the model in this repository.
+pub(crate) fn embedded_model() -> PathBuf {
+    workspace_root().join("models").join("tiny-shakespeare")
+}

@@ -14,9 +14,6 @@ use super::{
 };
 use crate::{Error, Result};
 
-/// The file with everything that is known of a run.
-pub(crate) const SUMMARY: &str = "summary.json";
-
 /// Bytes that are reserved at the start for all files but the weights.
 const RESERVE: u64 = 16 << 20;
 

@@ -16,13 +16,13 @@ mod table;
 
 pub(crate) use distances::DISTANCES;
 pub use folder::OutputFolder;
-pub(crate) use folder::{SUMMARY, free, take_lock};
+pub(crate) use folder::{free, take_lock};
 #[cfg(feature = "lm")]
 pub(crate) use numbers::grouped;
 pub(crate) use numbers::plain;
 pub use output::write_outputs;
 pub use output_file::OutputFile;
-pub(crate) use place::{keep_apart, resolve, stranger};
+pub(crate) use place::{SUMMARY, keep_apart, resolve, stranger};
 pub use record::{
     BaseRecord, FitRecord, FittedFeature, ModelRecord, PolicyRecord, QrsPoint, QrsRecord, RunRecord,
     SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord,

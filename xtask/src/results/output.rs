@@ -3,7 +3,8 @@
 use serde::Serialize;
 
 use super::{
-    folder::{OutputFolder, SUMMARY},
+    folder::OutputFolder,
+    place::SUMMARY,
     record::{RunRecord, SampleRecord},
     report::render_report,
     summary::summary,

@@ -10,8 +10,12 @@ use disco_tuner::SealedFolder;
 
 use crate::{
     Error, Result,
+    process::embedded_model,
     spec::{FeatureKind, ModelSource, Spec},
 };
+
+/// The file with everything that is known of a run. Results are told from other sealed folders by it.
+pub(crate) const SUMMARY: &str = "summary.json";
 
 /// Something that may be replaced by results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +67,7 @@ pub(crate) fn resolve(out: &Path) -> Result<PathBuf> {
     Ok(resolved)
 }
 
-/// Refuses a place in the way of a model that a run reads.
+/// Refuses a place in the way of a model that a run reads, or of the model of this repository.
 ///
 /// # Errors
 /// [`Error::Place`].
@@ -73,13 +77,17 @@ pub(crate) fn keep_apart(out: &Path, spec: &Spec) -> Result<()> {
         FeatureKind::Classifier(classifier) => Some(&classifier.model),
         _ => None,
     });
-    for source in classifiers.chain([&spec.model.source]) {
-        let ModelSource::Folder(model) = source else { continue };
+    let folders = classifiers.chain([&spec.model.source]).filter_map(|source| match source {
+        ModelSource::Folder(folder) => Some(("the run reads a model from", folder.clone())),
+        // The one is protected in every run, and a hub's is in the cache.
+        ModelSource::Embedded | ModelSource::Hub(_) => None,
+    });
+    for (what, model) in folders.chain([("the embedded model is in", embedded_model())]) {
         // A model that is not there has an error of its own.
-        let Ok(model) = fs::canonicalize(model) else { continue };
+        let Ok(model) = fs::canonicalize(&model) else { continue };
         if place.starts_with(&model) || model.starts_with(&place) {
             let reason = format!(
-                "the run reads a model from {}, and results replace the whole folder that they go to; name a folder apart from it",
+                "{what} {}, and results replace the whole folder that they go to; name a folder apart from it",
                 model.display()
             );
             return Err(Error::Place { path: out.into(), reason });
@@ -120,6 +128,10 @@ pub(super) fn look(place: &Path) -> Result<Found> {
         return Ok(Found::EmptyFolder);
     }
     match SealedFolder::open(place).and_then(|folder| folder.check_strangers()) {
+        // Models and checkpoints are sealed too.
+        Ok(()) if !place.join(SUMMARY).is_file() => occupied(format!(
+            "there is no {SUMMARY}, so it is a model or a checkpoint, or holds a part of results"
+        )),
         Ok(()) => Ok(Found::EarlierResults),
         Err(disco_tuner::Error::Damaged { path, difference, .. }) => {
             occupied(stranger(place, &path, &difference))
@@ -157,4 +169,23 @@ pub(super) fn keep_beside(made: &Path, place: &Path) -> std::io::Result<PathBuf>
         }
     }
     Err(ErrorKind::AlreadyExists.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::read_spec;
+
+    #[test]
+    fn the_model_of_this_repository_is_no_place_for_results() {
+        let spec = include_str!("../../specs/demo.toml");
+        let spec = read_spec("demo.toml", spec, Path::new("")).unwrap();
+        let model = embedded_model();
+        let models = model.parent().unwrap().to_path_buf();
+        for out in [model.clone(), model.join("x"), models.join(".").join("tiny-shakespeare"), models] {
+            let error = keep_apart(&out, &spec).unwrap_err();
+            assert!(error.to_string().contains("the embedded model is in "), "{error}");
+        }
+        keep_apart(&model.with_file_name("other"), &spec).unwrap();
+    }
 }

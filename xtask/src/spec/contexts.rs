@@ -183,7 +183,7 @@ fn check_lines(path: &Path, column: &str) -> Result<(), String> {
         let own = record.get(WEIGHT).cloned();
         match &weight {
             None => weight = Some(own),
-            Some(first) if *first == own => {}
+            Some(first) if is_same_weight(first.as_ref(), own.as_ref()) => {}
             Some(_) => {
                 let own = own.map_or("none".to_owned(), |own| own.to_string());
                 return Err(format!(
@@ -194,6 +194,14 @@ fn check_lines(path: &Path, column: &str) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Whether two weights are the same number, however it is written, or the same of something else.
+fn is_same_weight(a: Option<&Value>, b: Option<&Value>) -> bool {
+    match (a.and_then(Value::as_f64), b.and_then(Value::as_f64)) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
+    }
 }
 
 /// The fields of a line that hold strings, as the end of a message on the missing field `column`.

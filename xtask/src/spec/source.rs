@@ -52,8 +52,11 @@ impl ModelSource {
             Ok(Self::Folder(path))
         } else if inside.join(config).is_file() {
             Ok(Self::Folder(inside))
+        } else if path.is_dir() {
+            let found = if path.join(config).exists() { "whose {} is no file" } else { "without {}" };
+            Err(format!("names a folder {}: {}", found.replace("{}", config), path.display()))
         } else if path.exists() {
-            Err(format!("names a folder without {config}: {}", path.display()))
+            Err(format!("names neither a file nor a folder, but a pipe or a device: {}", path.display()))
         } else if is_hub_id(text) {
             Ok(Self::Hub(text.into()))
         } else {
@@ -115,6 +118,10 @@ mod tests {
         assert_eq!(find("org/name"), Ok(ModelSource::Folder(folder.join(WEIGHTS))));
         std::fs::write(folder.join("config.json"), "{}").unwrap();
         assert_eq!(find("org/name"), Ok(ModelSource::Folder(folder)));
+        std::fs::create_dir_all(place.path().join("odd").join("config.json")).unwrap();
+        assert!(find("odd").unwrap_err().contains("whose config.json is no file"));
+        #[cfg(unix)]
+        assert!(find("/dev/null").unwrap_err().contains("a pipe or a device"));
         std::fs::write(place.path().join("m.gguf"), "").unwrap();
         assert_eq!(find("m.gguf"), Ok(ModelSource::Folder(place.path().join("m.gguf"))));
         for nothing in [

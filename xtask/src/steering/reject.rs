@@ -41,7 +41,15 @@ pub fn reject<X: TextSample>(
     let log_beta = expected.point.log_beta;
     let (draws, statistics) = draw(plan, base, fit, policy, log_beta)?;
     let Some(acceptance_rate) = statistics.acceptance_rate().filter(|_| !draws.is_empty()) else {
-        return Err(Error::NothingAccepted { proposals: statistics.proposals, log_beta });
+        return Err(Error::NothingAccepted {
+            proposals: statistics.proposals,
+            log_beta,
+            advice: match plan.spec.sample.qrs {
+                QrsGoal::AcceptanceRate(_) => "larger `acceptance_rate`",
+                QrsGoal::TotalVariation(_) => "larger `total_variation`",
+                QrsGoal::LogBeta(_) => "smaller `log_beta`",
+            },
+        });
     };
 
     let contexts = &plan.spec.contexts;

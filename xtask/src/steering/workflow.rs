@@ -53,7 +53,11 @@ where
     keep_apart(out, spec)?;
     let folder = interrupt.begin(|| OutputFolder::prepare(out, weights), OutputFolder::temporary)?;
     let checkpoints = CheckpointFolder::prepare(out, control)?;
-    let checkpoints = checkpoints.with_room(folder.reserve_room(checkpoint_bytes(spec, weights))?);
+    let room = folder.reserve_room(checkpoint_bytes(spec, weights)).inspect_err(|_| {
+        // The error of the run is the one to report.
+        let _ = checkpoints.remove_if_empty();
+    })?;
+    let checkpoints = checkpoints.with_room(room);
     let mut clock = Clock::default();
     let tuned = || -> Result<_> {
         let Loaded { base, mut policy, scorers, record: model } = load()?;

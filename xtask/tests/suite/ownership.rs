@@ -2,6 +2,7 @@
 
 use std::{fs, path::Path};
 
+use disco_tuner::SealedFolder;
 use xtask::{CheckpointFolder, Error, OutputFile, OutputFolder, ProgressTarget, RunControl, StartMode};
 
 use crate::common::{names, write_results};
@@ -166,6 +167,36 @@ fn only_what_a_manifest_lists_as_it_is_counts_as_earlier_results() {
     fs::remove_file(out.join("samples.jsonl")).unwrap();
     write_results(&out).unwrap();
     assert!(results(&out));
+}
+
+#[test]
+fn models_and_checkpoints_are_sealed_and_no_results() {
+    let place = tempfile::tempdir().unwrap();
+    for (name, files) in [
+        ("model", ["config.json", "model.safetensors"]),
+        ("adapter", ["adapter_config.json", "adapter_model.safetensors"]),
+        ("step-3", ["run.json", "parameters.safetensors"]),
+    ] {
+        let out = place.path().join(name);
+        fs::create_dir(&out).unwrap();
+        files.iter().for_each(|file| fs::write(out.join(file), MINE).unwrap());
+        SealedFolder::seal(&out).unwrap();
+        let before = snapshot(place.path());
+        let error = OutputFolder::prepare(&out, 0).unwrap_err();
+        let said = error.to_string();
+        assert!(matches!(error, Error::Occupied { .. }), "{said}");
+        assert!(said.contains("there is no summary.json, so it is a model or a checkpoint"), "{said}");
+        assert_eq!(snapshot(place.path()), before, "{name}");
+    }
+    // One that comes during a run stays too.
+    let out = place.path().join("out");
+    let folder = OutputFolder::prepare(&out, 0).unwrap();
+    xtask::write_outputs(&folder, &crate::common::record()).unwrap();
+    fs::rename(place.path().join("model"), &out).unwrap();
+    let error = folder.finish().unwrap_err();
+    assert!(matches!(error, Error::KeptBeside { .. }), "{error}");
+    assert_eq!(fs::read_to_string(out.join("config.json")).unwrap(), MINE);
+    assert!(results(&place.path().join("out.kept")));
 }
 
 #[cfg(unix)]

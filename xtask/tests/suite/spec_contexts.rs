@@ -142,6 +142,9 @@ fn a_line_without_the_column_says_which_it_has() {
 fn weights_that_a_run_would_not_honour_are_refused() {
     let equal = b"{\"context\": \"a\", \"weight\": 2}\n{\"context\": \"b\", \"weight\": 2}\n";
     assert_eq!(file("x.jsonl", equal, "").unwrap(), ["a", "b"]);
+    // It is the number that counts, however it is written.
+    let equal = b"{\"context\": \"a\", \"weight\": 1}\n{\"context\": \"b\", \"weight\": 1.0}\n";
+    assert_eq!(file("x.jsonl", equal, "").unwrap(), ["a", "b"]);
     for second in ["\"weight\": 1", "\"other\": 1"] {
         let lines = format!("{{\"context\": \"a\", \"weight\": 3}}\n{{\"context\": \"b\", {second}}}\n");
         refused("x.jsonl", &lines, "", &["line 2: `weight` is", "counts all of its contexts equally"]);

@@ -9,7 +9,7 @@ use crate::{
     Backend, Error, Result,
     spec::{
         Allowed, ModelSpec,
-        allowed::{BEAM, CLOSED_SHARE, COUNT, FINITE, POSITIVE, POSITIVE_SHARE, WHOLE},
+        allowed::{BEAM, CLOSED_SHARE, COUNT, FINITE, PENALTY, POSITIVE_SHARE, TEMPERATURE, WHOLE},
     },
 };
 
@@ -73,7 +73,7 @@ pub(super) struct DecodingArguments {
     #[arg(long, value_name = "N", value_parser = whole(&WHOLE))]
     min_new_tokens: Option<usize>,
     /// Logits are divided by this.
-    #[arg(long, value_name = "X", value_parser = number(&POSITIVE), allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = number(&TEMPERATURE), allow_negative_numbers = true)]
     temperature: Option<f64>,
     /// Only this number of the most probable tokens are drawn.
     #[arg(long, value_name = "N", value_parser = whole(&COUNT))]
@@ -88,7 +88,7 @@ pub(super) struct DecodingArguments {
     #[arg(long, value_name = "P", value_parser = number(&POSITIVE_SHARE), allow_negative_numbers = true)]
     typical_p: Option<f64>,
     /// Above 1, tokens that have occurred become less probable.
-    #[arg(long, value_name = "X", value_parser = number(&POSITIVE), allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = number(&PENALTY), allow_negative_numbers = true)]
     repetition_penalty: Option<f64>,
 }
 
