@@ -51,6 +51,10 @@ pub(crate) const COMMON: Fields = Fields {
     ],
     fixed: &[
         ("per_layer_config", &["null", "{}"]),
+        // Shared code of transformers makes a decoder look at what follows. Null counts as false there.
+        ("is_causal", &["true"]),
+        // Another file of weights, in the place of model.safetensors.
+        ("transformers_weights", &["null"]),
         // Another file, which would be the configuration in the place of this one.
         ("configuration_files", &["null"]),
     ],

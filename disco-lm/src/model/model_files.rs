@@ -21,7 +21,7 @@ use crate::{
     text::{tokenizer_settings::TokenizerSettings, vocabulary_files},
     weights::{
         self, Loaded, ModelKind, SafetensorsFolder, TensorSource,
-        folder::{must_be_folder, without_config},
+        folder::{must_be_folder, other_weights, without_config},
         identify::{HEAD as HEAD_BYTES, other_format},
     },
 };
@@ -95,6 +95,10 @@ impl ModelFiles {
         if !sidecars.contains_key("config.json")
             && let Some(error) = without_config(folder)
         {
+            return Err(error);
+        }
+        // Before the tokenizer, whose absence is less of a cause.
+        if let Some(error) = other_weights(folder) {
             return Err(error);
         }
         Ok(Self {

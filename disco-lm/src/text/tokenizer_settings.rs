@@ -4,15 +4,21 @@
 //! BERT's class; `add_prefix_space` of byte-level classes. Refused where it says another thing than `tokenizer.json`: an id of an added
 //! token, `add_prefix_space` and `do_lower_case` of other classes, `split_special_tokens`.
 //!
+//! The class LlamaTokenizer of SentencePiece's BPE takes its spaces from `add_prefix_space` and `legacy`, not from `tokenizer.json`.
+//!
 //! Without an effect, as in transformers: `add_bos_token` and `add_eos_token` (the post-processor of `tokenizer.json` counts), `legacy`
-//! (it acted when `tokenizer.json` was made), `padding_side`, `truncation_side`, `model_max_length` and other settings of batches.
-//! `clean_up_tokenization_spaces` would change a text after it was decoded, so that it was not what the model wrote: it is left out.
+//! of other classes (it acted when `tokenizer.json` was made), `padding_side`, `truncation_side`, `model_max_length` and other settings of
+//! batches. `clean_up_tokenization_spaces` would change a text after it was decoded, so that it was not what the model wrote: it is left out.
 
 use std::path::PathBuf;
 
 use serde_json::Value;
 use tokenizers::{
-    AddedToken, NormalizerWrapper, PreTokenizerWrapper, Tokenizer as HfTokenizer, normalizers::BertNormalizer,
+    AddedToken, DecoderWrapper, ModelWrapper, NormalizerWrapper, PreTokenizerWrapper,
+    Tokenizer as HfTokenizer,
+    decoders::{byte_fallback::ByteFallback, fuse::Fuse, sequence::Sequence as Decoders, strip::Strip},
+    normalizers::{BertNormalizer, Replace},
+    pre_tokenizers::metaspace::{Metaspace, PrependScheme},
 };
 
 use crate::{
@@ -28,6 +34,9 @@ const BYTE_LEVEL: [&str; 4] = ["GPT2Tokenizer", "RobertaTokenizer", "Qwen2Tokeni
 
 /// Classes that are `tokenizer.json` and nothing else: they have no settings of their own.
 const GENERIC: [&str; 3] = ["PreTrainedTokenizerFast", "PreTrainedTokenizer", "TokenizersBackend"];
+
+/// Kinds of models whose tokenizer is of a generic class, whatever class `tokenizer_config.json` names.
+const ALWAYS_GENERIC: [&str; 3] = ["mistral", "olmo2", "phi3"];
 
 /// The files beside a `tokenizer.json`; `Null` for one that there is not.
 #[derive(Clone, Debug, Default)]
@@ -73,7 +82,11 @@ impl TokenizerSettings {
         if self.config["split_special_tokens"].as_bool() == Some(true) {
             return Err(self.refused("split_special_tokens", "true".into(), "false"));
         }
-        let class = self.class().unwrap_or(GENERIC[0]).to_string();
+        let is_generic = self.model["model_type"].as_str().is_some_and(|kind| ALWAYS_GENERIC.contains(&kind));
+        let class = self.class().filter(|_| !is_generic).unwrap_or(GENERIC[0]).to_string();
+        if class == "LlamaTokenizer" && self.apply_llama(tokenizer)? {
+            return self.add_tokens(tokenizer);
+        }
         self.apply_case(tokenizer, &class)?;
         self.apply_prefix_space(tokenizer, &class)?;
         self.add_tokens(tokenizer)
@@ -154,6 +167,34 @@ impl TokenizerSettings {
         }
     }
 
+    /// Makes the spaces of SentencePiece's BPE as transformers' class LlamaTokenizer does; false for a tokenizer of bytes, which
+    /// transformers reads as it is.
+    fn apply_llama(&self, tokenizer: &mut HfTokenizer) -> Result<bool> {
+        let ModelWrapper::BPE(model) = tokenizer.get_model() else { return Ok(false) };
+        if tokenizer.get_pre_tokenizer().is_some_and(is_of_bytes) {
+            return Ok(false);
+        }
+        let mut model = model.clone();
+        (model.fuse_unk, model.byte_fallback, model.ignore_merges) = (true, true, false);
+        let prefix = self.flag("add_prefix_space")?.unwrap_or(true);
+        let scheme = match self.flag("legacy")?.unwrap_or(false) {
+            _ if !prefix => PrependScheme::Never,
+            true => PrependScheme::Always,
+            false => PrependScheme::First,
+        };
+        let failed = |error: tokenizers::Error| Error::format(&self.path, error);
+        let spaces = Replace::new("\u{2581}", " ").map_err(failed)?;
+        let mut decoders = vec![spaces.into(), ByteFallback::new().into(), DecoderWrapper::Fuse(Fuse::new())];
+        if prefix {
+            decoders.push(Strip::new(' ', 1, 0).into());
+        }
+        tokenizer.with_model(model);
+        tokenizer.with_normalizer(None::<NormalizerWrapper>).map_err(failed)?;
+        tokenizer.with_pre_tokenizer(Some(Metaspace::new('\u{2581}', scheme, false)));
+        tokenizer.with_decoder(Some(Decoders::new(decoders)));
+        Ok(true)
+    }
+
     /// Adds the tokens that stand only in these files, and gives the others the settings that they have there.
     fn add_tokens(&self, tokenizer: &mut HfTokenizer) -> Result<()> {
         let SpecialTokens { special, added, .. } = self.special_tokens();
@@ -189,6 +230,14 @@ impl TokenizerSettings {
     }
 }
 
+fn is_of_bytes(pre_tokenizer: &PreTokenizerWrapper) -> bool {
+    match pre_tokenizer {
+        PreTokenizerWrapper::ByteLevel(_) => true,
+        PreTokenizerWrapper::Sequence(all) => all.as_ref().iter().any(is_of_bytes),
+        _ => false,
+    }
+}
+
 /// Whether a normalizer makes texts lower case.
 fn lowers(normalizer: &NormalizerWrapper) -> bool {
     match normalizer {
@@ -203,9 +252,7 @@ fn lowers(normalizer: &NormalizerWrapper) -> bool {
 fn prefix_space(pre_tokenizer: &PreTokenizerWrapper) -> Option<bool> {
     match pre_tokenizer {
         PreTokenizerWrapper::ByteLevel(bytes) => Some(bytes.add_prefix_space),
-        PreTokenizerWrapper::Metaspace(space) => {
-            Some(space.prepend_scheme != tokenizers::pre_tokenizers::metaspace::PrependScheme::Never)
-        }
+        PreTokenizerWrapper::Metaspace(space) => Some(space.prepend_scheme != PrependScheme::Never),
         PreTokenizerWrapper::Sequence(all) => all.as_ref().iter().find_map(prefix_space),
         _ => None,
     }

@@ -46,6 +46,15 @@ pub(crate) fn without_weights(folder: &Path, wanted: &str) -> Error {
     not_read(folder, &found, &remedy)
 }
 
+/// The error for a folder of a model whose weights are of other formats only.
+pub(crate) fn other_weights(folder: &Path) -> Option<Error> {
+    let has = |name: &str| folder.join(name).symlink_metadata().is_ok();
+    if has("model.safetensors") || has("model.safetensors.index.json") {
+        return None;
+    }
+    Some(without_weights(folder, "model.safetensors")).filter(|error| matches!(error, Error::NotRead { .. }))
+}
+
 /// The error for a folder without `config.json`, if what it has tells what it is.
 pub(crate) fn without_config(folder: &Path) -> Option<Error> {
     let names = names(folder);

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use disco_lm::{Classifier, Error, Generation, Overlong, TokenClassifier, TokenModel};
+use disco_lm::{Classifier, Error, Generation, LanguageModel, Overlong, TokenClassifier, TokenModel};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -229,6 +229,11 @@ fn the_cause_of_a_folder_that_cannot_be_read_is_named() {
         std::fs::copy(source.join("config.json"), copy.path().join("config.json")).expect("copied");
         std::fs::write(copy.path().join(file), content).expect("written");
         check_refused(copy.path(), words);
+        // With a tokenizer missing too, weights of another format are the cause that is named.
+        if !file.starts_with("model.safetensors") && file != "config.json" {
+            let error = LanguageModel::load(copy.path(), &device(), Generation::default()).expect_err("refused");
+            assert!(words.iter().all(|word| error.to_string().contains(word)), "{error}");
+        }
     }
     // The path of a file in the place of its folder.
     for file in ["config.json", "model.safetensors"] {
@@ -306,4 +311,20 @@ fn golden_start() -> u64 {
     let config = std::fs::read(folder("t5-relu").join("config.json")).expect("readable");
     let config: Value = serde_json::from_slice(&config).expect("JSON");
     config["decoder_start_token_id"].as_u64().expect("a start")
+}
+
+/// transformers reads these in code that all models share: without causality, a token of this model changes by nats.
+#[test]
+fn fields_of_shared_code_are_refused_by_name() {
+    let source = folder("llama-gqa-tied");
+    let text = std::fs::read_to_string(source.join("config.json")).expect("a configuration");
+    for (field, value) in
+        [("is_causal", Value::Bool(false)), ("transformers_weights", "other.safetensors".into())]
+    {
+        let copy = copy_with(&source, |_| {});
+        let mut config: Value = serde_json::from_str(&text).expect("JSON");
+        config[field] = value;
+        std::fs::write(copy.path().join("config.json"), config.to_string()).expect("written");
+        check_refused(copy.path(), &["config.json", field]);
+    }
 }

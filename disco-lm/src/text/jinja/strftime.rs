@@ -124,7 +124,7 @@ impl Calendar {
     /// The year and week of ISO 8601: weeks begin on Monday, and the first one holds 4 January.
     fn iso_week(&self) -> (u64, u64) {
         let from_monday = (self.weekday + 6) % 7;
-        let week = (self.in_year + 10 - (from_monday + 1)) / 7;
+        let week = (self.in_year + 10 - from_monday) / 7;
         let weeks = |year: u64| {
             let weekday = |year: u64| (year + year / 4 - year / 100 + year / 400) % 7;
             if weekday(year) == 4 || weekday(year - 1) == 3 { 53 } else { 52 }
@@ -210,6 +210,20 @@ mod tests {
         ] {
             let time = UNIX_EPOCH + Duration::from_secs(seconds);
             assert_eq!(format("%A %a %d %B %b %m %Y %H:%M:%S 100%%", time).expect("known fields"), expected);
+        }
+        // Values of Python: weeks of ISO 8601, and weeks from the first Sunday and Monday.
+        for (seconds, expected) in [
+            (951_782_399, "2000-W09-1 09 09 059"),
+            (1_451_865_600, "2016-W01-1 01 01 004"),
+            (1_483_228_800, "2016-W52-7 01 00 001"),
+            (1_609_459_200, "2020-W53-5 00 00 001"),
+            (1_735_603_200, "2025-W01-2 52 53 366"),
+            (1_767_225_600, "2026-W01-4 00 00 001"),
+            (1_795_780_800, "2026-W48-5 47 47 331"),
+            (1_798_761_599, "2026-W53-4 52 52 365"),
+        ] {
+            let time = UNIX_EPOCH + Duration::from_secs(seconds);
+            assert_eq!(format("%G-W%V-%u %U %W %j", time).expect("known fields"), expected);
         }
         assert!(format("%Q", UNIX_EPOCH).expect_err("no such field").contains("'Q'"));
     }

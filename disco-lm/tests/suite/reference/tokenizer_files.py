@@ -22,6 +22,8 @@ folder = pathlib.Path(sys.argv[1])
 bases = {name: json.loads((folder / path / "tokenizer.json").read_text()) for name, path in BASES.items()}
 MODELS = {"bytes": {"model_type": "llama"}, "words": {"model_type": "bert"}, "pieces": {"model_type": "llama"}}
 GENERIC = {"tokenizer_class": "PreTrainedTokenizerFast", "bos_token": "<s>", "eos_token": "</s>"}
+LLAMA = {**GENERIC, "tokenizer_class": "LlamaTokenizer", "unk_token": "<unk>"}
+METASPACE = {"type": "Metaspace", "replacement": "\u2581", "prepend_scheme": "never", "split": False}
 BERT = {"tokenizer_class": "BertTokenizer"}
 FLAGS = {"lstrip": False, "rstrip": False, "normalized": False, "single_word": False, "special": True}
 TURN = {"290": {"content": "<|turn|>", **FLAGS}}
@@ -73,6 +75,15 @@ CASES = [
     ("pieces", [], config(GENERIC, unk_token="<unk>"), "the baker", None),
     ("pieces", [], config(GENERIC, unk_token="<unk>", add_prefix_space=False), "the baker", None),
     ("pieces", [], config(GENERIC, tokenizer_class="LlamaTokenizer", unk_token="<unk>", legacy=False), "the baker", None),
+    *[
+        ("pieces", [], config(LLAMA, **changes), "  the baker</s>the", None)
+        for changes in [{}, {"legacy": True}, {"add_prefix_space": False}, {"add_prefix_space": None, "legacy": None}]
+    ],
+    ("pieces", [["/normalizer", None], ["/pre_tokenizer", METASPACE]], config(LLAMA), "the baker</s>the", None),
+    ("pieces", [["/normalizer", None], ["/pre_tokenizer", METASPACE]], config(LLAMA, tokenizer_class="LlamaTokenizerFast", legacy=True), "the</s>the", None),
+    ("pieces", [], {**config(LLAMA, add_prefix_space=False), "config.json": {"model_type": "mistral"}}, "  the baker</s>the", None),
+    ("pieces", [], {**config(LLAMA, add_prefix_space=False), "config.json": {"model_type": "phi3"}}, "the</s>the", None),
+    ("bytes", [], config(LLAMA), "  the baker</s>the", None),
     ("bytes", [], {**OLD, **config(GENERIC, tokenizer_class="GPT2Tokenizer", unk_token="<unk>")}, "x<s> the baker", None),
     ("bytes", [], {**OLD, **config(GENERIC, tokenizer_class="GPT2Tokenizer", unk_token="<unk>", add_bos_token=True, add_prefix_space=True)}, "the baker", None),
     ("bytes", [], {**OLD, **config(GENERIC, tokenizer_class="RobertaTokenizer", unk_token="<unk>", pad_token="<unk>")}, "the baker<mask>", None),
