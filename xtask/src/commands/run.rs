@@ -14,8 +14,10 @@ use crate::{
 };
 #[cfg(feature = "lm")]
 use crate::{
-    Interrupt, ProgressTarget, RunControl, StartMode, results::terminal_table, steering::language_model,
-    terminal::print,
+    Interrupt, ProgressTarget, RunControl, StartMode,
+    results::terminal_table,
+    steering::language_model,
+    terminal::{print, visible_line},
 };
 
 /// The settings of a run on the command line, which replace those of the file.
@@ -117,7 +119,7 @@ fn run_spec(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
         {
             let (folder, record) = language_model::run(&spec, out, &options.control()?)?;
             print(format_args!("\n{}", terminal_table(&record)))?;
-            print(folder.join("report.html").display())?;
+            print(visible_line(&folder.join("report.html").to_string_lossy()))?;
         }
         Ok(())
     })
