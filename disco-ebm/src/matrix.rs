@@ -150,7 +150,8 @@ impl Measured<usize, usize> {
 }
 
 impl<C, X> Measured<C, X> {
-    /// The weights of the samples under a target, of each context: they sum to 1.
+    /// The weights of the samples under a target, of each context: they sum to 1. (In a context of weight 0 in which the
+    /// target allows no sample they are all 0.)
     ///
     /// For samples with design weights these are the calibrated weights (raking).
     ///
@@ -167,8 +168,14 @@ impl<C, X> Measured<C, X> {
             let factors = tilt.log_factors_of(context.values.view(), &columns)?;
             terms.iter_mut().zip(factors).for_each(|(term, factor)| *term += factor);
             let found = disco_core::ImportanceWeights::from_log(terms);
-            let found = found.map_err(|cause| Error::InContext { context: index, cause })?;
-            Ok(found.normalised().to_vec())
+            match found {
+                // The contexts that count for nothing were not asked to have support.
+                Err(CoreError::ZeroWeights { count }) if self.shares[index] == 0.0 => Ok(vec![0.0; count]),
+                found => {
+                    let found = found.map_err(|cause| Error::InContext { context: index, cause })?;
+                    Ok(found.normalised().to_vec())
+                }
+            }
         };
         self.contexts.iter().enumerate().map(weights).collect()
     }

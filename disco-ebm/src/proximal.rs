@@ -42,7 +42,49 @@ pub(crate) fn step(
             return exact - lambda;
         }
     }
-    next - lambda
+    active_set(&hessian, gradient, lambda, tolerances).unwrap_or(next) - lambda
+}
+
+/// The minimiser by feature-sign search (Lee, Battle, Raina and Ng 2006), from zero: coefficients enter one at a time, the one
+/// whose slope is the farthest beyond its tolerance first, and leave where they change their sign.
+///
+/// Of features that are combinations of each other, only as many enter as there are independent ones; coordinate descent
+/// would move along the flat valley between them at the pace of their tolerance.
+fn active_set(
+    hessian: &Array2<f64>,
+    gradient: &Array1<f64>,
+    lambda: &Array1<f64>,
+    tolerances: &Array1<f64>,
+) -> Option<Array1<f64>> {
+    let d = lambda.len();
+    let at_zero = gradient - &hessian.dot(lambda);
+    let mut next = Array1::<f64>::zeros(d);
+    let mut signs = Array1::<f64>::zeros(d);
+    let mut free: Vec<usize> = (0..d).filter(|&i| tolerances[i] == 0.0).collect();
+    for _ in 0..100 + 50 * d {
+        let block = Array2::from_shape_fn((free.len(), free.len()), |(i, j)| hessian[[free[i], free[j]]]);
+        let right: Array1<f64> = free.iter().map(|&i| -(at_zero[i] + tolerances[i] * signs[i])).collect();
+        let mut wanted = Array1::<f64>::zeros(d);
+        free.iter().zip(&Cholesky::new(&block)?.solve(&right)).for_each(|(&i, value)| wanted[i] = *value);
+        // The first coefficient that would change its sign on the way.
+        let crosses = |&&i: &&usize| tolerances[i] > 0.0 && wanted[i] * signs[i] <= 0.0;
+        let length = |i: usize| if next[i] == 0.0 { 0.0 } else { next[i] / (next[i] - wanted[i]) };
+        let first = free.iter().filter(crosses).map(|&i| (length(i), i)).min_by(|a, b| a.0.total_cmp(&b.0));
+        if let Some((length, leaves)) = first {
+            next = &next + &((&wanted - &next) * length);
+            next[leaves] = 0.0;
+            free.retain(|&i| i != leaves);
+            continue;
+        }
+        next = wanted;
+        let slope = &at_zero + &hessian.dot(&next);
+        let beyond = |i: usize| slope[i].abs() - tolerances[i] * (1.0 + 1e-9) - f64::MIN_POSITIVE;
+        let bound = (0..d).filter(|i| !free.contains(i) && beyond(*i) > 0.0);
+        let Some(enters) = bound.max_by(|&a, &b| beyond(a).total_cmp(&beyond(b))) else { return Some(next) };
+        signs[enters] = -slope[enters].signum();
+        free.push(enters);
+    }
+    None
 }
 
 fn soft_threshold(value: f64, threshold: f64) -> f64 {

@@ -202,3 +202,30 @@ fn the_errors_of_a_redundant_set_are_those_of_its_basis() {
     }
     assert_eq!(covariance[[2, 2]], 0.0);
 }
+
+/// Two outcomes of weights `e^-6.1` and `e^-4.4`, two features that repeat each other, one of which has a tolerance: the exact
+/// one says the shares, `(target - 1) / 0.375`, and the other is within its tolerance. Likewise where both have a tolerance,
+/// in a base that is far from it: the one that asks for more stays at its end.
+#[test]
+fn features_that_repeat_each_other_within_tolerances() {
+    let measured = |log_weights: Vec<f64>, values: Array2<f64>| {
+        let points = EvaluatedSamples::exact(log_weights, values).expect("points");
+        Measured::from_matrices(["f0", "f1"], vec![points]).expect("measures")
+    };
+    let share = |measured: &Measured<usize, usize>, f0: (f64, f64), f1: (f64, f64)| {
+        let asked = [("f0", f0), ("f1", f1)].map(|(name, (target, tolerance))| {
+            measured.moment(name, target).and_then(|asked| asked.within(tolerance)).expect("finite")
+        });
+        let fit = measured.fit(&asked, &FitConfig::default()).expect("fits");
+        assert!(fit.report().termination.is_converged());
+        measured.target_weights(fit.tilt()).expect("weights")[0][1]
+    };
+    let near = measured(vec![-6.1, -4.4], ndarray::array![[0.0, 1.0], [1.0, 1.375]]);
+    let target = 1.108_997_249_538_646_2;
+    let expected = (target - 1.0) / 0.375;
+    assert!((share(&near, (expected + 5e-7, 1e-6), (target, 0.0)) - expected).abs() < 1e-9);
+    let far = measured(vec![-720.0, -1964.0], ndarray::array![[1.25, 4.875], [0.375, 0.0]]);
+    // 1 - 0.875 s and 4.875 s of a share s: f0 allows 0.523 to 0.638, f1 allows 0.571 to 0.591 of the second outcome.
+    let found = share(&far, (0.742, 0.05), (2.044, 0.05));
+    assert!((found - (1.0 - (2.044 + 0.05) / 4.875)).abs() < 1e-7, "{found}");
+}

@@ -108,3 +108,15 @@ fn contexts_of_weight_zero_count_for_nothing() {
         assert!(fit(vec![context(0.0), context(1.0)], &weights).is_err());
     }
 }
+
+/// A context of weight zero counts for nothing, also where a constraint that fits the others forbids all that it has.
+#[test]
+fn weights_where_a_context_of_weight_zero_has_no_support() {
+    let contexts = [array![[0.0], [0.0]], array![[1.0], [0.0]]]
+        .map(|values| EvaluatedSamples::exact(vec![0.0; 2], values).expect("points"));
+    let measured = Measured::from_matrices(["allowed"], contexts.to_vec()).expect("measures");
+    let measured = measured.with_context_weights(&[0.0, 1.0]).expect("weights");
+    let asked = [measured.moment("allowed", 1.0).expect("a column")];
+    let fit = measured.fit(&asked, &FitConfig::default()).expect("fits");
+    assert_eq!(measured.target_weights(fit.tilt()).expect("weights"), [[0.0, 0.0], [1.0, 0.0]]);
+}
