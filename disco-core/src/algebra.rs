@@ -131,7 +131,12 @@ pub struct Product<A, B>(pub A, pub B);
 
 impl<C: ?Sized, X: ?Sized, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Product<A, B> {
     fn log_scores(&self, context: &C, samples: &[&X]) -> Result<Vec<Score>> {
-        let mut scores = self.0.log_scores(context, samples)?;
+        let mut scores = match self.0.log_scores(context, samples) {
+            Err(refused @ Error::NotANumber { .. }) => {
+                return self.without_forbidden(context, samples, refused);
+            }
+            other => other?,
+        };
         check_factor(|| self.0.scorer_name(), samples.len(), scores.len())?;
         let open: Vec<usize> = (0..samples.len())
             .filter(|&i| !matches!(scores[i], Ok(score) if score == f64::NEG_INFINITY))
@@ -161,6 +166,36 @@ impl<C: ?Sized, X: ?Sized, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Pr
 
     fn scorer_name(&self) -> Cow<'_, str> {
         format!("{} * {}", self.0.scorer_name(), self.1.scorer_name()).into()
+    }
+}
+
+impl<A, B> Product<A, B> {
+    /// The scores where the first factor, a product itself, has refused a sample: the second factor may forbid that sample.
+    fn without_forbidden<C: ?Sized, X: ?Sized>(
+        &self,
+        context: &C,
+        samples: &[&X],
+        refused: Error,
+    ) -> Result<Vec<Score>>
+    where
+        A: Scorer<C, X>,
+        B: Scorer<C, X>,
+    {
+        let Ok(others) = self.1.log_scores(context, samples) else { return Err(refused) };
+        check_factor(|| self.1.scorer_name(), samples.len(), others.len())?;
+        let open: Vec<usize> =
+            (0..samples.len()).filter(|&i| !matches!(others[i], Ok(f64::NEG_INFINITY))).collect();
+        // Fewer samples each time, so that this ends.
+        if open.len() == samples.len() {
+            return Err(refused);
+        }
+        let rest: Vec<&X> = open.iter().map(|&i| samples[i]).collect();
+        let allowed = self.log_scores(context, &rest).map_err(|error| error.at_sample(|i| open[i]))?;
+        let mut scores = vec![Ok(f64::NEG_INFINITY); samples.len()];
+        for (index, score) in open.into_iter().zip(allowed) {
+            scores[index] = score;
+        }
+        Ok(scores)
     }
 }
 

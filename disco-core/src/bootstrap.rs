@@ -58,7 +58,8 @@ impl ImportanceWeights {
     /// `ln Z` with its error by the bootstrap[^efron]: each stream draws one replicate, n samples
     /// with replacement.
     ///
-    /// A replicate that catches only weights of zero is `-inf`, and makes the standard error infinite.
+    /// A replicate that catches only weights of zero is `-inf`, and makes the standard error infinite. So does a single sample, which says
+    /// nothing of the error.
     ///
     /// # Performance
     /// n draws per replicate; replicates are spread over rayon's threads, and the result does not depend
@@ -74,7 +75,11 @@ impl ImportanceWeights {
         let replicates = resampled(self.normalised(), replicates, |drawn| {
             Some(estimate.value + (drawn.map(|i| self.normalised()[i]).sum::<f64>()).ln())
         })?;
-        Ok(Bootstrap::new(estimate.value, estimate.ess, replicates))
+        let mut bootstrap = Bootstrap::new(estimate.value, estimate.ess, replicates);
+        if self.normalised().len() < 2 {
+            bootstrap.estimate.std_error = f64::INFINITY;
+        }
+        Ok(bootstrap)
     }
 
     /// The self-normalised [`mean`](Self::mean) with its error by the bootstrap: one replicate per stream, at the cost of

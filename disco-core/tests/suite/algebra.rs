@@ -170,6 +170,12 @@ fn what_one_factor_forbids_is_forbidden_whatever_the_other_gives() {
         let samples = [&1.0, &-1.0, &0.0];
         assert_eq!((prior() * likelihood()).log_scores(&(), &samples).unwrap(), expected);
         assert_eq!((likelihood() * prior()).log_scores(&(), &samples).unwrap(), expected);
+        // However the factors are grouped.
+        let expected = [Ok(-1.0), Ok(f64::NEG_INFINITY), Ok(f64::NEG_INFINITY)];
+        let (left, right) =
+            ((likelihood() * likelihood()) * prior(), likelihood() * (prior() * likelihood()));
+        assert_eq!(left.log_scores(&(), &samples).unwrap(), expected);
+        assert_eq!(right.log_scores(&(), &samples).unwrap(), expected);
     }
 }
 
@@ -186,6 +192,7 @@ fn the_factor_that_gives_no_number_is_named_with_its_sample() {
     assert_eq!(refused(&(flat() * root()), &samples), "root gave NaN for sample 2");
     assert_eq!(refused(&(root() * flat()), &samples), "root gave NaN for sample 2");
     assert_eq!(refused(&(flat() * (root() * flat())), &samples), "root gave NaN for sample 2");
+    assert_eq!(refused(&((root() * flat()) * flat()), &samples), "root gave NaN for sample 2");
     assert_eq!(refused(&(root().power(2.0).unwrap() * flat()), &samples), "(root)^2 gave NaN for sample 2");
     assert_eq!(refused(&(infinite() * root()), &[&1.0, &0.5, &f64::NAN, &0.0]), "pole gave NaN for sample 2");
     assert_eq!((infinite() * root()).log_scores(&(), &[&0.0]).unwrap(), [Ok(f64::NEG_INFINITY)]);

@@ -93,6 +93,9 @@ fn bad_weights_are_refused() {
     for level in [0.0, 1.0, -0.5, f64::NAN] {
         assert!(matches!(bootstrap.interval(level), Err(Error::Invalid { .. })), "{level}");
     }
+    // One sample says nothing of its error.
+    let one = ImportanceWeights::from_log(vec![0.5]).unwrap().bootstrap_log_z(&Streams::new(1, 10)).unwrap();
+    assert_eq!((one.estimate.value, one.estimate.std_error), (0.5, f64::INFINITY));
 }
 
 /// Samples of Poisson(`rate`): values, and their log-probabilities.

@@ -63,7 +63,7 @@ impl<'a> Kind<'a> {
 
     /// The files that a model needs at least, if nothing of it is in the cache.
     pub(crate) fn at_least(&self) -> Vec<String> {
-        let tokenizer = self.has_tokenizer.then_some(TOKENIZERS[0]).unwrap_or_default();
+        let tokenizer = if self.has_tokenizer { TOKENIZERS[0] } else { &[] };
         self.required.iter().chain(tokenizer).copied().chain([self.single]).map(String::from).collect()
     }
 
