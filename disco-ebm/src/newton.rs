@@ -121,9 +121,10 @@ impl Dual {
     /// targets, is redundant: it gets the coefficient 0, and is listed in the solution.
     ///
     /// # Errors
-    /// [`Error::OutOfReach`], [`Error::ConstantFeature`]; without ridge, [`Error::OutsideHull`], also for targets of
-    /// several features within 1e-12 of the hull's boundary (in units of the ranges), where coefficients diverge;
-    /// [`Error::NotSolved`] and [`Error::Unidentified`] where `f64` cannot resolve the solution.
+    /// [`OutOfReach`](crate::Error::OutOfReach) and [`ConstantFeature`](crate::Error::ConstantFeature); without ridge,
+    /// [`OutsideHull`](crate::Error::OutsideHull), also for targets of several features within 1e-12 of the hull's boundary (in
+    /// units of the ranges), where coefficients diverge; [`NotSolved`](crate::Error::NotSolved) and
+    /// [`Unidentified`](crate::Error::Unidentified) where `f64` cannot resolve the solution.
     ///
     /// # Performance
     /// A step costs one Hessian and a few passes over the points; 5 to 20 steps are usual.
