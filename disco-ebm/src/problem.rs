@@ -27,7 +27,7 @@ pub(crate) struct Problem<'a, C, X> {
     constraints: Vec<Constraint<C, X>>,
     /// The column of each constraint's feature.
     columns: Vec<usize>,
-    /// What is subtracted from each constraint's feature in its factor.
+    /// The number that is subtracted from each constraint's feature in its factor.
     shifts: Vec<f64>,
 }
 

@@ -55,7 +55,7 @@ struct SavedTerm {
     feature: String,
     asked: ConstraintKind,
     coefficient: Option<f64>,
-    /// What is subtracted from the feature in its factor; absent if 0.
+    /// The number that is subtracted from the feature in its factor; absent if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     shift: f64,
 }

@@ -89,7 +89,7 @@ impl<C: ?Sized, X: ?Sized> Tilt<C, X> {
         Ok(self)
     }
 
-    /// What is subtracted from each feature in its factor; 0, but for features that vary little about a large number.
+    /// The number that is subtracted from each feature in its factor; 0, but for features that vary little about a large number.
     pub fn shifts(&self) -> impl Iterator<Item = f64> {
         self.terms.iter().map(|term| term.shift)
     }

@@ -52,7 +52,7 @@ fn several_features_to_1e12_of_their_ranges() {
     let values = || array![[0.0, 0.0], [0.0, 1.0], [1.0, 1.0]];
     let ask = |between: f64| solve(vec![target("rain", 0.5), target("weather", 0.5 + between)], values());
     for between in [1e-3, 1e-6, 1e-9, 1e-10, 1e-11] {
-        // What f64 makes of the target: exact, by Sterbenz's lemma.
+        // The target as f64 has it: the difference is exact, by Sterbenz's lemma.
         let between = (0.5 + between) - 0.5;
         let found = ask(between).expect("inside");
         let expected = [(0.5 / between).ln(), (between / (0.5 - between)).ln()];

@@ -70,7 +70,7 @@ pub(super) const DISTILBERT_HEAD: ClassifierNames = ClassifierNames {
     head: "classifier",
 };
 
-/// What the fields of BERT and RoBERTa mean. The embedding is tied to a head that a classifier does not have.
+/// The meaning of the fields of BERT and RoBERTa. The embedding is tied to a head that a classifier does not have.
 pub(super) const BERT_FIELDS: Fields = Fields {
     honoured: &[
         "vocab_size",
@@ -87,7 +87,7 @@ pub(super) const BERT_FIELDS: Fields = Fields {
     fixed: NO_DECODER,
 };
 
-/// What the fields of DistilBERT mean.
+/// The meaning of the fields of DistilBERT.
 pub(super) const DISTILBERT_FIELDS: Fields = Fields {
     honoured: &[
         "vocab_size",

@@ -1,4 +1,4 @@
-//! What each field of a `config.json` means here, by architecture.
+//! The meaning of each field of a `config.json`, by architecture.
 //!
 //! A field that transformers' configuration class or modelling code reads is on one of three lists: it is honoured, it changes no
 //! probability, or only some of its values are allowed. Every other field is one that transformers does not read either; it is

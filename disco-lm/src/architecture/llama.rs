@@ -10,7 +10,7 @@ use super::{
 };
 use crate::Result;
 
-/// What the fields of Llama's relatives mean. `mlp_bias` and `attention_bias` are read where transformers reads them.
+/// The meaning of the fields of Llama's relatives. `mlp_bias` and `attention_bias` are read where transformers reads them.
 const FIELDS: Fields = Fields { honoured: LLAMA_LIKE, idle: &["pretraining_tp"], fixed: &[] };
 
 pub(super) const LLAMA: Architecture = Architecture {

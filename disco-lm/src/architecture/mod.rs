@@ -37,7 +37,7 @@ use crate::{Error, Result};
 pub(crate) struct Architecture {
     /// `model_type` in `config.json`.
     pub(crate) model_type: &'static str,
-    /// What the fields of its `config.json` mean.
+    /// The meaning of the fields of its `config.json`.
     pub(crate) fields: Fields,
     /// Reads the rest of `config.json`.
     read: fn(&ConfigReader<'_>) -> Result<ModelConfig>,

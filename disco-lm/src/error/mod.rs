@@ -65,9 +65,9 @@ pub enum Error {
     NotRead {
         /// The file or folder.
         path: PathBuf,
-        /// What it is.
+        /// The kind of file or folder that it is.
         found: String,
-        /// What it may be.
+        /// The kinds that are read.
         allowed: String,
     },
     /// A setting of the model's configuration, or of an adapter's, is not supported.

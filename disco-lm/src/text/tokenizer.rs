@@ -55,7 +55,7 @@ impl Tokenizer {
         Ok(Self { library, path: path.into() })
     }
 
-    /// What the library makes of its input; a failure names the file.
+    /// The answer of the library to its input; a failure names the file.
     fn ask<T>(&self, question: impl FnOnce(&HfTokenizer) -> tokenizers::Result<T>) -> Result<T> {
         let failed =
             |reason: String| Error::Tokenizer { cause: format!("{}: {reason}", self.path.display()).into() };

@@ -56,7 +56,7 @@ pub(crate) fn replace_folder(folder: &Path, write: impl FnOnce(&Path) -> Result<
         _ => (false, Ok(())),
     };
     if old_is_left {
-        // What was put there in this moment is kept in the staging folder.
+        // A file that was put there in this moment is kept in the staging folder.
         let _ = staging.keep();
     }
     replaced.and(cleared)
@@ -211,7 +211,7 @@ mod tests {
             let before = if model.is_dir() { names(&model) } else { Vec::new() };
             let early = check_folder(&model).unwrap_err();
             let late = replace_folder(&model, |_| unreachable!()).unwrap_err();
-            // What appears while the new folder is written is found at the moment of replacing.
+            // A file that appears while the new folder is written is found at the moment of replacing.
             let other = place.path().join("other");
             replace_folder(&other, write("one")).unwrap();
             let during = replace_folder(&other, |new| {

@@ -1,4 +1,4 @@
-//! What a file is that is not what its name says: recognised by its first bytes, so that a message names the cause.
+//! Recognises a file that is not of the kind that its name says, by its first bytes, so that a message names the cause.
 
 use std::path::Path;
 

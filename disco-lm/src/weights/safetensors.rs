@@ -34,7 +34,7 @@ pub(crate) const SINGLE: &str = "model.safetensors";
 /// The file that names the shards, if the weights are in several files.
 pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
-/// What a file of weights should be, for messages.
+/// The kind of file that holds weights, for messages.
 const WANTED: &str = "a safetensors file";
 
 /// The most bytes of a header, as in the reference implementation.
@@ -115,7 +115,7 @@ impl TensorSource for SafetensorsFolder {
 
     fn stored(&self, part: &StoredTensor) -> StoredTensor {
         let embedding = part.name.strip_suffix(".weight") == Some(self.kind.embedding);
-        // What is tied may be stored under any of its names.
+        // A tied tensor may be stored under any of its names.
         let tied = T5_COPIES.into_iter().chain([HEAD]).filter(|_| embedding && self.kind.tied);
         let name = [part.name.as_str()].into_iter().chain(tied).find(|name| self.has(name));
         StoredTensor { name: self.named(name.unwrap_or(&part.name)), ..part.clone() }

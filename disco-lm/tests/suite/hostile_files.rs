@@ -51,12 +51,12 @@ impl Subject {
         self.file.extension().is_some_and(|extension| extension == "safetensors")
     }
 
-    /// What a damaged file does; `None` if it is refused or loaded.
+    /// The fault of reading a damaged file; `None` if it is refused or loaded.
     fn fault(&self, bytes: &[u8]) -> Option<String> {
         fs::write(&self.file, bytes).expect("writable");
         let started = Instant::now();
         let done = catch_unwind(AssertUnwindSafe(|| match (self.load)(self.place.path()) {
-            // What was loaded must also compute, or say why not.
+            // A model that was loaded must also compute, or say why not.
             Ok(model) => drop(model.logits(&[1, 2, 3])),
             Err(error) => assert!(!error.to_string().is_empty()),
         }));
@@ -275,7 +275,7 @@ fn forged(header: &str, data: usize) -> TempDir {
     place
 }
 
-/// What safetensors 0.8 refuses as well, but for the tensor that is there twice.
+/// Damage that safetensors 0.8 refuses as well, but for the tensor that is there twice.
 #[test]
 fn forged_headers_of_safetensors_are_refused() {
     let tensor =

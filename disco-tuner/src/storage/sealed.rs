@@ -221,7 +221,7 @@ impl SealedFolder {
                 _ => {}
             }
         }
-        // Those inside come after those around them. One that is not empty holds something that is not on the list.
+        // Inner folders come after outer ones in the set. A folder that is not empty holds something that is not on the list.
         for folder in folders.iter().rev() {
             let _ = fs::remove_dir(folder);
         }

@@ -35,7 +35,7 @@ fn a_run_ends_when_its_metric_no_longer_goes_the_given_way() {
         (vec![1.0, 2.0, 3.0, 2.0, 1.0, 0.0], Direction::Lower, 0.0, Some((1.0, 1)), 3),
         (vec![1.0, 1.4, 1.6, 1.7, 1.8, 9.0], Direction::Higher, 0.5, Some((1.6, 3)), 5),
         (vec![-1.0, -1.4, -1.6, -1.7, -1.8, -9.0], Direction::Lower, 0.5, Some((-1.6, 3)), 5),
-        // What is no finite number is no improvement, and never the best.
+        // A value that is not finite is no improvement, and never the best.
         (vec![nan, 2.0, inf, 3.0, nan, nan], Direction::Higher, 0.0, Some((3.0, 4)), 6),
         (vec![-inf, 2.0, -inf, 1.0, nan, -inf], Direction::Lower, 0.0, Some((1.0, 4)), 6),
         (vec![nan, nan, 1.0], Direction::Higher, 0.0, None, 2),

@@ -1,4 +1,4 @@
-//! What is sent to an MLflow server, told by a small server that answers as MLflow does.
+//! Requests that reach an MLflow server, told by a small server that answers as MLflow does.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -24,7 +24,7 @@ const RESERVE: u64 = 16 << 20;
 #[derive(Debug)]
 pub struct OutputFolder {
     destination: PathBuf,
-    /// What is replaced.
+    /// The place that is replaced.
     found: Found,
     // Dropped before the lock.
     staging: StagingFolder,

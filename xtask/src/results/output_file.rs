@@ -113,7 +113,7 @@ impl OutputFile {
 impl Drop for OutputFile {
     fn drop(&mut self) {
         if !self.is_finished {
-            // What cannot be removed now is removed by the next process.
+            // A file that cannot be removed is removed by the next process.
             let _ = fs::remove_file(&self.partial);
         }
     }

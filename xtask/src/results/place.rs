@@ -152,7 +152,7 @@ pub(crate) fn stranger(folder: &Path, path: &Path, difference: &str) -> String {
 /// Gives something the first free name beside a place: `NAME.kept`, then `NAME.kept-2` and so on.
 ///
 /// # Errors
-/// Those of renaming.
+/// The errors of renaming.
 pub(super) fn keep_beside(made: &Path, place: &Path) -> std::io::Result<PathBuf> {
     for number in 1_u64.. {
         let mut name = place.file_name().unwrap_or_default().to_owned();

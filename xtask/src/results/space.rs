@@ -9,7 +9,7 @@ use std::{
 /// Makes a file that takes `bytes` on the disk; returns its path.
 ///
 /// # Errors
-/// Those of the system, with the number of bytes that are wanted.
+/// The errors of the system, with the number of bytes that are wanted.
 pub(super) fn reserve(path: &Path, bytes: u64) -> io::Result<PathBuf> {
     let file = File::create_new(path)?;
     let taken = take(&file, bytes).and_then(|()| file.sync_all());

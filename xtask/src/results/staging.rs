@@ -132,7 +132,7 @@ impl StagingFolder {
 impl Drop for StagingFolder {
     fn drop(&mut self) {
         if !self.is_kept {
-            // What cannot be removed now is removed by the next run.
+            // A file that cannot be removed is removed by the next run.
             let _ = remove(&self.folder);
         }
     }

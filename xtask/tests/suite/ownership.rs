@@ -1,4 +1,4 @@
-//! What no run wrote is never removed, replaced or followed, whatever its name.
+//! A file that no run wrote is never removed, replaced or followed, whatever its name.
 
 use std::{fs, path::Path};
 

@@ -1,4 +1,4 @@
-//! What reaches a terminal, and what a closed or full one does to a command.
+//! Text that reaches a terminal, and the effect of a closed or full terminal on a command.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt, process::Command};
 

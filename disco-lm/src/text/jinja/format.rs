@@ -9,7 +9,7 @@ use super::{
     value::Value,
 };
 
-/// What stands after `:` in a field.
+/// The part of a field after `:`.
 #[derive(Debug)]
 struct Spec {
     fill: char,

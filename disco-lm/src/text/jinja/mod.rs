@@ -81,7 +81,7 @@ fn render_here(source: &str, variables: &[(String, Data)], now: SystemTime) -> O
 }
 
 fn value(data: &Data) -> Outcome<Value> {
-    // What the caller passes is not the template's expense.
+    // The caller's variables are not the template's expense.
     let budget = Budget::default();
     match data {
         Data::None => Ok(Value::None),
