@@ -64,7 +64,8 @@ pub(crate) struct ModelFiles {
 impl ModelFiles {
     /// Opens a folder or a GGUF file.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        let is_folder = path.is_dir() && (!is_gguf(path) || path.join("config.json").exists());
+        let has_files = || std::fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some());
+        let is_folder = path.is_dir() && (!is_gguf(path) || has_files());
         if is_folder || !(path.exists() || is_gguf(path)) {
             return Self::open_folder(path);
         }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use disco_core::input::open_regular;
+
 use crate::{Error, Result};
 
 /// Files that hold weights of other programs: the ends of their names, and what they are.
@@ -22,7 +24,14 @@ const OF_TRAINING: [&str; 6] =
 
 /// The error for a folder without the weights `wanted`. It names the files of other formats that are there.
 pub(crate) fn without_weights(folder: &Path, wanted: &str) -> Error {
-    let missing = || Error::io(folder.join(wanted), std::io::ErrorKind::NotFound.into());
+    let path = folder.join(wanted);
+    // Something has the name, such as a link to nothing: the error of opening it says so.
+    if path.symlink_metadata().is_ok()
+        && let Err(source) = open_regular(&path)
+    {
+        return Error::io(path, source);
+    }
+    let missing = || Error::io(path.clone(), std::io::ErrorKind::NotFound.into());
     let names = names(folder);
     let is_adapter = wanted.starts_with("adapter");
     if !is_adapter && names.iter().any(|name| name == "adapter_model.safetensors") {
