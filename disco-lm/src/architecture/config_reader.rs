@@ -98,7 +98,9 @@ impl<'a> ConfigReader<'a> {
 
     /// Refuses every field that could change a probability and has a value that nothing here reads.
     pub(crate) fn check(&self, fields: &Fields) -> Result<()> {
+        // transformers leaves the method "gguf" in folders that it saved from a GGUF file: their weights are floating-point numbers.
         if let Some(quantisation) = self.get("quantization_config").or_else(|| self.get("compression_config"))
+            && quantisation["quant_method"] != "gguf"
         {
             let method = quantisation.get("quant_method").map_or_else(String::new, Value::to_string);
             let value = format!("of the method {method}, by another library");
