@@ -5,6 +5,8 @@ use disco_divergence::{Divergence, Estimator, FDivergence, LogZ, Renyi, Scored, 
 use proptest::{prelude::*, test_runner::RngSeed};
 use serde_json::Value;
 
+use crate::properties::all;
+
 /// Sums of four terms, each exact to a few units in the last place, relative to the value and to 1.
 const RELATIVE: f64 = 1e-11;
 
@@ -40,15 +42,6 @@ fn exact_values_agree_with_mpmath() {
             is_near(found, number(expected), &format!("Renyi {order} of {target:?} and {policy:?}"));
         }
     }
-}
-
-fn all() -> impl Strategy<Value = FDivergence> {
-    prop_oneof![
-        proptest::sample::select(FDivergence::NAMED.to_vec()),
-        (-4.0..5.0).prop_map(|order| FDivergence::alpha(order).unwrap()),
-        (1e-3..0.999).prop_map(|weight| FDivergence::skewed_kl(weight).unwrap()),
-        (1e-3..0.999).prop_map(|weight| FDivergence::skewed_js(weight).unwrap()),
-    ]
 }
 
 /// A log-score: ordinary, huge, or one that scorers give for "impossible".

@@ -4,7 +4,8 @@
 use disco_divergence::{Estimator, FDivergence, exact};
 use proptest::prelude::*;
 
-fn all() -> impl Strategy<Value = FDivergence> {
+/// Every member of the family.
+pub(crate) fn all() -> impl Strategy<Value = FDivergence> {
     prop_oneof![
         proptest::sample::select(FDivergence::NAMED.to_vec()),
         (-4.0..5.0).prop_map(|order| FDivergence::alpha(order).unwrap()),
