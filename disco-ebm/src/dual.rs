@@ -20,7 +20,7 @@ use crate::{
 /// plus the ridge (Berger, Della Pietra and Della Pietra 1996; Malouf 2002).
 ///
 /// All public methods take and give coefficients of the features as they are; inside, features are shifted by
-/// their target and divided by their range on the points.
+/// their target, or the value nearest to it in a context's range, and divided by their range on the points.
 ///
 /// # Performance
 /// Value and gradient cost one pass over the values, `2 N d` multiplications; the Hessian `N d^2`. Passes
@@ -82,16 +82,17 @@ impl Dual {
         validate(&targets, &points, ridge)?;
         let exact = points[0].exact;
         let shares = context_shares(context_weights, points.len())?;
-        let (points, shares): (Vec<_>, Vec<f64>) =
-            points.into_iter().zip(shares).filter(|(_, share)| *share > 0.0).unzip();
+        let counted = points.into_iter().zip(shares).enumerate().filter(|(_, (_, share))| *share > 0.0);
+        // Errors name a context by its position among all.
+        let (positions, (points, shares)): (Vec<usize>, (Vec<_>, Vec<f64>)) = counted.unzip();
         let mut log_divisors = Vec::with_capacity(points.len());
         let mut starts = vec![0];
-        for (context, points) in points.iter().enumerate() {
+        for (index, (&context, points)) in positions.iter().zip(&points).enumerate() {
             let support = points.log_weights.iter().filter(|weight| **weight > f64::NEG_INFINITY).count();
             if support == 0 {
                 return Err(Error::NoSupport { context, samples: points.len(), never: Vec::new() });
             }
-            starts.push(starts[context] + support);
+            starts.push(starts[index] + support);
             log_divisors.push(if exact { 0.0 } else { ((points.len() + points.left_out) as f64).ln() });
         }
         let rows = starts[points.len()];

@@ -112,9 +112,9 @@ pub enum Error {
     /// the convex hull of the sampled feature values. Nearer to the boundary than 1e-12 of the ranges counts as on it.
     #[error(
         "the targets cannot hold together: they ask for {} = {}, but the samples that satisfy the \
-         pointwise constraints {} (the targets are {:.3e} beyond, and must be inside by 1e-12 of the ranges); the \
+         pointwise constraints stay below {} (the targets are {:.3e} beyond, and must be inside by 1e-12 of the ranges); the \
          nearest moments within reach are {}",
-        combination(.direction), short(*.target), at_most(*.target, *.reachable), target - reachable,
+        combination(.direction), short(*.target), told_apart(*.reachable, *.target), target - reachable,
         moments(.nearest)
     )]
     OutsideHull {
@@ -252,10 +252,9 @@ fn moments(moments: &[(String, f64)]) -> String {
     moments.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// The largest value, with as many digits as it takes to tell it from the target.
-fn at_most(target: f64, reachable: f64) -> String {
-    let shown = if short(target) == short(reachable) { reachable.to_string() } else { short(reachable) };
-    format!("stay below {shown}")
+/// A value with as many digits as it takes to tell it from another.
+fn told_apart(value: f64, from: f64) -> String {
+    if short(value) == short(from) { value.to_string() } else { short(value) }
 }
 
 /// At most six significant digits, and no rounding error shown as a number.

@@ -148,8 +148,7 @@ impl Dual {
         feasibility::check_features(self)?;
         let redundant = self.redundant(solver.tolerance)?;
         if redundant.is_empty() {
-            let solution = self.minimise(solver, start)?;
-            return Ok(solution);
+            return self.minimise(solver, start);
         }
         let is_kept = |i: &usize| redundant.iter().all(|other| other.feature != self.targets[*i].name);
         let kept: Vec<usize> = (0..self.dimension()).filter(is_kept).collect();

@@ -31,11 +31,6 @@ pub(crate) struct Reach {
 /// Features in standardised coordinates: `(phi - shift) / scale`, with a shift for each context.
 #[derive(Clone, Debug)]
 pub(crate) struct Standard {
-    /// `[contexts, features]`: the target, or the value nearest to it within the context's range.
-    ///
-    /// A difference of two close numbers is exact, so that an offset common to all values costs no digits, and
-    /// moments near their targets are computed with the precision of what they miss.
-    pub(crate) shift: Array2<f64>,
     /// The largest range of the feature within a context; 1 where it is constant. Unlike a standard deviation under
     /// the base, it does not depend on how improbable the base makes what is asked for.
     pub(crate) scale: Array1<f64>,
@@ -56,6 +51,8 @@ impl Standard {
         targets: &[MomentTarget],
     ) -> Result<Self> {
         let (contexts, d) = (shares.len(), targets.len());
+        // The target, or the value nearest to it within the context's range. A difference of two close numbers is exact, so that an
+        // offset common to all values costs no digits, and moments near their targets are computed with the precision of what they miss.
         let mut shift = Array2::zeros((contexts, d));
         let mut scale = Array1::<f64>::zeros(d);
         let mut asked = Array1::zeros(d);
@@ -114,13 +111,12 @@ impl Standard {
                 }
             }
         }
-        Ok(Self { shift, scale, asked, reach })
+        Ok(Self { scale, asked, reach })
     }
 
     /// These features alone.
     pub(crate) fn select(&self, columns: &[usize]) -> Self {
         Self {
-            shift: self.shift.select(ndarray::Axis(1), columns),
             scale: self.scale.select(ndarray::Axis(0), columns),
             asked: self.asked.select(ndarray::Axis(0), columns),
             reach: columns.iter().map(|&column| self.reach[column].clone()).collect(),

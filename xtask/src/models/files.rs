@@ -7,16 +7,13 @@ use std::{
 
 use disco_lm::{Device, Hub, HubProgress};
 
-use crate::{Backend, Progress, ProgressTarget, Result, process, spec::ModelSource, terminal::say};
+use crate::{
+    Backend, Progress, ProgressTarget, Result, process::embedded_model, spec::ModelSource, terminal::say,
+};
 
 /// The device on which a backend computes.
 pub(crate) fn device(backend: Backend) -> Result<Device> {
     Ok(backend.feature().parse::<disco_lm::Backend>()?.device()?)
-}
-
-/// The folder of the model in this repository.
-pub(crate) fn embedded_model() -> PathBuf {
-    process::embedded_model()
 }
 
 /// A kind of model: it decides which files a hub is asked for.

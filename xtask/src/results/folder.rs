@@ -2,15 +2,15 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
 use disco_tuner::{LockFile, SealedFolder};
 
 use super::{
-    place::{Found, look, resolve},
-    staging::{StagingFolder, sweep},
+    place::{Found, hidden, look, resolve},
+    staging::{StagingFolder, sweep, unless_gone},
 };
 use crate::{Error, Result};
 
@@ -112,18 +112,12 @@ impl OutputFolder {
 
 /// Removes a file that reserves space.
 pub(crate) fn free(reserve: &Path) -> Result<()> {
-    match fs::remove_file(reserve) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::write(reserve, source)),
-        _ => Ok(()),
-    }
+    unless_gone(fs::remove_file(reserve)).map_err(|source| Error::write(reserve, source))
 }
 
 /// The lock of a place.
 pub(super) fn lock_path(place: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(place.file_name().unwrap_or_default());
-    name.push(".lock");
-    place.with_file_name(name)
+    place.with_file_name(hidden(place, ".lock"))
 }
 
 /// Takes a lock on something that a run writes to.

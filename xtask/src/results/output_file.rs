@@ -10,7 +10,7 @@ use disco_tuner::LockFile;
 
 use super::{
     folder::{lock_path, take_lock},
-    place::keep_beside,
+    place::{hidden, keep_beside},
 };
 use crate::{Error, Result};
 
@@ -49,10 +49,7 @@ impl OutputFile {
         look(&place, is_ours).map_err(failed)?;
         let lock = take_lock(&lock_path(&place), path)?;
         let earlier = look(&place, is_ours).map_err(failed)?;
-        let mut name = std::ffi::OsString::from(".");
-        name.push(place.file_name().unwrap_or_default());
-        name.push(".partial");
-        let partial = place.with_file_name(name);
+        let partial = place.with_file_name(hidden(&place, ".partial"));
         // With the lock, it is of a dead process, which may have died within the first line.
         let is_ours_or_cut = |line: &[u8]| is_ours(line) || line.starts_with(b"{");
         if look(&partial, is_ours_or_cut).map_err(|source| Error::write(&partial, source))?.is_some() {

@@ -1,6 +1,7 @@
 //! The place of a folder of results: which places are allowed, and what is there.
 
 use std::{
+    ffi::OsString,
     fs,
     io::ErrorKind,
     path::{Component, Path, PathBuf},
@@ -147,6 +148,14 @@ pub(crate) fn stranger(folder: &Path, path: &Path, difference: &str) -> String {
         return format!("{name} is missing, which lists the files of results; an early version wrote none");
     }
     format!("{name}: {difference}")
+}
+
+/// The name of a hidden file or folder beside a place: `.NAME` and `ending`.
+pub(super) fn hidden(place: &Path, ending: &str) -> OsString {
+    let mut name = OsString::from(".");
+    name.push(place.file_name().unwrap_or_default());
+    name.push(ending);
+    name
 }
 
 /// Gives something the first free name beside a place: `NAME.kept`, then `NAME.kept-2` and so on.

@@ -9,7 +9,7 @@ use std::{
 use disco_tuner::SealedFolder;
 
 use super::{
-    place::{Found, keep_beside, look},
+    place::{Found, hidden, keep_beside, look},
     space::reserve,
 };
 use crate::{Error, Result};
@@ -45,7 +45,8 @@ impl StagingFolder {
     /// Makes a staging folder for `place`, in the folder of the place.
     pub(super) fn new(place: &Path) -> io::Result<Self> {
         let parent = place.parent().unwrap_or(place);
-        let made = tempfile::Builder::new().prefix(&prefix(place)).rand_bytes(LETTERS).tempdir_in(parent)?;
+        let made =
+            tempfile::Builder::new().prefix(&hidden(place, ".")).rand_bytes(LETTERS).tempdir_in(parent)?;
         let folder = Self { folder: made.keep(), is_kept: false };
         let mut mark = File::create_new(folder.folder.join(MARK))?;
         mark.write_all(MARK_TEXT.as_bytes())?;
@@ -138,14 +139,6 @@ impl Drop for StagingFolder {
     }
 }
 
-/// The beginning of the names of a place's staging folders.
-fn prefix(place: &Path) -> std::ffi::OsString {
-    let mut prefix = std::ffi::OsString::from(".");
-    prefix.push(place.file_name().unwrap_or_default());
-    prefix.push(".");
-    prefix
-}
-
 /// Removes what is known in a staging folder, its mark last, and then the folder, unless something else is in it.
 pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     for file in [RESERVE, ROOM] {
@@ -160,7 +153,7 @@ pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn unless_gone(result: io::Result<()>) -> io::Result<()> {
+pub(super) fn unless_gone(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| if error.kind() == ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
@@ -172,7 +165,7 @@ fn names(folder: &Path) -> io::Result<Vec<std::ffi::OsString>> {
 /// caller has the lock of the place, so that no living process uses them. A folder that cannot be removed, such as another user's,
 /// is ignored.
 pub(super) fn sweep(place: &Path) {
-    let (Some(parent), prefix) = (place.parent(), prefix(place)) else { return };
+    let (Some(parent), prefix) = (place.parent(), hidden(place, ".")) else { return };
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();

@@ -53,7 +53,7 @@ fn fit(spec: &Spec, found: &mut Vec<Conflict>) {
     if let Err(disco_ebm::Error::Core(error)) = config.validate() {
         found.push(refused("fit", &[("held_out", &["fit.held_out"])], error));
     }
-    let drawn = spec.per_context(spec.fit.samples) * spec.contexts.len();
+    let drawn = spec.in_all_contexts(spec.fit.samples);
     if (drawn as f64) < config.min_ess {
         let message = format!("is {}", spec.fit.samples);
         let allowed = format!("at least {}: a fit needs that effective sample size", config.min_ess);
@@ -128,7 +128,7 @@ fn sample(spec: &Spec, found: &mut Vec<Conflict>) {
         );
         found.push(conflict(&["sample.acceptance_rate", "features"], message, "above 0 and below 1"));
     }
-    let proposals = (spec.per_context(spec.sample.count) * spec.contexts.len()) as f64;
+    let proposals = spec.in_all_contexts(spec.sample.count) as f64;
     if rate * proposals < 1.0 {
         let message = format!("is {rate}: of {proposals} proposals, not even one would be accepted");
         let allowed = format!("at least 1 / {proposals}, or a larger `sample.count`");

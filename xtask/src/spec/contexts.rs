@@ -1,8 +1,9 @@
 //! The contexts of a run: a list in the file, or a file of their own.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
-use disco_core::{Contexts, input};
+use disco_core::{Contexts, infinite, input};
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
 use super::{
@@ -68,6 +69,12 @@ const OTHER_FORMATS: &[&str] = &[
 const COLUMN: &str = "context";
 /// The field of a JSON line in which other programs give contexts unequal weights.
 const WEIGHT: &str = "weight";
+
+/// A line with that field. Its other fields are not kept: a line may have 64 MiB.
+#[derive(Deserialize)]
+struct Weighted {
+    weight: Value,
+}
 
 /// Reads the contexts, at least one; an empty one if a problem was reported.
 pub(super) fn read_contexts(contexts: &Section<'_>, folder: &Path) -> Vec<String> {
@@ -174,13 +181,19 @@ fn check_lines(path: &Path, column: &str) -> Result<(), String> {
     let mut weight = None;
     for line in input::read_lines(path).map_err(|error| error.to_string())? {
         let (number, line) = line.map_err(|error| error.to_string())?;
-        // Another line is an error of the reader, which names the problem with it.
-        let Ok(record) = serde_json::from_str::<Map<String, Value>>(&line) else { continue };
+        let line = infinite::from_python(&line);
+        // A line that is no JSON object is an error of the reader, which names the problem with it.
+        let Ok(names) = serde_json::from_str::<BTreeMap<String, IgnoredAny>>(&line) else { continue };
         let place = || format!("{}, line {number}", path.display());
-        if !record.contains_key(column) {
+        let refused = |error: serde_json::Error| format!("{}: {error}", place());
+        if !names.contains_key(column) {
+            let record = serde_json::from_str(&line).map_err(refused)?;
             return Err(format!("{}: there is no field `{column}`{}", place(), columns(column, &record)));
         }
-        let own = record.get(WEIGHT).cloned();
+        let own = match names.contains_key(WEIGHT) {
+            true => Some(serde_json::from_str::<Weighted>(&line).map_err(refused)?.weight),
+            false => None,
+        };
         match &weight {
             None => weight = Some(own),
             Some(first) if is_same_weight(first.as_ref(), own.as_ref()) => {}

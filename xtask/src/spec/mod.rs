@@ -68,6 +68,11 @@ impl Spec {
         total.div_ceil(self.contexts.len()).max(2)
     }
 
+    /// The number of samples that are drawn in all contexts together where `total` are asked for.
+    pub(crate) fn in_all_contexts(&self, total: usize) -> usize {
+        self.per_context(total) * self.contexts.len()
+    }
+
     /// Whether some of its models may have to be downloaded from a hub.
     pub(crate) fn asks_a_hub(&self) -> bool {
         let classifiers = self.features.iter().filter_map(|feature| match &feature.kind {

@@ -76,7 +76,7 @@ fn check_log_beta<X>(spec: &Spec, scored: &[Scored<X>]) -> Result<()> {
         log_mean(&pairs.map(|(target, proposal)| target - proposal).collect::<Vec<_>>())
     };
     let log_z = log_mean(&scored.iter().map(log_z).collect::<Vec<_>>());
-    let proposals = spec.per_context(spec.sample.count) * spec.contexts.len();
+    let proposals = spec.in_all_contexts(spec.sample.count);
     let most = log_z + (proposals as f64).ln();
     if log_beta > most {
         return Err(Error::BetaTooLarge { log_beta, proposals, most });
@@ -109,8 +109,6 @@ fn fit_record<X>(spec: &Spec, fit: &Fit<String, X>) -> FitRecord {
         reason: match report.termination {
             Termination::ClosedForm => "in closed form".into(),
             Termination::Converged => "every moment is as asked".into(),
-            Termination::Stalled => "no step lowers the residual any more".into(),
-            Termination::IterationLimit => "the limit of steps".into(),
             other => format!("{other:?}"),
         },
         warnings,

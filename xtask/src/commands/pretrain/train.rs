@@ -9,9 +9,7 @@ use disco_lm::{
 
 use super::PretrainArguments;
 use crate::{
-    Error, Progress, ProgressTarget, Result,
-    models::{device, embedded_model},
-    terminal::print,
+    Error, Progress, ProgressTarget, Result, models::device, process::embedded_model, terminal::print,
 };
 
 /// The share of a corpus, at its end, that is held out.
