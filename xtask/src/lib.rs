@@ -38,8 +38,8 @@ pub use spec::{
 };
 pub use steering::{
     CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,
-    RunControl, RunPlan, Scored, StartMode, Tuned, fit, measure, reject, run_pipeline, run_workflow, sample,
-    tune,
+    RunControl, RunPlan, Scored, StartMode, Tuned, WeightBytes, fit, measure, reject, run_pipeline,
+    run_workflow, sample, tune,
 };
 pub use terminal::{Progress, ProgressTarget};
 

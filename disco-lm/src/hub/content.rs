@@ -9,7 +9,10 @@ use std::{
 use disco_core::input;
 use sha2::{Digest, Sha256};
 
-use crate::{hub::client::sha256_of, weights::Shard};
+use crate::{
+    hub::client::sha256_of,
+    weights::{self, Shard},
+};
 
 /// The number of bytes at the beginning of a file that are looked at.
 const HEAD: u64 = 512;
@@ -21,7 +24,7 @@ const POINTER: &str = "version https://git-lfs.github.com/spec/";
 
 /// Why a content with this beginning is not that of the file `name`; `None` if it may be.
 fn mistaken(name: &str, head: &[u8]) -> Option<&'static str> {
-    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
+    let text = weights::without_mark(head).trim_ascii_start();
     let begins =
         |with: &str| text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with.as_bytes()));
     let is_json = name.ends_with(".json");

@@ -6,6 +6,7 @@ use crate::{
     Error, HubProblem, Result,
     hub::{content::unsound, model::is_file_name},
     model::model_files::{SIDECAR_FILES, is_gguf},
+    text::vocabulary_files::FILES as VOCABULARIES,
     weights,
 };
 
@@ -29,7 +30,8 @@ pub(crate) struct Kind<'a> {
 }
 
 /// The files of a tokenizer, in each form that is read; the first form that a repository has is downloaded.
-const TOKENIZERS: [&[&str]; 3] = [&["tokenizer.json"], &["vocab.json", "merges.txt"], &["vocab.txt"]];
+const TOKENIZERS: [&[&str]; 3] =
+    [&["tokenizer.json"], VOCABULARIES.split_at(2).0, VOCABULARIES.split_at(2).1];
 
 /// The sidecar files of a language model, after its configuration and its tokenizer.
 const OPTIONAL: &[&str] = SIDECAR_FILES.split_at(2).1;

@@ -81,7 +81,7 @@ pub(crate) fn is_elsewhere(name: &str) -> bool {
 }
 
 /// Fields that change nothing: of training, of formats, and settings of features that are switched off by other fields.
-const IDLE: [&str; 21] = [
+const IDLE: [&str; 17] = [
     "task_type",
     "base_model_name_or_path",
     "revision",
@@ -100,16 +100,22 @@ const IDLE: [&str; 21] = [
     "eva_config",
     "corda_config",
     "lora_ga_config",
-    // Read by `Targets`.
+    // The file names its layers itself.
+    "layers_pattern",
+];
+
+/// Fields that [`read_config`] and [`Targets`] read.
+const HONOURED: [&str; 9] = [
+    "peft_type",
+    "bias",
+    "r",
+    "lora_alpha",
+    "use_rslora",
+    "init_lora_weights",
     "target_modules",
     "exclude_modules",
     "layers_to_transform",
-    "layers_pattern",
-    "init_lora_weights",
 ];
-
-/// Fields that [`read_config`] reads.
-const HONOURED: [&str; 5] = ["peft_type", "bias", "r", "lora_alpha", "use_rslora"];
 
 /// The rank, and the alpha that gives the adapter's scale when it is divided by the rank. Every field that neither is read nor changes
 /// nothing is refused, unless it is null, false or empty.
@@ -178,17 +184,13 @@ impl Targets {
         let layers = match reader.get("layers_to_transform") {
             None => None,
             Some(Value::Array(list)) if list.is_empty() => None,
-            Some(Value::Array(list)) => list.iter().map(Value::as_u64).collect(),
-            Some(one) => one.as_u64().map(|layer| vec![layer]),
+            Some(value) => {
+                let list = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+                let layers: Option<Vec<u64>> = list.iter().map(Value::as_u64).collect();
+                let refused = || reader.refused("layers_to_transform", value, "numbers of layers");
+                Some(layers.ok_or_else(refused)?)
+            }
         };
-        if layers.is_none()
-            && reader
-                .get("layers_to_transform")
-                .is_some_and(|it| it.as_array().is_none_or(|list| !list.is_empty()))
-        {
-            let value = reader.get("layers_to_transform").map_or_else(String::new, ToString::to_string);
-            return Err(reader.refused("layers_to_transform", value, "numbers of layers"));
-        }
         Ok(Self { names, excluded, layers })
     }
 

@@ -13,7 +13,7 @@ use crate::{
     weights::{add_file, check_folder, replace_folder},
 };
 
-/// The file that marks a folder as a model.
+/// The configuration, in which saving writes the precision.
 const CONFIG: &str = "config.json";
 
 /// A sequence that a language model drew.
@@ -198,7 +198,7 @@ impl LanguageModel {
     /// Adds a file, such as a model card, to a folder that [`save`](Self::save) has written.
     ///
     /// # Errors
-    /// [`Error::Io`], also for a folder that was not saved.
+    /// [`Error::Invalid`] for a folder that was not saved or was changed since; [`Error::Io`].
     pub fn add_file(folder: impl AsRef<Path>, name: &str, content: &[u8]) -> Result<()> {
         add_file(folder.as_ref(), name, content)
     }

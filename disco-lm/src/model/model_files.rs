@@ -1,6 +1,7 @@
 //! The files of a model on this machine: a Hugging Face folder, or a GGUF file, which holds the content of such a folder.
 
 use std::{
+    cell::OnceCell,
     collections::BTreeMap,
     io::Read,
     path::{Path, PathBuf},
@@ -22,7 +23,7 @@ use crate::{
     weights::{
         self, Loaded, ModelKind, SafetensorsFolder, TensorSource,
         folder::{must_be_folder, other_weights, without_config},
-        identify::{HEAD as HEAD_BYTES, other_format},
+        identify::other_format,
     },
 };
 
@@ -85,12 +86,14 @@ impl ModelFiles {
             // A link to nothing is an error: without it, the model would be another one.
             if path.symlink_metadata().is_ok() {
                 let content = weights::read_file(&path)?;
-                if name.ends_with(".json")
-                    && let Some(error) = other_format(&path, &content, "a file in JSON")
-                {
+                if !name.ends_with(".json") {
+                    sidecars.insert(name.into(), content);
+                    continue;
+                }
+                if let Some(error) = other_format(&path, &content, "a file in JSON") {
                     return Err(error);
                 }
-                sidecars.insert(name.into(), content);
+                sidecars.insert(name.into(), weights::without_mark(&content).to_vec());
             }
         }
         if !sidecars.contains_key("config.json")
@@ -266,8 +269,20 @@ fn with_tying_of(config: ModelConfig, source: &dyn TensorSource) -> Result<Model
         source.read(name, &mut values)?;
         Ok(values)
     };
+    // Read once, whatever it is compared with.
+    let embedded = OnceCell::new();
     let differs = |other: &(String, &Vec<usize>)| -> Result<bool> {
-        Ok(other.0 != embedding.0 && (other.1 != embedding.1 || values(other)? != values(&embedding)?))
+        if other.0 == embedding.0 || other.1 != embedding.1 {
+            return Ok(other.0 != embedding.0);
+        }
+        let embedded = match embedded.get() {
+            Some(known) => known,
+            None => {
+                let read = values(&embedding)?;
+                embedded.get_or_init(|| read)
+            }
+        };
+        Ok(*embedded != values(other)?)
     };
     for copy in T5_COPIES.into_iter().filter_map(|copy| stored(copy.into())) {
         if differs(&copy)? {
@@ -287,7 +302,7 @@ fn with_tying_of(config: ModelConfig, source: &dyn TensorSource) -> Result<Model
 fn begins_as_gguf(path: &Path) -> Result<bool> {
     let mut head = Vec::new();
     let file = open_regular(path).map_err(|source| Error::io(path, source))?;
-    file.take(HEAD_BYTES as u64).read_to_end(&mut head).map_err(|source| Error::io(path, source))?;
+    file.take(4).read_to_end(&mut head).map_err(|source| Error::io(path, source))?;
     Ok(head.starts_with(b"GGUF"))
 }
 

@@ -27,8 +27,9 @@ pub(crate) fn check_folder(folder: &Path) -> Result<()> {
 /// Lets `write` fill a new folder, and then replaces `folder` with it. If `folder` is a link, the folder that it names is replaced.
 ///
 /// # Errors
-/// As [`check_folder`], before anything is written and again before `folder` is replaced; the errors of `write`. After any
-/// error `folder` is as it was.
+/// As [`check_folder`], before anything is written and again before `folder` is replaced; the errors of `write`. After an error
+/// before the replacement `folder` is as it was. If the earlier folder cannot be moved back or removed whole, it stays in the
+/// hidden staging folder, which the error names.
 pub(crate) fn replace_folder(folder: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let place = place_of(folder)?;
     check_ours(&place, folder)?;
@@ -46,7 +47,12 @@ pub(crate) fn replace_folder(folder: &Path, write: impl FnOnce(&Path) -> Result<
         .and_then(|()| fs::rename(&new, &place).map_err(|source| Error::io(folder, source)));
     let (old_is_left, cleared) = match &replaced {
         Ok(()) if moved => match SealedFolder::remove(&old) {
-            Ok(left) => (!left.is_empty(), Ok(())),
+            Ok(left) if left.is_empty() => (false, Ok(())),
+            // Put there in this moment.
+            Ok(_) => (
+                true,
+                Err(refused(folder, &format!("what was added to it meanwhile is in {}", old.display()))),
+            ),
             Err(error) => (true, Err(failed(&old, error))),
         },
         Err(_) if moved => match fs::rename(&old, &place) {
@@ -56,7 +62,6 @@ pub(crate) fn replace_folder(folder: &Path, write: impl FnOnce(&Path) -> Result<
         _ => (false, Ok(())),
     };
     if old_is_left {
-        // A file that was put there in this moment is kept in the staging folder.
         let _ = staging.keep();
     }
     replaced.and(cleared)

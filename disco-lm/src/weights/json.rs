@@ -30,10 +30,14 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>> {
     Ok(content)
 }
 
+/// A text without the byte order mark that Windows' editors write at its head: it is no part of the text.
+pub(crate) fn without_mark(content: &[u8]) -> &[u8] {
+    content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content)
+}
+
 /// The JSON object in the content of a file. Any other value is an error: it would look like an object without fields.
 pub(crate) fn json_object(content: &[u8], path: &Path) -> Result<Value> {
-    // A byte order mark, as Windows' editors write it, is no part of the text.
-    let text = content.strip_prefix(b"\xef\xbb\xbf").unwrap_or(content);
+    let text = without_mark(content);
     let parsed = serde_json::from_slice::<Value>(text).map_err(|error| {
         other_format(path, content, "a file in JSON").unwrap_or_else(|| Error::format(path, error))
     })?;

@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub(crate) use atomic_folder::{add_file, check_folder, replace_folder};
-pub(crate) use json::{json_object, read_file, read_json};
+pub(crate) use json::{json_object, read_file, read_json, without_mark};
 pub(crate) use layout::{join, split};
 #[cfg(feature = "hub-http")]
 pub(crate) use safetensors::{INDEX, SINGLE, shard_names};

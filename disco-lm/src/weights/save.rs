@@ -11,7 +11,11 @@ use rayon::prelude::*;
 use safetensors::{Dtype, tensor::TensorInfo};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, architecture::parameters::Parameter, weights::layout::split};
+use crate::{
+    Error, Result,
+    architecture::parameters::Parameter,
+    weights::{layout::split, safetensors::SINGLE},
+};
 
 /// The number format of saved weights.
 ///
@@ -96,7 +100,7 @@ pub(crate) fn save(
 ) -> Result<()> {
     let parts = parameters.iter().zip(values).flat_map(|(parameter, values)| split(parameter, values));
     let tensors: Vec<_> = parts.map(|(part, values)| (part.name, part.shape, values)).collect();
-    let path = folder.join("model.safetensors");
+    let path = folder.join(SINGLE);
     check_finite(&path, &tensors)?;
     write(&path, tensors, precision)
 }

@@ -95,7 +95,8 @@ fn check(corpus: &Value) -> Outcome {
         std::fs::write(folder.path().join("config.json"), config.to_string()).expect("writable");
         let what = format!("{kind} with {}", case[1]);
         match (computed(kind, folder.path(), &context, &tokens), &case[2]) {
-            (_, Value::String(_)) => outcome.types += 1,
+            // transformers refuses the value for its type.
+            (Ok(_), Value::String(_)) => outcome.types += 1,
             (Ok(found), Value::Null) => {
                 outcome.wrong.push(format!("{what}: transformers refuses, and {found:?} was computed"));
             }
@@ -113,6 +114,8 @@ fn check(corpus: &Value) -> Outcome {
                 let named = matches!(error, Error::Config { .. } | Error::Weights { .. });
                 if !named {
                     outcome.wrong.push(format!("{what}: {error}"));
+                } else if expected.is_string() {
+                    outcome.types += 1;
                 } else if expected.is_null() {
                     outcome.both_refuse += 1;
                 } else {

@@ -119,7 +119,8 @@ fn a_full_disk_is_called_so_and_leaves_what_was_there() {
     let mut child = std::process::Command::new("bash");
     child.args(["-c", script]).arg(std::env::current_exe().expect("this program")).env(CHILD, &folder);
     let output = child.output().expect("started");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
     assert_eq!(fs::read(folder.join("model.safetensors")).expect("readable"), before);
     assert_eq!(fs::read_dir(place.path()).expect("readable").count(), 1, "nothing is left beside it");
 }

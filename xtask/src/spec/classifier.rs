@@ -109,5 +109,11 @@ fn labels(model: &ModelSource) -> Result<Option<Vec<String>>, String> {
     let config: Value = serde_json::from_str(&config)
         .map_err(|error| format!("gives no classifier: {}: {error}", path.display()))?;
     let labels = config.get("id2label").and_then(Value::as_object);
-    Ok(labels.map(|labels| labels.values().filter_map(Value::as_str).map(String::from).collect()))
+    // disco-lm reads a label that is a number as its text.
+    let label = |label: &Value| match label {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    Ok(labels.map(|labels| labels.values().filter_map(label).collect()))
 }

@@ -10,7 +10,7 @@ use disco_lm::{LanguageModel, LmPolicy, Lora, Precision};
 
 use super::{
     Loaded, RunControl, run_workflow,
-    workflow::{least_weights, moments},
+    workflow::{WeightBytes, optimizer_states},
 };
 use crate::{
     Error, Result,
@@ -38,7 +38,7 @@ pub(crate) fn run(spec: &Spec, out: &Path, control: &RunControl) -> Result<(Path
         Ok(model.save(to, Precision::F32)?)
     };
     let weights = weight_bytes(&folder)?;
-    check_memory(spec, weights)?;
+    check_memory(spec, weights.least)?;
     run_workflow(spec, out, weights, control, load, save)
 }
 
@@ -46,8 +46,8 @@ pub(crate) fn run(spec: &Spec, out: &Path, control: &RunControl) -> Result<(Path
 fn check_memory(spec: &Spec, weights: u64) -> Result<()> {
     let Some((allowed, limit)) = memory_limit() else { return Ok(()) };
     // The base, and, unless an adapter is tuned, the policy with its gradient and the state of its optimizer.
-    let copies = if spec.tune.adapter.is_some() { 1 } else { 3 + moments(spec) };
-    let needed = least_weights(spec, weights).saturating_mul(copies);
+    let copies = if spec.tune.adapter.is_some() { 1 } else { 3 + optimizer_states(spec) };
+    let needed = weights.saturating_mul(copies);
     if needed <= allowed {
         return Ok(());
     }
@@ -91,12 +91,12 @@ fn longest_token(model: &LanguageModel) -> Result<LongestToken> {
     Ok(longest)
 }
 
-/// The largest size that a model's weights can have when they are saved in f32: twice that of a file in f16.
-fn weight_bytes(folder: &Path) -> Result<u64> {
+/// The size that a model's weights have in f32: that of a file in f32, and twice that of one in f16.
+fn weight_bytes(folder: &Path) -> Result<WeightBytes> {
     if folder.is_file() {
         // A GGUF file holds at least 2.6 bits per weight, which become 32.
         let file = fs::metadata(folder).map_err(|cause| Error::read(folder, cause))?;
-        return Ok(13 * file.len());
+        return Ok(WeightBytes { least: file.len(), most: 13 * file.len() });
     }
     let entries = fs::read_dir(folder).map_err(|cause| Error::read(folder, cause))?;
     let mut bytes = 0;
@@ -106,5 +106,5 @@ fn weight_bytes(folder: &Path) -> Result<u64> {
             bytes += entry.metadata().map_err(|cause| Error::read(&entry.path(), cause))?.len();
         }
     }
-    Ok(2 * bytes)
+    Ok(WeightBytes { least: bytes, most: 2 * bytes })
 }

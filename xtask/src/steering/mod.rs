@@ -34,4 +34,4 @@ pub use scored::Scored;
 #[cfg(feature = "lm")]
 pub(crate) use scored::draw_in_order;
 pub use tune::{Tuned, tune};
-pub use workflow::{Loaded, run_workflow};
+pub use workflow::{Loaded, WeightBytes, run_workflow};

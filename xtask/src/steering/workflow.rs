@@ -28,9 +28,18 @@ pub struct Loaded<B, P> {
     pub record: ModelRecord,
 }
 
+/// The bytes that a model's weights take in f32.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WeightBytes {
+    /// At least.
+    pub least: u64,
+    /// At most.
+    pub most: u64,
+}
+
 /// Runs a spec, and writes the results to the folder `out`; returns the folder and the record.
 ///
-/// `weights` is the number of bytes that `save` will write, so that a full disk is found before anything is computed.
+/// `weights` says how many bytes `save` and checkpoints will write, so that a full disk is found before anything is computed.
 ///
 /// # Errors
 /// As [`OutputFolder::prepare`] and [`CheckpointFolder::prepare`], before anything is computed; those of `load`, of
@@ -39,7 +48,7 @@ pub struct Loaded<B, P> {
 pub fn run_workflow<X, B, P>(
     spec: &Spec,
     out: &Path,
-    weights: u64,
+    weights: WeightBytes,
     control: &RunControl,
     load: impl FnOnce() -> Result<Loaded<B, P>>,
     save: impl FnOnce(&P, &Path) -> Result<()>,
@@ -51,9 +60,9 @@ where
 {
     let interrupt = &control.interrupt;
     keep_apart(out, spec)?;
-    let folder = interrupt.begin(|| OutputFolder::prepare(out, weights), OutputFolder::temporary)?;
+    let folder = interrupt.begin(|| OutputFolder::prepare(out, weights.most), OutputFolder::temporary)?;
     let checkpoints = CheckpointFolder::prepare(out, control)?;
-    let room = folder.reserve_room(checkpoint_bytes(spec, weights)).inspect_err(|_| {
+    let room = folder.reserve_room(checkpoint_bytes(spec, weights.least)).inspect_err(|_| {
         // The error of the run is the one to report.
         let _ = checkpoints.remove_if_empty();
     })?;
@@ -89,7 +98,7 @@ where
     Ok((place?, finished.record))
 }
 
-/// The disk space that checkpoints take at least, in bytes, if the weights take at most `weights`: a run that cannot have this much cannot
+/// The disk space that checkpoints take at least, in bytes, if the weights take at least `weights`: a run that cannot have this much cannot
 /// end well. The checkpoints of an adapter are small.
 fn checkpoint_bytes(spec: &Spec, weights: u64) -> u64 {
     if spec.tune.adapter.is_some() {
@@ -98,19 +107,13 @@ fn checkpoint_bytes(spec: &Spec, weights: u64) -> u64 {
     let written = spec.tune.steps.div_ceil(spec.checkpoints.every);
     // The last one is written before one of the others is removed.
     let together = spec.checkpoints.keep.saturating_add(1).min(written) as u64;
-    least_weights(spec, weights).saturating_mul(1 + moments(spec)).saturating_mul(together)
+    weights.saturating_mul(1 + optimizer_states(spec)).saturating_mul(together)
 }
 
-/// The bytes that a model's weights take at least in f32, if they take at most `weights` (see `weight_bytes` of `language_model.rs`).
-pub(super) fn least_weights(spec: &Spec, weights: u64) -> u64 {
-    let is_gguf = spec.model.source.name().ends_with(".gguf");
-    weights / if is_gguf { 13 } else { 2 }
-}
-
-/// The numbers that the optimizer keeps of each weight.
-pub(super) fn moments(spec: &Spec) -> u64 {
+/// The number of values that the optimizer keeps of each weight: Adam's two means, or the momentum.
+pub(super) fn optimizer_states(spec: &Spec) -> u64 {
     match spec.tune.optimizer {
         Optimizer::Adam(_) | Optimizer::AdamW(_) => 2,
-        _ => 0,
+        _ => 1,
     }
 }

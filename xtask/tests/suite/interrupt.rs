@@ -61,7 +61,7 @@ fn signal(child: &Child, name: &str) {
 }
 
 /// Waits until there is something in the folder whose name begins so.
-fn wait_for(folder: &Path, beginning: &str) {
+pub(crate) fn wait_for(folder: &Path, beginning: &str) {
     let until = Instant::now() + Duration::from_secs(60);
     loop {
         let found = names(folder).iter().any(|name| name.starts_with(beginning));

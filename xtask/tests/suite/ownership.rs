@@ -3,9 +3,9 @@
 use std::{fs, path::Path};
 
 use disco_tuner::SealedFolder;
-use xtask::{CheckpointFolder, Error, OutputFile, OutputFolder, ProgressTarget, RunControl, StartMode};
+use xtask::{CheckpointFolder, Error, OutputFile, OutputFolder, StartMode};
 
-use crate::common::{names, write_results};
+use crate::common::{names, speech::control, write_results};
 
 /// The content of a file of somebody else.
 const MINE: &str = "years of work";
@@ -252,10 +252,6 @@ fn two_runs_with_one_place_do_not_harm_each_other() {
     assert_eq!(names(place.path()), ["out"]);
     drop(OutputFolder::prepare(&out, 0).unwrap());
     assert_eq!(names(place.path()), ["out"]);
-}
-
-fn control(start: StartMode) -> RunControl {
-    RunControl { start, ..RunControl::new(ProgressTarget::Hidden) }
 }
 
 #[test]

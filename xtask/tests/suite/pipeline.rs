@@ -6,7 +6,7 @@ use disco_core::{Estimate, Scorer};
 use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
 use xtask::{
     Clock, Error, Finished, Loaded, ModelRecord, ProgressTarget, RunControl, RunOptions, RunPlan, RunRecord,
-    Spec, TextScorers, WEIGHTS, read_spec, run_pipeline, run_workflow,
+    Spec, TextScorers, WEIGHTS, WeightBytes, read_spec, run_pipeline, run_workflow,
 };
 
 use crate::common::speech::{Speech, base, speeches};
@@ -178,7 +178,8 @@ fn workflow(spec: &Spec, out: &Path) -> xtask::Result<RunRecord> {
         fs::create_dir(to).map_err(|source| Error::write(to, source))?;
         Ok(policy.save(to)?)
     };
-    run_workflow(spec, out, 0, &RunControl::new(ProgressTarget::Hidden), load, save).map(|(_, record)| record)
+    run_workflow(spec, out, WeightBytes::default(), &RunControl::new(ProgressTarget::Hidden), load, save)
+        .map(|(_, record)| record)
 }
 
 #[test]

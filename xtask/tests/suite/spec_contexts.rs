@@ -36,7 +36,8 @@ fn refused(name: &str, content: &str, fields: &str, parts: &[&str]) {
 #[test]
 fn contexts_come_from_a_list_or_a_file() {
     assert_eq!(file("lines.txt", b"one\n two \n", "").unwrap(), ["one", " two "]);
-    refused("empty.txt", "", "", &["`contexts.file` gives no contexts: file of contexts"]);
+    let empty = file("empty.txt", b"", "").unwrap_err();
+    assert!(empty.starts_with("`contexts.file` gives no contexts: file of contexts"), "{empty}");
     let here = Path::new("");
     let one = |contexts: &str| {
         let error = with(contexts, here).unwrap_err();
@@ -149,4 +150,9 @@ fn weights_that_a_run_would_not_honour_are_refused() {
         let lines = format!("{{\"context\": \"a\", \"weight\": 3}}\n{{\"context\": \"b\", {second}}}\n");
         refused("x.jsonl", &lines, "", &["line 2: `weight` is", "counts all of its contexts equally"]);
     }
+    // Also beside a number that only Python writes; and neither line counts twice.
+    let lines = "{\"context\": \"a\", \"weight\": 1, \"score\": NaN}\n{\"context\": \"b\", \"weight\": 5, \"score\": NaN}\n";
+    refused("x.jsonl", lines, "", &["line 2: `weight` is 5", "counts all of its contexts equally"]);
+    let twice = "{\"context\": \"a\", \"weight\": 1, \"weight\": 2}\n";
+    refused("x.jsonl", twice, "", &["line 1: duplicate field `weight`"]);
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     Result,
     architecture::{ARCHITECTURES, Architecture, Gguf, GgufMetadata},
-    weights::gguf::{end_tokens::end_tokens, metadata::Metadata, value::Value as Entry},
+    weights::gguf::{end_tokens::end_tokens, metadata::Metadata},
 };
 
 /// Relative tolerance for rotary factors: they are stored in f32, and some programs compute them in f32.
@@ -201,14 +201,7 @@ impl Reader<'_> {
         for (name, idle) in OTHER_KEYS {
             let key = self.key(name);
             let Some(found) = self.metadata.header.metadata.get(&key) else { continue };
-            let number = match found {
-                Entry::Unsigned(number) => Some(*number as f64),
-                Entry::Signed(number) => Some(*number as f64),
-                Entry::Float(number) => Some(*number),
-                Entry::Bool(flag) => Some(f64::from(u8::from(*flag))),
-                Entry::Text(_) | Entry::Array(_) => None,
-            };
-            if number != Some(*idle) {
+            if found.as_f64() != Some(*idle) {
                 return Err(self.metadata.refused(&key, found.shown(), idle.to_string()));
             }
         }

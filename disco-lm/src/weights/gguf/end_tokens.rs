@@ -1,5 +1,7 @@
 //! The ids that end a sequence, as llama.cpp finds them: by the metadata, and by the texts of tokens.
 
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use crate::{Result, weights::gguf::metadata::Metadata};
@@ -45,14 +47,18 @@ pub(crate) fn is_control(token: &str) -> bool {
 pub(crate) fn end_tokens(metadata: &Metadata<'_>, vocabulary: usize) -> Result<Value> {
     let mut ids = Vec::new();
     let tokens = metadata.texts("tokenizer.ggml.tokens")?.unwrap_or_default();
-    let id_of =
-        |text: &str| tokens.iter().take(vocabulary).position(|token| token == text).map(|id| id as u64);
+    let mut by_text: HashMap<&str, u64> = HashMap::new();
+    for (id, token) in (0..).zip(tokens.iter().take(vocabulary)) {
+        // Of tokens with one text, the first counts.
+        by_text.entry(token).or_insert(id);
+    }
+    let id_of = |text: &str| by_text.get(text).copied();
     for kind in ["eos", "eot", "eom"] {
         ids.extend(named(metadata, kind, vocabulary)?);
     }
     for (kind, texts) in AROUND_CODE {
-        let by_text = || texts.iter().find_map(|text| id_of(text));
-        ids.extend(named(metadata, kind, vocabulary)?.or_else(by_text));
+        let found = || texts.iter().find_map(|text| id_of(text));
+        ids.extend(named(metadata, kind, vocabulary)?.or_else(found));
     }
     let has = |text: &str| id_of(text).is_some();
     let is_left_out = |text: &str| match text {

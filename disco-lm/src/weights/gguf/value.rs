@@ -12,6 +12,17 @@ pub(crate) enum Value {
 }
 
 impl Value {
+    /// The value as a number: true is 1. `None` for texts and arrays.
+    pub(crate) fn as_f64(&self) -> Option<f64> {
+        match self {
+            Self::Unsigned(value) => Some(*value as f64),
+            Self::Signed(value) => Some(*value as f64),
+            Self::Float(value) => Some(*value),
+            Self::Bool(flag) => Some(f64::from(u8::from(*flag))),
+            Self::Text(_) | Self::Array(_) => None,
+        }
+    }
+
     /// The value as text for messages; an array is only called a list.
     pub(crate) fn shown(&self) -> String {
         match self {
@@ -76,12 +87,6 @@ impl Array {
     /// The elements of an array of numbers; `None` for another array.
     pub(crate) fn numbers(&self) -> Option<Vec<f64>> {
         let (_, width) = WIDTHS.iter().find(|(known, _)| *known == self.kind)?;
-        let numbers = self.bytes.chunks_exact(*width as usize).map(|bytes| match scalar(self.kind, bytes) {
-            Value::Float(value) => value,
-            Value::Signed(value) => value as f64,
-            Value::Unsigned(value) => value as f64,
-            _ => f64::from(u8::from(bytes[0] != 0)),
-        });
-        Some(numbers.collect())
+        self.bytes.chunks_exact(*width as usize).map(|bytes| scalar(self.kind, bytes).as_f64()).collect()
     }
 }

@@ -1,6 +1,8 @@
 //! Training, and the card of the trained model.
 
-use std::{fs, path::Path, time::Instant};
+use std::{path::Path, time::Instant};
+
+use disco_core::input;
 
 use disco_lm::{
     Generation, LanguageModel, Precision,
@@ -8,9 +10,7 @@ use disco_lm::{
 };
 
 use super::PretrainArguments;
-use crate::{
-    Error, Progress, ProgressTarget, Result, models::device, process::embedded_model, terminal::print,
-};
+use crate::{Progress, ProgressTarget, Result, models::device, process::embedded_model, terminal::print};
 
 /// The share of a corpus, at its end, that is held out.
 const HELD_OUT: f64 = 0.1;
@@ -19,8 +19,7 @@ const HELD_OUT: f64 = 0.1;
 pub(super) fn train(arguments: &PretrainArguments) -> Result<()> {
     let folder = arguments.out.clone().unwrap_or_else(embedded_model);
     LanguageModel::check_folder(&folder)?;
-    let text =
-        fs::read_to_string(&arguments.corpus).map_err(|cause| Error::read(&arguments.corpus, cause))?;
+    let text = input::read_text(&arguments.corpus)?;
     let mut pretrain = Pretrain { seed: arguments.seed, ..Pretrain::default() };
     pretrain.steps = arguments.steps.unwrap_or(pretrain.steps);
     let device = device(arguments.backend)?;

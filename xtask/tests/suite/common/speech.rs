@@ -7,7 +7,7 @@ use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
 use serde::{Deserialize, Serialize};
 use xtask::{
     Error, Loaded, ModelRecord, ProgressTarget, RunControl, Spec, StartMode, TextSample, TextScorers,
-    read_spec, run_workflow,
+    WeightBytes, read_spec, run_workflow,
 };
 
 /// Three words; the text ended by itself if the last is a full stop.
@@ -107,7 +107,7 @@ pub(crate) fn run_speeches(spec: &Spec, out: &Path, control: &RunControl) -> xta
         fs::create_dir(to).map_err(|source| Error::write(to, source))?;
         Ok(policy.save(to)?)
     };
-    run_workflow(spec, out, 0, control, load, save).map(drop)
+    run_workflow(spec, out, WeightBytes::default(), control, load, save).map(drop)
 }
 
 /// A run without progress and interrupts.
