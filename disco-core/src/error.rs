@@ -100,8 +100,9 @@ impl Error {
         Self::Failed { by: by.into(), cause: cause.into() }
     }
 
-    /// The same error for a sample of a larger batch, given the place there of each sample of this one.
-    pub(crate) fn at_sample(self, place: impl Fn(usize) -> usize) -> Self {
+    /// The same error for a larger batch: an [`Error::NotANumber`] names its sample by `place(index)`, the position in the larger
+    /// batch of sample `index` of this one. Other errors stay as they are.
+    pub fn at_sample(self, place: impl Fn(usize) -> usize) -> Self {
         match self {
             Self::NotANumber { by, index, value } => Self::NotANumber { by, index: place(index), value },
             other => other,

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     Error, Result,
     input::read_lines,
-    python_json::{field_at, replace_numbers},
+    python_json::{field_at, is_key, replace_numbers},
 };
 
 /// A line of a file, with its number from 1.
@@ -114,7 +114,7 @@ fn record<T>(
         return Err("the line is blank; allowed: one JSON value".into());
     }
     let json = replace_numbers(line, |name, number| {
-        if let Some(field) = fields.iter().find(|field| Some(field.name) == name) {
+        if let Some(field) = fields.iter().find(|field| name.is_some_and(|key| is_key(key, field.name))) {
             return Err(format!("field `{}` holds {number}; allowed: {}", field.name, field.allowed));
         }
         // As long as what it replaces, so that columns stay.

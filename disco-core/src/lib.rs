@@ -31,6 +31,7 @@ mod space;
 mod streams;
 mod sums;
 mod table;
+pub mod terminal;
 mod univariate;
 mod weights;
 

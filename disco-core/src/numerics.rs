@@ -2,8 +2,9 @@
 
 use crate::{Error, Result};
 
-/// Sums below this are rounded by less than 1e-13.
-const ROUNDS_LITTLE: f64 = 1000.0;
+/// A sum of logarithms below this is rounded by less than 1e-13: above it, a difference of large terms should be taken before
+/// small ones are added.
+pub const ROUNDS_LITTLE: f64 = 1000.0;
 
 /// `ln sum_i exp(x_i)`, without overflow; `-inf` for no terms, NaN if a term is NaN, `+inf` if a term is.
 ///

@@ -63,7 +63,7 @@ impl<C: ?Sized, X: ?Sized, A: Scorer<C, X>, B: Scorer<C, X>> Scorer<C, X> for Pr
 }
 
 impl<A, B> Product<A, B> {
-    /// The scores where the first factor, a product itself, has refused a sample: the second factor may forbid that sample.
+    /// The scores where the first factor, a product, mixture or exponential, has refused a sample: the second factor may forbid that sample.
     fn without_forbidden<C: ?Sized, X: ?Sized>(
         &self,
         context: &C,

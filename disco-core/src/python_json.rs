@@ -64,8 +64,16 @@ pub(crate) fn field_at(json: &str, at: usize) -> Option<&str> {
     scan.field()
 }
 
-/// The text with each number that is not JSON, outside of strings, replaced by `replacement(field, name)`, with its top-level
-/// field.
+/// Whether a key, as it stands in a JSON text with its escapes, is `name`.
+pub(crate) fn is_key(key: &str, name: &str) -> bool {
+    if !key.contains('\\') {
+        return key == name;
+    }
+    serde_json::from_str::<String>(&format!("\"{key}\"")).is_ok_and(|key| key == name)
+}
+
+/// The text with each number that is not JSON, outside of strings, replaced by `replacement(field, name)`, with the key of its
+/// top-level field, as [`is_key`] takes it.
 ///
 /// # Errors
 /// The first of `replacement`.
@@ -128,6 +136,13 @@ mod tests {
         assert_eq!(field_at("[1, 2]", 3), None);
         assert_eq!(field_at(r#"{"open"#, 6), None);
         assert_eq!(field_at("\"open \\", 7), None);
+    }
+
+    #[test]
+    fn keys_are_compared_without_their_escapes() {
+        assert!(is_key("log_prob", "log_prob") && is_key(r"log_pro\u0062", "log_prob"));
+        assert!(is_key(r#"a\"b\\"#, r#"a"b\"#) && is_key(r"\ud83d\udc31", "🐱"));
+        assert!(!is_key(r"a\b", r"a\b") && !is_key(r"\ud83d", "\u{fffd}") && !is_key("a", "b"));
     }
 
     #[test]

@@ -1,25 +1,8 @@
 //! Samples recorded by another engine: files, look-ups, order, bad input.
 
-use std::{fs, path::PathBuf};
-
 use disco_core::{Distribution, Empirical, Error, Record, Scorer, Streams};
 
-/// A file that is removed with the value.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(name: &str, content: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("disco-core-empirical-{}-{name}", std::process::id()));
-        fs::write(&path, content).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        fs::remove_file(&self.0).unwrap();
-    }
-}
+use crate::scratch::Scratch;
 
 const LINES: &str = r#"{"sample": "yes", "log_prob": -0.5, "context": "p", "engine": "other"}
 {"sample": "no", "log_prob": -1.25, "context": "q"}
@@ -29,7 +12,7 @@ const LINES: &str = r#"{"sample": "yes", "log_prob": -0.5, "context": "p", "engi
 
 #[test]
 fn records_are_read_by_context_in_order() {
-    let file = Scratch::new("records.jsonl", LINES);
+    let file = Scratch::file("records.jsonl", LINES);
     let recorded = Empirical::<String, String>::from_json_lines(&file.0).unwrap();
     assert_eq!(recorded.contexts(), ["p", "q"]);
     let p = "p".to_string();
@@ -47,14 +30,14 @@ fn records_are_read_by_context_in_order() {
 #[test]
 fn samples_of_structured_types_need_no_context() {
     let lines = "{\"sample\": [1, 2], \"log_prob\": -3}\n{\"sample\": [], \"log_prob\": -0.1}\n";
-    let file = Scratch::new("structured.jsonl", lines);
+    let file = Scratch::file("structured.jsonl", lines);
     let recorded = Empirical::<(), Vec<u32>>::from_json_lines(&file.0).unwrap();
     assert_eq!(recorded.samples(&()).unwrap()[0].value, [1, 2]);
 }
 
 #[track_caller]
 fn refused_at_line(lines: &str, line: usize, reason: &str) {
-    let file = Scratch::new(&format!("bad-{}.jsonl", lines.len()), lines);
+    let file = Scratch::file(&format!("bad-{}.jsonl", lines.len()), lines);
     let error = Empirical::<String, String>::from_json_lines(&file.0).unwrap_err();
     assert!(matches!(error, Error::Malformed { line: found, .. } if found == line), "{error}");
     assert!(error.to_string().contains(reason), "{error}");
@@ -84,10 +67,16 @@ fn numbers_that_python_writes_are_named_with_their_field() {
         refused_at_line(&good.replace("\"a\"", name), 1, &format!("field `sample` holds {name}; allowed: "));
         // In a field that is not read they do not matter.
         let lines = good.replace("{", &format!("{{\"reward\": [{name}, 1], "));
-        let file = Scratch::new("python.jsonl", &lines);
+        let file = Scratch::file("python.jsonl", &lines);
         let recorded = Empirical::<String, String>::from_json_lines(&file.0).unwrap();
         assert_eq!(recorded.samples(&"c".into()).unwrap()[0].log_prob, -1.0);
     }
+    // A key with an escape is the same key.
+    let escaped = good.replace("log_prob", r"log_pro\u0062");
+    let reason = "field `log_prob` holds NaN; allowed: a finite number: the sample was drawn";
+    refused_at_line(&escaped.replace("-1", "NaN"), 1, reason);
+    let file = Scratch::file("escaped.jsonl", escaped);
+    assert!(Empirical::<String, String>::from_json_lines(&file.0).is_ok());
     refused_at_line(&good.replace("-1", "-1e999"), 1, "field `log_prob`: number out of range, at column ");
     refused_at_line(&good.replace("\"c\"", "3"), 1, "field `context`: invalid type: integer `3`");
     refused_at_line(
@@ -117,7 +106,7 @@ fn probabilities_of_one_context_sum_to_at_most_1() {
     );
     // The same sample again, and samples of other contexts, add nothing; noise of an engine does not count.
     let lines = [line("a", "c"), line("a", "c"), line("b", "d")].concat();
-    let file = Scratch::new("sums.jsonl", &lines);
+    let file = Scratch::file("sums.jsonl", &lines);
     assert!(Empirical::<String, String>::from_json_lines(&file.0).is_ok());
     let noisy = |noise: f64| {
         (0..100).map(move |sample| Record { context: (), sample, log_prob: 0.01f64.ln() + noise })
@@ -128,7 +117,7 @@ fn probabilities_of_one_context_sum_to_at_most_1() {
 #[test]
 fn records_have_blank_lines_and_marks_at_no_cost() {
     let lines = format!("\u{feff}{}\r\n\n", LINES.replace('\n', "\r\n"));
-    let file = Scratch::new("windows.jsonl", &lines);
+    let file = Scratch::file("windows.jsonl", &lines);
     let recorded = Empirical::<String, String>::from_json_lines(&file.0).unwrap();
     assert_eq!(recorded.contexts(), ["p", "q"]);
 }
@@ -144,7 +133,7 @@ fn bad_records_are_refused() {
     // A negative log-likelihood is refused, rounding above 0 is not.
     assert!(matches!(Empirical::new([record(2.0)]), Err(Error::Invalid { .. })));
     assert!(Empirical::new([record(1e-6)]).is_ok());
-    let empty = Scratch::new("empty.jsonl", "");
+    let empty = Scratch::file("empty.jsonl", "");
     assert!(matches!(Empirical::<(), char>::from_json_lines(&empty.0), Err(Error::Empty { .. })));
     assert!(matches!(Empirical::<(), char>::from_json_lines("/no/such/file"), Err(Error::Io { .. })));
 }

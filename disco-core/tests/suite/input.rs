@@ -1,34 +1,13 @@
 //! Files that a user names: kinds of files, byte order marks, encodings, ends and lengths of lines.
 
-use std::{fs, io::Cursor, path::PathBuf};
+use std::{io::Cursor, path::PathBuf};
 
 use disco_core::{
     Error,
     input::{Lines, open_regular, read_lines, read_text},
 };
 
-/// A folder that is removed with the value.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("disco-core-input-{}-{name}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Self(path)
-    }
-
-    fn file(&self, content: &[u8]) -> PathBuf {
-        let path = self.0.join("file.txt");
-        fs::write(&path, content).unwrap();
-        path
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).unwrap();
-    }
-}
+use crate::scratch::Scratch;
 
 fn lines_of(content: &[u8]) -> disco_core::Result<Vec<(usize, String)>> {
     Lines::new("given.txt", Cursor::new(content)).collect()
@@ -75,14 +54,14 @@ fn lines_are_bounded() {
 
 #[test]
 fn other_encodings_are_named() {
-    let folder = Folder::new("encodings");
+    let folder = Scratch::folder("encodings");
     for (content, name) in [
         (b"\xff\xfea\0\n\0".as_slice(), "UTF-16, little-endian"),
         (b"\xfe\xff\0a\0\n", "UTF-16, big-endian"),
         (b"\xff\xfe\0\0a\0\0\0", "UTF-32, little-endian"),
         (b"\0\0\xfe\xff\0\0\0a", "UTF-32, big-endian"),
     ] {
-        let path = folder.file(content);
+        let path = folder.write(content);
         for error in [read_text(&path).unwrap_err(), read_lines(&path).unwrap().next().unwrap().unwrap_err()]
         {
             let expected = format!("line 1: the encoding is {name}, by its byte order mark; allowed: UTF-8");
@@ -93,9 +72,9 @@ fn other_encodings_are_named() {
 
 #[test]
 fn bytes_that_are_not_utf8_are_named_by_line_and_place() {
-    let folder = Folder::new("bytes");
+    let folder = Scratch::folder("bytes");
     // Latin-1.
-    let path = folder.file(b"\xef\xbb\xbfone\ncaf\xe9\n");
+    let path = folder.write(b"\xef\xbb\xbfone\ncaf\xe9\n");
     let error = read_text(&path).unwrap_err();
     assert!(matches!(error, Error::Malformed { line: 2, .. }), "{error}");
     assert!(error.to_string().ends_with("line 2: byte 4 of the line is not UTF-8"), "{error}");
@@ -105,8 +84,8 @@ fn bytes_that_are_not_utf8_are_named_by_line_and_place() {
 
 #[test]
 fn a_text_loses_the_mark_at_its_head_alone() {
-    let folder = Folder::new("text");
-    let path = folder.file("\u{feff}a\u{feff}\r\nb".as_bytes());
+    let folder = Scratch::folder("text");
+    let path = folder.write("\u{feff}a\u{feff}\r\nb".as_bytes());
     assert_eq!(read_text(&path).unwrap(), "a\u{feff}\r\nb");
     let missing = read_text(folder.0.join("missing")).unwrap_err();
     assert!(matches!(missing, Error::Io { .. }), "{missing}");
@@ -114,7 +93,7 @@ fn a_text_loses_the_mark_at_its_head_alone() {
 
 #[test]
 fn a_directory_is_named() {
-    let folder = Folder::new("directory");
+    let folder = Scratch::folder("directory");
     let error = read_text(&folder.0).unwrap_err();
     assert!(error.to_string().ends_with(": it is a directory; allowed: a regular file"), "{error}");
 }
@@ -123,7 +102,7 @@ fn a_directory_is_named() {
 #[test]
 fn pipes_sockets_devices_and_dangling_links_are_named() {
     use std::os::unix::{fs::symlink, net::UnixListener};
-    let folder = Folder::new("kinds");
+    let folder = Scratch::folder("kinds");
     let refused = |path: PathBuf| open_regular(path).unwrap_err().to_string();
     let pipe = folder.0.join("pipe");
     assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
@@ -139,6 +118,6 @@ fn pipes_sockets_devices_and_dangling_links_are_named() {
     symlink("nowhere", &dangling).unwrap();
     assert_eq!(refused(dangling), "it is a symbolic link to nowhere, which does not exist");
     let to_file = folder.0.join("to-file");
-    symlink(folder.file(b"text"), &to_file).unwrap();
+    symlink(folder.write(b"text"), &to_file).unwrap();
     assert_eq!(read_text(to_file).unwrap(), "text");
 }

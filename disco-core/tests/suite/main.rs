@@ -12,6 +12,7 @@ mod extremes;
 mod golden;
 mod input;
 mod properties;
+mod scratch;
 mod stored;
 mod unsized_contexts;
 mod value_stability;

@@ -6,6 +6,7 @@ mod state;
 
 use std::{
     collections::VecDeque,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
@@ -143,7 +144,10 @@ impl<X> Checkpoints<X> {
     /// A lock for a moment; `None` if some run holds one. A directory that cannot be written to has no lock.
     fn brief_lock(&self) -> Result<Option<LockFile>> {
         let at_directory = |error| match error {
-            crate::Error::Io { cause, .. } => io_error(&self.directory, cause),
+            // This one is about a file `lock` that is none of ours.
+            crate::Error::Io { cause, .. } if cause.kind() != ErrorKind::AlreadyExists => {
+                io_error(&self.directory, cause)
+            }
             other => other,
         };
         LockFile::take_briefly(&self.lock_path()).map_err(at_directory)

@@ -39,6 +39,12 @@ pub(crate) fn divergence_names(policy: &str, other: &str, pair: &str) -> [String
     ]
 }
 
+/// An estimate, or the reason why there is none.
+type Found = std::result::Result<Estimate, String>;
+
+/// The importance weights `policy / proposal` of samples; `None` where the policy itself drew them.
+type Ratios = Option<Result<ImportanceWeights>>;
+
 /// Estimates by name, one per context, until they are averaged; and notes on those that are NaN.
 #[derive(Default)]
 struct Columns {
@@ -51,18 +57,18 @@ const UNKNOWN: Estimate = Estimate { value: f64::NAN, std_error: f64::INFINITY, 
 
 impl Columns {
     /// Adds the estimate of a context. A failure is a NaN with a note, since metrics are only shown.
-    fn push(&mut self, context: usize, name: impl Into<String>, estimate: Result<Estimate>) {
+    fn push(&mut self, context: usize, name: impl Into<String>, estimate: Found) {
         let name = name.into();
         match &estimate {
             Ok(estimate) if !estimate.value.is_nan() => {}
             Ok(_) => self.notes.push(Note::metric(Some(context), &name, "its samples give it no value")),
-            Err(error) => self.notes.push(Note::metric(Some(context), &name, &error.to_string())),
+            Err(reason) => self.notes.push(Note::metric(Some(context), &name, reason)),
         }
         self.push_noted(name, estimate);
     }
 
     /// As [`push`](Self::push), where a note says already why it may be NaN.
-    fn push_noted(&mut self, name: String, estimate: Result<Estimate>) {
+    fn push_noted(&mut self, name: String, estimate: Found) {
         self.estimates.entry(name).or_default().push(estimate.unwrap_or(UNKNOWN));
     }
 
@@ -142,11 +148,12 @@ fn context_columns<C, X>(
     let group = part.group;
     let at = group.context;
     all.samples += group.len();
+    let ratios = offline.then(|| ImportanceWeights::new(part.log_policy, &group.log_proposal));
     let negative: Vec<f64> = part.log_policy.iter().map(|log_prob| -log_prob).collect();
-    columns.push(at, "entropy", under_policy(part, &negative, offline));
+    columns.push(at, "entropy", under_policy(&ratios, &negative));
     let outside: Vec<f64> =
         group.log_target.iter().map(|score| f64::from(u8::from(*score == f64::NEG_INFINITY))).collect();
-    columns.push(at, "outside_mass", under_policy(part, &outside, offline));
+    columns.push(at, "outside_mass", under_policy(&ratios, &outside));
     if let Ok(weights) = ImportanceWeights::from_log(group.log_weights.clone()) {
         all.ess += weights.ess();
         all.largest = Some(all.largest.unwrap_or(0.0).max(weights.largest_share()));
@@ -162,7 +169,7 @@ fn context_columns<C, X>(
         moments(columns, feature.name(), part, part.values.feature(problem, number), offline);
     }
     if let Some(lengths) = part.values.lengths(problem) {
-        columns.push(at, "length", under_policy(part, lengths, offline));
+        columns.push(at, "length", under_policy(&ratios, lengths));
     }
     for ((name, _), &value) in problem.statistics.iter().zip(&part.statistics) {
         columns.push(at, format!("statistic/{name}"), Ok(without_error(value)));
@@ -175,11 +182,11 @@ fn without_error(value: f64) -> Estimate {
 }
 
 /// The mean of one value per sample under the policy.
-fn under_policy<X>(part: &Measured<'_, X>, values: &[f64], offline: bool) -> Result<Estimate> {
-    if offline {
-        ImportanceWeights::new(part.log_policy, &part.group.log_proposal)?.mean(values)
-    } else {
-        Ok(Estimate::mean(values))
+fn under_policy(ratios: &Ratios, values: &[f64]) -> Found {
+    match ratios {
+        None => Ok(Estimate::mean(values)),
+        Some(Ok(ratios)) => ratios.mean(values).map_err(|error| error.to_string()),
+        Some(Err(error)) => Err(error.to_string()),
     }
 }
 
@@ -253,15 +260,10 @@ fn moments<X>(
     if offline {
         push("proposal", Ok(Estimate::mean(&values)));
     }
-    push(
-        "policy",
-        match offline {
-            true => ImportanceWeights::from_log(ratios).and_then(|ratios| ratios.mean(&values)),
-            false => Ok(Estimate::mean(&values)),
-        },
-    );
+    push("policy", under_policy(&offline.then(|| ImportanceWeights::from_log(ratios)), &values));
     if weights.iter().any(|weight| *weight != f64::NEG_INFINITY) {
-        push("target", ImportanceWeights::from_log(weights).and_then(|weights| weights.mean(&values)));
+        let mean = ImportanceWeights::from_log(weights).and_then(|weights| weights.mean(&values));
+        push("target", mean.map_err(|error| error.to_string()));
     }
 }
 

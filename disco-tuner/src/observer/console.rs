@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use disco_core::terminal::is_obeyed;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{Control, Observer, ObserverError, Outcome, StepReport};
@@ -42,14 +43,9 @@ impl Console {
     }
 }
 
-/// A text whose control characters, line ends and changes of the writing direction are visible.
+/// A text in which the characters that a terminal obeys are visible.
 fn visible(text: &str) -> String {
-    let is_hidden = |character: char| {
-        character.is_control()
-            || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(character, '\u{2066}'..='\u{2069}')
-    };
-    let shown = |character: char| match is_hidden(character) {
+    let shown = |character: char| match is_obeyed(character) {
         true => character.escape_unicode().to_string(),
         false => character.to_string(),
     };
@@ -97,5 +93,7 @@ mod tests {
         assert_eq!(visible("猫 é ± a\tb"), "猫 é ± a\\u{9}b");
         let hostile = "\u{1b}[31m\u{9b}2J\r\n\u{7f}\u{202e}";
         assert_eq!(visible(hostile), "\\u{1b}[31m\\u{9b}2J\\u{d}\\u{a}\\u{7f}\\u{202e}");
+        // A mark without width, an annotation, a tag: text that hides or lies over other text.
+        assert_eq!(visible("\u{feff}\u{fff9}\u{e0001}"), "\\u{feff}\\u{fff9}\\u{e0001}");
     }
 }

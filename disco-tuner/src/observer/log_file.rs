@@ -36,27 +36,31 @@ impl LogFile {
         quote: Option<u8>,
         step: impl Fn(&[u8]) -> Option<u64>,
     ) -> io::Result<()> {
-        self.file.seek(SeekFrom::Start(0))?;
+        // At a run's beginning, and without quotes, the last byte alone says whether the last record was cut short.
+        let is_read = done > 0 || quote.is_some();
+        let mut end = if is_read { 0 } else { self.file.metadata()?.len().saturating_sub(1) };
+        self.file.seek(SeekFrom::Start(end))?;
         let mut reader = BufReader::new(&self.file);
-        let (mut record, mut end, mut kept) = (Vec::new(), 0, None);
-        let is_open = |record: &[u8]| record.iter().filter(|byte| Some(**byte) == quote).count() % 2 == 1;
+        let (mut record, mut is_open, mut kept) = (Vec::new(), false, None);
         loop {
             let count = reader.read_until(b'\n', &mut record)?;
-            end += count as u64;
             if count == 0 {
                 break;
             }
-            if record.last() != Some(&b'\n') || is_open(&record) {
+            end += count as u64;
+            let quotes = record[record.len() - count..].iter().filter(|byte| Some(**byte) == quote).count();
+            is_open ^= quotes % 2 == 1;
+            if is_open || record.last() != Some(&b'\n') {
                 continue;
             }
-            if step(&record).is_some_and(|step| step <= done) {
+            if done > 0 && step(&record).is_some_and(|step| step <= done) {
                 kept = Some(end);
             }
             record.clear();
         }
         match kept {
             _ if done == 0 => {
-                if is_open(&record) {
+                if is_open {
                     self.file.write_all(quote.as_slice())?;
                 }
                 if record.is_empty() { Ok(()) } else { self.file.write_all(b"\n") }

@@ -154,6 +154,17 @@ pub(crate) fn gather_texts(workers: &dyn Workers, own: Result<String>) -> Result
     exchange(workers, own.map(|text| packed(&text)))?.iter().map(|numbers| unpacked(numbers)).collect()
 }
 
+/// The value of every worker, in the order of the ranks, exchanged as JSON; `what` names the values in an error.
+pub(crate) fn gather_values<T: Serialize + DeserializeOwned>(
+    workers: &dyn Workers,
+    what: &str,
+    own: &T,
+) -> Result<Vec<T>> {
+    let failed = |cause: serde_json::Error| Error::Workers { cause: CoreError::failed(what, cause) };
+    let texts = gather_texts(workers, serde_json::to_string(own).map_err(failed))?;
+    texts.iter().map(|text| serde_json::from_str(text).map_err(failed)).collect()
+}
+
 /// A text as numbers: its length in bytes, then six bytes in each number, which `f64` represents exactly.
 fn packed(text: &str) -> Vec<f64> {
     let number = |bytes: &[u8]| bytes.iter().fold(0u64, |number, byte| number << 8 | u64::from(*byte)) as f64;

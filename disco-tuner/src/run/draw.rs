@@ -73,7 +73,9 @@ where
         let mut groups = Vec::with_capacity(parts.len());
         for part in parts {
             let drawn = if part.streams.is_empty() { Vec::new() } else { sampled.next().unwrap_or_default() };
-            let named = |error| self.in_context(Stage::Sample, part.context)(shifted(error, part.start));
+            let named = |error: CoreError| {
+                self.in_context(Stage::Sample, part.context)(error.at_sample(|index| part.start + index))
+            };
             CoreError::check_length("samples of a context", part.streams.len(), drawn.len())
                 .map_err(named)?;
             let (samples, log_probs) = checked_log_probs(by, drawn).map_err(named)?;
@@ -105,7 +107,8 @@ where
         };
         scores
             .and_then(|scores| ContextSamples::new(part.context, part.start, samples, log_probs, scores))
-            .map_err(|error| self.in_context(stage, part.context)(shifted(error, part.start)))
+            .map_err(|error| error.at_sample(|index| part.start + index))
+            .map_err(self.in_context(stage, part.context))
     }
 
     /// Adds the numbers of the other workers' samples.
@@ -123,15 +126,5 @@ where
         let mut lists = gather_lists(self.workers, lists)?.into_iter();
         let mut next = || lists.next().unwrap_or_default();
         Ok(groups.into_iter().map(|group| group.completed([next(), next(), next()])).collect())
-    }
-}
-
-/// Names the sample of an error by its number in its context, given its number in a part that begins at `start`.
-pub(crate) fn shifted(error: CoreError, start: usize) -> CoreError {
-    match error {
-        CoreError::NotANumber { by, index, value } => {
-            CoreError::NotANumber { by, index: start + index, value }
-        }
-        other => other,
     }
 }

@@ -2,7 +2,7 @@
 
 use disco_core::Error as CoreError;
 
-use super::{Run, collective::gather_lists, draw::shifted, timer::Timer};
+use super::{Run, collective::gather_lists, timer::Timer};
 use crate::{
     error::{Result, Stage},
     gradient::{ContextSamples, UpdateBatch, micro_batches},
@@ -53,7 +53,9 @@ where
 
     /// The log-probabilities of this worker's samples of a group under the policy, in micro-batches.
     fn own_log_probs(&self, group: &ContextSamples<X>, timer: &mut Timer) -> Result<Vec<f64>> {
-        let named = |error| self.in_context(Stage::LogProb, group.context)(shifted(error, group.first));
+        let named = |error: CoreError| {
+            self.in_context(Stage::LogProb, group.context)(error.at_sample(|index| group.first + index))
+        };
         let samples = &group.samples;
         let lengths: Option<Vec<usize>> =
             self.problem.length.as_ref().map(|length| samples.iter().map(length).collect());
@@ -62,7 +64,8 @@ where
             let samples: Vec<&X> = batch.iter().map(|&at| &samples[at]).collect();
             let context = &self.problem.contexts.items()[group.context];
             let found = timer.time(Stage::LogProb, || self.policy.log_probs(context, &samples));
-            let found = found.map_err(|error| named(in_batch(error, &batch)))?;
+            let place = |index: usize| batch.get(index).copied().unwrap_or(index);
+            let found = found.map_err(|error| named(error.at_sample(place)))?;
             CoreError::check_length("log-probabilities of the policy", batch.len(), found.len())
                 .map_err(named)?;
             for (&at, value) in batch.iter().zip(found) {
@@ -76,15 +79,5 @@ where
             timer.count(Stage::LogProb, lengths);
         }
         Ok(log_probs)
-    }
-}
-
-/// Names the sample of an error by its position among the worker's samples, given its position in a micro-batch.
-fn in_batch(error: CoreError, batch: &[usize]) -> CoreError {
-    match error {
-        CoreError::NotANumber { by, index, value } => {
-            CoreError::NotANumber { by, index: batch.get(index).copied().unwrap_or(index), value }
-        }
-        other => other,
     }
 }

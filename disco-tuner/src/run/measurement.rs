@@ -2,10 +2,10 @@
 
 use super::{
     Run,
-    collective::{gather_lists, gather_texts},
+    collective::{gather_lists, gather_values},
 };
 use crate::{
-    error::{Error, Result, Stage},
+    error::{Result, Stage},
     gradient::{ContextSamples, LogPolicy, UpdateBatch, ZEstimate},
     metrics::{Measured, Metrics, Note, SampleValues, measure, statistics},
     observer::DisplayedSample,
@@ -86,21 +86,10 @@ where
         let values = (0..scored.len()).map(group).collect();
         // Only where all workers see that there may be notes do they exchange them.
         if lists.iter().flatten().any(|value| !value.is_finite()) {
-            notes = self.gather_notes(&notes)?;
+            let all = gather_values(self.workers, "notes on metrics, as JSON", &notes)?;
+            notes = all.into_iter().flatten().collect();
         }
         Ok((values, notes))
-    }
-
-    /// The notes of all workers, in the order of the ranks.
-    fn gather_notes(&self, own: &[Note]) -> Result<Vec<Note>> {
-        let failed = |cause: serde_json::Error| Error::Workers {
-            cause: disco_core::Error::failed("notes on metrics, as JSON", cause),
-        };
-        let mut notes = Vec::new();
-        for text in gather_texts(self.workers, serde_json::to_string(own).map_err(failed))? {
-            notes.extend(serde_json::from_str::<Vec<Note>>(&text).map_err(failed)?);
-        }
-        Ok(notes)
     }
 
     /// The statistics of each group; each worker computes them from the samples of all.
@@ -131,11 +120,9 @@ where
             before += group.len();
         }
         if self.is_shared() {
-            let failed = |cause| Error::Workers { cause: disco_core::Error::failed("texts", cause) };
-            let own = serde_json::to_string(&texts).map_err(failed);
+            let gathered = gather_values(self.workers, "texts", &texts)?;
             texts = vec![Vec::new(); positions.len()];
-            for text in gather_texts(self.workers, own)? {
-                let found: Vec<Vec<String>> = serde_json::from_str(&text).map_err(failed)?;
+            for found in gathered {
                 texts.iter_mut().zip(found).for_each(|(all, own)| all.extend(own));
             }
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Run, collective::gather_texts};
+use super::{Run, collective::gather_values};
 use crate::{
     error::{Error, Result},
     gradient::ContextSamples,
@@ -56,15 +56,8 @@ where
         if !self.is_shared() {
             return Ok(own);
         }
-        let failed = |cause: serde_json::Error| Error::Workers {
-            cause: disco_core::Error::failed("the first skipped sample, as JSON", cause),
-        };
-        let mut first = None;
-        for text in gather_texts(self.workers, serde_json::to_string(&own).map_err(failed))? {
-            let found: Option<FirstSkip> = serde_json::from_str(&text).map_err(failed)?;
-            first = first.into_iter().chain(found).min();
-        }
-        Ok(first)
+        let found = gather_values(self.workers, "the first skipped sample, as JSON", &own)?;
+        Ok(found.into_iter().flatten().min())
     }
 
     /// Refuses constraints that the divergence cannot have, and the last of too many steps without a success.

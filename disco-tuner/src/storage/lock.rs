@@ -47,7 +47,6 @@ impl LockFile {
     /// [`Error::InUse`] with the process that holds the lock; [`Error::Io`], also for a file that is no lock file.
     pub fn take(path: &Path) -> Result<Self> {
         let (tries, pause) = TRIES;
-        let mut last = String::new();
         for _ in 0..tries {
             match Self::attempt(path).map_err(|cause| io_error(path, cause))? {
                 Tried::Taken(mut lock) => {
@@ -58,12 +57,11 @@ impl LockFile {
                 Tried::Busy(holder) if !holder.is_empty() => {
                     return Err(Error::InUse { path: path.into(), holder });
                 }
-                Tried::Busy(_) => "another process".clone_into(&mut last),
-                Tried::Gone => {}
+                Tried::Busy(_) | Tried::Gone => {}
             }
             sleep(pause);
         }
-        Err(Error::InUse { path: path.into(), holder: last })
+        Err(Error::InUse { path: path.into(), holder: "another process".into() })
     }
 
     /// Locks `path` for a moment, without a name in it; `None` if another process holds it.

@@ -144,12 +144,8 @@ impl SealedFolder {
             let Some((size, checksum)) = self.manifest.files.get(&entry.name) else {
                 return damaged(entry.path, "not in the manifest".into());
             };
-            match entry.kind {
-                Kind::EmptyFolder => {
-                    return damaged(entry.path, "a folder, where the manifest has a file".into());
-                }
-                Kind::Other => return damaged(entry.path, "neither a file nor a folder".into()),
-                Kind::File => {}
+            if !matches!(entry.kind, Kind::File) {
+                return damaged(entry.path, "neither a file nor a folder".into());
             }
             let read = File::open(&entry.path).and_then(|file| Ok((file.metadata()?.len(), file)));
             let (found, mut file) = read.map_err(|cause| io_error(&entry.path, cause))?;
@@ -166,7 +162,7 @@ impl SealedFolder {
     }
 
     /// Removes the files of a folder's list one by one, then the folder if it is empty; returns the entries that are left because
-    /// they are not on the list. A folder without a list is left, unless it is empty.
+    /// they are not on the list. A folder without a list is left, unless it is empty or holds only an unfinished list.
     ///
     /// # Errors
     /// [`Error::Io`]. The list is removed last, so that a folder of which a part is removed keeps it.
@@ -177,15 +173,14 @@ impl SealedFolder {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(cause) => return Err(io_error(path, cause)),
         }
-        match Self::open(path) {
-            Ok(folder) if folder.manifest.unfinished => folder.remove_all()?,
-            Ok(folder) => folder.remove_listed()?,
-            Err(Error::Damaged { .. }) => {}
+        let is_marked = match Self::open(path) {
+            Ok(folder) if folder.manifest.unfinished => folder.remove_all().map(|()| true)?,
+            Ok(folder) => folder.remove_listed().map(|()| true)?,
+            Err(Error::Damaged { .. }) => false,
             Err(error) => return Err(error),
-        }
+        };
         let mut left = entries(path)?;
         let own = |entry: &PathBuf| entry.ends_with(FILE) || entry.ends_with(UNFINISHED_FILE);
-        let is_marked = Self::open(path).is_ok();
         if left.iter().all(|entry| own(entry) && (is_marked || entry.ends_with(UNFINISHED_FILE))) {
             left.sort_by_key(|entry| entry.ends_with(FILE));
             left.iter().try_for_each(fs::remove_file).map_err(|cause| io_error(path, cause))?;
@@ -231,7 +226,11 @@ impl SealedFolder {
     /// The place of a listed name: below the folder, and not through a link. The list may be of a stranger.
     fn place(&self, name: &str) -> Option<PathBuf> {
         let parts: Vec<&str> = name.strip_suffix('/').unwrap_or(name).split('/').collect();
-        let is_plain = |part: &&str| !["", ".", ".."].contains(part) && !part.contains(['\\', ':', '\0']);
+        // On Windows these stand between the names of a path; elsewhere they are characters of a name.
+        let separators = if cfg!(windows) { ['\\', ':'].as_slice() } else { &[] };
+        let is_plain = |part: &&str| {
+            !["", ".", ".."].contains(part) && !part.contains('\0') && !part.contains(separators)
+        };
         if !parts.iter().all(is_plain) {
             return None;
         }
@@ -274,28 +273,24 @@ enum Kind {
 fn walk(folder: &Path) -> Result<Vec<Entry>> {
     let (mut found, mut waiting) = (Vec::new(), vec![(folder.to_path_buf(), String::new())]);
     while let Some((within, prefix)) = waiting.pop() {
-        for path in entries(&within)? {
+        let inside = entries(&within)?;
+        // The outermost folder has no name in the manifest.
+        if inside.is_empty() && !prefix.is_empty() {
+            found.push(Entry { path: within, name: prefix, kind: Kind::EmptyFolder });
+            continue;
+        }
+        for path in inside {
             let there = path.symlink_metadata().map_err(|cause| io_error(&path, cause))?;
             let name = format!("{prefix}{}", path.file_name().unwrap_or_default().to_string_lossy());
-            match kind(&path, &there)? {
-                Some(Kind::EmptyFolder) => {
-                    found.push(Entry { path, name: name + "/", kind: Kind::EmptyFolder });
-                }
-                Some(kind) => found.push(Entry { path, name, kind }),
-                None => waiting.push((path, name + "/")),
+            if there.is_dir() {
+                waiting.push((path, name + "/"));
+            } else {
+                let kind = if there.is_file() { Kind::File } else { Kind::Other };
+                found.push(Entry { path, name, kind });
             }
         }
     }
     Ok(found)
-}
-
-/// The kind of an entry; `None` for a folder that is not empty.
-fn kind(path: &Path, there: &Metadata) -> Result<Option<Kind>> {
-    Ok(match (there.is_file(), there.is_dir()) {
-        (true, _) => Some(Kind::File),
-        (_, true) => entries(path)?.is_empty().then_some(Kind::EmptyFolder),
-        _ => Some(Kind::Other),
-    })
 }
 
 fn entries(folder: &Path) -> Result<Vec<PathBuf>> {

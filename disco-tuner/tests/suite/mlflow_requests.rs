@@ -4,7 +4,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Read, Write},
     net::{TcpListener, TcpStream},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use disco_core::{Feature, feature};
@@ -238,6 +241,20 @@ fn a_metric_that_the_server_refuses_costs_no_other_and_is_told() {
     });
     let outcome = tune(&mut fake.observer(""));
     assert_eq!((outcome.observer_failures, fake.statuses()), (4, vec![]));
+}
+
+#[test]
+fn warnings_that_the_server_refused_are_sent_again() {
+    let refused = AtomicBool::new(false);
+    let fake = Fake::new(move |_, body| {
+        let is_first = body["key"] == "disco.warnings" && !refused.swap(true, Ordering::Relaxed);
+        is_first.then_some((500, "the disk is full"))
+    });
+    let outcome = tune(&mut fake.observer(""));
+    assert_eq!(outcome.observer_failures, 1, "{:?}", outcome.first_observer_failure);
+    let tags = fake.bodies("runs/set-tag");
+    let sent: Vec<&Value> = tags.iter().filter(|tag| tag["key"] == "disco.warnings").collect();
+    assert!(sent.len() == 2 && sent[0] == sent[1], "{sent:?}");
 }
 
 #[test]

@@ -168,3 +168,26 @@ fn a_sealed_folder_is_what_its_list_says() {
     assert!(SealedFolder::remove(&folder).unwrap().is_empty());
     assert!(!folder.exists());
 }
+
+#[cfg(unix)]
+#[test]
+fn characters_that_only_windows_has_between_names_are_of_a_name() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("results");
+    write(&folder.join(r"a:b\c"), "1234");
+    write(&folder.join(r"d\e").join("f:g"), "1234");
+    SealedFolder::seal(&folder).unwrap();
+    SealedFolder::open(&folder).unwrap().check().unwrap();
+    assert!(SealedFolder::remove(&folder).unwrap().is_empty());
+    assert!(!folder.exists());
+}
+
+#[test]
+fn a_lock_file_of_somebody_else_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let lock = folder.path().join("lock");
+    write(&lock, MINE);
+    let error = Checkpoints::<usize>::new(folder.path(), 1, 1).map(drop).unwrap_err();
+    assert!(matches!(&error, Error::Io { path, .. } if *path == lock), "{error}");
+    assert_eq!(fs::read_to_string(&lock).unwrap(), MINE);
+}

@@ -57,10 +57,12 @@ pub struct Mlflow {
     run: Option<Run>,
     names: Names,
     warnings: Vec<String>,
+    /// The number of warnings that the server has.
+    told: usize,
     /// The infinite metrics that have a warning.
     infinite: std::collections::BTreeSet<String>,
     /// The last step that was reported.
-    reported: Option<u64>,
+    reported: u64,
     lost: Lost,
 }
 
@@ -94,8 +96,9 @@ impl Mlflow {
             run: None,
             names: Names::default(),
             warnings: Vec::new(),
+            told: 0,
             infinite: Default::default(),
-            reported: None,
+            reported: 0,
             lost: Lost::default(),
         })
     }
@@ -108,7 +111,7 @@ impl Mlflow {
     /// Logs one step; the first error is given when the rest was tried too.
     fn log(&mut self, report: &StepReport) -> Done<()> {
         let shown = self.log_shown(report);
-        let (now, warned) = (milliseconds(), self.warnings.len());
+        let now = milliseconds();
         self.warnings.extend(report.warnings.iter().cloned());
         let mut metrics = Vec::new();
         for (name, number) in report.numbers(["std_error/", ""]) {
@@ -128,8 +131,12 @@ impl Mlflow {
             told = self.set_tag(NAMES, &self.names.to_json());
             self.names.has_new = told.is_err();
         }
-        if self.warnings.len() > warned {
-            told = told.and(self.set_tag(WARNINGS, &self.warnings.join("\n")));
+        if self.warnings.len() > self.told {
+            let sent = self.set_tag(WARNINGS, &self.warnings.join("\n"));
+            if sent.is_ok() {
+                self.told = self.warnings.len();
+            }
+            told = told.and(sent);
         }
         // Metrics are sent last: a step whose metrics are on the server is complete there.
         let mut searches = SEARCHES;
@@ -147,6 +154,7 @@ impl Observer for Mlflow {
             Some(run) => {
                 self.names.add_json(&run.tag(NAMES));
                 self.warnings = run.tag(WARNINGS).lines().map(str::to_owned).collect();
+                self.told = self.warnings.len();
                 if run.logged < step {
                     let why = "an earlier part of the run did not log it";
                     self.lost.add(step - run.logged, run.logged + 1, why);
@@ -156,13 +164,13 @@ impl Observer for Mlflow {
             None => self.create(&experiment, config)?,
         };
         self.run = Some(run);
-        self.reported = Some(step);
+        self.reported = step;
         Ok(())
     }
 
     fn step(&mut self, report: &StepReport) -> Done<Control> {
         // Only reports that a full queue dropped are missing.
-        let last = self.reported.replace(report.step).unwrap_or(report.step - 1);
+        let last = std::mem::replace(&mut self.reported, report.step);
         if report.step > last + 1 {
             self.lost.add(report.step - last - 1, last + 1, "its report did not reach the logger");
         }
@@ -174,7 +182,7 @@ impl Observer for Mlflow {
     }
 
     fn finish(&mut self, outcome: &Outcome) -> Done<()> {
-        let last = self.reported.unwrap_or(outcome.step);
+        let last = self.reported;
         if outcome.step > last {
             self.lost.add(outcome.step - last, last + 1, "its report did not reach the logger");
         }
