@@ -56,7 +56,7 @@ impl<C: AsRef<str> + ?Sized> Distribution<C, Completion> for LmPolicy {
     }
 }
 
-impl Policy<String, Completion> for LmPolicy {
+impl<C: AsRef<str>> Policy<C, Completion> for LmPolicy {
     type Frozen = LanguageModel;
 
     fn freeze(&self) -> disco_core::Result<LanguageModel> {
@@ -65,11 +65,11 @@ impl Policy<String, Completion> for LmPolicy {
 
     fn accumulate(
         &mut self,
-        batch: &[BatchItem<'_, String, Completion>],
+        batch: &[BatchItem<'_, C, Completion>],
         weigh: &mut WeightFn<'_>,
     ) -> disco_core::Result<()> {
         let contexts: Vec<Vec<u32>> =
-            batch.iter().map(|item| self.base.encode(item.context)).collect::<Result<_>>()?;
+            batch.iter().map(|item| self.base.encode(item.context.as_ref())).collect::<Result<_>>()?;
         let sequences: Vec<SequenceInContext<'_>> = batch
             .iter()
             .zip(&contexts)

@@ -1,13 +1,8 @@
 //! Measuring the policy on held-out contexts.
 
-use disco_core::{StreamRng, Streams};
+use disco_core::{Error as CoreError, StreamRng, Streams};
 
-use super::{
-    Run,
-    draw::{Part, shifted},
-    measurement::Scored,
-    timer::Timer,
-};
+use super::{Run, draw::Part, measurement::Scored, timer::Timer};
 use crate::{
     config::Partition,
     error::{Result, Stage},
@@ -58,7 +53,9 @@ where
 
     /// Draws and scores a part of the samples of a held-out context.
     fn draw_held_out(&self, part: &Part, contexts: &[C], tokens: &mut Timer) -> Result<ContextSamples<X>> {
-        let named = |error| self.in_context(Stage::Validation, part.context)(shifted(error, part.start));
+        let named = |error: CoreError| {
+            self.in_context(Stage::Validation, part.context)(error.at_sample(|index| part.start + index))
+        };
         let sampled = match part.streams.is_empty() {
             true => Vec::new(),
             false => self.policy.sample(&contexts[part.context], &part.streams).map_err(named)?,
