@@ -35,8 +35,8 @@ pub use results::{
 };
 pub use spec::{
     AdapterSpec, Backend, ChatSpec, CheckpointSpec, ClassifierSpec, ContextSpec, FeatureKind, FeatureSpec,
-    FitSpec, LabelValue, LengthUnit, LongestToken, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, Target,
-    TuneSpec, WEIGHTS, Words, read_spec,
+    FitSpec, LabelValue, LengthUnit, Level, LongestToken, Measure, ModelSource, ModelSpec, QrsGoal,
+    RewardSpec, SampleSpec, Share, Spec, Target, TuneSpec, WEIGHTS, Words, read_spec,
 };
 pub use steering::{
     CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,

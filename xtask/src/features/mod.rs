@@ -8,5 +8,6 @@ mod text_sample;
 mod text_scorer;
 
 pub use text_feature::TextFeature;
+pub(crate) use text_feature::text_features;
 pub use text_sample::TextSample;
 pub use text_scorer::{SampleView, TextScorer, TextScorers};

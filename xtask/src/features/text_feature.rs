@@ -9,7 +9,7 @@ use super::{SampleView, TextSample, TextScorer, TextScorers};
 use crate::{
     Error,
     contexts::TextContext,
-    spec::{FeatureKind, FeatureSpec, LengthUnit},
+    spec::{FeatureKind, FeatureSpec, LengthUnit, measures},
 };
 
 /// A feature of a spec, ready to be computed.
@@ -28,6 +28,17 @@ enum Rule {
     Finished,
     Length(LengthUnit),
     Scored(Arc<dyn TextScorer>),
+}
+
+/// The features that compute the measures of a spec, one for each ([`Spec::measures`](crate::Spec::measures)).
+///
+/// # Errors
+/// As [`TextFeature::new`].
+pub(crate) fn text_features(
+    features: &[FeatureSpec],
+    scorers: &TextScorers,
+) -> crate::Result<Vec<TextFeature>> {
+    measures(features).into_iter().map(|measure| TextFeature::new(measure.feature, scorers)).collect()
 }
 
 impl TextFeature {

@@ -67,8 +67,10 @@ pub struct ModelRecord {
 /// The base, as measured on its own samples.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct BaseRecord {
-    /// The features' means under the base, in the order of the spec.
+    /// The means of all measures of the spec under the base.
     pub means: Vec<Estimate>,
+    /// The same means in each context, in the order of the spec; `None` in a context without a sample that counts.
+    pub by_context: Vec<Vec<Option<Estimate>>>,
     /// The number of samples that a text scorer skipped.
     pub skipped: usize,
     /// All samples.
@@ -80,8 +82,10 @@ pub struct BaseRecord {
 pub struct TargetRecord {
     /// How the fit went.
     pub fit: FitRecord,
-    /// The features under the target, in the order of the spec.
+    /// The measures of the spec under the target.
     pub features: Vec<FittedFeature>,
+    /// Their means in each context, from all samples; `None` in a context without a sample that counts.
+    pub by_context: Vec<Vec<Option<Estimate>>>,
     /// The divergences from the base to the target, in the order of the report: forward KL, reverse KL, total variation,
     /// Jensen-Shannon. Infinite where the base leaves the target's support and the divergence forbids it.
     pub base_distances: Vec<Estimate>,
@@ -108,10 +112,10 @@ pub struct FitRecord {
     pub warnings: Vec<String>,
 }
 
-/// A feature under the fitted target.
+/// A measure under the fitted target.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct FittedFeature {
-    /// Its coefficient; `None` for a feature that holds always or never.
+    /// Its coefficient; `None` for one that is only measured, holds always or never, or has one for each context.
     pub coefficient: Option<Estimate>,
     /// Its mean under the target, from the samples that the target was fitted on.
     pub fitted: Estimate,
@@ -151,8 +155,10 @@ pub struct StepRecord {
 /// The tuned policy, as measured on its own samples.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyRecord {
-    /// The features' means under the policy, in the order of the spec.
+    /// The means of all measures of the spec under the policy.
     pub means: Vec<Estimate>,
+    /// The same means in each context, in the order of the spec; `None` in a context without a sample that counts.
+    pub by_context: Vec<Vec<Option<Estimate>>>,
     /// The divergences from the policy to the target, in the order of [`TargetRecord::base_distances`].
     pub distances: Vec<Estimate>,
     /// `KL(policy || base)` in nats.
@@ -181,9 +187,12 @@ pub struct QrsRecord {
     pub curve: Vec<QrsPoint>,
     /// Reasons to doubt these numbers.
     pub warnings: Vec<String>,
-    /// The features' means over accepted proposals, in the order of the spec.
+    /// The means of all measures of the spec over accepted proposals.
     #[serde(skip)]
     pub means: Vec<Estimate>,
+    /// The same means in each context; `None` in a context without a sample that counts.
+    #[serde(skip)]
+    pub by_context: Vec<Vec<Option<Estimate>>>,
     /// The divergences from the accepted samples to the target, in the order of [`TargetRecord::base_distances`].
     #[serde(skip)]
     pub distances: Vec<Estimate>,

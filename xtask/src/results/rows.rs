@@ -7,14 +7,27 @@ use super::{
     distances::DISTANCES,
     record::{BaseRecord, FittedFeature, PolicyRecord, QrsRecord, RunRecord, SampleRecord, TargetRecord},
 };
+use crate::spec::Measure;
 
-/// One feature at every stage.
+/// One feature, or one label of a category, at every stage.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct FeatureRow {
     /// Its name.
     pub name: String,
-    /// The mean that was asked for.
-    pub asked: f64,
+    /// Whether its values are 0 and 1.
+    #[serde(skip)]
+    pub is_binary: bool,
+    /// The mean that was asked for; over contexts, where it differs by context. `None` if nothing was asked.
+    pub asked: Option<f64>,
+    /// How far from what was asked the mean may be.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tolerance: f64,
+    /// The feature under whose condition the means are taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given: Option<String>,
+    /// Whether the mean was asked for in every context by itself.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub per_context: bool,
     /// Its mean under the base.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<Estimate>,
@@ -27,6 +40,10 @@ pub struct FeatureRow {
     /// Its coefficient and its means under the target.
     #[serde(flatten)]
     pub fitted: Option<FittedFeature>,
+}
+
+fn is_zero(tolerance: &f64) -> bool {
+    *tolerance == 0.0
 }
 
 /// One divergence to the target, from base, tuned policy and quasi-rejection sampling.
@@ -74,19 +91,23 @@ pub(crate) struct StageSamples<'a> {
 }
 
 impl RunRecord {
-    /// One row per feature, in the order of the spec.
+    /// One row per measure of the spec, in its order.
     pub fn features(&self) -> Vec<FeatureRow> {
         let of =
             |means: Option<&Vec<Estimate>>, index: usize| means.and_then(|means| means.get(index)).copied();
-        let row = |(index, spec): (usize, &crate::spec::FeatureSpec)| FeatureRow {
-            name: spec.name.clone(),
-            asked: spec.target.moment(),
+        let row = |(index, measure): (usize, Measure<'_>)| FeatureRow {
+            is_binary: measure.is_binary(),
+            asked: measure.asked(&self.spec.contexts),
+            tolerance: measure.tolerance(),
+            given: measure.feature.given.clone(),
+            per_context: measure.feature.per_context,
+            name: measure.name,
             base: of(self.base.as_ref().map(|BaseRecord { means, .. }| means), index),
             tuned: of(self.policy.as_ref().map(|PolicyRecord { means, .. }| means), index),
             qrs: of(self.qrs.as_ref().map(|QrsRecord { means, .. }| means), index),
             fitted: self.target.as_ref().and_then(|target| target.features.get(index)).copied(),
         };
-        self.spec.features.iter().enumerate().map(row).collect()
+        self.spec.measures().into_iter().enumerate().map(row).collect()
     }
 
     /// One row per divergence; no row where no stage has estimated any.

@@ -7,7 +7,7 @@ use disco_core::Error as CoreError;
 
 use super::{
     FeatureKind, FeatureSpec, LengthUnit, QrsGoal, Spec, Target, bounds::Bounded,
-    divergence::finite_outside_the_support, document::Conflict,
+    divergence::finite_outside_the_support, document::Conflict, references::reference_conflicts,
 };
 
 /// All conflicts of a spec.
@@ -20,6 +20,7 @@ pub(super) fn conflicts(spec: &Spec) -> Vec<Conflict> {
     names(spec, &mut found);
     lengths(spec, &mut found);
     bounds(spec, &mut found);
+    found.extend(reference_conflicts(spec));
     found
 }
 
@@ -35,7 +36,7 @@ fn model(spec: &Spec, found: &mut Vec<Conflict>) {
         let allowed = format!("at most max_new_tokens, {}", model.max_new_tokens);
         found.push(conflict(&["model.min_new_tokens", "model.max_new_tokens"], message, allowed));
     }
-    let asks_for_a_mean = spec.features.iter().any(|feature| !feature.target.is_hard());
+    let asks_for_a_mean = spec.features.iter().any(|feature| feature.target.is_some() && !feature.is_hard());
     let one_text = [("model.top_k", model.top_k == Some(1)), ("model.min_p", model.min_p == Some(1.0))];
     for (field, _) in one_text.into_iter().filter(|(_, holds)| *holds && asks_for_a_mean) {
         let message =
@@ -120,7 +121,7 @@ fn refused(table: &str, names: &[(&str, &[&str])], error: CoreError) -> Conflict
 
 fn sample(spec: &Spec, found: &mut Vec<Conflict>) {
     let QrsGoal::AcceptanceRate(rate) = spec.sample.qrs else { return };
-    let hard = spec.features.iter().find(|feature| feature.target.is_hard());
+    let hard = spec.features.iter().find(|feature| feature.is_hard());
     if let (1.0, Some(feature)) = (rate, hard) {
         let message = format!(
             "is 1, but the policy's samples on which `{}` is not as asked are never accepted",
@@ -153,12 +154,7 @@ fn path(index: usize, field: &str) -> String {
 
 /// The path of the target of a feature.
 fn target_path(index: usize, feature: &FeatureSpec) -> String {
-    let field = match feature.target {
-        Target::Always => "always",
-        Target::Never => "never",
-        Target::Mean(_) => "mean",
-    };
-    path(index, field)
+    path(index, feature.target.as_ref().map_or("kind", Target::field))
 }
 
 /// Numbers of tokens that samples cannot have on average.
@@ -172,8 +168,7 @@ fn lengths(spec: &Spec, found: &mut Vec<Conflict>) {
         .enumerate()
         .find(|(_, feature)| feature.kind == FeatureKind::Ends { text: None });
     for (index, feature) in spec.features.iter().enumerate() {
-        let (FeatureKind::Length { unit: LengthUnit::Tokens }, Target::Mean(mean)) =
-            (&feature.kind, feature.target)
+        let (FeatureKind::Length { unit: LengthUnit::Tokens }, Some(mean)) = (&feature.kind, feature.asked())
         else {
             continue;
         };
@@ -188,9 +183,10 @@ fn lengths(spec: &Spec, found: &mut Vec<Conflict>) {
             let allowed =
                 format!("{range} (max_new_tokens = {most}, min_new_tokens = {})", spec.model.min_new_tokens);
             found.push(conflict(&fields, format!("is {mean}"), allowed));
-        } else if let Some((other, ends)) = ends {
+        } else if let Some((other, ends)) = ends
+            && let Some(share) = ends.asked()
+        {
             // A sample that does not end by itself has `max_new_tokens` tokens.
-            let share = ends.target.moment();
             let lowest = share * least as f64 + (1.0 - share) * most as f64;
             if mean < lowest {
                 let message = format!(
@@ -211,15 +207,16 @@ fn bounds(spec: &Spec, found: &mut Vec<Conflict>) {
     let bounded: Vec<Bounded<'_>> = spec.features.iter().map(|feature| Bounded::new(&feature.kind)).collect();
     for (index, feature) in spec.features.iter().enumerate() {
         let (own, whole) = (target_path(index, feature), format!("features.{}", index + 1));
-        let asked = feature.target.moment();
-        if bounded[index].always_holds() && feature.target != Target::Always {
+        let Some(asked) = feature.asked() else { continue };
+        if bounded[index].always_holds() && feature.target != Some(Target::Always) {
             let message = "is asked of a pattern that matches every text, even an empty one";
             found.push(conflict(&[&own, &whole], message, "always = true, or another pattern"));
         }
         for (before, other) in spec.features[..index].iter().enumerate() {
             let other_whole = format!("features.{}", before + 1);
             let fields = [own.as_str(), &whole, &other_whole];
-            let (name, others) = (&other.name, other.target.moment());
+            let Some(others) = other.asked() else { continue };
+            let name = &other.name;
             let below = bounded[index].factor_below(&bounded[before]);
             let above = bounded[before].factor_below(&bounded[index]);
             let asks = format!("asks for a mean of {asked}, but");

@@ -5,12 +5,13 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::{
-    FeatureKind, FeatureSpec, LengthUnit, Target, Words,
-    allowed::{FINITE, SOME_TEXT},
+    FeatureKind, FeatureSpec, LengthUnit, Words,
+    allowed::SOME_TEXT,
     classifier::{CLASSIFIER_FIELDS, read_classifier},
     fields::Fields,
     names::Alias,
     section::Section,
+    target::{TARGET_FIELDS, Target, read_given, read_target},
 };
 
 /// A kind as a run file names it: its name, the fields of its table, and their reader.
@@ -64,7 +65,8 @@ const ALIASES: &[Alias] = &[
 /// The fields that a table of `[[features]]` may have.
 pub(super) fn feature_fields(table: &DeTable<'_>) -> Fields {
     let kinds = KINDS.map(|(name, (fields, _))| (name, fields));
-    Fields::by_kind(&["name", "kind", "always", "never", "mean"], &kinds, None, table)
+    let common: Vec<&str> = ["name", "kind"].into_iter().chain(TARGET_FIELDS).collect();
+    Fields::by_kind(&common, &kinds, None, table)
 }
 
 /// Reads one table of `[[features]]`.
@@ -77,7 +79,10 @@ pub(super) fn read_feature(section: &Section<'_>, folder: &Path) -> FeatureSpec 
         None => FeatureKind::Ends { text: None },
     };
     let target = read_target(section, &kind);
-    FeatureSpec { name, kind, target }
+    let given = read_given(section);
+    let differs = target.as_ref().is_some_and(Target::has_columns);
+    let per_context = section.boolean("per_context").unwrap_or(differs);
+    FeatureSpec { name, kind, target, given, per_context }
 }
 
 fn read_length(section: &Section<'_>) -> FeatureKind {
@@ -127,30 +132,4 @@ fn read_regex(section: &Section<'_>) -> FeatureKind {
         section.wrong("pattern", &message, "the syntax of https://docs.rs/regex");
     }
     FeatureKind::Regex { pattern }
-}
-
-const TARGETS: &str = "one of: always = true, never = true, mean = NUMBER";
-
-fn read_target(section: &Section<'_>, kind: &FeatureKind) -> Target {
-    const FIELDS: [&str; 3] = ["always", "never", "mean"];
-    let given: Vec<&str> = FIELDS.into_iter().filter(|field| section.has(field)).collect();
-    if given.len() > 1 {
-        section.wrong_table("has more than one target", TARGETS, &FIELDS);
-    } else if given.is_empty() && !FIELDS.into_iter().any(|field| section.may_have(field)) {
-        section.wrong_table("has no target", TARGETS, &FIELDS);
-    }
-    let is_kind_known = !section.is_doubtful("kind");
-    let means = if is_kind_known && !section.is_doubtful("value") { kind.means() } else { &FINITE };
-    let mean = section.number("mean", means).map(Target::Mean);
-    let hard = [("always", Target::Always), ("never", Target::Never)].map(|(field, target)| {
-        let holds = section.boolean(field)?;
-        if !holds && !section.is_doubtful(field) {
-            section.wrong(field, "is false", TARGETS);
-        } else if is_kind_known && !kind.is_binary() && !section.is_doubtful(field) {
-            let message = "is asked of a feature that is not 0 or 1";
-            section.wrong(field, message, "mean = NUMBER, or a feature of another kind");
-        }
-        Some(target)
-    });
-    mean.or(hard[0]).or(hard[1]).unwrap_or(Target::Mean(0.5))
 }

@@ -7,6 +7,7 @@ use super::{
     Allowed,
     allowed::{COUNT_MEAN, FINITE, NEGATIVE, POSITIVE, PREVALENCE},
     classifier::{ClassifierSpec, LabelValue},
+    target::Target,
 };
 
 /// A feature and its target.
@@ -17,8 +18,31 @@ pub struct FeatureSpec {
     /// The kind, which says how its values are computed.
     #[serde(flatten)]
     pub kind: FeatureKind,
-    /// The target for its values.
-    pub target: Target,
+    /// The target for its values; a feature without one is measured only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
+    /// The name of the feature under whose condition the mean is asked: only samples of which that is 1 count for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub given: Option<String>,
+    /// Whether the target holds in every context by itself, rather than on average over contexts.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub per_context: bool,
+}
+
+impl FeatureSpec {
+    /// Whether something is asked of every sample, rather than of their mean.
+    pub(crate) fn is_hard(&self) -> bool {
+        self.target.as_ref().is_some_and(Target::is_hard)
+    }
+
+    /// The mean that is asked for, where it is exactly one number for all contexts and samples.
+    pub(crate) fn asked(&self) -> Option<f64> {
+        match &self.target {
+            Some(Target::Mean { tolerance, .. }) if *tolerance > 0.0 => None,
+            Some(target) if self.given.is_none() => target.number(),
+            _ => None,
+        }
+    }
 }
 
 /// A kind of feature: a function of a sample's text, which does not include the context.
@@ -90,35 +114,12 @@ pub enum LengthUnit {
     Words,
 }
 
-/// The target of a feature.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// It holds for every sample.
-    Always,
-    /// It holds for no sample.
-    Never,
-    /// It has this mean.
-    Mean(f64),
-}
-
-impl Target {
-    /// The mean that is asked for: 1 for always, 0 for never.
-    pub fn moment(self) -> f64 {
-        match self {
-            Self::Always => 1.0,
-            Self::Never => 0.0,
-            Self::Mean(mean) => mean,
-        }
-    }
-
-    /// Whether it is asked of every sample, rather than of their mean.
-    pub(crate) fn is_hard(self) -> bool {
-        !matches!(self, Self::Mean(_))
-    }
-}
-
 impl FeatureKind {
+    /// The labels of a category, of which each sample has one; `None` for other kinds, whose values are numbers.
+    pub fn labels(&self) -> Option<Vec<&str>> {
+        None
+    }
+
     /// Whether its values are 0 and 1.
     pub fn is_binary(&self) -> bool {
         match self {

@@ -14,11 +14,16 @@ mod document;
 mod feature_tables;
 mod features;
 mod fields;
+mod levels;
+mod measures;
 mod names;
 mod reach;
 mod read;
+mod references;
+mod rewards;
 mod section;
 mod source;
+mod target;
 mod tuning;
 
 use disco_divergence::Divergence;
@@ -29,12 +34,16 @@ pub use backend::Backend;
 pub use classifier::{ClassifierSpec, LabelValue};
 pub use contexts::{ChatSpec, ContextSpec};
 pub(crate) use divergence::find_divergence;
-pub use features::{FeatureKind, FeatureSpec, LengthUnit, Target, Words};
+pub use features::{FeatureKind, FeatureSpec, LengthUnit, Words};
+pub use measures::Measure;
+pub(crate) use measures::measures;
 pub use reach::LongestToken;
 pub use read::read_spec;
 pub(crate) use read::read_spec_with;
+pub use rewards::RewardSpec;
 pub(crate) use section::Allowed;
 pub use source::{ModelSource, WEIGHTS};
+pub use target::{Level, Share, Target};
 pub use tuning::{AdapterSpec, CheckpointSpec, TuneSpec};
 
 use crate::Error;
@@ -54,6 +63,9 @@ pub struct Spec {
     pub contexts: ContextSpec,
     /// The features and their targets. Never empty; names differ.
     pub features: Vec<FeatureSpec>,
+    /// The rewards: features that the target has more of, without a mean that is asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rewards: Vec<RewardSpec>,
     /// How the target is fitted.
     pub fit: FitSpec,
     /// How the policy is tuned.
@@ -105,7 +117,7 @@ impl Spec {
     /// A feature that is to hold always or never, if the divergence is infinite where the policy does not keep to that.
     fn refused_hard_constraint(&self) -> Option<&FeatureSpec> {
         let is_infinite = self.tune.divergence.derivative_at_infinity() == f64::INFINITY;
-        self.features.iter().find(|feature| is_infinite && feature.target.is_hard())
+        self.features.iter().find(|feature| is_infinite && feature.is_hard())
     }
 }
 
@@ -192,12 +204,14 @@ pub struct FitSpec {
     pub samples: usize,
     /// The share of these samples that only checks the fit.
     pub held_out: f64,
+    /// The weight of a penalty on the squares of the coefficients, which keeps them small where samples are few.
+    pub ridge: f64,
 }
 
 impl FitSpec {
     /// The settings of the fit.
     pub(crate) fn config(&self) -> FitConfig {
-        FitConfig { held_out: self.held_out, ..FitConfig::default() }
+        FitConfig { held_out: self.held_out, ridge: self.ridge, ..FitConfig::default() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Means that no sample of a model can have, which are known once its tokens are.
 
-use super::{FeatureKind, LengthUnit, Spec, Target};
+use super::{FeatureKind, LengthUnit, Spec};
 use crate::Error;
 
 /// How long the text of one token of a model is, at most.
@@ -26,7 +26,7 @@ impl Spec {
     pub fn check_reach(&self, longest: LongestToken) -> crate::Result<()> {
         let tokens = self.model.max_new_tokens;
         for feature in &self.features {
-            let Target::Mean(mean) = feature.target else { continue };
+            let Some(mean) = feature.asked() else { continue };
             match most(&feature.kind, longest, tokens) {
                 Some(most) if mean > most as f64 => {
                     return Err(Error::OutOfReach { feature: feature.name.clone(), mean, most, tokens });

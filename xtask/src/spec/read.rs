@@ -23,12 +23,24 @@ use super::{
     feature_tables::{feature_fields, read_feature},
     fields::{Fields, Kind},
     names::Alias,
+    rewards::{REWARD_FIELDS, read_reward},
     section::Section,
 };
 use crate::{Backend, SpecError};
 
-const TOP: &[&str] =
-    &["title", "seed", "backend", "model", "contexts", "features", "fit", "tune", "checkpoints", "sample"];
+const TOP: &[&str] = &[
+    "title",
+    "seed",
+    "backend",
+    "model",
+    "contexts",
+    "features",
+    "rewards",
+    "fit",
+    "tune",
+    "checkpoints",
+    "sample",
+];
 const MODEL: &[&str] = &[
     "source",
     "max_new_tokens",
@@ -42,7 +54,7 @@ const MODEL: &[&str] = &[
     "min_new_tokens",
     "forbidden_tokens",
 ];
-const FIT: &[&str] = &["samples", "held_out"];
+const FIT: &[&str] = &["samples", "held_out", "ridge"];
 const TUNE: &[&str] = &[
     "divergence",
     "optimizer",
@@ -119,7 +131,7 @@ fn read_top(top: &Section<'_>, folder: &Path, name: &str) -> Spec {
     for (field, message, allowed) in [
         ("model", "has no [model]", "a table of this name"),
         ("contexts", "has no [contexts]", "a table of this name"),
-        ("features", "has no [[features]]", "at least one feature with a target"),
+        ("features", "has no [[features]]", "at least one feature"),
     ] {
         if !top.may_have(field) {
             top.wrong_table(message, allowed, &[field]);
@@ -137,12 +149,14 @@ fn read_top(top: &Section<'_>, folder: &Path, name: &str) -> Spec {
             |own| read_contexts(own, folder, seed),
         ),
         features: top.tables("features", feature_fields, |section| read_feature(section, folder)),
+        rewards: top.tables("rewards", |_| Fields::of(REWARD_FIELDS), read_reward),
         fit: top.table(
             "fit",
             |_| Fields::of(FIT),
             |fit| FitSpec {
                 samples: samples(fit, "samples", 2048),
                 held_out: fit.number("held_out", &SHARE).unwrap_or(0.25),
+                ridge: fit.number("ridge", &NOT_NEGATIVE).unwrap_or(0.0),
             },
         ),
         tune: top.table("tune", |_| Fields::of(TUNE), read_tune),

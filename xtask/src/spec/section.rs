@@ -25,7 +25,7 @@ pub(crate) struct Allowed<T> {
 
 /// One table of the file.
 pub(super) struct Section<'a> {
-    document: &'a Document<'a>,
+    pub(super) document: &'a Document<'a>,
     /// The table's path from the top: empty, or `tune`, or `features.2`.
     path: String,
     table: &'a DeTable<'a>,
@@ -101,11 +101,11 @@ impl<'a> Section<'a> {
         self.fields.iter().copied().filter(|field| !self.table.contains_key(*field)).collect()
     }
 
-    fn name(&self, field: &str) -> String {
+    pub(super) fn name(&self, field: &str) -> String {
         if self.path.is_empty() { field.into() } else { format!("{}.{field}", self.path) }
     }
 
-    fn value(&self, field: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+    pub(super) fn value(&self, field: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         debug_assert!(self.fields.contains(&field), "{field} is no field of [{}]", self.path);
         self.table.get(field)
     }
@@ -187,13 +187,7 @@ impl<'a> Section<'a> {
 
     /// A number, if the field is there. `nan` and `inf` are never allowed.
     pub(super) fn number(&self, field: &'static str, allowed: &Allowed<f64>) -> Option<f64> {
-        self.read(field, allowed, |value| match value {
-            DeValue::Integer(value) => {
-                whole(value).map(|whole| whole as f64).or_else(|| value.as_str().parse().ok())
-            }
-            DeValue::Float(value) => value.as_str().parse().ok(),
-            _ => None,
-        })
+        self.read(field, allowed, as_number)
     }
 
     /// A string, if the field is there.
@@ -217,7 +211,7 @@ impl<'a> Section<'a> {
     }
 
     /// The items of an array, if the field is there. The first wrong item is the one that is reported.
-    fn items<T>(
+    pub(super) fn items<T>(
         &self,
         field: &'static str,
         allowed: &Allowed<Vec<T>>,
@@ -307,6 +301,16 @@ impl<'a> Section<'a> {
             read(&Section::open(self.document, path, table, item.span(), fields(table)))
         };
         array.iter().enumerate().map(read).collect()
+    }
+}
+
+pub(super) fn as_number(value: &DeValue<'_>) -> Option<f64> {
+    match value {
+        DeValue::Integer(value) => {
+            whole(value).map(|whole| whole as f64).or_else(|| value.as_str().parse().ok())
+        }
+        DeValue::Float(value) => value.as_str().parse().ok(),
+        _ => None,
     }
 }
 

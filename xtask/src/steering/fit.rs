@@ -1,20 +1,20 @@
 //! Stage "fit": the target, whose constraints are fitted to samples of the base.
 
-use std::sync::Arc;
-
-use disco_core::{Estimate, Feature, numerics::log_sum_exp};
-use disco_ebm::{Constraint, ConstraintKind, ConstraintReport, Fit, HeldOut, Termination};
+use disco_core::{Estimate, numerics::log_sum_exp};
+use disco_ebm::{ConstraintReport, Fit, HeldOut, Termination};
 
 use super::{
     Measurement, RunPlan,
+    constraints::constraints,
+    moments::{ContextValues, moments},
     scored::{Scored, means, score, sentence},
 };
 use crate::{
     Error, Progress, ProgressTarget, Result,
     contexts::TextContext,
-    features::{TextFeature, TextSample},
+    features::TextSample,
     results::{FitRecord, FittedFeature, TargetRecord},
-    spec::{FeatureSpec, QrsGoal, Spec, Target},
+    spec::{QrsGoal, Spec},
 };
 
 /// The fitted target.
@@ -35,17 +35,8 @@ pub struct Fitted<X> {
 /// No call of a model; text scorers score each sample once more.
 pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<Fitted<X>> {
     let spec = plan.spec;
-    let constraint = |(feature, text): (&FeatureSpec, &TextFeature)| {
-        let kind = match feature.target {
-            Target::Always => ConstraintKind::Pointwise { wanted: true },
-            Target::Never => ConstraintKind::Pointwise { wanted: false },
-            Target::Mean(target) => ConstraintKind::Moment { target, tolerance: 0.0 },
-        };
-        let text: Arc<dyn Feature<TextContext, X>> = Arc::new(text.clone());
-        Ok(Constraint::new(text, kind)?)
-    };
-    let constraints: Vec<_> =
-        spec.features.iter().zip(&plan.features).map(constraint).collect::<Result<_>>()?;
+    let constraints = constraints(plan)?;
+    let (positions, constraints): (Vec<usize>, Vec<_>) = constraints.into_iter().unzip();
     let fit = base.measured.fit(&constraints, &spec.fit.config())?;
 
     let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", 0);
@@ -54,14 +45,24 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
     check_log_beta(spec, &scored, &plan.shares)?;
     let distances: Vec<Vec<Estimate>> =
         scored.iter().map(Scored::distances_to_target).collect::<Result<_>>()?;
-    let feature = |(spec, report): (&FeatureSpec, &ConstraintReport)| FittedFeature {
-        coefficient: report.coefficient.filter(|_| matches!(spec.target, Target::Mean(_))),
-        fitted: report.achieved,
-        held_out: report.held_out,
+    let weighted = base.values.iter().zip(&scored).map(|(rows, scored)| ContextValues {
+        rows: rows.iter().collect(),
+        log_weights: Some(scored.log_weights()),
+    });
+    let achieved = moments(plan, &weighted.collect::<Vec<_>>())?;
+    let feature = |index: usize| {
+        let place = positions.iter().position(|position| *position == index);
+        let report: Option<&ConstraintReport> = place.and_then(|place| fit.report().constraints.get(place));
+        FittedFeature {
+            coefficient: report.and_then(|report| report.coefficient),
+            fitted: report.map_or(achieved.all[index], |report| report.achieved),
+            held_out: report.and_then(|report| report.held_out),
+        }
     };
     let record = TargetRecord {
         fit: fit_record(spec, &fit),
-        features: spec.features.iter().zip(&fit.report().constraints).map(feature).collect(),
+        features: (0..plan.measures.len()).map(feature).collect(),
+        by_context: achieved.by_context.clone(),
         base_distances: means(&distances, &plan.shares),
     };
     Ok(Fitted { fit, record })

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use disco_core::{Distribution, Feature, Sampled};
-use disco_ebm::{FitConfig, Measured};
+use disco_ebm::Measured;
 
 use super::{
     RunPlan,
-    scored::{draw, feature_values, records},
+    moments::{ContextValues, moments},
+    scored::{Values, draw, feature_values, records},
 };
 use crate::{Progress, Result, contexts::TextContext, features::TextSample, results::BaseRecord};
 
@@ -16,6 +17,8 @@ use crate::{Progress, Result, contexts::TextContext, features::TextSample, resul
 pub struct Measurement<X> {
     /// All samples, by context.
     pub samples: Vec<Vec<Sampled<X>>>,
+    /// The values of all measures for these samples.
+    pub(super) values: Vec<Vec<Values>>,
     /// The samples with the values of all features, ready to be fitted.
     pub measured: Measured<TextContext, X>,
     /// This stage's part of the record.
@@ -50,10 +53,13 @@ pub fn measure<X: TextSample>(
         .iter()
         .map(|samples| samples.iter().map(|sample| (&sample.value, sample.log_prob)).collect())
         .collect();
+    let values = feature_values(&plan.features, contexts, &pairs)?;
+    let moments = moments(plan, &ContextValues::equal(&values))?;
     let record = BaseRecord {
-        means: measured.base_moments(FitConfig::default().context_errors)?,
+        means: moments.all,
+        by_context: moments.by_context,
         skipped: measured.skipped().values().sum(),
-        samples: records(contexts, &pairs, &feature_values(&plan.features, contexts, &pairs)?),
+        samples: records(contexts, &pairs, &values),
     };
-    Ok(Measurement { samples, measured, record })
+    Ok(Measurement { samples, values, measured, record })
 }

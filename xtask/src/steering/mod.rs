@@ -7,11 +7,13 @@
 
 mod checkpoints;
 mod clock;
+mod constraints;
 mod fit;
 mod interrupt;
 #[cfg(feature = "lm")]
 pub(crate) mod language_model;
 mod measure;
+mod moments;
 mod pipeline;
 mod plan;
 mod reject;

@@ -5,16 +5,20 @@ use rand::{Rng, SeedableRng};
 
 use crate::{
     ProgressTarget, Result,
-    features::{TextFeature, TextScorers},
-    spec::Spec,
+    features::{TextFeature, TextScorers, text_features},
+    spec::{Measure, Spec},
 };
 
 /// A spec that is ready to be run: its features can be computed, and each stage has its seed.
 #[derive(Clone, Debug)]
 pub struct RunPlan<'a> {
     pub(super) spec: &'a Spec,
-    /// The features of the spec, in its order.
+    /// The measures of the spec.
+    pub(super) measures: Vec<Measure<'a>>,
+    /// The features that compute them, one per measure.
     pub(super) features: Vec<TextFeature>,
+    /// For each measure the measure under whose condition its mean is taken, if there is one.
+    pub(super) conditions: Vec<Option<usize>>,
     /// The weight of each context of the spec in means over contexts; their sum is 1.
     pub(super) shares: Vec<f64>,
     pub(super) seeds: Seeds,
@@ -26,14 +30,18 @@ impl<'a> RunPlan<'a> {
     /// A plan for `spec`, whose classifiers are among `scorers` by the names of their features.
     ///
     /// # Errors
-    /// As [`TextFeature::new`].
+    /// As [`text_features`].
     pub fn new(spec: &'a Spec, scorers: &TextScorers, progress: ProgressTarget) -> Result<Self> {
-        let features = spec.features.iter().map(|feature| TextFeature::new(feature, scorers));
+        let measures = spec.measures();
+        let position = |name: &String| measures.iter().position(|measure| measure.name == *name);
+        let conditions = measures.iter().map(|measure| position(measure.feature.given.as_ref()?));
         let weights = spec.contexts.weights();
         let sum: f64 = weights.iter().sum();
         Ok(Self {
             spec,
-            features: features.collect::<Result<_>>()?,
+            features: text_features(&spec.features, scorers)?,
+            conditions: conditions.collect(),
+            measures,
             shares: weights.iter().map(|weight| weight / sum).collect(),
             seeds: Seeds::new(spec.seed),
             progress,

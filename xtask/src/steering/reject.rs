@@ -9,7 +9,8 @@ use disco_qrs::{Budget, Curve, Draw, Goal, Point, Qrs, Ratios, RunConfig, Sample
 
 use super::{
     PolicySamples, RunPlan,
-    scored::{Scored, Values, feature_means, mean, record, sentence, values},
+    moments::{ContextValues, moments},
+    scored::{Scored, Values, mean, record, sentence, values},
 };
 use crate::{
     Error, Progress, Result,
@@ -55,9 +56,9 @@ pub fn reject<X: TextSample>(
 
     let contexts = &plan.spec.contexts.items;
     let values = values_of(plan, &draws)?;
-    let mut by_context: Vec<Vec<&Values>> = contexts.iter().map(|_| Vec::new()).collect();
-    draws.iter().zip(&values).for_each(|(draw, values)| by_context[draw.context].push(values));
-    let means = feature_means(plan.features.len(), &by_context, &plan.shares);
+    let mut accepted: Vec<ContextValues<'_>> = contexts.iter().map(|_| ContextValues::default()).collect();
+    draws.iter().zip(&values).for_each(|(draw, values)| accepted[draw.context].rows.push(values));
+    let moments = moments(plan, &accepted)?;
     let Expected { point, kl_to_base, curve } = expected;
     let warnings = point.warnings.iter().chain(&curve.warnings);
     let points = curve.points.iter().map(|point| QrsPoint {
@@ -73,7 +74,8 @@ pub fn reject<X: TextSample>(
         total_variation: point.total_variation,
         curve: points.collect(),
         warnings: warnings.map(|warning| sentence(&warning.to_string())).collect(),
-        means,
+        means: moments.all,
+        by_context: moments.by_context,
         distances: vec![point.forward_kl, point.reverse_kl, point.total_variation, point.jensen_shannon],
         kl_from_base: kl_to_base,
         skipped: statistics.skipped as usize,

@@ -6,7 +6,8 @@ use disco_ebm::Fit;
 
 use super::{
     RunPlan,
-    scored::{Scored, Values, draw, feature_means, feature_values, is_skipped, mean, means, records, score},
+    moments::{ContextValues, moments},
+    scored::{Scored, draw, feature_values, is_skipped, mean, means, records, score},
 };
 use crate::{Progress, Result, contexts::TextContext, features::TextSample, results::PolicyRecord};
 
@@ -48,9 +49,10 @@ pub fn sample<X: TextSample>(
     let kl_from_base = mean(&scored.iter().map(kl).collect::<Result<Vec<_>>>()?, &plan.shares);
     let pairs: Vec<Vec<(&X, f64)>> = scored.iter().map(Scored::pairs).collect();
     let values = feature_values(&plan.features, contexts, &pairs)?;
-    let rows: Vec<Vec<&Values>> = values.iter().map(|rows| rows.iter().collect()).collect();
+    let moments = moments(plan, &ContextValues::equal(&values))?;
     let record = PolicyRecord {
-        means: feature_means(plan.features.len(), &rows, &plan.shares),
+        means: moments.all,
+        by_context: moments.by_context,
         distances: means(&distances, &plan.shares),
         kl_from_base,
         skipped: values.iter().flatten().filter(|values| is_skipped(values)).count(),

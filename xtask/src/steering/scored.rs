@@ -130,6 +130,11 @@ impl<X: TextSample> Scored<X> {
         self.samples.iter().zip(self.log_prob.iter().copied()).collect()
     }
 
+    /// `ln` of the importance weights of the target: `ln P(x|c)` less `ln` of the probability of the draw.
+    pub(super) fn log_weights(&self) -> Vec<f64> {
+        self.log_target.iter().zip(&self.log_prob).map(|(target, proposal)| target - proposal).collect()
+    }
+
     /// The divergences [`DISTANCES`] from the distribution that drew the samples to the target.
     pub(super) fn distances_to_target(&self) -> Result<Vec<Estimate>> {
         let estimator = Estimator::new(&self.log_target, &self.log_prob, &self.log_prob)?;
@@ -187,24 +192,6 @@ pub(super) fn feature_values<X: TextSample>(
         values(features, context, &samples.iter().map(|(sample, _)| *sample).collect::<Vec<_>>())
     };
     contexts.iter().zip(samples).map(of).collect()
-}
-
-/// The mean of each feature over samples, and over contexts that have some, by their shares. A sample that one feature skips counts for
-/// none.
-pub(super) fn feature_means(features: usize, contexts: &[Vec<&Values>], shares: &[f64]) -> Vec<Estimate> {
-    let (whole, shares): (Vec<Vec<&Values>>, Vec<f64>) = contexts
-        .iter()
-        .map(|rows| rows.iter().copied().filter(|row| !is_skipped(row)).collect())
-        .zip(shares)
-        .filter(|(rows, share): &(Vec<&Values>, &f64)| !rows.is_empty() && **share > 0.0)
-        .unzip();
-    let column = |rows: &Vec<&Values>, index: usize| -> Vec<f64> {
-        rows.iter().filter_map(|row| row[index]).collect()
-    };
-    let of = |index: usize| -> Vec<Estimate> {
-        whole.iter().map(|rows| Estimate::mean(&column(rows, index))).collect()
-    };
-    (0..features).map(|index| mean(&of(index), &shares)).collect()
 }
 
 /// Whether some feature skipped the sample.

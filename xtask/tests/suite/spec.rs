@@ -53,7 +53,7 @@ fn what_is_not_said_has_a_default() {
     assert_eq!(spec.sample.qrs, QrsGoal::AcceptanceRate(0.5));
     let words = Words { text: "night".into(), whole_word: false, ignore_case: false };
     assert_eq!(spec.features[0].kind, FeatureKind::Contains(words));
-    assert_eq!(spec.features[0].target, Target::Mean(0.5));
+    assert_eq!(spec.features[0].target, Some(Target::mean(0.5)));
     let best = read(&format!("{LEAST}[checkpoints]\nbest = \"ess\"\n")).unwrap().checkpoints.best;
     assert_eq!((spec.checkpoints.best, best), (None, Some("ess")));
 }
@@ -76,8 +76,8 @@ fn an_adapter_is_tuned_if_the_spec_has_one() {
 fn the_demo_is_a_spec() {
     let spec = common::demo_spec();
     assert_eq!(spec.model.source, ModelSource::Embedded);
-    assert!(spec.features.iter().any(|feature| matches!(feature.target, Target::Mean(_))));
-    assert!(spec.features.iter().any(|feature| !matches!(feature.target, Target::Mean(_))));
+    assert!(spec.features.iter().any(|feature| matches!(feature.target, Some(Target::Mean { .. }))));
+    assert!(spec.features.iter().any(|feature| !matches!(feature.target, Some(Target::Mean { .. }))));
 }
 
 #[test]
@@ -156,7 +156,12 @@ fn wrong_types_and_values_are_found_where_they_are() {
 fn targets_must_fit_their_features() {
     check_line("mean = 0.5", "mean = 1.5", "10:8: `features.1.mean` is 1.5", "above 0 and below 1");
     check_line("mean = 0.5", "mean = 1", "10:8: `features.1.mean` is 1", "above 0 and below 1");
-    check_line("mean = 0.5", "", "6:1: [features.1] has no target", "always = true");
+    check_line(
+        "mean = 0.5",
+        "",
+        "6:1: `features` ask for nothing: none has a target",
+        "a target for a feature (always",
+    );
     check_line(
         "mean = 0.5",
         "mean = 0.5\nnever = true",

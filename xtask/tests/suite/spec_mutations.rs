@@ -14,9 +14,9 @@ fn specs() -> Vec<String> {
         let shown = |line: &str| {
             let field =
                 line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).map(|(field, _)| field);
-            // The list of contexts is there already, and takes no file beside it.
+            // The list of contexts is there already, has one, and takes no file beside it.
             field.is_some_and(|field| {
-                !["file", "format", "column"].contains(&field)
+                !["file", "format", "column", "template", "weight", "held_out"].contains(&field)
                     && field.chars().all(|c| c.is_ascii_lowercase() || c == '_')
             })
         };

@@ -121,7 +121,9 @@ fn a_text_scorer_is_given_all_texts_at_once_and_must_be_there() {
     let spec = FeatureSpec {
         name: "good".into(),
         kind: FeatureKind::Classifier(classifier),
-        target: Target::Mean(0.5),
+        target: Some(Target::mean(0.5)),
+        given: None,
+        per_context: false,
     };
     let scorers: TextScorers = [("good".to_string(), Arc::new(Lengths) as Arc<dyn TextScorer>)].into();
     let feature = TextFeature::new(&spec, &scorers).unwrap();

@@ -28,16 +28,16 @@ const LINES: [&str; 4] = ["line-a", "line-b", "line-c", "line-d"];
 pub(super) fn moments_by_step(record: &RunRecord, tuning: &TuningRecord) -> Vec<String> {
     let chart = |(index, feature): (usize, &FeatureRow)| {
         let (points, errors) = series(tuning, |step| step.moments[index]);
-        let asked = Rule { y: feature.asked, name: "asked".into(), class: "asked" };
+        let asked = feature.asked.map(|y| Rule { y, name: "asked".into(), class: "asked" });
         let before = feature.base.map(|base| Rule { y: base.value, name: "before".into(), class: "base" });
-        let binary = record.spec.features[index].kind.is_binary();
+        let binary = feature.is_binary;
         Chart {
             title: format!("Mean of {} at each step of tuning", feature.name),
             x_label: "step",
             x_step: 1.0,
             y_label: if binary { "share of samples" } else { "mean" },
             series: vec![Series { name: "policy".into(), class: "tuned", points, errors }],
-            rules: [Some(asked), before].into_iter().flatten().collect(),
+            rules: [asked, before].into_iter().flatten().collect(),
             marks: Vec::new(),
             size: SMALL,
             y_bounds: if binary { (0.0, 1.0) } else { (f64::NEG_INFINITY, f64::INFINITY) },
@@ -118,15 +118,15 @@ pub(super) fn qrs_curve(qrs: &QrsRecord) -> String {
 }
 
 /// The means of base, tuned policy and QRS as points on a line, with the mean that was asked for.
-pub(super) fn strip(feature: &FeatureRow, binary: bool) -> String {
+pub(super) fn strip(feature: &FeatureRow) -> String {
     // Each on a lane of its own, so that no point hides another.
     let lanes = [(&feature.base, "base", 6.0), (&feature.tuned, "tuned", 15.0), (&feature.qrs, "qrs", 24.0)];
     let lanes: Vec<(Estimate, &str, f64)> =
         lanes.into_iter().filter_map(|(estimate, class, y)| Some(((*estimate)?, class, y))).collect();
     let reach = |estimate: &Estimate| [-2.0, 2.0].map(|errors| estimate.value + errors * estimate.std_error);
-    let values = lanes.iter().flat_map(|lane| reach(&lane.0)).chain([feature.asked]);
+    let values = lanes.iter().flat_map(|lane| reach(&lane.0)).chain(feature.asked);
     // Shares are between 0 and 1, whatever their errors; other means are shown as far as the whiskers reach.
-    let axis = if binary {
+    let axis = if feature.is_binary {
         Axis::tight([0.0, 1.0].into_iter(), 6.0, 194.0)
     } else {
         Axis::tight(values, 6.0, 194.0)
@@ -135,8 +135,10 @@ pub(super) fn strip(feature: &FeatureRow, binary: bool) -> String {
     let mut svg = format!(
         r#"<svg class="strip" viewBox="0 0 200 30" role="img" aria-label="{name}: before, asked, tuned, QRS">"#
     );
-    let at = axis.position(feature.asked);
-    let _ = write!(svg, r#"<line class="rule asked" x1="{at:.1}" x2="{at:.1}" y1="0" y2="30"/>"#);
+    if let Some(asked) = feature.asked {
+        let at = axis.position(asked);
+        let _ = write!(svg, r#"<line class="rule asked" x1="{at:.1}" x2="{at:.1}" y1="0" y2="30"/>"#);
+    }
     for (estimate, class, y) in lanes {
         let (x, error) = (axis.position(estimate.value), estimate.std_error);
         let _ = write!(svg, r#"<line class="axis" x1="6" x2="194" y1="{y}" y2="{y}"/>"#);

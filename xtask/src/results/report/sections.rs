@@ -33,12 +33,17 @@ fn optional(value: Option<Estimate>) -> String {
 /// The means of all features in one paragraph.
 pub(super) fn lede(record: &RunRecord) -> String {
     let features = record.features();
-    let sentences = features.iter().zip(&record.spec.features).map(|(feature, spec)| {
-        let words = |value| mean_in_words(value, spec.kind.is_binary());
-        let asked = match spec.target {
-            Target::Always => "always".into(),
-            Target::Never => "never".into(),
-            Target::Mean(mean) => words(mean),
+    let measures = record.spec.measures();
+    let sentences = features.iter().zip(&measures).map(|(feature, measure)| {
+        let words = |value| mean_in_words(value, feature.is_binary);
+        let asked = match (&measure.feature.target, feature.asked) {
+            (Some(Target::Always), _) => "always".into(),
+            (Some(Target::Never), _) => "never".into(),
+            (_, Some(mean)) if feature.tolerance > 0.0 => {
+                format!("{} to {}", words(mean - feature.tolerance), words(mean + feature.tolerance))
+            }
+            (_, Some(mean)) => words(mean),
+            (_, None) => "nothing".into(),
         };
         let [base, tuned, qrs] =
             [feature.base, feature.tuned, feature.qrs].map(|mean| mean.map(|mean| words(mean.value)));
@@ -65,14 +70,14 @@ pub(super) fn moments(record: &RunRecord) -> String {
     };
     let head = ["feature", "before", "asked", "tuned", "QRS", "two standard errors either way"];
     let mut rows = vec![row(head.map(str::to_owned))];
-    for (feature, spec) in record.features().iter().zip(&record.spec.features) {
+    for feature in &record.features() {
         rows.push(row([
             escape(&feature.name),
             optional(feature.base),
-            format!(r#"<span class="asked">{}</span>"#, plain(feature.asked)),
+            format!(r#"<span class="asked">{}</span>"#, feature.asked.map_or_else(|| "—".into(), plain)),
             optional(feature.tuned),
             optional(feature.qrs),
-            figures::strip(feature, spec.kind.is_binary()),
+            figures::strip(feature),
         ]));
     }
     let key = "Means over samples of the <span class=\"base\">base</span>, of the <span class=\"tuned\">tuned policy</span>, and of what \
@@ -179,11 +184,17 @@ pub(super) fn fit(record: &RunRecord) -> Option<String> {
     let target = record.target.as_ref()?;
     let fit = &target.fit;
     let mut rows = vec![cells(["feature", "asked", "coefficient λ", "under the target", "held out"])];
-    for (spec, feature) in record.spec.features.iter().zip(&target.features) {
+    for row in record.features() {
+        let Some(feature) = &row.fitted else { continue };
+        let coefficient = match (feature.coefficient, row.asked) {
+            (Some(coefficient), _) => estimate(&coefficient),
+            (None, Some(_)) if !row.per_context => "hard".into(),
+            (None, _) => "—".into(),
+        };
         rows.push(vec![
-            escape(&spec.name),
-            plain(spec.target.moment()),
-            feature.coefficient.as_ref().map_or_else(|| "hard".into(), estimate),
+            escape(&row.name),
+            row.asked.map_or_else(|| "—".into(), plain),
+            coefficient,
             estimate(&feature.fitted),
             optional(feature.held_out),
         ]);
