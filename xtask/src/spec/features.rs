@@ -115,6 +115,11 @@ pub enum LengthUnit {
 }
 
 impl FeatureKind {
+    /// Whether the order of a category's labels is a scale.
+    pub fn is_ordered(&self) -> bool {
+        false
+    }
+
     /// The labels of a category, of which each sample has one; `None` for other kinds, whose values are numbers.
     pub fn labels(&self) -> Option<Vec<&str>> {
         None

@@ -9,6 +9,7 @@ use disco_qrs::{Budget, Curve, Draw, Goal, Point, Qrs, Ratios, RunConfig, Sample
 
 use super::{
     PolicySamples, RunPlan,
+    categories::category_distances,
     moments::{ContextValues, moments},
     scored::{Scored, Values, mean, record, sentence, values},
 };
@@ -76,6 +77,7 @@ pub fn reject<X: TextSample>(
         warnings: warnings.map(|warning| sentence(&warning.to_string())).collect(),
         means: moments.all,
         by_context: moments.by_context,
+        categories: category_distances(plan, &accepted)?,
         distances: vec![point.forward_kl, point.reverse_kl, point.total_variation, point.jensen_shannon],
         kl_from_base: kl_to_base,
         skipped: statistics.skipped as usize,
