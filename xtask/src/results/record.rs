@@ -191,8 +191,11 @@ pub struct PolicyRecord {
 /// the others in its rows of features and divergences.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct QrsRecord {
-    /// `ln beta`.
+    /// `ln beta`; the mean over contexts, where each has its own.
     pub log_beta: f64,
+    /// `ln beta` of each context, where they differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log_betas: Vec<f64>,
     /// The number of proposals.
     pub proposals: usize,
     /// The number of accepted proposals.

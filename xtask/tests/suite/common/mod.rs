@@ -171,6 +171,7 @@ pub(crate) fn record() -> RunRecord {
         }),
         qrs: Some(QrsRecord {
             log_beta: -34.912,
+            log_betas: Vec::new(),
             proposals: 1024,
             accepted: 517,
             acceptance_rate: estimate(0.505, 0.0156),
