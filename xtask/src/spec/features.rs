@@ -115,6 +115,21 @@ pub enum LengthUnit {
 }
 
 impl FeatureKind {
+    /// The least and the largest value that the feature can have, whatever the text is.
+    pub fn range(&self) -> (f64, f64) {
+        match self {
+            Self::Contains(_) | Self::Regex { .. } | Self::StartsWith { .. } | Self::Ends { .. } => {
+                (0.0, 1.0)
+            }
+            Self::Count(_) | Self::Length { .. } => (0.0, f64::INFINITY),
+            Self::Classifier(classifier) => match classifier.value {
+                LabelValue::Probability => (0.0, 1.0),
+                LabelValue::LogProbability => (f64::NEG_INFINITY, 0.0),
+                LabelValue::Logit => (f64::NEG_INFINITY, f64::INFINITY),
+            },
+        }
+    }
+
     /// Whether the order of a category's labels is a scale.
     pub fn is_ordered(&self) -> bool {
         false

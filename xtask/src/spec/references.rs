@@ -81,6 +81,12 @@ fn rewards(spec: &Spec, found: &mut Vec<Conflict>) {
                 let message = format!("is \"{}\", a category", feature.name);
                 found.push(conflict(fields, &message, "the name of a feature that is a number"));
             }
+            Ok(feature) if feature.target.is_some() => {
+                let message = format!("is \"{}\", of which a mean is asked as well", feature.name);
+                let allowed =
+                    "a feature without a target: a reward and a mean are two coefficients of one feature";
+                found.push(conflict(fields, &message, allowed));
+            }
             Ok(_) => {
                 if spec.rewards[..index].iter().any(|other| other.feature == reward.feature) {
                     let message = format!("is \"{}\" for the second time", reward.feature);

@@ -1,13 +1,12 @@
 //! Stage "measure": samples of the base and the means of the features.
 
-use std::sync::Arc;
-
-use disco_core::{Distribution, Feature, Sampled};
-use disco_ebm::Measured;
+use disco_core::{Distribution, Sampled};
+use disco_ebm::{Constraint, Measured, features};
 
 use super::{
     RunPlan,
     categories::category_distances,
+    constraints::{Constrained, constraints},
     moments::{ContextValues, moments},
     scored::{Values, draw, feature_values, records},
 };
@@ -20,7 +19,9 @@ pub struct Measurement<X> {
     pub samples: Vec<Vec<Sampled<X>>>,
     /// The values of all measures for these samples.
     pub(super) values: Vec<Vec<Values>>,
-    /// The samples with the values of all features, ready to be fitted.
+    /// What the targets and rewards of the spec ask for.
+    pub(super) constraints: Vec<Constrained<X>>,
+    /// The samples with the values of the constraints' features, ready to be fitted.
     pub measured: Measured<TextContext, X>,
     /// This stage's part of the record.
     pub record: BaseRecord,
@@ -43,11 +44,9 @@ pub fn measure<X: TextSample>(
     let samples = draw(base, contexts, count, plan.seeds.base, &mut progress)?;
     drop(progress);
 
-    let features: Vec<_> = plan
-        .features
-        .iter()
-        .map(|feature| Arc::new(feature.clone()) as Arc<dyn Feature<TextContext, X>>)
-        .collect();
+    let constraints = constraints(plan)?;
+    let on: Vec<Constraint<TextContext, X>> = constraints.iter().map(|one| one.constraint.clone()).collect();
+    let features = features(&on);
     let measured = Measured::from_base(contexts.clone(), samples.clone(), &features)?
         .with_context_weights(&plan.shares)?;
     let pairs: Vec<Vec<(&X, f64)>> = samples
@@ -64,5 +63,5 @@ pub fn measure<X: TextSample>(
         skipped: measured.skipped().values().sum(),
         samples: records(contexts, &pairs, &values),
     };
-    Ok(Measurement { samples, values, measured, record })
+    Ok(Measurement { samples, values, constraints, measured, record })
 }

@@ -16,6 +16,7 @@ use crate::{
     contexts::TextContext,
     features::{TextFeature, TextSample},
     results::{DISTANCES, StepRecord, TuningRecord},
+    spec::Spec,
 };
 
 /// The course of tuning.
@@ -58,7 +59,7 @@ where
         .with_length(TextSample::token_count)
         .with_fact("features", &spec.features)?
         .with_fact("model", &model)?
-        .with_fact("target.coefficients", &fit.tilt().coefficients().collect::<Vec<_>>())?;
+        .with_fact("target.coefficients", &coefficients(spec, fit)?)?;
     let tuner = Tuner::new(spec.tune.tuner_config(spec.checkpoints.best, plan.seeds.tune))?;
     let progress = Progress::new(plan.progress, "tune", "steps", spec.tune.steps);
     let mut recorder = Recorder {
@@ -106,6 +107,11 @@ where
         return Err(Error::Interrupted { step: outcome.step, steps, path: folder.path().into() });
     }
     Ok(recorder.into_tuned())
+}
+
+/// The coefficients of the target in each context.
+fn coefficients<X>(spec: &Spec, fit: &Fit<TextContext, X>) -> Result<Vec<Vec<Option<f64>>>> {
+    spec.contexts.items.iter().map(|context| Ok(fit.tilt().coefficients_in(context)?)).collect()
 }
 
 /// Records each step.

@@ -17,6 +17,7 @@ mod spec;
 mod spec_conflicts;
 mod spec_contexts;
 mod spec_mutations;
+mod targets;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod text;

@@ -142,6 +142,8 @@ pub(crate) fn record() -> RunRecord {
                 },
             ],
             by_context: Vec::new(),
+            coefficients: Vec::new(),
+            exact_rejection: Some(estimate(0.031, 0.002)),
             categories: Vec::new(),
             base_distances: vec![
                 estimate(1.81, 0.06),
