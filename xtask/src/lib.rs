@@ -13,6 +13,7 @@ mod prerequisites;
 mod process;
 mod repository;
 mod results;
+mod scorers;
 mod spec;
 mod steering;
 mod terminal;
@@ -31,10 +32,11 @@ pub use results::{
     OutputFolder, PolicyRecord, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord,
     TargetRecord, TuningRecord, render_report, terminal_table, write_outputs,
 };
+pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
 pub use spec::{
-    AdapterSpec, Backend, CheckpointSpec, ClassifierSpec, FeatureKind, FeatureSpec, FitSpec, LabelValue,
-    LengthUnit, LongestToken, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, Target, TuneSpec, WEIGHTS,
-    Words, read_spec,
+    AdapterSpec, Backend, CheckpointSpec, ClassifierSpec, CommandAsking, CommandSpec, Dialect, FeatureKind,
+    FeatureSpec, FitSpec, HttpAsking, HttpSpec, LabelValue, LengthUnit, LongestToken, ModelSource, ModelSpec,
+    QrsGoal, SampleSpec, Spec, Target, TuneSpec, WEIGHTS, Words, read_spec,
 };
 pub use steering::{
     CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,

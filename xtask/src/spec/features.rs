@@ -7,6 +7,8 @@ use super::{
     Allowed,
     allowed::{COUNT_MEAN, FINITE, NEGATIVE, POSITIVE, PREVALENCE},
     classifier::{ClassifierSpec, LabelValue},
+    command::CommandSpec,
+    http::HttpSpec,
 };
 
 /// A feature and its target.
@@ -51,6 +53,10 @@ pub enum FeatureKind {
     },
     /// The value that a classifier gives for a label of the text.
     Classifier(ClassifierSpec),
+    /// The value that a program gives.
+    Command(CommandSpec),
+    /// The value that a server gives.
+    Http(HttpSpec),
 }
 
 /// A word or piece of text to find.
@@ -124,6 +130,7 @@ impl FeatureKind {
         match self {
             Self::Contains(_) | Self::Regex { .. } | Self::StartsWith { .. } | Self::Ends { .. } => true,
             Self::Count(_) | Self::Length { .. } | Self::Classifier(_) => false,
+            Self::Command(CommandSpec { binary, .. }) | Self::Http(HttpSpec { binary, .. }) => *binary,
         }
     }
 
@@ -149,9 +156,11 @@ impl FeatureKind {
                 LabelValue::LogProbability => &NEGATIVE,
                 LabelValue::Logit => &FINITE,
             },
+            Self::Command(_) | Self::Http(_) if !self.is_binary() => &FINITE,
             Self::Contains(_) | Self::Regex { .. } | Self::StartsWith { .. } | Self::Ends { .. } => {
                 &PREVALENCE
             }
+            Self::Command(_) | Self::Http(_) => &PREVALENCE,
         }
     }
 }

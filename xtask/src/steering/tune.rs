@@ -9,12 +9,14 @@ use disco_tuner::{
     StopFlag, Tuner, TunerConfig,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{CheckpointFolder, RunPlan, step_log::StepLog};
 use crate::{
     Error, Progress, Result,
     features::{TextFeature, TextSample},
     results::{DISTANCES, StepRecord, TuningRecord},
+    spec::FeatureSpec,
 };
 
 /// The course of tuning.
@@ -55,7 +57,7 @@ where
     let problem = Problem::new(&contexts, &ebm)
         .with_features(features.iter().map(|feature| feature as &dyn Feature<String, X>))?
         .with_length(TextSample::token_count)
-        .with_fact("features", &spec.features)?
+        .with_fact("features", &features_fact(&spec.features)?)?
         .with_fact("model", &model)?
         .with_fact("target.coefficients", &fit.tilt().coefficients().collect::<Vec<_>>())?;
     let tuner = Tuner::new(spec.tune.tuner_config(spec.checkpoints.best, plan.seeds.tune))?;
@@ -105,6 +107,15 @@ where
         return Err(Error::Interrupted { step: outcome.step, steps, path: folder.path().into() });
     }
     Ok(recorder.into_tuned())
+}
+
+/// The features as they identify a run: without how programs and servers are asked, on which no value depends.
+fn features_fact(features: &[FeatureSpec]) -> Result<Value> {
+    let mut features = serde_json::to_value(features).map_err(Error::Json)?;
+    for feature in features.as_array_mut().into_iter().flatten() {
+        feature.as_object_mut().and_then(|feature| feature.remove("asking"));
+    }
+    Ok(features)
 }
 
 /// Records each step.

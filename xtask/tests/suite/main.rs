@@ -1,7 +1,10 @@
 //! The tests of the workflows, as one program, which is linked once.
 
 mod command_line;
+#[cfg(unix)]
+mod command_scorer;
 mod common;
+mod http_scorer;
 #[cfg(unix)]
 mod interrupt;
 #[cfg(target_os = "linux")]
