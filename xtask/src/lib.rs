@@ -4,6 +4,7 @@
 
 mod cli;
 mod commands;
+mod contexts;
 mod error;
 mod features;
 mod launch;
@@ -20,8 +21,9 @@ mod terminal;
 
 pub use cli::main;
 pub use commands::RunOptions;
+pub use contexts::{Columns, TextContext};
 pub use error::{Error, Problem, Result, SpecError};
-pub use features::{TextFeature, TextSample, TextScorer, TextScorers};
+pub use features::{SampleView, TextFeature, TextSample, TextScorer, TextScorers};
 pub use process::workspace_root;
 pub use repository::{
     CrateGraph, Finding, Import, ModuleGraph, Tree, check_crates, check_document, check_modules, check_order,
@@ -34,9 +36,9 @@ pub use results::{
 };
 pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
 pub use spec::{
-    AdapterSpec, Backend, CheckpointSpec, ClassifierSpec, CommandAsking, CommandSpec, Dialect, FeatureKind,
-    FeatureSpec, FitSpec, HttpAsking, HttpSpec, LabelValue, LengthUnit, LongestToken, ModelSource, ModelSpec,
-    QrsGoal, SampleSpec, Spec, Target, TuneSpec, WEIGHTS, Words, read_spec,
+    AdapterSpec, Backend, ChatSpec, CheckpointSpec, ClassifierSpec, CommandAsking, CommandSpec, ContextSpec,
+    Dialect, FeatureKind, FeatureSpec, FitSpec, HttpAsking, HttpSpec, LabelValue, LengthUnit, LongestToken,
+    ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, Target, TuneSpec, WEIGHTS, Words, read_spec,
 };
 pub use steering::{
     CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,

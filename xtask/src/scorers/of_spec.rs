@@ -7,7 +7,8 @@ use disco_core::{Error as CoreError, Score, Skipped};
 use super::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample, external_scorer::place};
 use crate::{
     Error, Result,
-    features::{TextScorer, TextScorers},
+    contexts::TextContext,
+    features::{SampleView, TextScorer, TextScorers},
     process::workspace_root,
     spec::{CommandAsking, CommandSpec, Dialect, FeatureKind, FeatureSpec, HttpSpec},
 };
@@ -19,7 +20,7 @@ const PYTHON_PATH: &str = "PYTHONPATH";
 /// A variable that makes Python write what is printed at once, so that a scorer that forgets to flush does not wait for ever.
 const PYTHON_UNBUFFERED: &str = "PYTHONUNBUFFERED";
 
-/// The text scorers of the features that programs and servers compute. Programs are started here, each once for all features
+/// The text scorers of the features whose values programs and servers give. Programs are started here, each once for all features
 /// that ask it.
 ///
 /// # Errors
@@ -156,18 +157,15 @@ struct ExternalFeature {
 }
 
 impl TextScorer for ExternalFeature {
-    fn scores(&self, texts: &[&str]) -> disco_core::Result<Vec<Score>> {
-        let columns = BTreeMap::new();
-        let sample = |text| ScoredSample { context: "", text, tokens: 0, finished: true, columns: &columns };
-        self.scores_of(&texts.iter().copied().map(sample).collect::<Vec<_>>())
-    }
-}
-
-impl ExternalFeature {
-    fn scores_of(&self, samples: &[ScoredSample<'_>]) -> disco_core::Result<Vec<Score>> {
+    fn scores(&self, context: &TextContext, samples: &[SampleView<'_>]) -> disco_core::Result<Vec<Score>> {
+        let sample = |&SampleView { text, tokens, finished }: &_| {
+            let (context, columns) = (context.text(), context.columns());
+            ScoredSample { context, text, tokens, finished, columns }
+        };
+        let samples: Vec<ScoredSample<'_>> = samples.iter().map(sample).collect();
         let failed =
             |problem: String| CoreError::failed(format!("the scorer `{}`", self.scorer.name()), problem);
-        let rows = self.scorer.rows(samples).map_err(|error| match error {
+        let rows = self.scorer.rows(&samples).map_err(|error| match error {
             Error::Scorer { problem, .. } => failed(problem),
             other => failed(other.to_string()),
         })?;

@@ -5,11 +5,11 @@
 //! "error": ".."}`. A value is a number, `true` (1), `false` (0), or, for a sample that is to be skipped, `null` or `{"skip":
 //! "why"}`.
 
-use std::collections::BTreeMap;
-
 use disco_core::{Score, Skipped};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::contexts::Columns;
 
 /// The longest answer to a batch, in bytes: of a longer one, nothing is kept.
 pub(super) const LONGEST_ANSWER: usize = 16 << 20;
@@ -32,7 +32,7 @@ pub struct ScoredSample<'a> {
     /// Whether the model ended it; otherwise it was cut off.
     pub finished: bool,
     /// The columns of its context.
-    pub columns: &'a BTreeMap<String, Value>,
+    pub columns: &'a Columns,
 }
 
 /// A batch that got no values.
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_request_is_a_line_of_the_documented_form() {
-        let columns = BTreeMap::from([("job".to_owned(), Value::from("baker"))]);
+        let columns = Columns::from([("job".to_owned(), Value::from("baker"))]);
         let sample =
             ScoredSample { context: "Hello", text: " wor\nld", tokens: 3, finished: true, columns: &columns };
         let line = request(7, &features(), &[sample]);
