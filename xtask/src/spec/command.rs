@@ -26,7 +26,7 @@ pub struct CommandSpec {
     pub feature: String,
     /// Whether its values are 0 and 1.
     pub binary: bool,
-    /// The SHA-256 of the program's files, by their names in the run file: those of the field `files`, and the scripts in `run`.
+    /// The SHA-256 of files, by their names in the run file: a run with other files than these is another run.
     pub files: BTreeMap<String, String>,
     /// The folder of the run file, in which the program runs. Where a run file is changes nothing about the program.
     #[serde(skip)]
@@ -63,7 +63,8 @@ pub(super) const SECONDS: Allowed<f64> = Allowed {
     holds: |seconds| (0.001..=86_400.0).contains(seconds),
 };
 const RETRY: Allowed<u64> = Allowed { words: "0 or 1", holds: |retry| *retry <= 1 };
-const RUN: &str = "the program and its arguments, a string each: [\"python3\", \"scorers.py\"]";
+const RUN: &str = "the program (in PATH, or a path seen from the folder of this file) and its arguments, a string each: [\"python3\", \
+                   \"scorers.py\"]";
 const WORDS: Allowed<Vec<String>> = Allowed {
     words: RUN,
     holds: |words| {
@@ -128,28 +129,22 @@ impl CommandAsking {
 pub(super) fn read_command(section: &Section<'_>, folder: &Path) -> CommandSpec {
     // A program that runs in a folder of its own sees no path that is relative to another one.
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let mut files = BTreeMap::new();
     section.require("run", RUN);
     let run = section.strings("run", &WORDS).unwrap_or_default();
     if let [program, arguments @ ..] = &run[..] {
-        if let Err(problem) = find_program(program, &folder) {
-            section.wrong_item("run", 0, &problem, RUN);
-        }
-        let own = is_path(program) && Path::new(program).is_relative();
         let scripts = arguments.iter().enumerate().filter(|(_, word)| is_script(word));
-        let scripts = scripts.map(|(index, word)| (index + 1, word));
-        for (index, word) in own.then_some((0, program)).into_iter().chain(scripts) {
-            if section.is_doubtful("run") {
-                break;
-            }
-            match sha256(&folder.join(word)) {
-                Ok(hash) => drop(files.insert(word.clone(), hash)),
-                Err(problem) => {
-                    section.wrong_item("run", index, &problem, "a script, seen from the run file's folder")
-                }
-            }
+        let is_there = |word: &str| open_regular(folder.join(word)).map(drop);
+        let problem = find_program(program, &folder).err().map(|problem| (0, problem)).or_else(|| {
+            scripts.into_iter().find_map(|(index, word)| {
+                let cause = is_there(word).err()?;
+                Some((index + 1, format!("cannot be read: {}: {cause}", folder.join(word).display())))
+            })
+        });
+        if let Some((index, problem)) = problem {
+            section.wrong_item("run", index, &problem, RUN);
         }
     }
+    let mut files = BTreeMap::new();
     for (index, name) in section.strings("files", &TEXTS).unwrap_or_default().into_iter().enumerate() {
         match sha256(&folder.join(&name)) {
             Ok(hash) => drop(files.insert(name, hash)),

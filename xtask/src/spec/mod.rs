@@ -12,6 +12,7 @@ mod context_table;
 mod contexts;
 mod divergence;
 mod document;
+mod entries;
 mod feature_tables;
 mod features;
 mod fields;

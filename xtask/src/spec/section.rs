@@ -4,7 +4,7 @@
 //! allowed values. The fields that a table may have are named when it is opened, before any value is read: whatever becomes of a
 //! value, no field of the table is taken for an unknown one.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::ops::Range;
 
 use toml::{
     Spanned,
@@ -25,7 +25,7 @@ pub(crate) struct Allowed<T> {
 
 /// One table of the file.
 pub(super) struct Section<'a> {
-    document: &'a Document<'a>,
+    pub(super) document: &'a Document<'a>,
     /// The table's path from the top: empty, or `tune`, or `features.2`.
     path: String,
     table: &'a DeTable<'a>,
@@ -101,11 +101,11 @@ impl<'a> Section<'a> {
         self.fields.iter().copied().filter(|field| !self.table.contains_key(*field)).collect()
     }
 
-    fn name(&self, field: &str) -> String {
+    pub(super) fn name(&self, field: &str) -> String {
         if self.path.is_empty() { field.into() } else { format!("{}.{field}", self.path) }
     }
 
-    fn value(&self, field: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
+    pub(super) fn value(&self, field: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
         debug_assert!(self.fields.contains(&field), "{field} is no field of [{}]", self.path);
         self.table.get(field)
     }
@@ -209,37 +209,6 @@ impl<'a> Section<'a> {
     /// Strings, if the field is there.
     pub(super) fn strings(&self, field: &'static str, allowed: &Allowed<Vec<String>>) -> Option<Vec<String>> {
         self.items(field, allowed, |item| item.as_str().map(str::to_owned))
-    }
-
-    /// A table of strings by names of the user's own, if the field is there. `allowed` says in words what it may hold.
-    pub(super) fn strings_by_name(
-        &self,
-        field: &'static str,
-        allowed: &str,
-    ) -> Option<BTreeMap<String, String>> {
-        let value = self.value(field)?.get_ref();
-        let Some(table) = value.as_table() else {
-            self.wrong(field, &format!("is of type {}", value.type_str()), allowed);
-            return None;
-        };
-        let mut strings = BTreeMap::new();
-        for (name, value) in table {
-            let Some(text) = value.get_ref().as_str() else {
-                let message = format!("has `{}` of type {}", name.get_ref(), value.get_ref().type_str());
-                self.document.report_field(&self.name(field), value.span(), &message, allowed);
-                return None;
-            };
-            strings.insert(name.get_ref().to_string(), text.to_owned());
-        }
-        Some(strings)
-    }
-
-    /// Reports a problem with an item of the array `field`.
-    pub(super) fn wrong_item(&self, field: &'static str, index: usize, message: &str, allowed: &str) {
-        let item = self.value(field).and_then(|value| value.get_ref().as_array()?.get(index));
-        let Some(item) = item else { return self.wrong(field, message, allowed) };
-        let message = format!("has {}, which {message}", self.document.shown(item.span()));
-        self.document.report_field(&self.name(field), item.span(), &message, allowed);
     }
 
     /// Whole numbers below 2^32, if the field is there.

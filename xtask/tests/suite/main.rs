@@ -14,11 +14,14 @@ mod language_model;
 mod outputs;
 mod ownership;
 mod pipeline;
+#[cfg(unix)]
+mod python_scorer;
 mod report;
 mod skipping;
 mod spec;
 mod spec_conflicts;
 mod spec_contexts;
+mod spec_external;
 mod spec_mutations;
 #[cfg(target_os = "linux")]
 mod terminal;
