@@ -14,6 +14,7 @@ mod prerequisites;
 mod process;
 mod repository;
 mod results;
+mod scorers;
 mod spec;
 mod steering;
 mod terminal;
@@ -34,10 +35,12 @@ pub use results::{
     SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, render_report, terminal_table,
     write_outputs,
 };
+pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
 pub use spec::{
-    AdapterSpec, Backend, ChatSpec, CheckpointSpec, ClassifierSpec, ContextSpec, FeatureKind, FeatureSpec,
-    FitSpec, LabelValue, LengthUnit, Level, LongestToken, Measure, ModelSource, ModelSpec, QrsGoal,
-    RewardSpec, SampleSpec, Share, Spec, Target, TuneSpec, WEIGHTS, Words, read_spec,
+    AdapterSpec, Backend, ChatSpec, CheckpointSpec, ClassifierSpec, CommandAsking, CommandSpec, ContextSpec,
+    Dialect, FeatureKind, FeatureSpec, FitSpec, HttpAsking, HttpSpec, LabelValue, LengthUnit, Level,
+    LongestToken, Measure, ModelSource, ModelSpec, QrsGoal, RewardSpec, SampleSpec, Share, Spec, Target,
+    TuneSpec, WEIGHTS, Words, read_spec,
 };
 pub use steering::{
     CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,

@@ -55,10 +55,12 @@ impl TextFeature {
             FeatureKind::Ends { text: Some(text) } => Rule::EndsWith(text.clone()),
             FeatureKind::Ends { text: None } => Rule::Finished,
             FeatureKind::Length { unit } => Rule::Length(*unit),
-            FeatureKind::Classifier(_) => match scorers.get(&spec.name) {
-                Some(scorer) => Rule::Scored(scorer.clone()),
-                None => return Err(Error::NoTextScorer { feature: spec.name.clone() }),
-            },
+            FeatureKind::Classifier(_) | FeatureKind::Command(_) | FeatureKind::Http(_) => {
+                match scorers.get(&spec.name) {
+                    Some(scorer) => Rule::Scored(scorer.clone()),
+                    None => return Err(Error::NoTextScorer { feature: spec.name.clone() }),
+                }
+            }
         };
         Ok(Self { name: spec.name.clone(), rule })
     }

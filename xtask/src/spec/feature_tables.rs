@@ -8,7 +8,9 @@ use super::{
     FeatureKind, FeatureSpec, LengthUnit, Words,
     allowed::SOME_TEXT,
     classifier::{CLASSIFIER_FIELDS, read_classifier},
+    command::{COMMAND_FIELDS, read_command},
     fields::Fields,
+    http::{HTTP_FIELDS, read_http},
     names::Alias,
     section::Section,
     target::{TARGET_FIELDS, Target, read_given, read_target},
@@ -18,7 +20,7 @@ use super::{
 type Kind = (&'static str, (&'static [&'static str], fn(&Section<'_>, &Path) -> FeatureKind));
 
 /// All kinds. A new kind is a line here, a variant of [`FeatureKind`], and a rule of `features::TextFeature`.
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 9] = [
     ("contains", (WORDS, |section, _| FeatureKind::Contains(read_words(section)))),
     ("count", (WORDS, |section, _| FeatureKind::Count(read_words(section)))),
     ("regex", (&["pattern"], |section, _| read_regex(section))),
@@ -31,6 +33,8 @@ const KINDS: [Kind; 7] = [
         "classifier",
         (CLASSIFIER_FIELDS, |section, folder| FeatureKind::Classifier(read_classifier(section, folder))),
     ),
+    ("command", (COMMAND_FIELDS, |section, folder| FeatureKind::Command(read_command(section, folder)))),
+    ("http", (HTTP_FIELDS, |section, _| FeatureKind::Http(read_http(section)))),
     ("length", (&["unit"], |section, _| read_length(section))),
 ];
 
@@ -60,6 +64,13 @@ const ALIASES: &[Alias] = &[
     ("characters", &["length"]),
     ("sentiment", &["classifier"]),
     ("label", &["classifier"]),
+    ("program", &["command"]),
+    ("script", &["command"]),
+    ("python", &["command"]),
+    ("server", &["http"]),
+    ("https", &["http"]),
+    ("url", &["http"]),
+    ("reward_model", &["http", "command"]),
 ];
 
 /// The fields that a table of `[[features]]` may have.

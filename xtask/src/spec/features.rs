@@ -7,6 +7,8 @@ use super::{
     Allowed,
     allowed::{COUNT_MEAN, FINITE, NEGATIVE, POSITIVE, PREVALENCE},
     classifier::{ClassifierSpec, LabelValue},
+    command::CommandSpec,
+    http::HttpSpec,
     target::Target,
 };
 
@@ -75,6 +77,10 @@ pub enum FeatureKind {
     },
     /// The value that a classifier gives for a label of the text.
     Classifier(ClassifierSpec),
+    /// The value that a program gives.
+    Command(CommandSpec),
+    /// The value that a server gives.
+    Http(HttpSpec),
 }
 
 /// A word or piece of text to find.
@@ -122,6 +128,8 @@ impl FeatureKind {
                 (0.0, 1.0)
             }
             Self::Count(_) | Self::Length { .. } => (0.0, f64::INFINITY),
+            Self::Command(_) | Self::Http(_) if self.is_binary() => (0.0, 1.0),
+            Self::Command(_) | Self::Http(_) => (f64::NEG_INFINITY, f64::INFINITY),
             Self::Classifier(classifier) => match classifier.value {
                 LabelValue::Probability => (0.0, 1.0),
                 LabelValue::LogProbability => (f64::NEG_INFINITY, 0.0),
@@ -145,6 +153,7 @@ impl FeatureKind {
         match self {
             Self::Contains(_) | Self::Regex { .. } | Self::StartsWith { .. } | Self::Ends { .. } => true,
             Self::Count(_) | Self::Length { .. } | Self::Classifier(_) => false,
+            Self::Command(CommandSpec { binary, .. }) | Self::Http(HttpSpec { binary, .. }) => *binary,
         }
     }
 
@@ -170,9 +179,11 @@ impl FeatureKind {
                 LabelValue::LogProbability => &NEGATIVE,
                 LabelValue::Logit => &FINITE,
             },
+            Self::Command(_) | Self::Http(_) if !self.is_binary() => &FINITE,
             Self::Contains(_) | Self::Regex { .. } | Self::StartsWith { .. } | Self::Ends { .. } => {
                 &PREVALENCE
             }
+            Self::Command(_) | Self::Http(_) => &PREVALENCE,
         }
     }
 }

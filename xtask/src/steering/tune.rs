@@ -9,6 +9,7 @@ use disco_tuner::{
     StopFlag, Tuner, TunerConfig,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use super::{CheckpointFolder, RunPlan, step_log::StepLog};
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     contexts::TextContext,
     features::{TextFeature, TextSample},
     results::{DISTANCES, StepRecord, TuningRecord},
-    spec::Spec,
+    spec::{FeatureSpec, Spec},
 };
 
 /// The course of tuning.
@@ -57,7 +58,7 @@ where
     let problem = Problem::new(&contexts, &ebm)
         .with_features(features.iter().map(|feature| feature as &dyn Feature<TextContext, X>))?
         .with_length(TextSample::token_count)
-        .with_fact("features", &spec.features)?
+        .with_fact("features", &features_fact(&spec.features)?)?
         .with_fact("model", &model)?
         .with_fact("target.coefficients", &coefficients(spec, fit)?)?;
     let tuner = Tuner::new(spec.tune.tuner_config(spec.checkpoints.best, plan.seeds.tune))?;
@@ -112,6 +113,15 @@ where
 /// The coefficients of the target in each context.
 fn coefficients<X>(spec: &Spec, fit: &Fit<TextContext, X>) -> Result<Vec<Vec<Option<f64>>>> {
     spec.contexts.items.iter().map(|context| Ok(fit.tilt().coefficients_in(context)?)).collect()
+}
+
+/// The features as they identify a run: without how programs and servers are asked, on which no value depends.
+fn features_fact(features: &[FeatureSpec]) -> Result<Value> {
+    let mut features = serde_json::to_value(features).map_err(Error::Json)?;
+    for feature in features.as_array_mut().into_iter().flatten() {
+        feature.as_object_mut().and_then(|feature| feature.remove("asking"));
+    }
+    Ok(features)
 }
 
 /// Records each step.

@@ -13,6 +13,7 @@ use crate::{
     features::{TextSample, TextScorers},
     process::peak_bytes,
     results::{ModelRecord, OutputFolder, RunRecord, keep_apart, write_outputs},
+    scorers::external_scorers,
     spec::{Spec, WEIGHTS},
 };
 
@@ -23,7 +24,7 @@ pub struct Loaded<B, P> {
     pub base: B,
     /// The policy that is tuned; it starts as the base.
     pub policy: P,
-    /// The text scorers of the spec's classifiers.
+    /// The text scorers of the spec's classifiers. Those of its programs and servers are added by [`run_workflow`].
     pub scorers: TextScorers,
     /// The description of the model for the report.
     pub record: ModelRecord,
@@ -70,7 +71,10 @@ where
     let checkpoints = checkpoints.with_room(room);
     let mut clock = Clock::default();
     let tuned = || -> Result<_> {
-        let Loaded { base, mut policy, scorers, record: model } = load()?;
+        // Programs are started before the model is loaded, so that one that cannot run is found first.
+        let programs = external_scorers(&spec.features)?;
+        let Loaded { base, mut policy, mut scorers, record: model } = load()?;
+        scorers.extend(programs);
         clock.lap("load", 0, 0);
         let plan = RunPlan::new(spec, &scorers, control.progress)?;
         let finished = run_pipeline(&plan, model, &base, &mut policy, &mut clock, Some(&checkpoints))?;

@@ -1,7 +1,10 @@
 //! The tests of the workflows, as one program, which is linked once.
 
 mod command_line;
+#[cfg(unix)]
+mod command_scorer;
 mod common;
+mod http_scorer;
 #[cfg(unix)]
 mod interrupt;
 #[cfg(target_os = "linux")]
@@ -11,11 +14,14 @@ mod language_model;
 mod outputs;
 mod ownership;
 mod pipeline;
+#[cfg(unix)]
+mod python_scorer;
 mod report;
 mod skipping;
 mod spec;
 mod spec_conflicts;
 mod spec_contexts;
+mod spec_external;
 mod spec_mutations;
 mod targets;
 #[cfg(target_os = "linux")]

@@ -57,6 +57,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "prerequisites",
             "launch",
             "features",
+            "scorers",
             "results",
             "models",
             "steering",
