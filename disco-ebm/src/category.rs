@@ -107,9 +107,12 @@ impl<C: ?Sized, X: ?Sized> Category<C, X> {
                 None if label == "other" && sum <= 1.0 + SUM_TOLERANCE => *share = Some((1.0 - sum).max(0.0)),
                 None if label == "other" => return Err(self.bad_sum(sum)),
                 None => {
-                    return Err(
-                        CoreError::invalid(field(), format!("without label `{label}`"), "all labels").into()
-                    );
+                    return Err(CoreError::invalid(
+                        field(),
+                        format!("without label `{label}`"),
+                        "all labels",
+                    )
+                    .into());
                 }
                 Some(_) => {}
             }
