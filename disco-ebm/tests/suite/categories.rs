@@ -140,6 +140,7 @@ fn distances_are_the_sums_by_hand() {
         &asked,
         Some(&[0.0, 1.0, 3.0]),
         vec![(weights(10), labels.clone())],
+        None,
         ContextErrors::Fixed,
     )
     .expect("labels");
@@ -150,12 +151,13 @@ fn distances_are_the_sums_by_hand() {
     let centre = terms.iter().sum::<f64>() / 10.0;
     let error = (terms.iter().map(|term| (term - centre).powi(2)).sum::<f64>() / 9.0 / 10.0).sqrt();
     assert!((found.total_variation.std_error - error).abs() < 0.1 * error);
-    let bad = CategoryDistance::new(&asked, None, vec![(weights(1), vec![3])], ContextErrors::Fixed);
+    let bad = CategoryDistance::new(&asked, None, vec![(weights(1), vec![3])], None, ContextErrors::Fixed);
     assert!(bad.is_err());
     let descending = CategoryDistance::new(
         &asked,
         Some(&[0.0, 1.0, 1.0]),
         vec![(weights(1), vec![0])],
+        None,
         ContextErrors::Fixed,
     );
     assert!(descending.is_err());
@@ -181,6 +183,7 @@ fn errors_of_distances_cover_the_truth() {
             &asked,
             Some(&[0.0, 1.0, 2.0, 3.0]),
             vec![(weights, labels)],
+            None,
             ContextErrors::Fixed,
         )
         .expect("labels");

@@ -269,3 +269,98 @@ fn saved_targets_carry_the_contexts() {
         assert_eq!(coefficients(&again), coefficients(&fit));
     }
 }
+
+#[test]
+fn contexts_without_support_may_be_left_out() {
+    let allowed = |context: &usize, _: &usize| *context != 1;
+    let constraints = [
+        Constraint::pointwise(predicate("allowed", allowed)),
+        moment(bits(1), 0.4).per_context().expect("a mean"),
+    ];
+    let measured =
+        Measured::exact(&base(1, 12), &space(12), vec![0, 1, 2], &features(&constraints)).expect("measured");
+    let Err(Error::InContexts { faults, .. }) = measured.fit(&constraints, &FitConfig::default()) else {
+        panic!("context 1 has no support")
+    };
+    assert!(faults.len() == 1 && faults[0].context == 1 && faults[0].in_support == 0);
+    let contexts_without_support = disco_ebm::ContextsWithoutSupport::LeaveOut;
+    let config = FitConfig { contexts_without_support, ..FitConfig::default() };
+    let fit = measured.fit(&constraints, &config).expect("the others are fitted");
+    assert_eq!((fit.report().contexts, fit.report().contexts_left_out), (2, 1));
+    assert_eq!(fit.report().by_context.iter().map(|one| one.context).collect::<Vec<_>>(), [0, 2]);
+    assert!(matches!(fit.tilt().coefficients_in(&1), Err(Error::UnknownContext { .. })));
+}
+
+#[test]
+fn skipped_samples_count_for_z_in_their_context() {
+    let skips = disco_core::try_feature("bit", |context: &usize, x: &usize| {
+        if *context == 1 && *x == 3 { Err(disco_core::Failure::Skip("three".into())) } else { Ok(bit(1, *x)) }
+    });
+    let constraints = [Constraint::moment(skips, 0.4).expect("finite").per_context().expect("a mean")];
+    let mut rng = StreamRng::seed_from_u64(5);
+    let measured = Measured::draw(&space(12).uniform(), vec![0, 1], &features(&constraints), 2000, &mut rng);
+    let measured = measured.expect("measured");
+    let fit = measured.fit(&constraints, &FitConfig::default()).expect("fits");
+    let skipped = measured.skipped()["bit"];
+    let report = &fit.report().by_context[1];
+    assert_eq!(report.samples + skipped, 2000);
+    // ln Z of the samples that are left, and the share of those that are not.
+    let weights = measured.values(1).expect("a context").column(0).to_owned();
+    let coefficient = report.constraints[0].coefficient.expect("its own").value;
+    let z = weights.iter().map(|value| (coefficient * value).exp()).sum::<f64>() / 2000.0;
+    assert!((report.log_z.value - z.ln()).abs() < 1e-12);
+}
+
+#[test]
+fn few_effective_samples_in_a_context_are_a_warning() {
+    let rare =
+        |context: &usize, x: &usize| f64::from(u8::from(if *context == 1 { *x < 30 } else { *x < 500 }));
+    let constraints =
+        [Constraint::moment(feature("rare", rare), 0.5).expect("finite").per_context().expect("a mean")];
+    let mut rng = StreamRng::seed_from_u64(3);
+    let measured =
+        Measured::draw(&space(1000).uniform(), vec![0, 1, 2], &features(&constraints), 1000, &mut rng);
+    let fit = measured.expect("measured").fit(&constraints, &FitConfig::default()).expect("fits");
+    assert!(fit.report().ess.is_some_and(|ess| ess > 100.0));
+    let found = fit.report().warnings().into_iter().find_map(|warning| match warning {
+        disco_ebm::Warning::FewEffectiveInContexts { contexts, .. } => Some(contexts),
+        _ => None,
+    });
+    assert_eq!(found, Some(vec![1]));
+}
+
+/// 95% intervals of a context's coefficient, `ln Z_c` and `KL_c`, beside a shared moment, cover the enumerated truth: 300
+/// repetitions, alpha = 1e-4 for each (the least that a binomial of p = 0.95 and n = 300 has with that probability is 268).
+#[test]
+fn errors_in_a_context_cover_the_truth() {
+    let constraints = [
+        moment(values(1), 0.9),
+        moment(values(2), 0.9).per_context().expect("a mean"),
+        moment(bits(3), 0.4).per_context().expect("a mean"),
+    ];
+    let uniform = space(30).uniform();
+    let exact = Measured::exact(&uniform, &space(30), vec![0, 1], &features(&constraints)).expect("measured");
+    let truth = exact.fit(&constraints, &FitConfig::default()).expect("fits").report().by_context[1].clone();
+    let mut covered = [0; 4];
+    for seed in 0..300 {
+        let mut rng = StreamRng::seed_from_u64(seed);
+        let measured = Measured::draw(&uniform, vec![0, 1], &features(&constraints), 500, &mut rng);
+        let config = FitConfig { held_out: 0.0, ..FitConfig::default() };
+        let fit = measured.expect("measured").fit(&constraints, &config).expect("fits");
+        let found = &fit.report().by_context[1];
+        let coefficient =
+            |report: &disco_ebm::ContextReport, i: usize| report.constraints[i].coefficient.expect("its own");
+        let pairs = [
+            (found.log_z, truth.log_z.value),
+            (found.kl_from_base, truth.kl_from_base.value),
+            (coefficient(found, 1), coefficient(&truth, 1).value),
+            (coefficient(found, 2), coefficient(&truth, 2).value),
+        ];
+        for (covered, (estimate, truth)) in covered.iter_mut().zip(pairs) {
+            let (low, high) = estimate.interval(1.96);
+            *covered += usize::from(low <= truth && truth <= high);
+        }
+    }
+    println!("covered of 300: {covered:?}");
+    assert!(covered.iter().all(|count| *count >= 268), "{covered:?}");
+}
