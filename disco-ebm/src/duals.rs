@@ -46,13 +46,8 @@ impl<C, X> Problem<'_, C, X> {
         self.asked.iter().enumerate().filter_map(shared).collect()
     }
 
-    /// The number of shared moments.
-    pub(crate) fn dimension(&self) -> usize {
-        self.shared_moments().len()
-    }
-
     /// A context's own moments, with their constraints.
-    fn own_moments(&self, context: usize) -> Vec<(usize, Moment)> {
+    pub(crate) fn own_moments(&self, context: usize) -> Vec<(usize, Moment)> {
         let own = |(i, asked): (usize, &Asked)| match asked {
             Asked::Each(each) => each[context].ok().map(|moment| (i, moment)),
             _ => None,

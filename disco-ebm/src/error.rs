@@ -218,14 +218,6 @@ pub enum Error {
         /// How many contexts have coefficients.
         known: usize,
     },
-    /// Something is not possible with a kind of constraint.
-    #[error("constraint on `{constraint}`: {problem}")]
-    Unsupported {
-        /// The constraint.
-        constraint: String,
-        /// What is not possible.
-        problem: &'static str,
-    },
     /// No coefficients were found that give the moments that were asked for.
     #[error(
         "after {iterations} steps the mean of `{feature}` is {achieved}, asked: {target} (missed by {missed:.3e} \

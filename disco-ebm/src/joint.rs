@@ -33,11 +33,7 @@ const LONGEST_STEP: f64 = 20.0;
 /// A step of this range (nats) leaves an error of about its square.
 const SETTLED: f64 = 1e-6;
 /// A residual above this share of the last one is no better.
-const IMPROVED: f64 = 0.9;
-/// The share of the slope at its start that may be left at the end of a step.
-const FLAT: f64 = 0.3;
-/// Evaluations of the profile along a step.
-const MAX_EVALUATIONS: usize = 60;
+pub(crate) const IMPROVED: f64 = 0.9;
 
 /// The own dual of a context without its redundant features.
 struct Own {
@@ -48,11 +44,11 @@ struct Own {
     kept: Vec<usize>,
 }
 
-struct Joint<'a> {
+pub(crate) struct Joint<'a> {
     duals: &'a Duals,
     solver: &'a Solver,
     /// Without redundant features.
-    shared: Dual,
+    pub(crate) shared: Dual,
     kept: Vec<usize>,
     /// The weights of the shared dual without the factors of own moments.
     log_weights: Array1<f64>,
@@ -60,8 +56,8 @@ struct Joint<'a> {
 }
 
 /// A point of the profile: the own coefficients are at their minimum.
-struct Point {
-    at: At,
+pub(crate) struct Point {
+    pub(crate) at: At,
     own: Vec<Option<At>>,
 }
 
@@ -177,7 +173,7 @@ impl Joint<'_> {
     }
 
     /// The point of the profile at standardised shared coefficients; the own coefficients are looked for from `start`.
-    fn profile(&mut self, lambda: Array1<f64>, start: &[Vec<f64>]) -> Result<Point> {
+    pub(crate) fn profile(&mut self, lambda: Array1<f64>, start: &[Vec<f64>]) -> Result<Point> {
         let linear = self.shared.linear(&lambda);
         let (starts, solver, contexts) = (&self.shared.starts, self.solver, &self.duals.contexts);
         let solve = |(index, own): (usize, &mut Option<Own>)| {
@@ -217,7 +213,7 @@ impl Joint<'_> {
     }
 
     /// The own coefficients of a point, of features as they are.
-    fn raw(&self, point: &Point) -> Vec<Vec<f64>> {
+    pub(crate) fn raw(&self, point: &Point) -> Vec<Vec<f64>> {
         let raw = |(own, at): (&Option<Own>, &Option<At>)| match (own, at) {
             (Some(own), Some(at)) => (&at.lambda / &own.dual.standard.scale).to_vec(),
             _ => Vec::new(),
@@ -284,62 +280,6 @@ impl Joint<'_> {
 
     fn positions(&self) -> Vec<usize> {
         self.duals.contexts.iter().map(|context| context.position).collect()
-    }
-
-    /// The point along a step where the slope of the profile is nearly 0; `None` if there is none that is better. A `short`
-    /// step is taken as it is, if the residual falls.
-    fn search(&mut self, from: &Point, step: &Array1<f64>, short: bool) -> Result<Option<Point>> {
-        let start = self.raw(from);
-        let slope = |joint: &Self, point: &Point| {
-            let tolerances = joint.shared.tolerances();
-            let kinks =
-                tolerances.iter().zip(&point.at.lambda).zip(step).map(|((tolerance, lambda), step)| {
-                    tolerance * if *lambda == 0.0 { 0.0 } else { lambda.signum() } * step
-                });
-            step.dot(&point.at.gradient) + kinks.sum::<f64>()
-        };
-        let first = slope(self, from);
-        let units = self.shared.hessian_at(&from.at).diag().mapv(f64::sqrt);
-        let before = self.shared.residual(&from.at, &units);
-        let (mut low, mut high, mut length) = (0.0, f64::INFINITY, 1.0);
-        let mut best: Option<Point> = None;
-        let mut failure = None;
-        for _ in 0..MAX_EVALUATIONS {
-            let lambda = &from.at.lambda + &(step * length);
-            if lambda == from.at.lambda {
-                break;
-            }
-            match self.profile(lambda, &start) {
-                Ok(point) => {
-                    let found = slope(self, &point);
-                    if short && self.shared.residual(&point.at, &units) < IMPROVED * before
-                        || found.abs() <= FLAT * first.abs()
-                    {
-                        return Ok(Some(point));
-                    }
-                    if found < 0.0 {
-                        low = length;
-                        best = Some(point);
-                    } else {
-                        high = length;
-                    }
-                }
-                // So far from the minimum that a context's own problem cannot be solved in `f64`.
-                Err(error) => {
-                    high = length;
-                    failure = Some(error);
-                }
-            }
-            length = if high == f64::INFINITY { 4.0 * length } else { 0.5 * (low + high) };
-            if !(length.is_finite() && length > low && length < high) {
-                break;
-            }
-        }
-        match (best, failure) {
-            (Some(point), _) => Ok(Some(point)),
-            (None, Some(error)) => Err(error),
-            (None, None) => Ok(None),
-        }
     }
 }
 
