@@ -2,6 +2,7 @@
 
 mod architecture;
 mod attention;
+mod choices;
 mod classifier;
 mod decoding;
 mod device;
@@ -19,12 +20,13 @@ mod text;
 mod training;
 mod weights;
 
+pub use choices::{ChoiceModel, ChoicePolicy, Choices};
 pub use classifier::{Classifier, LabelFeature, LabelValue, Overlong, TokenClassifier};
 pub use decoding::{Decoding, RepetitionScope};
 pub use device::Backend;
 #[cfg(feature = "hub-http")]
 pub use error::HubProblem;
-pub use error::{Error, Misshapen, Result};
+pub use error::{ChoiceProblem, Error, Misshapen, Result};
 pub use generation::{BeamSearch, EarlyStopping, Hypothesis};
 #[cfg(feature = "hub-http")]
 pub use hub::{Hub, HubModel, HubProgress};

@@ -3,6 +3,9 @@
 mod architectures;
 mod chat;
 mod checkpoints;
+mod choices;
+mod choices_encoding;
+mod choices_tuning;
 mod classifier;
 mod common;
 mod configurations;

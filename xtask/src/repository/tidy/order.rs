@@ -27,6 +27,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "generation",
             "hub",
             "training",
+            "choices",
         ],
     ),
     (
