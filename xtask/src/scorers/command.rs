@@ -5,10 +5,7 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -64,16 +61,22 @@ struct Processes {
     settings: CommandSettings,
     /// The name before the lines of its standard error.
     name: String,
-    /// A process of each connection, once it is started.
-    running: Vec<Mutex<Option<LineProcess>>>,
-    next_id: AtomicU64,
+    /// The process of each connection, once it is started.
+    running: Vec<Mutex<Option<Running>>>,
+}
+
+/// A process, and the id of the next line that it is asked.
+#[derive(Debug)]
+struct Running {
+    process: LineProcess,
+    next_id: u64,
 }
 
 impl Processes {
     fn new(settings: CommandSettings) -> Self {
         let name = name(&settings.run);
         let running = (0..settings.workers.max(1)).map(|_| Mutex::new(None)).collect();
-        Self { settings, name, running, next_id: AtomicU64::new(0) }
+        Self { settings, name, running }
     }
 
     /// Asks the process of a connection, which is started if it does not run, and has ended after an error.
@@ -84,41 +87,25 @@ impl Processes {
         samples: &[ScoredSample<'_>],
     ) -> std::result::Result<Rows, BatchFault> {
         let mut place = self.running[connection].lock().unwrap_or_else(PoisonError::into_inner);
-        let mut process = match place.take() {
-            Some(process) => process,
+        let mut running = match place.take() {
+            Some(running) => running,
             None => self.start(features)?,
         };
         let rows = match samples {
             [] => Rows::new(),
-            _ => self.exchange(&mut process, features, samples, self.settings.timeout)?,
+            _ => running.ask(features, samples, self.settings.timeout)?,
         };
-        *place = Some(process);
+        *place = Some(running);
         Ok(rows)
     }
 
     /// Starts a process, and waits until it answers.
-    fn start(&self, features: &[String]) -> std::result::Result<LineProcess, BatchFault> {
-        let mut process = LineProcess::start(self.command(), &self.name)
-            .map_err(|fault| BatchFault::from(fault.to_string()))?;
-        self.exchange(&mut process, features, &[], self.settings.start_timeout)?;
-        Ok(process)
-    }
-
-    fn exchange(
-        &self,
-        process: &mut LineProcess,
-        features: &[String],
-        samples: &[ScoredSample<'_>],
-        limit: Duration,
-    ) -> std::result::Result<Rows, BatchFault> {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let answer = process.ask(protocol::request(id, features, samples), limit);
-        protocol::rows(
-            &answer.map_err(|fault| BatchFault::from(fault.to_string()))?,
-            id,
-            features,
-            samples.len(),
-        )
+    fn start(&self, features: &[String]) -> std::result::Result<Running, BatchFault> {
+        let process = LineProcess::start(self.command(), &self.name);
+        let process = process.map_err(|fault| BatchFault::from(fault.to_string()))?;
+        let mut running = Running { process, next_id: 0 };
+        running.ask(features, &[], self.settings.start_timeout)?;
+        Ok(running)
     }
 
     fn command(&self) -> Command {
@@ -126,6 +113,25 @@ impl Processes {
         let mut command = Command::new(program);
         command.args(run.iter().skip(1)).current_dir(folder).envs(environment);
         command
+    }
+}
+
+impl Running {
+    fn ask(
+        &mut self,
+        features: &[String],
+        samples: &[ScoredSample<'_>],
+        limit: Duration,
+    ) -> std::result::Result<Rows, BatchFault> {
+        let id = self.next_id;
+        self.next_id += 1;
+        let answer = self.process.ask(protocol::request(id, features, samples), limit);
+        protocol::rows(
+            &answer.map_err(|fault| BatchFault::from(fault.to_string()))?,
+            id,
+            features,
+            samples.len(),
+        )
     }
 }
 
@@ -137,11 +143,14 @@ impl BatchSource for Processes {
         samples: &[ScoredSample<'_>],
     ) -> std::result::Result<Rows, BatchFault> {
         let mut outcome = self.ask_once(connection, features, samples);
-        for _ in 0..self.settings.retries {
-            if outcome.is_ok() {
-                break;
-            }
-            outcome = self.ask_once(connection, features, samples);
+        for again in 1..=self.settings.retries {
+            outcome = match outcome {
+                Ok(rows) => return Ok(rows),
+                Err(_) => self.ask_once(connection, features, samples).map_err(|fault| {
+                    let problem = format!("{} (after {again} retry)", fault.problem);
+                    BatchFault { problem, ..fault }
+                }),
+            };
         }
         outcome
     }
@@ -151,8 +160,8 @@ impl Drop for Processes {
     /// Closes the input of all processes before any is waited for, so that they end at the same time.
     fn drop(&mut self) {
         for place in &mut self.running {
-            if let Some(process) = place.get_mut().unwrap_or_else(PoisonError::into_inner) {
-                process.close();
+            if let Some(running) = place.get_mut().unwrap_or_else(PoisonError::into_inner) {
+                running.process.close();
             }
         }
     }

@@ -89,7 +89,10 @@ impl fmt::Display for LineFault {
             Self::InputClosed => write!(f, "it closed its standard input before it had read the batch"),
             Self::TimedOut(limit) => write!(f, "it gave no answer within {} s", limit.as_secs_f64()),
             Self::TooLong => write!(f, "it answered with a line of more than {} MiB", LONGEST_ANSWER >> 20),
-            Self::Unasked(line) => write!(f, "it wrote a line that nobody had asked for: {line}"),
+            Self::Unasked(line) => write!(
+                f,
+                "it wrote a line that nobody had asked for, where only answers belong (other lines are for standard error): {line}"
+            ),
             Self::Unreadable(cause) => write!(f, "its output could not be read: {cause}"),
         }
     }

@@ -10,7 +10,7 @@ use crate::{
     contexts::TextContext,
     features::{SampleView, TextScorer, TextScorers},
     process::workspace_root,
-    spec::{CommandAsking, CommandSpec, Dialect, FeatureKind, FeatureSpec, HttpSpec},
+    spec::{CommandAsking, CommandSpec, Dialect, FeatureKind, HttpSpec},
 };
 
 /// The folder of `disco_scorer.py` in the workspace.
@@ -20,15 +20,17 @@ const PYTHON_PATH: &str = "PYTHONPATH";
 /// A variable that makes Python write what is printed at once, so that a scorer that forgets to flush does not wait for ever.
 const PYTHON_UNBUFFERED: &str = "PYTHONUNBUFFERED";
 
-/// The text scorers of the features whose values programs and servers give. Programs are started here, each once for all features
-/// that ask it.
+/// The text scorers of those features, by name and kind, whose values programs and servers give. Programs are started here, each
+/// once for all features that ask it.
 ///
 /// # Errors
 /// [`Error::Scorer`].
-pub(crate) fn external_scorers(features: &[FeatureSpec]) -> Result<TextScorers> {
+pub(crate) fn external_scorers<'a>(
+    features: impl IntoIterator<Item = (&'a str, &'a FeatureKind)>,
+) -> Result<TextScorers> {
     let mut programs: Vec<Vec<(Asked<'_>, &CommandSpec)>> = Vec::new();
     let mut servers: Vec<Vec<(Asked<'_>, &HttpSpec)>> = Vec::new();
-    for FeatureSpec { name, kind, .. } in features {
+    for (name, kind) in features {
         match kind {
             FeatureKind::Command(spec) => {
                 let asked = Asked { name, feature: &spec.feature, binary: spec.binary };

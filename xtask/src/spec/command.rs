@@ -127,7 +127,8 @@ impl CommandAsking {
 
 /// Reads the fields of a feature of this kind.
 pub(super) fn read_command(section: &Section<'_>, folder: &Path) -> CommandSpec {
-    // A program that runs in a folder of its own sees no path that is relative to another one.
+    // A program that runs in another folder does not see paths that are relative to this one. The empty path is this one.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     section.require("run", RUN);
     let run = section.strings("run", &WORDS).unwrap_or_default();

@@ -35,7 +35,8 @@ const ATTEMPTS: usize = 20;
 ///
 /// While the policy is tuned, the current step is finished, a checkpoint is written, and the run ends with
 /// [`Error::Interrupted`]. At any other time, and at a second signal, the process ends at once; the
-/// results under construction are removed first, and the programs that score samples are ended. Without [`install`](Self::install), signals have their usual effect.
+/// results under construction are removed first, and the programs that score samples are ended. Without
+/// [`install`](Self::install), signals have their usual effect.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<State>);
 

@@ -72,7 +72,8 @@ where
     let mut clock = Clock::default();
     let tuned = || -> Result<_> {
         // Programs are started before the model is loaded, so that one that cannot run is found first.
-        let programs = external_scorers(&spec.features)?;
+        let features = spec.features.iter().map(|feature| (feature.name.as_str(), &feature.kind));
+        let programs = external_scorers(features)?;
         let Loaded { base, mut policy, mut scorers, record: model } = load()?;
         scorers.extend(programs);
         clock.lap("load", 0, 0);

@@ -268,6 +268,10 @@ fn a_batch_that_fails_is_asked_again_as_often_as_the_settings_say() {
     fs::remove_file(folder.path().join("failed")).unwrap();
     let scorer = ExternalScorer::from_command(vec!["a".into()], with(0)).unwrap();
     assert!(scorer.rows(&samples(&["banana"], &columns)).is_err());
+    let never = CommandSettings { retries: 1, ..settings(&after_start("exit 1"), folder.path()) };
+    let scorer_that_never_answers = ExternalScorer::from_command(vec!["a".into()], never).unwrap();
+    let error = scorer_that_never_answers.rows(&samples(&["banana"], &columns)).unwrap_err().to_string();
+    assert!(error.contains("it ended without an answer") && error.ends_with(" (after 1 retry)"), "{error}");
     // After an error, a new process is started for the next batch.
     assert_eq!(scorer.rows(&samples(&["banana"], &columns)).unwrap(), [[Ok(3.0)]]);
 }

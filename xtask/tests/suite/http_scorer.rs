@@ -13,7 +13,12 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use xtask::{Dialect, Error, ExternalScorer, HttpSettings, ScoredSample};
+use xtask::{Dialect, Error, ExternalScorer, HttpSettings, ScoredSample, StartMode};
+
+use crate::common::{
+    external::{results, spec},
+    speech::{control, run_speeches},
+};
 
 /// A server on the loopback interface: `answer` is given the number of the request, its body, and the connection to answer on.
 /// Returns its address, and the bodies of the requests that it has had.
@@ -42,8 +47,8 @@ fn server(
             let mut body = vec![0; length];
             reader.read_exact(&mut body).unwrap();
             let body: Value = serde_json::from_slice(&body).unwrap();
+            had.lock().unwrap().push(body.clone());
             answer(number, &body, &mut stream);
-            had.lock().unwrap().push(body);
         }
     });
     (url, bodies)
@@ -119,6 +124,26 @@ fn each_dialect_is_spoken_as_its_servers_expect() {
         first["samples"][1],
         json!({"context": "C:", "text": "bb", "tokens": 1, "finished": true, "columns": columns})
     );
+}
+
+#[test]
+fn a_server_gives_the_bits_of_the_kind_that_it_imitates() {
+    let folder = tempfile::tempdir().unwrap();
+    let (url, _) = server(|_, body, stream| {
+        let texts = body["query"].as_array().unwrap().iter().map(|text| text.as_str().unwrap());
+        let holds: Vec<f64> = texts.map(|text| f64::from(u8::from(text.contains("king")))).collect();
+        send(stream, "200 OK", json!({"rewards": holds}).to_string().as_bytes());
+    });
+    let run = |kind: &str, name: &str| {
+        let feature = format!("[[features]]\nname = \"king\"\n{kind}\nmean = 0.5\n");
+        let out = folder.path().join(name);
+        run_speeches(&spec(folder.path(), &feature, 3), &out, &control(StartMode::New)).unwrap();
+        results(&out)
+    };
+    let asked = format!(
+        "kind = \"http\"\nurl = \"{url}\"\ndialect = \"openrlhf\"\nbinary = true\nbatch = 50\nworkers = 2"
+    );
+    assert_eq!(run(&asked, "asked"), run("kind = \"contains\"\ntext = \"king\"", "own"));
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod pipeline;
 #[cfg(unix)]
 mod python_scorer;
 mod report;
+#[cfg(unix)]
+mod scorer_speed;
 mod skipping;
 mod spec;
 mod spec_conflicts;

@@ -9,12 +9,10 @@ use std::{
 };
 
 use serde_json::Value;
-use xtask::{
-    Columns, CommandSettings, Error, ExternalScorer, INTERRUPTED, Interrupt, RunControl, ScoredSample, Spec,
-    StartMode, WEIGHTS, read_spec, workspace_root,
-};
+use xtask::{Error, INTERRUPTED, Interrupt, RunControl, StartMode, workspace_root};
 
 use crate::common::{
+    external::{folder, has_python, results, spec},
     names,
     speech::{control, run_speeches},
 };
@@ -43,61 +41,12 @@ def daylight(texts):
 serve()
 "#;
 
-/// Whether there is a Python; says so where there is none.
-fn has_python() -> bool {
-    let found = Command::new("python3").arg("--version").output().is_ok_and(|python| python.status.success());
-    if !found {
-        eprintln!("left out: there is no `python3`");
-    }
-    found
-}
-
-/// A folder with scorers.py.
-fn folder(scorers: &str) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("scorers.py"), scorers).unwrap();
-    folder
-}
-
-/// A run on the listed texts with these features.
-fn spec(folder: &Path, features: &str, steps: usize) -> Spec {
-    let text = format!(
-        r#"
-seed = 3
-[model]
-source = "embedded"
-[contexts]
-list = ["calm", "stormy"]
-{features}
-[fit]
-samples = 1000
-[tune]
-steps = {steps}
-samples_per_step = 64
-contexts_per_step = 2
-learning_rate = 0.02
-[checkpoints]
-every = 2
-[sample]
-count = 100
-acceptance_rate = 0.2
-"#
-    );
-    read_spec("test.toml", &text, folder).unwrap()
-}
-
 /// The feature `king` of scorers.py, with further fields.
 fn king(fields: &str) -> String {
     format!(
         "[[features]]\nname = \"king\"\nkind = \"command\"\nrun = [\"python3\", \"scorers.py\"]\nbinary = true\nmean = 0.5\n\
          {fields}\n"
     )
-}
-
-/// The tuned weights, and all samples with their features.
-fn results(out: &Path) -> (Vec<u8>, Vec<u8>) {
-    let weights = fs::read(out.join(WEIGHTS).join("softmax_table.json")).unwrap();
-    (weights, fs::read(out.join("samples.jsonl")).unwrap())
 }
 
 #[test]
@@ -143,7 +92,7 @@ fn a_program_that_dies_leaves_a_checkpoint_from_which_the_run_goes_on_to_the_bit
     let whole = {
         let folder = folder(SCORERS);
         run_speeches(
-            &spec(folder.path(), &king(""), 40),
+            &spec(folder.path(), &king(""), 20),
             &folder.path().join("out"),
             &control(StartMode::New),
         )
@@ -155,7 +104,7 @@ fn a_program_that_dies_leaves_a_checkpoint_from_which_the_run_goes_on_to_the_bit
     let folder = folder(&SCORERS.replace("@feature\ndef king(texts, contexts):\n", dies));
     let out = folder.path().join("out");
     let error =
-        run_speeches(&spec(folder.path(), &king(""), 40), &out, &control(StartMode::New)).unwrap_err();
+        run_speeches(&spec(folder.path(), &king(""), 20), &out, &control(StartMode::New)).unwrap_err();
     assert!(
         error.to_string().contains("reports an error: \"AssertionError: no more (scorers.py, line "),
         "{error}"
@@ -163,7 +112,7 @@ fn a_program_that_dies_leaves_a_checkpoint_from_which_the_run_goes_on_to_the_bit
     assert!(!out.exists() && folder.path().join("out.checkpoints").is_dir());
     // The program is mended, and asked in another way.
     fs::write(folder.path().join("scorers.py"), SCORERS).unwrap();
-    let spec = spec(folder.path(), &king("workers = 2\nbatch = 5\nretry = 1"), 40);
+    let spec = spec(folder.path(), &king("workers = 2\nbatch = 5\nretry = 1"), 20);
     run_speeches(&spec, &out, &control(StartMode::Resume)).unwrap();
     assert_eq!(results(&out), whole);
 }
@@ -221,33 +170,40 @@ fn no_program_is_left_behind_by_an_interrupt_or_a_kill() {
         )
     };
     // While all processes are busy for a minute (the base is measured), and while the policy is tuned.
-    for (seconds, signal) in [("60", "-TERM"), ("60", "-INT"), ("0.5", "-KILL"), ("0", "-TERM")] {
-        let folder = folder(&scorers(seconds));
-        let path = folder.path();
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command
-            .args(["--exact", "python_scorer::child_of_the_python_tests", "--nocapture"])
-            .env(FOLDER, path);
-        let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_for(path, "asked-", 3);
-        if seconds == "0" {
-            wait_for(&path.join("out.checkpoints"), "step-", 1);
+    let cases = [("60", "-TERM"), ("60", "-INT"), ("0.5", "-KILL"), ("0", "-TERM")];
+    thread::scope(|scope| {
+        for (seconds, signal) in cases {
+            let scorers = scorers(seconds);
+            scope.spawn(move || end_a_run(&scorers, seconds == "0", signal));
         }
-        let start = Instant::now();
-        let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-        let ended = child.wait_with_output().unwrap();
-        let said = String::from_utf8_lossy(&ended.stderr);
-        let expected = (signal != "-KILL").then_some(i32::from(INTERRUPTED));
-        assert_eq!(ended.status.code(), expected, "{signal} {said}");
-        assert!(start.elapsed() < Duration::from_secs(5), "{signal} {:?}", start.elapsed());
-        assert!(!said.contains("error:") && !said.contains("panicked"), "{said}");
-        for name in names(path).iter().filter_map(|name| name.strip_prefix("pid-")) {
-            // Killed processes end when the system has time for it; one whose caller was killed ends with its input.
-            while is_alive(name) {
-                assert!(start.elapsed() < Duration::from_secs(10), "{signal}: process {name} is left");
-                thread::sleep(Duration::from_millis(10));
-            }
+    });
+}
+
+/// Ends a run with a signal once three processes are busy, or once it has a checkpoint, and waits for the end of the processes.
+fn end_a_run(scorers: &str, tunes: bool, signal: &str) {
+    let folder = folder(scorers);
+    let path = folder.path();
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "python_scorer::child_of_the_python_tests", "--nocapture"]).env(FOLDER, path);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_for(path, "asked-", 3);
+    if tunes {
+        wait_for(&path.join("out.checkpoints"), "step-", 1);
+    }
+    let start = Instant::now();
+    let sent = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let expected = (signal != "-KILL").then_some(i32::from(INTERRUPTED));
+    assert_eq!(ended.status.code(), expected, "{signal} {said}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{signal} {:?}", start.elapsed());
+    assert!(!said.contains("error:") && !said.contains("panicked"), "{said}");
+    for name in names(path).iter().filter_map(|name| name.strip_prefix("pid-")) {
+        // Killed processes end when the system has time for it; one whose caller was killed ends with its input.
+        while is_alive(name) {
+            assert!(start.elapsed() < Duration::from_secs(10), "{signal}: process {name} is left");
+            thread::sleep(Duration::from_millis(10));
         }
     }
 }
@@ -256,52 +212,6 @@ fn no_program_is_left_behind_by_an_interrupt_or_a_kill() {
 fn is_alive(id: &str) -> bool {
     let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
-}
-
-/// 100,000 different texts of 100 characters, for one and two processes. It needs one process for 10,000 texts a second.
-#[test]
-#[ignore = "sweep: measures the values a second of a Python feature; seconds"]
-fn sweep_a_python_feature_gives_ten_thousand_values_a_second() {
-    if !has_python() {
-        return;
-    }
-    let folder = folder(
-        "from disco_scorer import serve\ndef length(texts, **columns):\n    return [len(text) for text in texts]\nserve(length)\n",
-    );
-    let texts: Vec<String> = (0..100_000).map(|number| format!("{number:0100}")).collect();
-    let columns = Columns::from([("job".to_owned(), "baker".into())]);
-    let sample = |text| ScoredSample {
-        context: "The baker said:",
-        text,
-        tokens: 20,
-        finished: true,
-        columns: &columns,
-    };
-    let samples: Vec<_> = texts.iter().map(|text| sample(text.as_str())).collect();
-    for (workers, batch) in [(1, 1), (1, 16), (1, 256), (2, 256), (1, 4096)] {
-        let settings = CommandSettings {
-            run: ["python3", "scorers.py"].map(String::from).into(),
-            program: "python3".into(),
-            folder: folder.path().into(),
-            environment: [("PYTHONPATH".to_owned(), workspace_root().join("xtask/scorers").into())].into(),
-            workers,
-            batch,
-            timeout: Duration::from_secs(60),
-            start_timeout: Duration::from_secs(60),
-            retries: 0,
-        };
-        let scorer = ExternalScorer::from_command(vec!["length".into()], settings).unwrap();
-        let asked = if batch == 1 { &samples[..10_000] } else { &samples[..] };
-        let start = Instant::now();
-        let rows = scorer.rows(asked).unwrap();
-        let rate = asked.len() as f64 / start.elapsed().as_secs_f64();
-        assert!(rows.iter().all(|row| *row == [Ok(100.0)]));
-        let start = Instant::now();
-        scorer.rows(asked).unwrap();
-        let known = asked.len() as f64 / start.elapsed().as_secs_f64();
-        eprintln!("workers {workers}, batch {batch}: {rate:.0} samples a second, {known:.0} that are known");
-        assert!(batch < 256 || rate > 10_000.0, "{rate}");
-    }
 }
 
 #[test]

@@ -66,6 +66,11 @@ fn a_command_has_defaults_and_features_of_a_program_share_what_one_of_them_says(
     // The SHA-256 of "abc" by FIPS 180-2, appendix B.1.
     let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
     assert_eq!(second.files["data.txt"], hash);
+    // A run file in the current folder has the empty path as its folder, which no program could run in.
+    let here =
+        read(Path::new(""), "[[features]]\nname = \"f\"\nkind = \"command\"\nrun = [\"sh\"]\nmean = 1\n")
+            .unwrap();
+    assert_eq!(command(&here, 0).folder, std::env::current_dir().unwrap());
     // The record of a run names no folder of the machine.
     assert!(!serde_json::to_string(&spec).unwrap().contains(folder.path().to_str().unwrap()));
 }

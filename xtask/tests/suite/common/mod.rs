@@ -1,5 +1,6 @@
 //! A finished run with made-up numbers, for what is a function of it.
 
+pub(crate) mod external;
 pub(crate) mod speech;
 
 use std::{
