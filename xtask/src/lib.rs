@@ -22,7 +22,7 @@ pub use cli::main;
 pub use commands::RunOptions;
 pub use contexts::{Columns, TextContext};
 pub use error::{Error, Problem, Result, SpecError};
-pub use features::{SampleView, TextFeature, TextSample, TextScorer, TextScorers};
+pub use features::{Marks, SampleView, TextFeature, TextFeatures, TextSample, TextScorer, TextScorers};
 pub use process::workspace_root;
 pub use repository::{
     CrateGraph, Finding, Import, ModuleGraph, Tree, check_crates, check_document, check_modules, check_order,
@@ -34,9 +34,9 @@ pub use results::{
     TargetRecord, TuningRecord, render_report, terminal_table, write_outputs,
 };
 pub use spec::{
-    AdapterSpec, Backend, ChatSpec, CheckpointSpec, ClassifierSpec, ContextSpec, FeatureKind, FeatureSpec,
-    FitSpec, LabelValue, LengthUnit, Level, LongestToken, Measure, ModelSource, ModelSpec, QrsGoal,
-    RewardSpec, SampleSpec, Share, Spec, Target, TuneSpec, WEIGHTS, Words, read_spec,
+    AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ClassifierSpec, ContextSpec, FeatureKind, FeatureSpec,
+    FitSpec, JsonPath, JsonScalar, JsonSpec, LabelValue, LengthUnit, Level, LongestToken, Measure, ModelSource, ModelSpec, QrsGoal,
+    Phrase, RewardSpec, SampleSpec, Share, Spec, Target, TuneSpec, WEIGHTS, WordListSpec, WordValue, Words, read_spec,
 };
 pub use steering::{
     CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,

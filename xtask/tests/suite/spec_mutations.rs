@@ -1,15 +1,26 @@
 //! One mistake in a run file is one problem, and the problem is at the mistake.
 
-use std::{fs, ops::Range, path::Path};
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use toml::de::{DeTable, DeValue};
 use xtask::{Problem, read_spec, workspace_root};
 
+fn folder() -> PathBuf {
+    workspace_root().join("xtask").join("specs")
+}
+
+fn demo() -> String {
+    fs::read_to_string(folder().join("demo.toml")).unwrap()
+}
+
 /// The run files of the repository, each as it is and with every optional field that its comments show.
 fn specs() -> Vec<String> {
-    let folder = workspace_root().join("xtask").join("specs");
     let mut texts = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
+    for entry in fs::read_dir(folder()).unwrap() {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();
         let shown = |line: &str| {
             let field =
@@ -198,17 +209,19 @@ fn one_missing_field_is_at_most_one_problem_and_a_field_twice_is_one() {
 
 #[test]
 fn another_kind_is_one_problem_with_all_that_it_does_not_have() {
-    let kinds = ["contains", "count", "regex", "starts_with", "ends", "classifier", "length", "adam", "sgd"];
+    let own = ["contains", "count", "regex", "starts_with", "ends", "classifier", "length"];
+    let made = ["words", "json", "between", "all", "any", "not", "category"];
+    let kinds = own.into_iter().chain(made).chain(["adam", "sgd"]);
     for text in specs() {
         for field in fields(&text).iter().filter(|field| field.path.ends_with(".kind")) {
-            for kind in kinds {
+            for kind in kinds.clone() {
                 let value = field.value.as_ref().unwrap();
                 let problems = problems(&replaced(&text, value, &format!("\"{kind}\"")));
                 assert!(problems.len() <= 1, "{} = {kind}: {problems:#?}", field.path);
             }
         }
     }
-    let demo = &specs()[0];
+    let demo = demo();
     let problems = problems(&demo.replace("kind = \"contains\"", "kind = \"length\""));
     let names =
         "unknown for kind `length`: `features.1.text`, `features.1.whole_word`, `features.1.ignore_case`";
@@ -219,7 +232,7 @@ fn another_kind_is_one_problem_with_all_that_it_does_not_have() {
 /// The case of issue 15, which gave nine problems.
 #[test]
 fn a_divergence_called_kl_is_one_problem() {
-    let demo = specs()[0].replace("divergence = \"js\"", "divergence = \"kl\"");
+    let demo = demo().replace("divergence = \"js\"", "divergence = \"kl\"");
     let problems = problems(&demo);
     assert_eq!(problems.len(), 1, "{problems:#?}");
     assert_eq!(
@@ -231,7 +244,7 @@ fn a_divergence_called_kl_is_one_problem() {
 
 #[test]
 fn several_mistakes_are_several_problems() {
-    let mut demo = specs()[0].clone();
+    let mut demo = demo();
     for (right, wrong) in [
         ("backend = \"flex\"", "backend = \"cpu\""),
         ("held_out = 0.25", "held_out = 1"),
@@ -281,7 +294,7 @@ fn names_from_elsewhere_are_told_what_they_are_here() {
 
 #[test]
 fn a_byte_order_mark_and_carriage_returns_move_no_place() {
-    let demo = specs()[0].replace("seed = 1", "seed = -1");
+    let demo = demo().replace("seed = 1", "seed = -1");
     let plain = problems(&demo);
     let windows = problems(&format!("\u{feff}{}", demo.replace('\n', "\r\n")));
     assert_eq!(plain.len(), 1);
