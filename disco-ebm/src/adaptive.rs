@@ -7,7 +7,8 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Constraint, Error, Fit, FitConfig, Measured, Result, Tilt, features, problem::Problem, split::Split,
+    Constraint, ConstraintKind, Error, Fit, FitConfig, Measured, Result, Tilt, features, problem::Problem,
+    split::Split,
 };
 
 /// Halvings of the interval in which the farthest reachable intermediate target lies.
@@ -128,7 +129,7 @@ pub struct AdaptiveFit<C, X> {
 ///
 /// # Errors
 /// As [`Measured::draw`], [`Measured::with_context_weights`] and [`Measured::fit`]; [`Error::NotReached`]
-/// after `max_rounds`; the errors of `propose`. An error of a fit that no intermediate target avoids is
+/// after `max_rounds`; [`Error::Unsupported`] for conditional means and constraints per context; the errors of `propose`. An error of a fit that no intermediate target avoids is
 /// returned as it is.
 ///
 /// # Performance
@@ -143,6 +144,7 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
     mut propose: impl FnMut(&Tilt<C, X>, &AdaptiveRound) -> disco_core::Result<Arc<dyn Distribution<C, X>>>,
 ) -> Result<AdaptiveFit<C, X>> {
     config.validate()?;
+    refuse_unsupported(constraints)?;
     let features = features(constraints);
     let possible =
         || contexts.items().iter().zip(contexts.probabilities()).filter(|(_, weight)| **weight > 0.0);
@@ -187,6 +189,23 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
     }
 }
 
+/// Refuses constraints for which a straight line of targets has no meaning here.
+fn refuse_unsupported<C, X>(constraints: &[Constraint<C, X>]) -> Result<()> {
+    for one in constraints {
+        let problem = match one.kind() {
+            ConstraintKind::PerContext { .. } => {
+                "fit_adaptively has shared coefficients only: fit each context alone"
+            }
+            ConstraintKind::Moment { .. } if one.condition().is_some() => {
+                "fit_adaptively has no conditional means"
+            }
+            _ => continue,
+        };
+        return Err(Error::Unsupported { constraint: one.name().into(), problem });
+    }
+    Ok(())
+}
+
 /// The farthest intermediate target with enough effective samples.
 ///
 /// `start` is where the way to the targets begins, as the first round that makes a step finds it; `reached` is how far
@@ -214,7 +233,7 @@ fn step<C, X>(
     }
     let problem = Problem::new(measured, constraints)?;
     let errors = config.fit.context_errors;
-    let here = problem.assess(&problem.tilt(&vec![0.0; problem.dimension()])?, Split::All, errors)?;
+    let here = problem.assess(&problem.tilt(&vec![0.0; problem.dimension()], &[])?, Split::All, errors)?;
     let start = start.get_or_insert_with(|| here.moments.clone());
     let mut most: f64 = here.ess;
     let mut attempt = |progress: f64| {

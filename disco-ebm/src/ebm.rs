@@ -46,7 +46,7 @@ impl<B, C: ?Sized, X: ?Sized> Ebm<B, C, X> {
         &self.tilt
     }
 
-    /// The log-scores of samples whose log-probabilities under the base and feature values are already known.
+    /// The log-scores of samples of a context whose log-probabilities under the base and feature values are already known.
     ///
     /// # Errors
     /// As [`Tilt::log_factors`]; [`disco_core::Error`] for lengths that differ, and for log-probabilities
@@ -56,10 +56,15 @@ impl<B, C: ?Sized, X: ?Sized> Ebm<B, C, X> {
     /// - log_base: `[samples]`
     /// - values: `[samples, features]`, in the order of the tilt's feature names
     /// - result: `[samples]`
-    pub fn log_scores_known(&self, log_base: &[f64], values: ArrayView2<'_, f64>) -> Result<Vec<f64>> {
+    pub fn log_scores_known(
+        &self,
+        context: &C,
+        log_base: &[f64],
+        values: ArrayView2<'_, f64>,
+    ) -> Result<Vec<f64>> {
         CoreError::check_length("log-probabilities under the base", values.nrows(), log_base.len())?;
         disco_core::numerics::check_log_scores("base", log_base)?;
-        let mut scores = self.tilt.log_factors(values)?;
+        let mut scores = self.tilt.log_factors(context, values)?;
         scores.iter_mut().zip(log_base).for_each(|(score, log_prob)| *score += log_prob);
         Ok(scores)
     }

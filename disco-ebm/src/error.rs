@@ -2,6 +2,11 @@
 
 use std::path::PathBuf;
 
+use crate::{
+    context_fault::{ContextFault, lines},
+    messages::{combination, list, moments, short, told_apart},
+};
+
 /// A result whose error is disco-ebm's [`enum@Error`], unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -129,6 +134,98 @@ pub enum Error {
         /// features; empty if they were not found.
         nearest: Vec<(String, f64)>,
     },
+    /// What is asked per context cannot be had in some contexts: all of them are here.
+    #[error(
+        "what is asked cannot be had in {} of {contexts} contexts; for these, draw more samples, use another context, or give \
+         a tolerance:{}", .faults.len(), lines(.faults)
+    )]
+    InContexts {
+        /// How many contexts are fitted.
+        contexts: usize,
+        /// The contexts, in order.
+        faults: Vec<ContextFault>,
+    },
+    /// The fit of a context's own coefficients failed while shared ones were looked for.
+    #[error("context {context}: {cause}")]
+    InOneContext {
+        /// The position of the context in the list.
+        context: usize,
+        /// The error there.
+        cause: Box<Error>,
+    },
+    /// The condition of a conditional mean never holds.
+    #[error(
+        "`{feature}` given `{condition}`: `{condition}` is 0 for all of the {samples} samples that satisfy the pointwise \
+         constraints, so that there is no such mean; draw more samples, or drop the constraint"
+    )]
+    NeverGiven {
+        /// The feature.
+        feature: String,
+        /// The feature that is its condition.
+        condition: String,
+        /// The samples that were looked at.
+        samples: usize,
+    },
+    /// The condition of a constraint is not binary.
+    #[error(
+        "feature `{feature}` is the condition of a constraint but is {value} for a sample; allowed: 0 or 1"
+    )]
+    ConditionNotBinary {
+        /// The feature.
+        feature: String,
+        /// Its value.
+        value: f64,
+    },
+    /// The value of a category is not the position of a label.
+    #[error("category `{feature}` is {value} for a sample; allowed: the position of a label, from 0: {}", list(.labels))]
+    NotALabel {
+        /// The feature of the category.
+        feature: String,
+        /// Its value.
+        value: f64,
+        /// The labels.
+        labels: Vec<String>,
+    },
+    /// A value lies outside of the range that was given as known.
+    #[error("feature `{feature}` is {value} for a sample, outside of its known range from {low} to {high}")]
+    OutOfRange {
+        /// The feature.
+        feature: String,
+        /// Its value.
+        value: f64,
+        /// The least that was said to be possible.
+        low: f64,
+        /// The largest that was said to be possible.
+        high: f64,
+    },
+    /// Two contexts are equal, so that they cannot have coefficients of their own.
+    #[error(
+        "contexts {first} and {second} are both {context}: contexts with coefficients of their own must differ"
+    )]
+    DuplicateContext {
+        /// The context as JSON, shortened.
+        context: String,
+        /// The position of the first.
+        first: usize,
+        /// The position of the other.
+        second: usize,
+    },
+    /// A context has no coefficients of its own.
+    #[error("context {context} was not fitted: {known} contexts have coefficients of their own")]
+    UnknownContext {
+        /// The context as JSON, shortened.
+        context: String,
+        /// How many contexts have coefficients.
+        known: usize,
+    },
+    /// Something is not possible with a kind of constraint.
+    #[error("constraint on `{constraint}`: {problem}")]
+    Unsupported {
+        /// The constraint.
+        constraint: String,
+        /// What is not possible.
+        problem: &'static str,
+    },
     /// No coefficients were found that give the moments that were asked for.
     #[error(
         "after {iterations} steps the mean of `{feature}` is {achieved}, asked: {target} (missed by {missed:.3e} \
@@ -213,56 +310,4 @@ pub enum Error {
         /// The names in the file.
         known: Vec<String>,
     },
-}
-
-fn list(names: &[String]) -> String {
-    if names.is_empty() { "none".into() } else { names.join(", ") }
-}
-
-/// How many terms of a combination a message shows: the largest.
-const TERMS_SHOWN: usize = 6;
-
-fn combination(terms: &[(String, f64)]) -> String {
-    // Factors that print alike count as equal, so that rounding does not decide the order.
-    let size = |factor: f64| (factor.abs() * 1e6).round();
-    let mut sorted: Vec<_> = terms.iter().filter(|(_, factor)| size(*factor) > 0.0).collect();
-    sorted.sort_by(|(_, a), (_, b)| size(*b).total_cmp(&size(*a)).then(b.total_cmp(a)));
-    let mut text = String::new();
-    for (index, (name, factor)) in sorted.iter().take(TERMS_SHOWN).enumerate() {
-        text.push_str(match (index, *factor < 0.0) {
-            (0, false) => "",
-            (0, true) => "-",
-            (_, false) => " + ",
-            (_, true) => " - ",
-        });
-        match short(factor.abs()).as_str() {
-            "1" => {}
-            factor => text.extend([factor, " "]),
-        }
-        text.extend(["`", name, "`"]);
-    }
-    if sorted.len() > TERMS_SHOWN {
-        text.push_str(&format!(" + {} more", sorted.len() - TERMS_SHOWN));
-    }
-    text
-}
-
-fn moments(moments: &[(String, f64)]) -> String {
-    let one = |(name, value): &(String, f64)| format!("`{name}` {}", short(*value));
-    moments.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
-/// A value with as many digits as it takes to tell it from another.
-fn told_apart(value: f64, from: f64) -> String {
-    if short(value) == short(from) { value.to_string() } else { short(value) }
-}
-
-/// At most six significant digits, and no rounding error shown as a number.
-fn short(value: f64) -> String {
-    if value.abs() < 1e-12 {
-        return "0".into();
-    }
-    let digits = (5 - value.abs().log10().floor() as i32).clamp(0, 17) as usize;
-    let text = format!("{value:.digits$}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').into() } else { text }
 }

@@ -3,12 +3,17 @@
 use std::fmt;
 
 use disco_core::{Error as CoreError, Estimate};
-use ndarray::Array1;
+use ndarray::Array2;
 
 use crate::{
-    Assessment, Constraint, ConstraintKind, ConstraintReport, ContextErrors, Dual, Ebm, Error, FitConfig,
-    FitReport, HeldOut, Measured, Result, Solution, Termination, Tilt, inference::Inference,
-    problem::Problem, split::Split,
+    Assessment, Constraint, ContextErrors, ContextFault, Ebm, Error, FitConfig, FitReport, HeldOut, Measured,
+    Result, Tilt,
+    duals::{Duals, Faults},
+    fit_report::HeldOutMeans,
+    problem::Problem,
+    solved::Solved,
+    split::Split,
+    weighed::Weighed,
 };
 
 /// Fitted constraints: the factor that makes the base into the target, and the report.
@@ -68,12 +73,14 @@ impl<C: ?Sized, X: ?Sized> Fit<C, X> {
 
 impl<C, X> Measured<C, X> {
     /// Fits constraints on measured features: finds the coefficients of the distribution that satisfies them
-    /// and is nearest to the base, by minimising the [`Dual`].
+    /// and is nearest to the base, by minimising the [`Dual`](crate::Dual).
     ///
     /// # Errors
-    /// As [`Dual::solve`], and [`Error::NotSolved`] where moments are not as asked; [`Error::DuplicateFeature`], [`Error::NotMeasured`], [`Error::NotBinary`];
-    /// [`Error::NoSupport`], unless such contexts are left out; [`Error::TooFewEffectiveSamples`]; settings
-    /// out of range.
+    /// As [`Dual::solve`](crate::Dual::solve), and [`Error::NotSolved`] where moments are not as asked; [`Error::DuplicateFeature`],
+    /// [`Error::NotMeasured`], [`Error::NotBinary`], [`Error::ConditionNotBinary`], [`Error::NeverGiven`], [`Error::NotALabel`],
+    /// [`Error::OutOfRange`]; [`Error::NoSupport`], unless such contexts are left out; [`Error::TooFewEffectiveSamples`]; settings
+    /// out of range. Where constraints are per context, [`Error::InContexts`] lists all contexts in which one of these errors
+    /// is met, and [`Error::DuplicateContext`].
     ///
     /// # Performance
     /// No model, scorer or feature is called.
@@ -86,46 +93,17 @@ impl<C, X> Measured<C, X> {
         }
         let problem = Problem::new(self, constraints)?;
         let fitted = problem.fit(Split::All, config, None)?;
-        let weighed = problem.weigh(&fitted.tilt, Split::All, config.context_errors)?;
-        let assessment = problem.assess_weighed(&weighed);
-        problem.check_achieved(&fitted, &assessment, config)?;
-        if !(assessment.ess >= config.min_ess) {
-            return Err(Error::TooFewEffectiveSamples { ess: assessment.ess, needed: config.min_ess });
-        }
-        let (held_out, held_out_moments) = check_held_out(&problem, config, &fitted.solution);
-        let coefficients = &fitted.solution.coefficients;
-        let inference = fitted.dual.as_ref().map(|dual| {
-            Inference::new(dual, coefficients, &fitted.solution.redundant, config.context_errors)
-        });
-        let (log_z_error, kl_error) = problem.limit_errors(inference.as_ref(), &weighed)?;
-        let base = self.base_means(config.context_errors)?;
-        let mut errors = inference.iter().flat_map(Inference::coefficient_errors);
-        let mut moment_errors = inference.iter().flat_map(Inference::moment_errors);
-        let reports = fitted.tilt.constraints().zip(fitted.tilt.coefficients()).enumerate();
-        let constraints = reports
-            .map(|(index, (constraint, coefficient))| {
-                let mut achieved = assessment.moments[index];
-                let coefficient = coefficient.map(|value| {
-                    achieved.std_error = moment_errors.next().expect("one error per coefficient");
-                    let std_error = errors.next().expect("one variance per coefficient");
-                    Estimate { value, std_error, ess: assessment.ess }
-                });
-                ConstraintReport {
-                    feature: constraint.name().into(),
-                    asked: constraint.kind(),
-                    coefficient,
-                    base: base[problem.column(index)].estimate,
-                    base_skewness: base[problem.column(index)].skewness,
-                    achieved,
-                    achieved_skewness: assessment.skewness[index],
-                    held_out: held_out_moments.as_ref().map(|moments| moments[index]),
-                }
-            })
-            .collect();
+        let weighed = problem.weigh(&fitted.tilt, problem.split_of_fit(config), config.context_errors)?;
+        let assessment = problem.assess_weighed(&weighed)?;
+        problem.check_achieved(&fitted, &weighed, config)?;
+        problem.check_ess(&weighed, config)?;
+        let (held_out, means) = check_held_out(&problem, config, &fitted.solved);
+        let parts = problem.report(&fitted, &weighed, means.as_ref(), config)?;
+        let solved = &fitted.solved;
         let report = FitReport {
-            constraints,
-            log_z: Estimate { std_error: log_z_error, ..assessment.log_z },
-            kl_from_base: Estimate { std_error: kl_error, ..assessment.kl_from_base },
+            constraints: parts.constraints,
+            log_z: parts.log_z,
+            kl_from_base: parts.kl_from_base,
             ess: (!self.exact).then_some(assessment.ess),
             least_context_ess: (!self.exact).then_some(assessment.least_context_ess),
             largest_share: assessment.largest_share,
@@ -136,11 +114,13 @@ impl<C, X> Measured<C, X> {
             samples_in_support: assessment.samples_in_support,
             skipped: self.skipped.clone(),
             exact: self.exact,
-            iterations: fitted.solution.iterations,
-            termination: fitted.solution.termination,
-            residual: fitted.solution.residual,
-            redundant: fitted.solution.redundant,
+            iterations: solved.iterations,
+            termination: solved.termination,
+            residual: solved.residual,
+            redundant: solved.all_redundant(),
             held_out,
+            by_context: parts.by_context,
+            categories: parts.categories,
         };
         Ok(Fit::new(fitted.tilt, report))
     }
@@ -152,7 +132,8 @@ impl<C, X> Measured<C, X> {
     /// coefficients / ESS).
     ///
     /// # Errors
-    /// [`Error::NotMeasured`], [`Error::NotBinary`], [`Error::NoSupport`].
+    /// [`Error::NotMeasured`], [`Error::NotBinary`], [`Error::NoSupport`]; [`Error::UnknownContext`] where coefficients are per
+    /// context; [`Error::NeverGiven`].
     pub fn assess(&self, tilt: &Tilt<C, X>, errors: ContextErrors) -> Result<Assessment> {
         let constraints: Vec<Constraint<C, X>> = tilt.constraints().cloned().collect();
         Problem::as_given(self, &constraints)?.assess(tilt, Split::AllContexts, errors)
@@ -162,9 +143,8 @@ impl<C, X> Measured<C, X> {
 /// A fit to a split of the samples.
 pub(crate) struct Fitted<C, X> {
     pub(crate) tilt: Tilt<C, X>,
-    pub(crate) solution: Solution,
-    /// `None` if there are no moments.
-    pub(crate) dual: Option<Dual>,
+    pub(crate) duals: Duals,
+    pub(crate) solved: Solved,
 }
 
 /// The distance from its target, in units of its range, that a moment of a fit may have: the moments are summed again
@@ -172,35 +152,82 @@ pub(crate) struct Fitted<C, X> {
 const MISSED: f64 = 1e-7;
 
 impl<C, X> Problem<'_, C, X> {
+    /// The samples whose weights are those of a fit to all of them.
+    fn split_of_fit(&self, config: &FitConfig) -> Split {
+        match config.contexts_without_support {
+            crate::ContextsWithoutSupport::Refuse => Split::AllContexts,
+            crate::ContextsWithoutSupport::LeaveOut => Split::All,
+        }
+    }
+
     /// The moments of the target, computed from its factor as its users will, are those that were asked for.
-    fn check_achieved(
-        &self,
-        fitted: &Fitted<C, X>,
-        assessment: &Assessment,
-        config: &FitConfig,
-    ) -> Result<()> {
-        let Some(dual) = &fitted.dual else { return Ok(()) };
-        let moments = (0..).zip(fitted.tilt.constraints()).filter_map(|(index, constraint)| {
-            matches!(constraint.kind(), ConstraintKind::Moment { .. }).then_some(index)
-        });
-        let coefficients = &fitted.solution.coefficients;
-        for ((index, target), (lambda, reach)) in
-            moments.zip(&dual.targets).zip(coefficients.iter().zip(&dual.standard.reach))
-        {
-            let achieved = assessment.moments[index].value;
-            let missed = (achieved - target.target + config.ridge * lambda).abs() - target.tolerance;
-            // A ridge rounds what it adds.
-            let rounding =
-                16.0 * f64::EPSILON * (reach.size + target.tolerance + (config.ridge * lambda).abs());
-            if !(missed <= MISSED * (reach.high - reach.low) + rounding) {
-                return Err(Error::NotSolved {
-                    feature: target.name.clone(),
-                    target: target.target,
-                    achieved,
-                    missed,
-                    iterations: fitted.solution.iterations,
-                });
+    fn check_achieved(&self, fitted: &Fitted<C, X>, weighed: &Weighed, config: &FitConfig) -> Result<()> {
+        let shared: Vec<usize> = self.shared_moments().iter().map(|(i, _)| *i).collect();
+        let coordinates =
+            |strata: &crate::strata::Strata, rows: &[(usize, Vec<usize>)], moments: &[usize]| {
+                let values: Vec<Array2<f64>> = rows
+                    .iter()
+                    .map(|(index, rows)| {
+                        Array2::from_shape_fn((rows.len(), moments.len()), |(point, k)| {
+                            let target = self.moment(moments[k], *index).map_or(0.0, |moment| moment.target);
+                            self.coordinate(self.row(*index, rows[point]), moments[k], target)
+                        })
+                    })
+                    .collect();
+                let columns: Vec<usize> = (0..moments.len()).collect();
+                let means = strata.means(&columns, |context, point| values[context].row(point));
+                means.into_iter().map(|mean| mean.estimate.value).collect::<Vec<f64>>()
+            };
+        let check = |dual: &crate::Dual, coefficients: &[f64], achieved: Vec<f64>, ridge: f64| {
+            let reach = &dual.standard.reach;
+            for (((target, achieved), lambda), reach) in
+                dual.targets.iter().zip(achieved).zip(coefficients).zip(reach)
+            {
+                let missed = (achieved - target.target + ridge * lambda).abs() - target.tolerance;
+                // A ridge rounds what it adds.
+                let rounding = 16.0 * f64::EPSILON * (reach.size + target.tolerance + (ridge * lambda).abs());
+                if !(missed <= MISSED * (reach.high - reach.low) + rounding) {
+                    return Err(Error::NotSolved {
+                        feature: target.name.clone(),
+                        target: target.target,
+                        achieved,
+                        missed,
+                        iterations: fitted.solved.iterations,
+                    });
+                }
             }
+            Ok(())
+        };
+        if let Some(dual) = &fitted.duals.shared {
+            let achieved = coordinates(&weighed.strata, &weighed.rows, &shared);
+            check(dual, &fitted.solved.shared, achieved, config.ridge)?;
+        }
+        let mut faults = Vec::new();
+        for (c, context) in fitted.duals.contexts.iter().enumerate() {
+            let Some(dual) = &context.dual else { continue };
+            let rows = std::slice::from_ref(&weighed.rows[c]);
+            let achieved = coordinates(&weighed.strata.single(c), rows, &context.constraints);
+            if let Err(error) = check(dual, &fitted.solved.own[c], achieved, config.ridge) {
+                faults.push((context.position, error));
+            }
+        }
+        self.refuse(faults)
+    }
+
+    /// The samples carry enough information: all together, and where coefficients are per context, in each, which is a fit of
+    /// its own.
+    fn check_ess(&self, weighed: &Weighed, config: &FitConfig) -> Result<()> {
+        let needed = config.min_ess;
+        if self.is_per_context() {
+            let few = |(c, (position, _)): (usize, &(usize, Vec<usize>))| {
+                let ess = weighed.strata.single(c).ess();
+                (!(ess >= needed)).then_some((*position, Error::TooFewEffectiveSamples { ess, needed }))
+            };
+            self.refuse(weighed.rows.iter().enumerate().filter_map(few).collect())?;
+        }
+        let ess = weighed.strata.ess();
+        if !(ess >= needed) {
+            return Err(Error::TooFewEffectiveSamples { ess, needed });
         }
         Ok(())
     }
@@ -210,31 +237,74 @@ impl<C, X> Problem<'_, C, X> {
         &self,
         split: Split,
         config: &FitConfig,
-        start: Option<&[f64]>,
+        start: Option<&Solved>,
     ) -> Result<Fitted<C, X>> {
-        let split = match config.contexts_without_support {
-            crate::ContextsWithoutSupport::Refuse if split == Split::All => Split::AllContexts,
-            _ => split,
+        let (duals, mut faults) = self.duals(split, config)?;
+        // A start belongs to contexts in their order.
+        let start = start.filter(|start| start.own.len() == duals.contexts.len());
+        // Contexts that are bad by themselves are listed with those that cannot be solved.
+        let solved = if duals.shared.is_none() || faults.is_empty() {
+            duals.solve(&config.solver, start, &mut faults)?
+        } else {
+            Solved::nothing(duals.contexts.len())
         };
-        let dual = self.dual(split, config.ridge)?;
-        let solution = match &dual {
-            Some(dual) => {
-                let solution = dual.solve_from(&config.solver, start)?;
-                if !solution.termination.is_converged() {
-                    let lambda = Array1::from(solution.coefficients) * &dual.standard.scale;
-                    return Err(dual.missed(&dual.at(lambda), solution.iterations));
-                }
-                solution
+        self.refuse(faults)?;
+        let own: Vec<(usize, Vec<f64>)> =
+            duals.contexts.iter().map(|context| context.position).zip(solved.own.iter().cloned()).collect();
+        Ok(Fitted { tilt: self.tilt(&solved.shared, &own)?, duals, solved })
+    }
+
+    /// The error that lists what is wrong with contexts, if something is.
+    fn refuse(&self, mut faults: Faults) -> Result<()> {
+        if faults.is_empty() {
+            return Ok(());
+        }
+        faults.sort_by_key(|(context, _)| *context);
+        let contexts = self.possible_contexts().count();
+        let faults = faults.into_iter().map(|(context, cause)| self.fault(context, cause));
+        Err(Error::InContexts { contexts, faults: faults.collect() })
+    }
+
+    fn fault(&self, context: usize, cause: Error) -> ContextFault {
+        let log_weights = self.measured.contexts[context].log_weights();
+        let known =
+            self.known_log_factors(context).unwrap_or_else(|_| vec![f64::NEG_INFINITY; log_weights.len()]);
+        let support: Vec<usize> =
+            (0..known.len()).filter(|&row| log_weights[row] + known[row] > f64::NEG_INFINITY).collect();
+        let named = match &cause {
+            Error::OutOfReach { feature, .. }
+            | Error::ConstantFeature { feature, .. }
+            | Error::Unidentified { feature, .. }
+            | Error::NotSolved { feature, .. } => {
+                self.constraints.iter().position(|one| one.name() == feature)
             }
-            None => Solution {
-                coefficients: Vec::new(),
-                iterations: 0,
-                termination: Termination::ClosedForm,
-                residual: 0.0,
-                redundant: Vec::new(),
-            },
+            Error::NeverGiven { feature, condition, .. } => self.constraints.iter().position(|one| {
+                one.feature().name() == feature && one.condition().is_some_and(|g| g.name() == condition)
+            }),
+            _ => None,
         };
-        Ok(Fitted { tilt: self.tilt(&solution.coefficients)?, solution, dual })
+        let values = |i: usize| {
+            let condition = self.condition_column(i);
+            let rows = support.iter().map(move |&row| self.row(context, row));
+            let holds = rows.filter(move |row| condition.is_none_or(|condition| row[condition] == 1.0));
+            holds.map(move |row| row[self.column(i)]).collect::<Vec<f64>>()
+        };
+        let values = named.map(values);
+        let reach = values.as_ref().filter(|values| !values.is_empty()).map(|values| {
+            let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+            (low, values.iter().copied().fold(f64::NEG_INFINITY, f64::max))
+        });
+        ContextFault {
+            context,
+            name: self.context_name(context),
+            samples: log_weights.len(),
+            in_support: support.len(),
+            constraint: named.map(|i| self.constraints[i].name().to_owned()),
+            having: values.map(|values| values.iter().filter(|value| **value != 0.0).count()),
+            target: named.and_then(|i| self.moment(i, context)).map(|moment| moment.target),
+            reach,
+            cause: Box::new(cause),
+        }
     }
 }
 
@@ -242,22 +312,31 @@ impl<C, X> Problem<'_, C, X> {
 fn check_held_out<C, X>(
     problem: &Problem<'_, C, X>,
     config: &FitConfig,
-    solution: &Solution,
-) -> (HeldOut, Option<Vec<Estimate>>) {
+    solved: &Solved,
+) -> (HeldOut, Option<HeldOutMeans>) {
     let share = config.held_out;
     if share == 0.0 || problem.is_exact() {
         return (HeldOut::None, None);
     }
     let check = || {
-        let start = Some(solution.coefficients.as_slice());
-        let fitted = problem.fit(Split::Train(share), config, start)?;
-        problem.assess(&fitted.tilt, Split::HeldOut(share), config.context_errors)
+        let fitted = problem.fit(Split::Train(share), config, Some(solved))?;
+        let weighed = problem.weigh(&fitted.tilt, Split::HeldOut(share), config.context_errors)?;
+        let estimates = |means: Vec<Option<crate::strata::Mean>>| -> Vec<Option<Estimate>> {
+            means.into_iter().map(|mean| mean.map(|mean| mean.estimate)).collect()
+        };
+        let in_context = |(c, rows): (usize, &(usize, Vec<usize>))| {
+            let means = problem.means(&weighed.strata.single(c), std::slice::from_ref(rows));
+            (rows.0, estimates(means))
+        };
+        let means = HeldOutMeans {
+            overall: estimates(problem.means(&weighed.strata, &weighed.rows)),
+            by_context: weighed.rows.iter().enumerate().map(in_context).collect(),
+        };
+        let state = HeldOut::Measured { share, contexts: weighed.rows.len(), ess: weighed.strata.ess() };
+        Ok::<_, Error>((state, means))
     };
     match check() {
-        Ok(found) => {
-            let held_out = HeldOut::Measured { share, contexts: found.contexts, ess: found.ess };
-            (held_out, Some(found.moments))
-        }
+        Ok((state, means)) => (state, Some(means)),
         Err(error) => (HeldOut::Unavailable { reason: error.to_string() }, None),
     }
 }

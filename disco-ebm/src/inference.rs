@@ -205,13 +205,29 @@ impl<'a> Inference<'a> {
     ///
     /// `-H^-1 m` for `ln Z`, since `lambda' - lambda = -H^-1 (m' - m)` to first order and the gradient of
     /// `ln Z` is `m`; `lambda - H^-1 C lambda` for KL, whose gradient is `C lambda`, with `C` the
-    /// covariance of the features: zero but for ridge and tolerances. The factor has the features less `origin`.
-    /// `None` if `H` is singular, or nearly.
-    pub(crate) fn sensitivities(&self, origin: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
+    /// covariance of the features: zero but for ridge and tolerances. The factor has the features less `origin`. A factor
+    /// that is not fitted adds to the gradient of KL its covariance with the features: `fixed` has its logarithm for each
+    /// point of the dual. `None` if `H` is singular, or nearly.
+    pub(crate) fn sensitivities(
+        &self,
+        origin: &[f64],
+        fixed: Option<&Array1<f64>>,
+    ) -> Option<(Vec<f64>, Vec<f64>)> {
         let (dual, at, inverse) = (self.dual, &self.at, self.inverse.as_ref()?);
         let scale = &dual.standard.scale;
         let moments = dual.moments_above(&at.moments, origin) / scale;
-        let spread = self.hessian.dot(&at.lambda) - &dual.ridges() * &at.lambda;
+        let mut spread = self.hessian.dot(&at.lambda) - &dual.ridges() * &at.lambda;
+        if let Some(fixed) = fixed {
+            let mut weights = &at.weights * fixed;
+            for (context, rows) in dual.ranges_of_contexts() {
+                let mean =
+                    weights.slice_axis(Axis(0), Slice::from(rows.clone())).sum() / dual.shares[context];
+                for row in rows {
+                    weights[row] -= at.weights[row] * mean;
+                }
+            }
+            spread += &dual.centred_sum(&weights, &at.means);
+        }
         let of_log_z = -inverse.dot(&moments);
         let of_kl = &at.lambda - &inverse.dot(&spread);
         let (of_log_z, of_kl) = ((of_log_z / scale).to_vec(), (of_kl / scale).to_vec());

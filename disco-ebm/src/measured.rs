@@ -182,8 +182,27 @@ impl<C, X> Measured<C, X> {
     where
         X: Clone + Eq + Hash,
     {
-        let mut stored = Vec::with_capacity(contexts.len());
-        for (index, context) in contexts.into_iter().enumerate() {
+        Self::exact_each(
+            base,
+            contexts.into_iter().map(|context| (context, space.clone())).collect(),
+            features,
+        )
+    }
+
+    /// As [`exact`](Self::exact), with a space for each context: the outcomes may differ from context to context.
+    ///
+    /// # Errors
+    /// As [`exact`](Self::exact).
+    pub fn exact_each(
+        base: &impl Scorer<C, X>,
+        spaces: Vec<(C, Space<X>)>,
+        features: &[Arc<dyn Feature<C, X>>],
+    ) -> Result<Self>
+    where
+        X: Clone + Eq + Hash,
+    {
+        let mut stored = Vec::with_capacity(spaces.len());
+        for (index, (context, space)) in spaces.into_iter().enumerate() {
             let in_context = |cause| Error::InContext { context: index, cause };
             let log_base = space.log_scores(base, &context).map_err(in_context)?;
             let mass = disco_core::numerics::log_sum_exp(&log_base).exp();

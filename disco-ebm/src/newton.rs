@@ -160,7 +160,7 @@ impl Dual {
     }
 
     /// Minimises a dual without redundant features.
-    fn minimise(&self, solver: &Solver, start: Option<&[f64]>) -> Result<Solution> {
+    pub(crate) fn minimise(&self, solver: &Solver, start: Option<&[f64]>) -> Result<Solution> {
         let scale = &self.standard.scale;
         let Outcome { at, units, iterations, termination } = match self.closed_form() {
             Some(coefficient) => {

@@ -1,34 +1,59 @@
-//! Constraints resolved against measured features: weights, moments and the dual of a split of the samples.
+//! Constraints resolved against measured features: what each asks, in each context, and the values it is about.
 
 use std::sync::Arc;
 
-use disco_core::{Estimate, ImportanceWeights};
+use disco_core::Estimate;
 use ndarray::{Array2, ArrayView1};
 
 use crate::{
-    Assessment, Constraint, ConstraintKind, ContextErrors, Dual, Error, EvaluatedSamples, Measured,
-    MomentTarget, Result, Tilt, context_samples::Evaluated, inference::Inference, split::Split,
-    strata::Strata, tilt::check_distinct,
+    Constraint, ConstraintKind, Error, Measured, Result,
+    constraint_kind::always,
+    factor::{Factor, Factors, condition, value},
+    targets::{ContextIndex, ContextKey, KeyOf},
+    tilt::{Tilt, check_distinct},
 };
-
-/// The weights of a split of the samples under a factor.
-pub(crate) struct Weighed {
-    strata: Strata,
-    /// The log-factor of each sample, by context.
-    log_factors: Vec<Vec<f64>>,
-    /// The contexts that have support, and their samples in the split.
-    rows: Vec<(usize, Vec<usize>)>,
-    in_support: usize,
-}
 
 /// Constraints, resolved against the columns of measured values.
 pub(crate) struct Problem<'a, C, X> {
-    measured: &'a Measured<C, X>,
-    constraints: Vec<Constraint<C, X>>,
-    /// The column of each constraint's feature.
-    columns: Vec<usize>,
-    /// The number that is subtracted from each constraint's feature in its factor.
-    shifts: Vec<f64>,
+    pub(crate) measured: &'a Measured<C, X>,
+    pub(crate) constraints: Vec<Constraint<C, X>>,
+    /// One for each constraint.
+    pub(crate) asked: Vec<Asked>,
+    /// The columns of each constraint's feature and condition.
+    columns: Vec<(usize, Option<usize>)>,
+    /// `None` where constraint `i` is about column `columns[i].0` as it is. Else, for each context, `[samples, constraints +
+    /// conditions]`: the value of each constraint's feature (0 where its condition does not hold), then the conditions.
+    built: Option<Vec<Array2<f64>>>,
+    keys: Option<Keys<C>>,
+}
+
+/// The key of each context, where some constraint is per context.
+struct Keys<C> {
+    key_of: KeyOf<C>,
+    keys: Vec<ContextKey>,
+}
+
+/// What a constraint asks.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
+    Hard {
+        wanted: bool,
+    },
+    Fixed {
+        coefficient: f64,
+    },
+    Shared(Moment),
+    /// For each context; `Err(wanted)` where it is pointwise.
+    Each(Vec<std::result::Result<Moment, bool>>),
+}
+
+/// A mean that is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) target: f64,
+    pub(crate) tolerance: f64,
+    /// The number that is subtracted from the feature in its factor.
+    pub(crate) shift: f64,
 }
 
 /// A feature whose values are larger than its range by more than this loses digits in the scores of a target, and gets
@@ -39,274 +64,269 @@ impl<'a, C, X> Problem<'a, C, X> {
     /// Resolves constraints; a moment of 0 or 1 on a feature that is binary on the samples becomes pointwise.
     pub(crate) fn new(measured: &'a Measured<C, X>, constraints: &[Constraint<C, X>]) -> Result<Self> {
         let mut problem = Self::as_given(measured, constraints)?;
-        for (constraint, &column) in problem.constraints.iter_mut().zip(&problem.columns) {
-            let pointwise = matches!(constraint.kind(), ConstraintKind::Pointwise { .. });
-            let Some(wanted) = constraint.kind().always() else {
-                continue;
-            };
-            let mut values = measured.contexts.iter().flat_map(|context| context.values.column(column));
-            match values.find(|value| **value != 0.0 && **value != 1.0) {
-                Some(&value) if pointwise => {
-                    return Err(Error::NotBinary { feature: constraint.name().into(), value });
-                }
-                Some(_) => {}
-                None => {
-                    let feature = Arc::clone(constraint.feature());
-                    *constraint = Constraint::new(feature, ConstraintKind::Pointwise { wanted })?;
-                }
+        problem.keys = problem.keys_of_contexts()?;
+        for index in 0..problem.constraints.len() {
+            let asked = problem.resolve(index)?;
+            if let Asked::Hard { wanted } = asked {
+                problem.constraints[index] = problem.constraints[index].made_pointwise(wanted);
             }
-        }
-        for (index, constraint) in problem.constraints.iter().enumerate() {
-            if let ConstraintKind::Moment { target, .. } = constraint.kind() {
-                let column = problem.columns[index];
-                let values = measured.contexts.iter().flat_map(|context| context.values.column(column));
-                let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
-                    (f64::min(low, *value), f64::max(high, *value))
-                });
-                if low.abs().max(high.abs()) > OFFSET * (high - low) {
-                    problem.shifts[index] = target;
-                }
-            }
+            problem.asked.push(asked);
         }
         Ok(problem)
     }
 
-    /// Resolves constraints as they are.
+    /// Constraints whose factors are known: their features are resolved, and nothing is asked.
     pub(crate) fn as_given(measured: &'a Measured<C, X>, constraints: &[Constraint<C, X>]) -> Result<Self> {
         if constraints.is_empty() {
             return Err(disco_core::Error::Empty { what: "list of constraints".into() }.into());
         }
         check_distinct(constraints.iter().map(Constraint::name))?;
-        let columns = measured.columns_of(constraints.iter().map(Constraint::name))?;
-        let shifts = vec![0.0; columns.len()];
-        Ok(Self { measured, constraints: constraints.to_vec(), columns, shifts })
+        let column = |name: &str| Ok::<_, Error>(measured.columns_of([name])?[0]);
+        let columns = |constraint: &Constraint<C, X>| {
+            let given = constraint.condition().map(|g| column(g.name())).transpose()?;
+            Ok((column(constraint.feature().name())?, given))
+        };
+        let columns = constraints.iter().map(columns).collect::<Result<Vec<_>>>()?;
+        let (constraints, asked) = (constraints.to_vec(), Vec::new());
+        let mut problem = Self { measured, constraints, asked, columns, built: None, keys: None };
+        problem.built = problem.build()?;
+        Ok(problem)
     }
 
-    /// The column of a constraint's feature.
+    /// Checks the values against what is known of the features, and computes those that are not measured columns.
+    fn build(&self) -> Result<Option<Vec<Array2<f64>>>> {
+        let plain = |one: &Constraint<C, X>| one.label_of().is_none() && one.condition().is_none();
+        if self.constraints.iter().all(plain) {
+            for (constraint, (column, _)) in self.constraints.iter().zip(&self.columns) {
+                let (name, range) = (constraint.feature().name(), constraint.range());
+                let mut values =
+                    self.measured.contexts.iter().flat_map(|context| context.values.column(*column));
+                values.try_for_each(|value| range.check(name, *value))?;
+            }
+            return Ok(None);
+        }
+        let count = self.constraints.len();
+        let conditions = self.columns.iter().filter(|(_, given)| given.is_some()).count();
+        let mut built = Vec::with_capacity(self.measured.contexts.len());
+        for context in &self.measured.contexts {
+            let mut values = Array2::zeros((context.values.nrows(), count + conditions));
+            for (index, row) in context.values.rows().into_iter().enumerate() {
+                let mut next = count;
+                for (i, (constraint, &(column, given))) in
+                    self.constraints.iter().zip(&self.columns).enumerate()
+                {
+                    let found = value(constraint, index, row[column])?;
+                    let holds = condition(constraint, index, given.map(|given| row[given]))?;
+                    values[[index, i]] = if holds { found } else { 0.0 };
+                    if given.is_some() {
+                        values[[index, next]] = f64::from(u8::from(holds));
+                        next += 1;
+                    }
+                }
+            }
+            built.push(values);
+        }
+        Ok(Some(built))
+    }
+
+    fn keys_of_contexts(&self) -> Result<Option<Keys<C>>> {
+        let Some(key_of) = self.constraints.iter().find_map(|one| one.targets()).map(|one| one.key_of())
+        else {
+            return Ok(None);
+        };
+        let contexts = self.measured.contexts.iter().map(|context| key_of(&context.drawn.context));
+        let keys = contexts.collect::<Result<Vec<_>>>()?;
+        // Here, so that the positions in the error are those of the caller.
+        ContextIndex::new(key_of, keys.clone())?;
+        Ok(Some(Keys { key_of, keys }))
+    }
+
+    /// What a constraint asks.
+    fn resolve(&self, index: usize) -> Result<Asked> {
+        let constraint = &self.constraints[index];
+        let values = || (0..self.measured.contexts.len()).flat_map(|context| self.values(context, index));
+        let not_binary = || values().find(|value| *value != 0.0 && *value != 1.0);
+        if let Some(wanted) = constraint.kind().always() {
+            match (not_binary(), constraint.kind()) {
+                (None, _) => return Ok(Asked::Hard { wanted }),
+                (Some(value), ConstraintKind::Pointwise { .. }) => {
+                    return Err(Error::NotBinary { feature: constraint.feature().name().into(), value });
+                }
+                (Some(_), _) => {}
+            }
+        }
+        let moment = |target: f64, tolerance: f64, values: &mut dyn Iterator<Item = f64>| {
+            let (low, high) = values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), value| {
+                (f64::min(low, value), f64::max(high, value))
+            });
+            let offset = low.abs().max(high.abs()) > OFFSET * (high - low);
+            let shift = if offset || constraint.condition().is_some() { target } else { 0.0 };
+            Moment { target, tolerance, shift }
+        };
+        match (constraint.kind(), constraint.targets()) {
+            (ConstraintKind::Fixed { coefficient }, _) => Ok(Asked::Fixed { coefficient }),
+            (ConstraintKind::Moment { target, tolerance }, _) => {
+                Ok(Asked::Shared(moment(target, tolerance, &mut values())))
+            }
+            (ConstraintKind::PerContext { tolerance }, Some(targets)) => {
+                let binary = not_binary().is_none();
+                let count = self.measured.contexts.len();
+                let in_context = |(position, context): (usize, &crate::context_samples::Evaluated<C, X>)| {
+                    let target =
+                        targets.target(constraint.name(), position, count, &context.drawn.context)?;
+                    match always(target, tolerance).filter(|_| binary) {
+                        Some(wanted) => Ok(Err(wanted)),
+                        None => Ok(Ok(moment(target, tolerance, &mut self.values(position, index)))),
+                    }
+                };
+                let asked = self.measured.contexts.iter().enumerate().map(in_context);
+                Ok(Asked::Each(asked.collect::<Result<_>>()?))
+            }
+            (ConstraintKind::PerContext { .. } | ConstraintKind::Pointwise { .. }, _) => {
+                unreachable!(
+                    "a pointwise constraint always asks for one value, and targets come with their kind"
+                )
+            }
+        }
+    }
+
+    /// The values of a constraint in a context: 0 where its condition does not hold.
+    pub(crate) fn values(&self, context: usize, constraint: usize) -> impl Iterator<Item = f64> + '_ {
+        let column = self.column(constraint);
+        (0..self.measured.contexts[context].values.nrows()).map(move |row| self.row(context, row)[column])
+    }
+
+    /// The values of a sample: those of constraint `i` are at [`column`](Self::column).
+    pub(crate) fn row(&self, context: usize, row: usize) -> ArrayView1<'_, f64> {
+        match &self.built {
+            Some(built) => built[context].row(row),
+            None => self.measured.contexts[context].values.row(row),
+        }
+    }
+
+    /// The place of a constraint's value in a [`row`](Self::row).
     pub(crate) fn column(&self, constraint: usize) -> usize {
-        self.columns[constraint]
+        if self.built.is_some() { constraint } else { self.columns[constraint].0 }
     }
 
-    /// The number of moments.
-    pub(crate) fn dimension(&self) -> usize {
-        self.moments().len()
+    /// The place of a constraint's condition in a [`row`](Self::row), if it has one.
+    pub(crate) fn condition_column(&self, constraint: usize) -> Option<usize> {
+        self.columns[constraint].1?;
+        let before = self.columns[..constraint].iter().filter(|(_, given)| given.is_some()).count();
+        Some(self.constraints.len() + before)
+    }
+
+    /// The coordinate of the dual that belongs to a mean of `target`: the feature, or under a condition `g (phi - target)`.
+    pub(crate) fn coordinate(&self, row: ArrayView1<'_, f64>, constraint: usize, target: f64) -> f64 {
+        let value = row[self.column(constraint)];
+        match self.condition_column(constraint) {
+            None => value,
+            Some(given) if row[given] == 1.0 => value - target,
+            Some(_) => 0.0,
+        }
+    }
+
+    /// The factor that a constraint has in a context whatever the coefficients are.
+    pub(crate) fn known_factor(&self, constraint: usize, context: usize) -> Option<Factor> {
+        match &self.asked[constraint] {
+            Asked::Hard { wanted } => Some(Factor::Hard { wanted: *wanted }),
+            Asked::Fixed { coefficient } => Some(Factor::Soft { coefficient: *coefficient, shift: 0.0 }),
+            Asked::Shared(_) => None,
+            Asked::Each(each) => each[context].err().map(|wanted| Factor::Hard { wanted }),
+        }
+    }
+
+    /// The log-factors of a context's samples that do not depend on coefficients that are fitted.
+    pub(crate) fn known_log_factors(&self, context: usize) -> Result<Vec<f64>> {
+        let factors: Vec<(usize, Factor)> = (0..self.constraints.len())
+            .filter_map(|i| self.known_factor(i, context).map(|factor| (i, factor)))
+            .collect();
+        let rows = self.measured.contexts[context].values.rows().into_iter().enumerate();
+        let log_factor = |(index, row): (usize, ArrayView1<'_, f64>)| {
+            factors.iter().try_fold(0.0, |sum, &(i, factor)| {
+                let (column, given) = self.columns[i];
+                let given = given.map(|given| row[given]);
+                Ok(sum + factor.log(&self.constraints[i], index, row[column], given)?)
+            })
+        };
+        rows.map(log_factor).collect()
+    }
+
+    /// The columns of measured values that a tilt of these constraints needs.
+    pub(crate) fn tilt_columns(&self, tilt: &Tilt<C, X>) -> Result<Vec<usize>> {
+        self.measured.columns_of(tilt.feature_names())
+    }
+
+    /// The factor with these coefficients: of the shared moments, and for each of these contexts of the moments there.
+    pub(crate) fn tilt(&self, shared: &[f64], local: &[(usize, Vec<f64>)]) -> Result<Tilt<C, X>> {
+        let mut shared = shared.iter().copied();
+        let mut next: Vec<_> = local.iter().map(|(_, coefficients)| coefficients.iter().copied()).collect();
+        let soft = |moment: &Moment, coefficients: &mut dyn Iterator<Item = f64>| Factor::Soft {
+            coefficient: coefficients.next().expect("one coefficient for each moment"),
+            shift: moment.shift,
+        };
+        let mut factors = Vec::with_capacity(self.constraints.len());
+        for (constraint, asked) in self.constraints.iter().zip(&self.asked) {
+            let of_constraint = match asked {
+                Asked::Hard { wanted } => Factors::Shared(Factor::Hard { wanted: *wanted }),
+                Asked::Fixed { coefficient } => {
+                    Factors::Shared(Factor::Soft { coefficient: *coefficient, shift: 0.0 })
+                }
+                Asked::Shared(moment) => Factors::Shared(soft(moment, &mut shared)),
+                Asked::Each(each) => {
+                    let contexts =
+                        local.iter().zip(&mut next).map(|((context, _), next)| match &each[*context] {
+                            Ok(moment) => soft(moment, next),
+                            Err(wanted) => Factor::Hard { wanted: *wanted },
+                        });
+                    Factors::Each(contexts.collect())
+                }
+            };
+            factors.push((constraint.clone(), of_constraint));
+        }
+        let index = match &self.keys {
+            None => None,
+            Some(Keys { key_of, keys }) => {
+                let keys = local.iter().map(|(context, _)| keys[*context].clone()).collect();
+                Some(Arc::new(ContextIndex::new(*key_of, keys)?))
+            }
+        };
+        Tilt::with_factors(factors, index)
+    }
+
+    /// How a context is called in messages, where constraints are per context.
+    pub(crate) fn context_name(&self, context: usize) -> String {
+        self.keys.as_ref().map_or_else(String::new, |keys| keys.keys[context].shown())
     }
 
     /// This problem with targets that lie a fraction of the way from `start` (one per constraint) to its own.
     pub(crate) fn towards(&self, start: &[Estimate], fraction: f64) -> Result<Self> {
         let nearer = |(constraint, start): (&Constraint<C, X>, &Estimate)| match constraint.kind() {
             ConstraintKind::Moment { target, tolerance } => {
-                let target = start.value + fraction * (target - start.value);
-                Constraint::new(
-                    Arc::clone(constraint.feature()),
-                    ConstraintKind::Moment { target, tolerance },
-                )
+                constraint.with_target(start.value + fraction * (target - start.value), tolerance)
             }
-            ConstraintKind::Pointwise { .. } => Ok(constraint.clone()),
+            _ => Ok(constraint.clone()),
         };
-        let constraints = self.constraints.iter().zip(start).map(nearer).collect::<Result<_>>()?;
-        let (columns, shifts) = (self.columns.clone(), self.shifts.clone());
-        Ok(Self { measured: self.measured, constraints, columns, shifts })
+        let constraints: Vec<_> = self.constraints.iter().zip(start).map(nearer).collect::<Result<_>>()?;
+        let asked =
+            self.asked.iter().zip(&constraints).map(|(asked, constraint)| match (asked, constraint.kind()) {
+                (Asked::Shared(moment), ConstraintKind::Moment { target, .. }) => {
+                    Asked::Shared(Moment { target, ..*moment })
+                }
+                _ => asked.clone(),
+            });
+        let (asked, columns) = (asked.collect(), self.columns.clone());
+        Ok(Self {
+            measured: self.measured,
+            constraints,
+            asked,
+            columns,
+            built: self.built.clone(),
+            keys: None,
+        })
     }
 
     pub(crate) fn is_exact(&self) -> bool {
         self.measured.exact
-    }
-
-    /// The factor with these coefficients of the moments.
-    pub(crate) fn tilt(&self, coefficients: &[f64]) -> Result<Tilt<C, X>> {
-        let mut coefficients = coefficients.iter().copied();
-        let tilt = Tilt::new(self.constraints.iter().map(|constraint| {
-            let moment = matches!(constraint.kind(), ConstraintKind::Moment { .. });
-            (constraint.clone(), moment.then(|| coefficients.next()).flatten())
-        }))?;
-        tilt.with_shifts(&self.shifts)
-    }
-
-    /// The shifts of the moments.
-    fn moment_shifts(&self) -> Vec<f64> {
-        let moment = |(constraint, shift): (&Constraint<C, X>, &f64)| {
-            matches!(constraint.kind(), ConstraintKind::Moment { .. }).then_some(*shift)
-        };
-        self.constraints.iter().zip(&self.shifts).filter_map(moment).collect()
-    }
-
-    /// The dual of the moments on a split of the samples; `None` if there are no moments.
-    pub(crate) fn dual(&self, split: Split, ridge: f64) -> Result<Option<Dual>> {
-        let targets = self.moments();
-        let names: Vec<usize> = targets.iter().map(|(column, _)| *column).collect();
-        // All coefficients zero leave the pointwise constraints.
-        let hard = self.tilt(&vec![0.0; targets.len()])?;
-        let mut points = Vec::with_capacity(self.measured.contexts.len());
-        let mut shares = Vec::with_capacity(points.capacity());
-        for (index, context) in self.possible_contexts() {
-            let mut log_weights = context.log_weights();
-            let log_factors = hard.log_factors_of(context.values.view(), &self.columns)?;
-            log_weights.iter_mut().zip(log_factors).for_each(|(weight, factor)| *weight += factor);
-            let rows: Vec<usize> = (0..log_weights.len()).filter(|&row| split.contains(row)).collect();
-            let log_weights: Vec<f64> = rows.iter().map(|&row| log_weights[row]).collect();
-            if log_weights.iter().all(|weight| *weight == f64::NEG_INFINITY) {
-                if split == Split::AllContexts {
-                    return Err(self.no_support(index));
-                }
-                continue;
-            }
-            if targets.is_empty() {
-                continue;
-            }
-            let values = Array2::from_shape_fn((rows.len(), names.len()), |(i, j)| {
-                context.values[[rows[i], names[j]]]
-            });
-            points.push(if self.is_exact() {
-                EvaluatedSamples::exact(log_weights, values)?
-            } else {
-                EvaluatedSamples::sampled(log_weights, values)?
-                    .with_left_out(split.left_out(context.left_out))
-            });
-            shares.push(self.measured.shares[index]);
-        }
-        if targets.is_empty() {
-            return Ok(None);
-        }
-        let targets = targets.into_iter().map(|(_, target)| target).collect();
-        if points.is_empty() {
-            return Err(self.no_support(0));
-        }
-        Ok(Some(Dual::new(targets, points, Some(&shares), ridge)?))
-    }
-
-    /// The contexts whose weight is not zero, with their positions.
-    fn possible_contexts(&self) -> impl Iterator<Item = (usize, &Evaluated<C, X>)> {
-        let contexts = self.measured.contexts.iter().zip(&self.measured.shares).enumerate();
-        contexts.filter(|(_, (_, share))| **share > 0.0).map(|(index, (context, _))| (index, context))
-    }
-
-    /// The columns and targets of the moments.
-    fn moments(&self) -> Vec<(usize, MomentTarget)> {
-        let moment = |(constraint, &column): (&Constraint<C, X>, &usize)| match constraint.kind() {
-            ConstraintKind::Moment { target, tolerance } => {
-                Some((column, MomentTarget { name: constraint.name().into(), target, tolerance }))
-            }
-            ConstraintKind::Pointwise { .. } => None,
-        };
-        self.constraints.iter().zip(&self.columns).filter_map(moment).collect()
-    }
-
-    /// The importance weights of a split of the samples under a factor.
-    pub(crate) fn weigh(&self, tilt: &Tilt<C, X>, split: Split, errors: ContextErrors) -> Result<Weighed> {
-        let mut shares = Vec::new();
-        let mut weights = Vec::new();
-        let mut left_out = Vec::new();
-        let mut log_factors = Vec::new();
-        let mut rows_kept = Vec::new();
-        for (index, context) in self.possible_contexts() {
-            let all = tilt.log_factors_of(context.values.view(), &self.columns)?;
-            let log_weights = context.log_weights();
-            let rows: Vec<usize> = (0..all.len()).filter(|&row| split.contains(row)).collect();
-            let factors: Vec<f64> = rows.iter().map(|&row| all[row]).collect();
-            let terms: Vec<f64> = rows.iter().map(|&row| log_weights[row] + all[row]).collect();
-            if terms.iter().all(|term| *term == f64::NEG_INFINITY) {
-                if split == Split::AllContexts {
-                    return Err(self.no_support(index));
-                }
-                continue;
-            }
-            weights.push(ImportanceWeights::from_log(terms)?);
-            shares.push(self.measured.shares[index]);
-            left_out.push(split.left_out(context.left_out));
-            log_factors.push(factors);
-            rows_kept.push((index, rows));
-        }
-        if rows_kept.is_empty() {
-            return Err(self.no_support(0));
-        }
-        let positive = |weights: &ImportanceWeights| {
-            weights.log_weights().iter().filter(|weight| **weight > f64::NEG_INFINITY).count()
-        };
-        let in_support = weights.iter().map(positive).sum();
-        let strata = Strata::new(shares, weights, left_out, self.is_exact(), errors);
-        Ok(Weighed { strata, log_factors, rows: rows_kept, in_support })
-    }
-
-    /// The assessment of a factor on a split of the samples.
-    pub(crate) fn assess(
-        &self,
-        tilt: &Tilt<C, X>,
-        split: Split,
-        errors: ContextErrors,
-    ) -> Result<Assessment> {
-        Ok(self.assess_weighed(&self.weigh(tilt, split, errors)?))
-    }
-
-    pub(crate) fn assess_weighed(&self, weighed: &Weighed) -> Assessment {
-        let Weighed { strata, log_factors, rows, in_support } = weighed;
-        let means = strata.means(&self.columns, |context, point| {
-            let (index, rows) = &rows[context];
-            self.measured.contexts[*index].values.row(rows[point])
-        });
-        let (log_z, log_z_by_context) = strata.log_z();
-        Assessment {
-            moments: means.iter().map(|mean| mean.estimate).collect(),
-            skewness: means.iter().map(|mean| mean.skewness).collect(),
-            log_z,
-            log_z_by_context: rows.iter().map(|(index, _)| *index).zip(log_z_by_context).collect(),
-            kl_from_base: strata.kl(|context| ArrayView1::from(&log_factors[context])),
-            ess: strata.ess(),
-            least_context_ess: strata.least_ess(),
-            largest_share: strata.largest_share(),
-            largest_pareto_k: strata.largest_pareto_k(),
-            contexts: rows.len(),
-            samples_in_support: *in_support,
-        }
-    }
-
-    /// The errors of `ln Z` and of the KL of a fit, as estimates of the values for infinitely many samples. They
-    /// include the error at fixed coefficients and the error of the coefficients.
-    pub(crate) fn limit_errors(
-        &self,
-        inference: Option<&Inference<'_>>,
-        weighed: &Weighed,
-    ) -> Result<(f64, f64)> {
-        let shifts = self.moment_shifts();
-        let sensitivities =
-            inference.map_or_else(|| Some(Default::default()), |inference| inference.sensitivities(&shifts));
-        let Some((of_log_z, of_kl)) = sensitivities else {
-            // Sums over a whole space are certain, however little their terms vary.
-            let error = if weighed.strata.is_certain() { 0.0 } else { f64::INFINITY };
-            return Ok((error, error));
-        };
-        // The dual has the points of positive weight only, in the same order.
-        let mut leverages = inference.iter().flat_map(|inference| inference.leverages().iter().copied());
-        let mut inflation = |weights: &[f64]| -> Vec<f64> {
-            let leverage = |weight: &f64| {
-                if *weight > f64::NEG_INFINITY { leverages.next().unwrap_or(0.0) } else { 0.0 }
-            };
-            weights.iter().map(leverage).map(|leverage| (1.0 + leverage).sqrt()).collect()
-        };
-        let inflations: Vec<Vec<f64>> = weighed.strata.log_weights().map(&mut inflation).collect();
-        let error = |sign: f64, sensitivity: &[f64]| {
-            let tilt = self.tilt(sensitivity)?;
-            let mut exponents = Vec::with_capacity(weighed.rows.len());
-            for (index, rows) in &weighed.rows {
-                let all = tilt.log_factors_of(self.measured.contexts[*index].values.view(), &self.columns)?;
-                exponents.push(rows.iter().map(|&row| all[row]).collect::<Vec<f64>>());
-            }
-            let exponents = |context: usize| ArrayView1::from(&exponents[context]);
-            let inflation = |context: usize, point: usize| inflations[context][point];
-            Ok::<_, Error>(weighed.strata.with_log_z(sign, exponents, inflation).std_error)
-        };
-        Ok((error(1.0, &of_log_z)?, error(-1.0, &of_kl)?))
-    }
-
-    fn no_support(&self, context: usize) -> Error {
-        let values = &self.measured.contexts[context].values;
-        let never = self.constraints.iter().zip(&self.columns).filter(|(constraint, column)| {
-            constraint.kind().always().is_some_and(|wanted| {
-                let wanted = f64::from(u8::from(wanted));
-                values.column(**column).iter().all(|value| *value != wanted)
-            })
-        });
-        let never = never.map(|(constraint, _)| constraint.name().to_owned()).collect();
-        Error::NoSupport { context, samples: values.nrows(), never }
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use disco_core::Estimate;
 use serde::{Deserialize, Serialize};
 
-use crate::{ConstraintKind, Redundant, Termination, Warning, interval::skewed_interval};
+use crate::{
+    CategoryReport, ConstraintKind, ContextReport, Redundant, Termination, Warning, interval::skewed_interval,
+};
 
 /// The results of a fit, with their errors and diagnostics.
 ///
@@ -61,6 +63,12 @@ pub struct FitReport {
     pub redundant: Vec<Redundant>,
     /// The check on held-out samples.
     pub held_out: HeldOut,
+    /// One entry per context that was fitted, in order; empty in files that were written before this field existed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_context: Vec<ContextReport>,
+    /// One entry per category that the constraints ask the shares of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categories: Vec<CategoryReport>,
 }
 
 impl FitReport {
@@ -77,11 +85,13 @@ impl FitReport {
         if let Some(k) = self.largest_pareto_k.filter(|k| *k > Warning::HEAVY_TAIL) {
             warnings.push(Warning::HeavyTail { k });
         }
-        if !self.redundant.is_empty() {
-            let dropped: Vec<String> = self.redundant.iter().map(|one| one.feature.clone()).collect();
+        let redundant: Vec<&Redundant> =
+            self.redundant.iter().filter(|one| !self.is_of_one_category(one)).collect();
+        if !redundant.is_empty() {
+            let dropped: Vec<String> = redundant.iter().map(|one| one.feature.clone()).collect();
             let follows = |name: &String| dropped.contains(name);
             let mut others: Vec<String> = Vec::new();
-            for (name, _) in self.redundant.iter().flat_map(|one| &one.equals) {
+            for (name, _) in redundant.iter().flat_map(|one| &one.equals) {
                 if !follows(name) && !others.contains(name) {
                     others.push(name.clone());
                 }
@@ -100,6 +110,16 @@ impl FitReport {
         }
         warnings
     }
+
+    /// Whether a share follows from the other shares of its category, as one always does.
+    fn is_of_one_category(&self, redundant: &Redundant) -> bool {
+        let category = |name: &str| {
+            let found = self.constraints.iter().find(|one| one.feature == name);
+            found.and_then(|one| one.category.as_deref())
+        };
+        let own = category(&redundant.feature);
+        own.is_some() && redundant.equals.iter().all(|(name, _)| category(name) == own)
+    }
 }
 
 /// One constraint in a report: the target, the coefficient and the moments.
@@ -111,9 +131,14 @@ pub struct ConstraintReport {
     pub feature: String,
     /// The constraint as it was applied: a moment of 0 or 1 of a binary feature is pointwise.
     pub asked: ConstraintKind,
-    /// `lambda`; `None` for a pointwise constraint.
+    /// `lambda`; `None` for a pointwise constraint, and for one that has a coefficient [per
+    /// context](FitReport::by_context). A fixed coefficient has no error.
     pub coefficient: Option<Estimate>,
-    /// The mean under the base, without any constraint.
+    /// The category whose label the constraint is on, if it is on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// The mean under the base, without any constraint. Of a conditional mean this and the following are the ratio `E[g phi]
+    /// / E[g]`, with errors by the delta method.
     pub base: Estimate,
     /// The skewness of `base` as an estimate, as for `achieved`.
     #[serde(default)]

@@ -12,11 +12,18 @@ use std::{
 
 use disco_core::{Error as CoreError, Feature, infinite, input::read_text};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::{Constraint, ConstraintKind, Error, Fit, FitReport, Result, Tilt, tilt::check_distinct};
+use crate::{
+    Constraint, ConstraintKind, ContextReport, Error, Fit, FitReport, Result, Tilt,
+    constraint::Label,
+    factor::{Factor, Factors},
+    targets::{ContextIndex, ContextKey},
+    tilt::{Term, check_distinct},
+};
 
-/// The version of the format that is written, and the only one that is read.
-const VERSION: u32 = 1;
+/// The version of the format that is written. Version 1 is read too: it has shared coefficients only.
+const VERSION: u32 = 2;
 
 /// A fitted target as it is stored in a file: features by name. [`bind`](Self::bind) gives it its features again.
 ///
@@ -45,6 +52,9 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct SavedTarget {
     version: u32,
+    /// The contexts that have coefficients of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    contexts: Vec<Value>,
     terms: Vec<SavedTerm>,
     report: FitReport,
 }
@@ -58,20 +68,83 @@ struct SavedTerm {
     /// The number that is subtracted from the feature in its factor; absent if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
     shift: f64,
+    /// The feature that is the condition.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    given: Option<String>,
+    /// The label that the constraint is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    label: Option<SavedLabel>,
+    /// The known bounds of the feature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    low: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    high: Option<f64>,
+    /// One for each of the contexts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    by_context: Vec<SavedFactor>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SavedLabel {
+    labels: Vec<String>,
+    position: usize,
+}
+
+/// The factor of a constraint in a context, with what is asked there.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+enum SavedFactor {
+    Pointwise { wanted: bool },
+    Moment { target: f64, coefficient: f64, shift: f64 },
 }
 
 impl<C: ?Sized, X: ?Sized> Fit<C, X> {
     /// The fit without its features.
     pub fn to_saved(&self) -> SavedTarget {
         let tilt = self.tilt();
-        let numbers = tilt.coefficients().zip(tilt.shifts());
-        let terms = tilt.constraints().zip(numbers).map(|(constraint, (coefficient, shift))| SavedTerm {
-            feature: constraint.name().into(),
-            asked: constraint.kind(),
-            coefficient,
-            shift,
-        });
-        SavedTarget { version: VERSION, terms: terms.collect(), report: self.report().clone() }
+        let known = |bound: f64| bound.is_finite().then_some(bound);
+        let term = |(i, term): (usize, &Term<C, X>)| {
+            let constraint = &term.constraint;
+            let (coefficient, shift) = match (&term.factors, term.given) {
+                (Factors::Shared(Factor::Soft { coefficient, shift }), None) => (Some(*coefficient), *shift),
+                (Factors::Shared(Factor::Soft { coefficient, .. }), Some(_)) => (Some(*coefficient), 0.0),
+                _ => (None, 0.0),
+            };
+            let in_context = |(factor, report): (&Factor, &ContextReport)| match *factor {
+                Factor::Hard { wanted } => SavedFactor::Pointwise { wanted },
+                Factor::Soft { coefficient, shift } => {
+                    let target = match report.constraints[i].asked {
+                        Some(ConstraintKind::Moment { target, .. }) => target,
+                        _ => unreachable!("a coefficient of a context is that of a mean there"),
+                    };
+                    SavedFactor::Moment { target, coefficient, shift }
+                }
+            };
+            SavedTerm {
+                feature: constraint.feature().name().into(),
+                asked: constraint.kind(),
+                coefficient,
+                shift,
+                given: constraint.condition().map(|g| g.name().into()),
+                label: constraint
+                    .label_of()
+                    .map(|label| SavedLabel { labels: label.labels.to_vec(), position: label.position }),
+                low: known(constraint.range().low),
+                high: known(constraint.range().high),
+                by_context: match &term.factors {
+                    Factors::Shared(_) => Vec::new(),
+                    Factors::Each(factors) => {
+                        factors.iter().zip(&self.report().by_context).map(in_context).collect()
+                    }
+                },
+            }
+        };
+        let terms = tilt.terms.iter().enumerate().map(term).collect();
+        let contexts = tilt
+            .index()
+            .map_or_else(Vec::new, |index| index.keys().iter().map(|key| key.0.clone()).collect());
+        SavedTarget { version: VERSION, contexts, terms, report: self.report().clone() }
     }
 
     /// Saves the fit to a JSON file: as a whole or not at all.
@@ -102,7 +175,7 @@ impl SavedTarget {
         let text = infinite::from_python(&text);
         // The version is read first, so that a later format is not called malformed.
         let found = serde_json::from_str::<OnlyVersion>(&text).map_err(json)?.version;
-        if found != VERSION {
+        if !(1..=VERSION).contains(&found) {
             return Err(Error::Version { path: path.into(), found, expected: VERSION });
         }
         serde_json::from_str(&text).map_err(json)
@@ -121,9 +194,15 @@ impl SavedTarget {
         write_whole(path, &text).map_err(|cause| Error::Io { path: path.into(), cause })
     }
 
-    /// The names of the features that the target needs, in order.
+    /// The names of the features that the target needs, those of conditions included, each once, in order.
     pub fn feature_names(&self) -> impl Iterator<Item = &str> {
-        self.terms.iter().map(|term| term.feature.as_str())
+        let mut names: Vec<&str> = Vec::new();
+        for name in self.terms.iter().flat_map(|term| [Some(&term.feature), term.given.as_ref()]).flatten() {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        names.into_iter()
     }
 
     /// The report of the fit.
@@ -135,8 +214,9 @@ impl SavedTarget {
     ///
     /// # Errors
     /// [`Error::MissingFeature`], [`Error::UnknownFeature`], [`Error::DuplicateFeature`];
-    /// [`disco_core::Error::Invalid`] for targets, tolerances or coefficients out of range.
-    pub fn bind<C: ?Sized, X: ?Sized>(
+    /// [`disco_core::Error::Invalid`] for targets, tolerances or coefficients out of range, and
+    /// [`disco_core::Error::Length`] for a term that has not one factor for each context.
+    pub fn bind<C: Serialize + ?Sized, X: ?Sized>(
         &self,
         features: impl IntoIterator<Item = Arc<dyn Feature<C, X>>>,
     ) -> Result<Fit<C, X>> {
@@ -148,17 +228,68 @@ impl SavedTarget {
             let known = self.feature_names().map(str::to_owned).collect();
             return Err(Error::UnknownFeature { feature: unknown.name().into(), known });
         }
-        let bind = |term: &SavedTerm| {
-            let found = features.iter().find(|feature| feature.name() == term.feature);
-            let feature = found.ok_or_else(|| Error::MissingFeature {
-                feature: term.feature.clone(),
+        let named = |name: &str| {
+            let found = features.iter().find(|feature| feature.name() == name).cloned();
+            found.ok_or_else(|| Error::MissingFeature {
+                feature: name.into(),
                 given: features.iter().map(|feature| feature.name().to_owned()).collect(),
-            })?;
-            Ok((Constraint::new(Arc::clone(feature), term.asked)?, term.coefficient))
+            })
         };
-        let terms: Vec<_> = self.terms.iter().map(bind).collect::<Result<_>>()?;
+        let terms = self.terms.iter().map(|term| self.term(term, &named)).collect::<Result<Vec<_>>>()?;
+        let index = match self.contexts.is_empty() {
+            true => None,
+            false => {
+                let keys = self.contexts.iter().cloned().map(ContextKey).collect();
+                Some(Arc::new(ContextIndex::new(ContextKey::of::<C>, keys)?))
+            }
+        };
         let shifts: Vec<f64> = self.terms.iter().map(|term| term.shift).collect();
-        Ok(Fit::new(Tilt::new(terms)?.with_shifts(&shifts)?, self.report.clone()))
+        Ok(Fit::new(Tilt::with_factors(terms, index)?.with_shifts(&shifts)?, self.report.clone()))
+    }
+
+    /// The constraint of a term, with its factors.
+    fn term<C: Serialize + ?Sized, X: ?Sized>(
+        &self,
+        term: &SavedTerm,
+        named: &impl Fn(&str) -> Result<Arc<dyn Feature<C, X>>>,
+    ) -> Result<(Constraint<C, X>, Factors)> {
+        let per_context = matches!(term.asked, ConstraintKind::PerContext { .. });
+        let kind = match term.asked {
+            ConstraintKind::PerContext { tolerance } => ConstraintKind::Moment { target: 0.0, tolerance },
+            kind => kind,
+        };
+        let mut constraint = Constraint::new(named(&term.feature)?, kind)?;
+        match &term.label {
+            Some(SavedLabel { labels, position }) if *position < labels.len() => {
+                let (labels, position) = (labels.clone().into(), *position);
+                constraint = constraint.on_label(Label { labels, position });
+            }
+            Some(SavedLabel { labels, position }) => {
+                let (field, allowed) = ("position of a label", format!("below {}", labels.len()));
+                return Err(CoreError::invalid(field, position, allowed).into());
+            }
+            None => {
+                let (low, high) = (term.low.unwrap_or(f64::NEG_INFINITY), term.high.unwrap_or(f64::INFINITY));
+                constraint = constraint.ranged(low, high)?;
+            }
+        }
+        if let Some(given) = &term.given {
+            constraint = constraint.given(named(given)?)?;
+        }
+        let expected = if per_context { self.contexts.len() } else { 0 };
+        CoreError::check_length("factors of a term, one per context", expected, term.by_context.len())?;
+        if !per_context {
+            let factors = Tilt::shared_factors(&constraint, term.coefficient)?;
+            return Ok((constraint, factors));
+        }
+        let pair = |one: &SavedFactor| match *one {
+            SavedFactor::Pointwise { wanted } => (f64::from(u8::from(wanted)), Factor::Hard { wanted }),
+            SavedFactor::Moment { target, coefficient, shift } => {
+                (target, Factor::Soft { coefficient, shift })
+            }
+        };
+        let (targets, factors) = term.by_context.iter().map(pair).unzip();
+        Ok((constraint.with_targets(targets)?, Factors::Each(factors)))
     }
 }
 

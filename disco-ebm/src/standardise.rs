@@ -1,7 +1,7 @@
 //! The shift and the scale with which the features of a dual are solved for.
 
 use disco_core::Error as CoreError;
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView1};
 
 use crate::{MomentTarget, Result};
 
@@ -34,6 +34,8 @@ pub(crate) struct Standard {
     /// The largest range of the feature within a context; 1 where it is constant. Unlike a standard deviation under
     /// the base, it does not depend on how improbable the base makes what is asked for.
     pub(crate) scale: Array1<f64>,
+    /// `[contexts, features]`.
+    shift: Array2<f64>,
     /// The standardised targets: 0 where every context has values on both sides of the target.
     pub(crate) asked: Array1<f64>,
     pub(crate) reach: Vec<Reach>,
@@ -111,13 +113,20 @@ impl Standard {
                 }
             }
         }
-        Ok(Self { scale, asked, reach })
+        Ok(Self { scale, shift, asked, reach })
+    }
+
+    /// A context's means above other origins than the shifts; standardised, but for these.
+    pub(crate) fn above(&self, context: usize, mean: ArrayView1<'_, f64>, origins: &[f64]) -> Array1<f64> {
+        let origins = Array1::from(origins.to_vec());
+        &mean + &((&self.shift.row(context) - &origins) / &self.scale)
     }
 
     /// These features alone.
     pub(crate) fn select(&self, columns: &[usize]) -> Self {
         Self {
             scale: self.scale.select(ndarray::Axis(0), columns),
+            shift: self.shift.select(ndarray::Axis(1), columns),
             asked: self.asked.select(ndarray::Axis(0), columns),
             reach: columns.iter().map(|&column| self.reach[column].clone()).collect(),
         }

@@ -40,6 +40,43 @@ impl Strata {
         Self { shares, weights, left_out, exact, errors }
     }
 
+    /// The stratum of one context alone: its errors are those of its own samples.
+    pub(crate) fn single(&self, context: usize) -> Self {
+        Self {
+            shares: vec![1.0],
+            weights: vec![self.weights[context].clone()],
+            left_out: vec![self.left_out[context]],
+            exact: self.exact,
+            errors: ContextErrors::Fixed,
+        }
+    }
+
+    /// The normalised weights of a context's points.
+    pub(crate) fn normalised_of(&self, context: usize) -> &[f64] {
+        self.weights[context].normalised()
+    }
+
+    /// The points of a context that are in the support.
+    pub(crate) fn in_support(&self, context: usize) -> impl Iterator<Item = usize> + '_ {
+        let weights = self.weights[context].log_weights().iter().enumerate();
+        weights.filter(|(_, weight)| **weight > f64::NEG_INFINITY).map(|(point, _)| point)
+    }
+
+    /// Whether sums run over a whole space.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.exact
+    }
+
+    /// The randomness that errors include.
+    pub(crate) fn errors(&self) -> ContextErrors {
+        self.errors
+    }
+
+    /// The share of each context.
+    pub(crate) fn shares(&self) -> &[f64] {
+        &self.shares
+    }
+
     /// The logarithms of the weights of each context's points.
     pub(crate) fn log_weights(&self) -> impl Iterator<Item = &[f64]> {
         self.weights.iter().map(ImportanceWeights::log_weights)

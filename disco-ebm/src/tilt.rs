@@ -1,102 +1,160 @@
 //! The factor that a fit multiplies the base with.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use disco_core::{Error as CoreError, Feature, Score, Scorer};
+use disco_core::{Error as CoreError, Feature};
 use ndarray::ArrayView2;
 
-use crate::{Constraint, ConstraintKind, Error, Result};
+use crate::{
+    Constraint, ConstraintKind, Error, Result,
+    factor::{Factor, Factors},
+    targets::ContextIndex,
+};
 
 /// The factor `prod_j b_j(x, c) exp(sum_i lambda_i phi_i(x, c))` that turns a base into a target.
 ///
-/// It is a [`Scorer`] of its own: of log-score `lambda . (phi(x, c) - shift)`, or `-inf` where a pointwise constraint
-/// forbids the sample. The shift is 0 unless [`with_shifts`](Self::with_shifts) sets it, as fits do for features that
-/// vary little about a large number. [`Ebm`](crate::Ebm) is its product with the base.
+/// It is a [`Scorer`](disco_core::Scorer) of its own: of log-score `lambda . (phi(x, c) - shift)`, or `-inf` where a
+/// pointwise constraint forbids the sample. The shift is 0 unless [`with_shifts`](Self::with_shifts) sets it, as fits do for
+/// features that vary little about a large number; for a conditional mean `m` it is `m`, and the term is `lambda g (phi - m)`.
+/// A coefficient per context is that of the context that is scored; a context that has none is an error.
+/// [`Ebm`](crate::Ebm) is its product with the base.
 ///
 /// # Performance
 /// Pointwise features are evaluated first, one after the other, each on the samples that no earlier one has forbidden;
-/// the others only on samples that satisfy all of them, and not if their coefficient is 0.
+/// the others only on samples that satisfy all of them, and not if their coefficient is 0. A feature that several
+/// constraints share is evaluated once.
 pub struct Tilt<C: ?Sized, X: ?Sized> {
-    // Invariant: names are distinct; moments have finite coefficients, pointwise constraints have `None`.
-    terms: Vec<Term<C, X>>,
+    // Invariant: names are distinct, and all of them are needed.
+    pub(crate) features: Vec<Arc<dyn Feature<C, X>>>,
+    // Invariant: names are distinct; coefficients are finite.
+    pub(crate) terms: Vec<Term<C, X>>,
+    // Invariant: `Some` if and only if a term has factors per context.
+    index: Option<Arc<ContextIndex<C>>>,
 }
 
-/// One factor.
+/// One constraint and its factor.
 pub(crate) struct Term<C: ?Sized, X: ?Sized> {
     pub(crate) constraint: Constraint<C, X>,
-    pub(crate) coefficient: Option<f64>,
-    pub(crate) shift: f64,
+    pub(crate) factors: Factors,
+    /// The positions of its feature and of its condition among the features.
+    pub(crate) column: usize,
+    pub(crate) given: Option<usize>,
 }
 
 impl<C: ?Sized, X: ?Sized> Clone for Term<C, X> {
     fn clone(&self) -> Self {
-        Self { constraint: self.constraint.clone(), coefficient: self.coefficient, shift: self.shift }
+        Self { constraint: self.constraint.clone(), factors: self.factors.clone(), ..*self }
     }
 }
 
 impl<C: ?Sized, X: ?Sized> Clone for Tilt<C, X> {
     fn clone(&self) -> Self {
-        Self { terms: self.terms.clone() }
+        Self { features: self.features.clone(), terms: self.terms.clone(), index: self.index.clone() }
     }
 }
 
 impl<C: ?Sized, X: ?Sized> fmt::Debug for Tilt<C, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.terms.iter().map(|term| (&term.constraint, term.coefficient))).finish()
+        f.debug_list().entries(self.terms.iter().map(|term| (&term.constraint, &term.factors))).finish()
     }
 }
 
 impl<C: ?Sized, X: ?Sized> Tilt<C, X> {
-    /// The factor of these constraints, with a coefficient for each moment and `None` for pointwise ones.
+    /// The factor of these constraints, with a coefficient for each moment and `None` for pointwise ones. A fixed
+    /// coefficient may be given or not.
     ///
     /// # Errors
     /// [`Error::DuplicateFeature`]; [`disco_core::Error::Invalid`] for a moment whose coefficient is missing or not
-    /// finite, and for a pointwise constraint with a coefficient.
+    /// finite, for a pointwise constraint with a coefficient, for a fixed coefficient that is another, and for a
+    /// constraint per context: its coefficients come from a fit.
     pub fn new(terms: impl IntoIterator<Item = (Constraint<C, X>, Option<f64>)>) -> Result<Self> {
-        let term = |(constraint, coefficient)| Term { constraint, coefficient, shift: 0.0 };
-        let terms: Vec<_> = terms.into_iter().map(term).collect();
-        check_distinct(terms.iter().map(|term| term.constraint.name()))?;
-        for Term { constraint, coefficient, .. } in &terms {
-            let (fits, allowed) = match constraint.kind() {
-                ConstraintKind::Pointwise { .. } => (coefficient.is_none(), "none: it is pointwise"),
-                ConstraintKind::Moment { .. } => (coefficient.is_some_and(f64::is_finite), "a finite number"),
-            };
-            if !fits {
-                let value = coefficient.map_or("missing".into(), |value| value.to_string());
-                let field = format!("coefficient of `{}`", constraint.name());
-                return Err(CoreError::invalid(field, value, allowed).into());
+        let factors = |(constraint, coefficient): (Constraint<C, X>, Option<f64>)| {
+            let factors = Self::shared_factors(&constraint, coefficient)?;
+            Ok((constraint, factors))
+        };
+        Self::with_factors(terms.into_iter().map(factors).collect::<Result<_>>()?, None)
+    }
+
+    /// The factors of a constraint with a coefficient that all contexts share.
+    pub(crate) fn shared_factors(constraint: &Constraint<C, X>, coefficient: Option<f64>) -> Result<Factors> {
+        let shift = match (constraint.kind(), constraint.condition()) {
+            (ConstraintKind::Moment { target, .. }, Some(_)) => target,
+            _ => 0.0,
+        };
+        let soft = |coefficient: f64| Ok(Factors::Shared(Factor::Soft { coefficient, shift }));
+        let allowed = match (constraint.kind(), coefficient) {
+            (ConstraintKind::Pointwise { wanted }, None) => {
+                return Ok(Factors::Shared(Factor::Hard { wanted }));
             }
-        }
-        Ok(Self { terms })
+            (ConstraintKind::Moment { .. }, Some(found)) if found.is_finite() => return soft(found),
+            (ConstraintKind::Fixed { coefficient }, None) => return soft(coefficient),
+            (ConstraintKind::Fixed { coefficient }, Some(found)) if found == coefficient => {
+                return soft(found);
+            }
+            (ConstraintKind::Pointwise { .. }, _) => "none: it is pointwise".to_owned(),
+            (ConstraintKind::Moment { .. }, _) => "a finite number".to_owned(),
+            (ConstraintKind::Fixed { coefficient }, _) => coefficient.to_string(),
+            (ConstraintKind::PerContext { .. }, _) => "those of a fit: one for each context".to_owned(),
+        };
+        let value = coefficient.map_or("missing".into(), |value| value.to_string());
+        Err(CoreError::invalid(format!("coefficient of `{}`", constraint.name()), value, allowed).into())
+    }
+
+    /// Constraints with their factors; `index` has the contexts of those that have a factor for each.
+    pub(crate) fn with_factors(
+        terms: Vec<(Constraint<C, X>, Factors)>,
+        index: Option<Arc<ContextIndex<C>>>,
+    ) -> Result<Self> {
+        check_distinct(terms.iter().map(|(constraint, _)| constraint.name()))?;
+        let mut features: Vec<Arc<dyn Feature<C, X>>> = Vec::new();
+        let mut place = |feature: &Arc<dyn Feature<C, X>>| {
+            features.iter().position(|found| found.name() == feature.name()).unwrap_or_else(|| {
+                features.push(Arc::clone(feature));
+                features.len() - 1
+            })
+        };
+        let term = |(constraint, factors): (Constraint<C, X>, Factors)| {
+            let (column, given) = (place(constraint.feature()), constraint.condition().map(&mut place));
+            Term { constraint, factors, column, given }
+        };
+        let terms = terms.into_iter().map(term).collect();
+        Ok(Self { features, terms, index })
     }
 
     /// Subtracts a number from each feature: the factor of a moment becomes `exp(lambda (phi - shift))`.
     ///
     /// This changes `Z` alone, and keeps the digits of a feature that varies little about a large number: of `lambda phi`
-    /// with `phi = 1e12 + 1`, four digits would be left. Pointwise constraints have no use for a shift.
+    /// with `phi = 1e12 + 1`, four digits would be left. Pointwise constraints, conditional means and constraints per context
+    /// have no use for a shift: theirs is 0 here.
     ///
     /// # Errors
     /// [`disco_core::Error`] for shifts of the wrong number, or not finite.
     pub fn with_shifts(mut self, shifts: &[f64]) -> Result<Self> {
         CoreError::check_length("shifts", self.terms.len(), shifts.len())?;
-        for (term, shift) in self.terms.iter_mut().zip(shifts) {
-            if !shift.is_finite() {
+        for (term, new) in self.terms.iter_mut().zip(shifts) {
+            if !new.is_finite() {
                 let field = format!("shift of `{}`", term.constraint.name());
-                return Err(CoreError::invalid(field, shift, "finite").into());
+                return Err(CoreError::invalid(field, new, "finite").into());
             }
-            term.shift = *shift;
+            if let (Factors::Shared(Factor::Soft { shift, .. }), None) = (&mut term.factors, term.given) {
+                *shift = *new;
+            }
         }
         Ok(self)
     }
 
     /// The number that is subtracted from each feature in its factor; 0, but for features that vary little about a large number.
     pub fn shifts(&self) -> impl Iterator<Item = f64> {
-        self.terms.iter().map(|term| term.shift)
+        self.terms.iter().map(|term| match (&term.factors, term.given) {
+            (Factors::Shared(Factor::Soft { shift, .. }), None) => *shift,
+            _ => 0.0,
+        })
     }
 
-    /// The names of the features, in the order of the constraints.
+    /// The names of the features that the factor is computed from, each once, in the order in which the constraints need
+    /// them: that of the constraints, unless some share a feature or have a condition.
     pub fn feature_names(&self) -> impl Iterator<Item = &str> {
-        self.terms.iter().map(|term| term.constraint.name())
+        self.features.iter().map(|feature| feature.name())
     }
 
     /// The constraints, as they were applied: a moment of 0 or 1 of a binary feature is pointwise.
@@ -104,110 +162,80 @@ impl<C: ?Sized, X: ?Sized> Tilt<C, X> {
         self.terms.iter().map(|term| &term.constraint)
     }
 
-    /// The coefficient `lambda` of each constraint; `None` for pointwise ones.
+    /// The coefficient `lambda` of each constraint; `None` for pointwise ones, and for those with a coefficient per context.
     pub fn coefficients(&self) -> impl Iterator<Item = Option<f64>> {
-        self.terms.iter().map(|term| term.coefficient)
+        self.terms.iter().map(|term| match term.factors {
+            Factors::Shared(Factor::Soft { coefficient, .. }) => Some(coefficient),
+            _ => None,
+        })
     }
 
-    /// The log-factors of samples whose feature values are already known (nats).
+    /// The coefficient of each constraint in a context; `None` for those that are pointwise there.
     ///
     /// # Errors
-    /// [`disco_core::Error::Length`] for a wrong number of columns; [`Error::NotBinary`]; an error for a
-    /// value of a sample that is not finite.
+    /// [`Error::UnknownContext`] for a context without coefficients of its own, where some constraint has them.
+    pub fn coefficients_in(&self, context: &C) -> Result<Vec<Option<f64>>> {
+        let position = self.position(context)?;
+        let coefficient = |term: &Term<C, X>| match term.factors.at(position) {
+            Factor::Soft { coefficient, .. } => Some(coefficient),
+            Factor::Hard { .. } => None,
+        };
+        Ok(self.terms.iter().map(coefficient).collect())
+    }
+
+    /// The contexts that have coefficients of their own.
+    pub(crate) fn index(&self) -> Option<&ContextIndex<C>> {
+        self.index.as_deref()
+    }
+
+    /// The position of a context among those with coefficients of their own; `None` if no constraint has such.
+    pub(crate) fn position(&self, context: &C) -> Result<Option<usize>> {
+        self.index.as_ref().map(|index| index.position(context)).transpose()
+    }
+
+    /// The log-factors of samples of a context whose feature values are already known (nats).
+    ///
+    /// # Errors
+    /// [`disco_core::Error::Length`] for a wrong number of columns; [`Error::NotBinary`], [`Error::ConditionNotBinary`],
+    /// [`Error::NotALabel`], [`Error::OutOfRange`], [`Error::UnknownContext`]; an error for a value of a sample that is not
+    /// finite.
     ///
     /// # Shapes
     /// - values: `[samples, features]`, in the order of [`feature_names`](Self::feature_names)
     /// - result: `[samples]`
-    pub fn log_factors(&self, values: ArrayView2<'_, f64>) -> Result<Vec<f64>> {
-        CoreError::check_length("columns of feature values", self.terms.len(), values.ncols())?;
-        let columns: Vec<usize> = (0..self.terms.len()).collect();
-        self.log_factors_of(values, &columns)
+    pub fn log_factors(&self, context: &C, values: ArrayView2<'_, f64>) -> Result<Vec<f64>> {
+        CoreError::check_length("columns of feature values", self.features.len(), values.ncols())?;
+        let columns: Vec<usize> = (0..self.features.len()).collect();
+        self.log_factors_at(self.position(context)?, values, &columns)
     }
 
-    /// As [`log_factors`](Self::log_factors), where term `i` has the values of column `columns[i]`.
-    pub(crate) fn log_factors_of(&self, values: ArrayView2<'_, f64>, columns: &[usize]) -> Result<Vec<f64>> {
-        let terms: Vec<(&Term<C, X>, usize)> =
-            self.terms.iter().zip(columns.iter().copied()).filter(|(term, _)| term.matters()).collect();
+    /// As [`log_factors`](Self::log_factors), in the context at a position of the index, where feature `i` has the values of
+    /// column `columns[i]`.
+    pub(crate) fn log_factors_at(
+        &self,
+        position: Option<usize>,
+        values: ArrayView2<'_, f64>,
+        columns: &[usize],
+    ) -> Result<Vec<f64>> {
+        let terms: Vec<(&Term<C, X>, Factor)> = self
+            .terms
+            .iter()
+            .map(|term| (term, term.factors.at(position)))
+            .filter(|(_, factor)| factor.matters())
+            .collect();
         // Row by row: the values of a sample lie together in memory.
         let mut log_factors = Vec::with_capacity(values.nrows());
         for (index, row) in values.rows().into_iter().enumerate() {
             let mut sum = 0.0;
-            for &(term, column) in &terms {
-                sum += term.log_factor(index, row[column])?;
+            for &(term, factor) in &terms {
+                let given = term.given.map(|given| row[columns[given]]);
+                sum += factor.log(&term.constraint, index, row[columns[term.column]], given)?;
             }
             log_factors.push(sum);
         }
         Ok(log_factors)
     }
 }
-
-impl<C: ?Sized, X: ?Sized> Term<C, X> {
-    fn log_factor(&self, index: usize, value: f64) -> Result<f64> {
-        if !value.is_finite() {
-            return Err(CoreError::NotANumber { by: self.constraint.name().into(), index, value }.into());
-        }
-        match (self.constraint.kind(), self.coefficient) {
-            (ConstraintKind::Pointwise { wanted }, _) => match (value == 1.0, value == 0.0) {
-                (false, false) => Err(Error::NotBinary { feature: self.constraint.name().into(), value }),
-                (one, _) => Ok(if one == wanted { 0.0 } else { f64::NEG_INFINITY }),
-            },
-            (ConstraintKind::Moment { .. }, coefficient) => {
-                Ok(coefficient.unwrap_or(0.0) * (value - self.shift))
-            }
-        }
-    }
-
-    /// Whether the term changes any score.
-    fn matters(&self) -> bool {
-        self.coefficient != Some(0.0)
-    }
-}
-
-impl<C: ?Sized, X: ?Sized> Scorer<C, X> for Tilt<C, X> {
-    fn log_scores(&self, context: &C, samples: &[&X]) -> disco_core::Result<Vec<Score>> {
-        let mut scores: Vec<Score> = vec![Ok(0.0); samples.len()];
-        let mut alive: Vec<usize> = (0..samples.len()).collect();
-        let (hard, soft): (Vec<_>, Vec<_>) =
-            self.terms.iter().filter(|term| term.matters()).partition(|term| term.coefficient.is_none());
-        let count = hard.len();
-        for (position, term) in hard.into_iter().chain(soft).enumerate() {
-            // As in a product of scorers, a sample that one constraint forbids is forbidden, also if another one
-            // skips it.
-            let pointwise = position < count;
-            alive.retain(|&index| match scores[index] {
-                Ok(score) => score > f64::NEG_INFINITY,
-                Err(_) => pointwise,
-            });
-            if alive.is_empty() {
-                break;
-            }
-            let name = term.constraint.name();
-            let left: Vec<&X> = alive.iter().map(|&index| samples[index]).collect();
-            let values = term.constraint.feature().values(context, &left)?;
-            if values.len() != left.len() {
-                let what = format!("values of feature `{name}`").into();
-                return Err(CoreError::Length { what, expected: left.len(), actual: values.len() });
-            }
-            for (&index, value) in alive.iter().zip(values) {
-                let added = value.map(|value| term.log_factor(index, value));
-                scores[index] = match (std::mem::replace(&mut scores[index], Ok(0.0)), added) {
-                    (_, Ok(Err(Error::Core(error)))) => return Err(error),
-                    (_, Ok(Err(error))) => return Err(CoreError::failed(name, error)),
-                    (Ok(score), Ok(Ok(added))) => Ok(score + added),
-                    (Err(_), Ok(Ok(f64::NEG_INFINITY))) => Ok(f64::NEG_INFINITY),
-                    (Err(skipped), _) | (_, Err(skipped)) => Err(skipped),
-                };
-            }
-        }
-        Ok(scores)
-    }
-
-    fn has_hard_constraints(&self) -> bool {
-        self.terms.iter().any(|term| term.coefficient.is_none())
-    }
-}
-
-disco_core::impl_product!([C: ?Sized, X: ?Sized] Tilt<C, X>);
 
 /// Names are distinct.
 pub(crate) fn check_distinct<'a>(names: impl Iterator<Item = &'a str>) -> Result<()> {

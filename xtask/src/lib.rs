@@ -29,9 +29,10 @@ pub use repository::{
     check_source, findings, graph_text,
 };
 pub use results::{
-    BaseRecord, DistanceRow, FeatureRow, FitRecord, FittedFeature, FromBase, ModelRecord, OutputFile,
-    OutputFolder, PolicyRecord, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord,
-    TargetRecord, TuningRecord, render_report, terminal_table, write_outputs,
+    BaseRecord, CategoryDistance, CategoryRow, ContextRow, DistanceRow, FeatureRow, FitRecord, FittedFeature,
+    FromBase, ModelRecord, OutputFile, OutputFolder, PolicyRecord, QrsPoint, QrsRecord, RunRecord,
+    SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, render_report, terminal_table,
+    write_outputs,
 };
 pub use spec::{
     AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ClassifierSpec, ContextSpec, FeatureKind, FeatureSpec,

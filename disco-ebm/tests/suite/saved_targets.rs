@@ -115,7 +115,7 @@ fn damaged_files_are_refused() {
         "[]",
         &good.replace("\"terms\"", "\"term\""),
         &good.replace("\"pointwise\"", "\"sometimes\""),
-        &good.replacen("{\"version\":1,", "{\"version\":1,\"more\":2,", 1),
+        &good.replacen("{\"version\":2,", "{\"version\":2,\"more\":2,", 1),
     ] {
         match write(folder, bad).err() {
             Some(error @ Error::Json { .. }) => {
@@ -125,8 +125,8 @@ fn damaged_files_are_refused() {
             other => panic!("{bad}: {other:?}"),
         }
     }
-    match write(folder, &good.replacen("\"version\":1", "\"version\":7", 1)).err() {
-        Some(Error::Version { found: 7, expected: 1, .. }) => {}
+    match write(folder, &good.replacen("\"version\":2", "\"version\":7", 1)).err() {
+        Some(Error::Version { found: 7, expected: 2, .. }) => {}
         other => panic!("{other:?}"),
     }
     // A coefficient for a pointwise constraint, or none for a moment, is found when features are bound.

@@ -75,13 +75,13 @@ fn known_values_give_the_same_scores() {
         f64::from(u8::from(if j == 0 { x < 4 } else { x.is_multiple_of(2) }))
     });
     let log_base: Vec<f64> = samples.iter().map(|x| -f64::from(*x)).collect();
-    let known = target.log_scores_known(&log_base, values.view()).expect("scores");
+    let known = target.log_scores_known(&(), &log_base, values.view()).expect("scores");
     assert_eq!(scores(&target, &samples), known.iter().copied().map(Ok).collect::<Vec<_>>());
-    assert!(target.log_scores_known(&log_base[1..], values.view()).is_err());
-    assert!(target.log_scores_known(&[f64::NAN; 8], values.view()).is_err());
+    assert!(target.log_scores_known(&(), &log_base[1..], values.view()).is_err());
+    assert!(target.log_scores_known(&(), &[f64::NAN; 8], values.view()).is_err());
     let nan = Array2::from_elem((8, 2), f64::NAN);
-    assert!(target.log_scores_known(&log_base, nan.view()).is_err());
-    assert!(target.tilt().log_factors(values.slice_axis(ndarray::Axis(1), (..1).into())).is_err());
+    assert!(target.log_scores_known(&(), &log_base, nan.view()).is_err());
+    assert!(target.tilt().log_factors(&(), values.slice_axis(ndarray::Axis(1), (..1).into())).is_err());
 }
 
 #[test]

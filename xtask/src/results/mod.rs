@@ -1,5 +1,6 @@
 //! The results of a run: the record that its stages fill, and the folder, files and tables that are functions of it.
 
+mod context_rows;
 mod distances;
 mod folder;
 mod numbers;
@@ -14,6 +15,7 @@ mod staging;
 mod summary;
 mod table;
 
+pub use context_rows::{CategoryRow, ContextRow};
 pub(crate) use distances::DISTANCES;
 pub use folder::OutputFolder;
 pub(crate) use folder::{free, take_lock};
@@ -24,8 +26,8 @@ pub use output::write_outputs;
 pub use output_file::OutputFile;
 pub(crate) use place::{SUMMARY, keep_apart, resolve, stranger};
 pub use record::{
-    BaseRecord, FitRecord, FittedFeature, ModelRecord, PolicyRecord, QrsPoint, QrsRecord, RunRecord,
-    SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord,
+    BaseRecord, CategoryDistance, FitRecord, FittedFeature, ModelRecord, PolicyRecord, QrsPoint, QrsRecord,
+    RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord,
 };
 pub use report::render_report;
 pub use rows::{DistanceRow, FeatureRow, FromBase};

@@ -71,6 +71,8 @@ pub struct BaseRecord {
     pub means: Vec<Estimate>,
     /// The same means in each context, in the order of the spec; `None` in a context without a sample that counts.
     pub by_context: Vec<Vec<Option<Estimate>>>,
+    /// The distances of categories from the shares that were asked for.
+    pub categories: Vec<CategoryDistance>,
     /// The number of samples that a text scorer skipped.
     pub skipped: usize,
     /// All samples.
@@ -86,6 +88,8 @@ pub struct TargetRecord {
     pub features: Vec<FittedFeature>,
     /// Their means in each context, from all samples; `None` in a context without a sample that counts.
     pub by_context: Vec<Vec<Option<Estimate>>>,
+    /// The distances of categories from the shares that were asked for.
+    pub categories: Vec<CategoryDistance>,
     /// The divergences from the base to the target, in the order of the report: forward KL, reverse KL, total variation,
     /// Jensen-Shannon. Infinite where the base leaves the target's support and the divergence forbids it.
     pub base_distances: Vec<Estimate>,
@@ -121,6 +125,18 @@ pub struct FittedFeature {
     pub fitted: Estimate,
     /// Its mean under the target, from the samples that were held out.
     pub held_out: Option<Estimate>,
+}
+
+/// How far the labels of a category are from the shares that were asked for.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct CategoryDistance {
+    /// The name of the category.
+    pub name: String,
+    /// The total variation `sum_k |p_k - a_k| / 2` of its shares.
+    pub total_variation: Estimate,
+    /// The Wasserstein-1 distance, in steps from a label to the next; `None` where the order of the labels is no scale.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wasserstein: Option<Estimate>,
 }
 
 /// The course of tuning.
@@ -159,6 +175,8 @@ pub struct PolicyRecord {
     pub means: Vec<Estimate>,
     /// The same means in each context, in the order of the spec; `None` in a context without a sample that counts.
     pub by_context: Vec<Vec<Option<Estimate>>>,
+    /// The distances of categories from the shares that were asked for.
+    pub categories: Vec<CategoryDistance>,
     /// The divergences from the policy to the target, in the order of [`TargetRecord::base_distances`].
     pub distances: Vec<Estimate>,
     /// `KL(policy || base)` in nats.
@@ -173,8 +191,11 @@ pub struct PolicyRecord {
 /// the others in its rows of features and divergences.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct QrsRecord {
-    /// `ln beta`.
+    /// `ln beta`; the mean over contexts, where each has its own.
     pub log_beta: f64,
+    /// `ln beta` of each context, where they differ.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub log_betas: Vec<f64>,
     /// The number of proposals.
     pub proposals: usize,
     /// The number of accepted proposals.
@@ -193,6 +214,9 @@ pub struct QrsRecord {
     /// The same means in each context; `None` in a context without a sample that counts.
     #[serde(skip)]
     pub by_context: Vec<Vec<Option<Estimate>>>,
+    /// The distances of categories from the shares that were asked for.
+    #[serde(skip)]
+    pub categories: Vec<CategoryDistance>,
     /// The divergences from the accepted samples to the target, in the order of [`TargetRecord::base_distances`].
     #[serde(skip)]
     pub distances: Vec<Estimate>,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{
+    context_rows::{CategoryRow, ContextRow},
     record::{FitRecord, ModelRecord, QrsRecord, RunRecord, StageRecord, StepRecord},
     rows::{DistanceRow, FeatureRow, FromBase},
 };
@@ -17,6 +18,11 @@ struct Summary<'a> {
     spec: &'a Spec,
     model: &'a ModelRecord,
     features: Vec<FeatureRow>,
+    /// The features in each context, for runs with several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    contexts: Vec<ContextRow>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    categories: Vec<CategoryRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fit: Option<&'a FitRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,6 +55,8 @@ pub(super) fn summary(record: &RunRecord) -> Result<Vec<u8>> {
         spec: &record.spec,
         model: &record.model,
         features: record.features(),
+        contexts: record.contexts(),
+        categories: record.categories(),
         fit: record.target.as_ref().map(|target| &target.fit),
         steps: record.tuning.as_ref().map(|tuning| &tuning.steps),
         distances: record.distances(),

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::{
     Allowed,
     allowed::{COUNT_MEAN, FINITE, INSIDE_UNIT, NEGATIVE, POSITIVE, PREVALENCE, SIGN_MEAN},
-    category::CategorySpec,
+    category::{CategoryRule, CategorySpec},
     classifier::{ClassifierSpec, LabelValue},
     json::JsonSpec,
     phrase::{Phrase, Words},
@@ -129,6 +129,11 @@ pub enum LengthUnit {
 }
 
 impl FeatureKind {
+    /// Whether the order of a category's labels is a scale.
+    pub fn is_ordered(&self) -> bool {
+        matches!(self, Self::Category(category) if category.ordered)
+    }
+
     /// The labels of a category, of which each sample has one, with `other` at the end; `None` for other kinds, whose values are
     /// numbers.
     pub fn labels(&self) -> Option<Vec<&str>> {
@@ -187,6 +192,11 @@ impl FeatureKind {
                 _ => &FINITE,
             },
         }
+    }
+
+    /// Whether it is a category whose labels are the choices with which texts begin.
+    pub(super) fn has_choices(&self) -> bool {
+        matches!(self, Self::Category(category) if category.rule == CategoryRule::Choices)
     }
 
     /// Whether what it looks for is the column of a context.

@@ -27,11 +27,14 @@ pub(super) fn part_conflicts(features: &[FeatureSpec]) -> Vec<Conflict> {
     let mut found = Vec::new();
     equal_names(&measures(features), &mut found);
     let parts = named_parts(features);
-    let mut unknown: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut unknown: BTreeMap<Unknown<'_>, Vec<(String, &str)>> = BTreeMap::new();
     let mut made_of = vec![Vec::new(); features.len()];
     for reference in references(features) {
         match parts.get(reference.name) {
-            None => unknown.entry(reference.name).or_default().push(reference.path),
+            None => {
+                let place = (reference.path, reference.name);
+                unknown.entry(Unknown::of(features, reference.name)).or_default().push(place);
+            }
             Some(part) => {
                 found.extend(wrong_kind(features, &reference, *part));
                 if !reference.is_condition {
@@ -40,7 +43,7 @@ pub(super) fn part_conflicts(features: &[FeatureSpec]) -> Vec<Conflict> {
             }
         }
     }
-    found.extend(unknown.into_iter().map(|(name, places)| no_such_name(features, name, places)));
+    found.extend(unknown.into_iter().map(|(what, places)| what.conflict(features, places)));
     let rings = evaluation_order(&made_of).err().unwrap_or_default();
     found.extend(rings.iter().map(|ring| ring_conflict(features, ring)));
     found
@@ -76,30 +79,59 @@ fn equal_names(measures: &[Measure<'_>], found: &mut Vec<Conflict>) {
             if measure.label.is_none() { (measure, first) } else { (first, measure) };
         found.push(Conflict {
             fields: vec![path(feature.index, "name")],
-            others: vec![path(category.index, "name"), format!("features.{}", category.index + 1)],
+            others: vec![format!("features.{}", category.index + 1)],
             message: format!("is \"{}\", the name of a label of `{}`", measure.name, category.feature.name),
             allowed: "names that differ".into(),
         });
     }
 }
 
-/// The problem of a name that several places may have.
-fn no_such_name(features: &[FeatureSpec], name: &str, places: Vec<String>) -> Conflict {
-    let measures = measures(features);
-    let mut names: Vec<&str> = features.iter().map(|feature| feature.name.as_str()).collect();
-    names.extend(measures.iter().filter(|measure| measure.label.is_some()).map(|measure| &*measure.name));
-    let also = match &places[1..] {
-        [] => String::new(),
-        more => format!("; it stands in {} too", more.join(", ")),
-    };
-    // The name may be that of a feature whose name, or a label of which, has a problem of its own.
-    let fields = ["name", "kind", "distribution"].into_iter().chain(LABEL_FIELDS);
-    let others = fields.flat_map(|field| (0..features.len()).map(move |feature| path(feature, field)));
-    Conflict {
-        message: format!("is \"{name}\", and no feature has that name{also}{}", hint(&nearest(name, &names))),
-        allowed: list(&names),
-        others: others.collect(),
-        fields: places,
+/// A name that stands for nothing. One mistake at the feature that is meant may be behind all references to it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Unknown<'a> {
+    /// Labels that this category does not have.
+    LabelsOf(usize),
+    /// A feature of this name.
+    Feature(&'a str),
+}
+
+impl<'a> Unknown<'a> {
+    fn of(features: &[FeatureSpec], name: &'a str) -> Self {
+        let is_label_of = |feature: &FeatureSpec| {
+            let rest = name.strip_prefix(feature.name.as_str());
+            feature.kind.labels().is_some() && rest.is_some_and(|rest| rest.starts_with(" = "))
+        };
+        features.iter().position(is_label_of).map_or(Self::Feature(name), Self::LabelsOf)
+    }
+
+    /// The problem, with the places that have such a name.
+    fn conflict(self, features: &[FeatureSpec], places: Vec<(String, &str)>) -> Conflict {
+        let measures = measures(features);
+        let is_meant = |measure: &&Measure<'_>| match self {
+            Self::LabelsOf(category) => measure.index == category,
+            Self::Feature(_) => true,
+        };
+        let names: Vec<&str> = measures.iter().filter(is_meant).map(|measure| &*measure.name).collect();
+        let name = places.first().map_or("", |(_, name)| *name);
+        let hint = hint(&nearest(name, &names));
+        let (said, allowed) = match self {
+            Self::LabelsOf(category) => {
+                let feature = &features[category];
+                let field = if feature.kind.has_choices() { "choices" } else { "labels" };
+                (format!("`{}` has no such label", feature.name), format!("its `{field}`: {}", list(&names)))
+            }
+            Self::Feature(_) => ("no feature has that name".to_owned(), list(&names)),
+        };
+        // The feature that is meant may have a problem with its name or its labels.
+        let fields = ["name", "kind", "distribution"].into_iter().chain(LABEL_FIELDS);
+        let others = fields.flat_map(|field| (0..features.len()).map(move |feature| path(feature, field)));
+        let (fields, others): (Vec<String>, Vec<String>) =
+            (places.into_iter().map(|(path, _)| path).collect(), others.collect());
+        let also = match &fields[1..] {
+            [] => String::new(),
+            more => format!("; nor for {}", more.join(", ")),
+        };
+        Conflict { fields, others, message: format!("is \"{name}\", and {said}{hint}{also}"), allowed }
     }
 }
 
@@ -127,12 +159,7 @@ fn wrong_kind(features: &[FeatureSpec], reference: &Reference<'_>, part: Part) -
     } else {
         return None;
     };
-    let others = vec![
-        path(reference.feature, "kind"),
-        format!("features.{}", part.feature + 1),
-    ];
-    // Of a feature that names itself, the kind alone is looked at.
-    let others = if part.feature == reference.feature { others[..1].to_vec() } else { others };
+    let others = vec![path(reference.feature, "kind"), format!("features.{}", part.feature + 1)];
     Some(Conflict { fields: vec![reference.path.clone()], others, message, allowed })
 }
 

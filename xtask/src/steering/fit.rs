@@ -5,6 +5,7 @@ use disco_ebm::{ConstraintReport, Fit, HeldOut, Termination};
 
 use super::{
     Measurement, RunPlan,
+    categories::category_distances,
     constraints::constraints,
     moments::{ContextValues, moments},
     scored::{Scored, means, score, sentence},
@@ -49,7 +50,8 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
         rows: rows.iter().collect(),
         log_weights: Some(scored.log_weights()),
     });
-    let achieved = moments(plan, &weighted.collect::<Vec<_>>())?;
+    let weighted: Vec<ContextValues<'_>> = weighted.collect();
+    let achieved = moments(plan, &weighted)?;
     let feature = |index: usize| {
         let place = positions.iter().position(|position| *position == index);
         let report: Option<&ConstraintReport> = place.and_then(|place| fit.report().constraints.get(place));
@@ -63,6 +65,7 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
         fit: fit_record(spec, &fit),
         features: (0..plan.measures.len()).map(feature).collect(),
         by_context: achieved.by_context.clone(),
+        categories: category_distances(plan, &weighted)?,
         base_distances: means(&distances, &plan.shares),
     };
     Ok(Fitted { fit, record })

@@ -7,6 +7,7 @@ use disco_ebm::Measured;
 
 use super::{
     RunPlan,
+    categories::category_distances,
     moments::{ContextValues, moments},
     scored::{Values, draw, feature_values, records},
 };
@@ -54,10 +55,12 @@ pub fn measure<X: TextSample>(
         .map(|samples| samples.iter().map(|sample| (&sample.value, sample.log_prob)).collect())
         .collect();
     let values = feature_values(&plan.features, contexts, &pairs)?;
-    let moments = moments(plan, &ContextValues::equal(&values))?;
+    let counted = ContextValues::equal(&values);
+    let moments = moments(plan, &counted)?;
     let record = BaseRecord {
         means: moments.all,
         by_context: moments.by_context,
+        categories: category_distances(plan, &counted)?,
         skipped: measured.skipped().values().sum(),
         samples: records(contexts, &pairs, &values),
     };

@@ -5,6 +5,8 @@
 //! `pipeline.rs` composes all of them. `workflow.rs` adds the folder of results around a
 //! whole run, `checkpoints.rs` the folder of its checkpoints, and `interrupt.rs` the signals that end it. Only `language_model.rs` names disco-lm.
 
+mod betas;
+mod categories;
 mod checkpoints;
 mod clock;
 mod constraints;

@@ -60,17 +60,8 @@ pub(super) fn moments(plan: &RunPlan<'_>, contexts: &[ContextValues<'_>]) -> Res
 
 /// `E[g phi] / E[g]`, both over contexts. The error is that of `E[g (phi - ratio)] / E[g]`, to first order.
 fn pooled(plan: &RunPlan<'_>, contexts: &[Counted<'_>], index: usize, condition: usize) -> Result<Estimate> {
-    let over = |value: &dyn Fn(&Values) -> f64| -> Result<Estimate> {
-        let mut found = Vec::new();
-        let mut shares = Vec::new();
-        for (context, share) in
-            contexts.iter().zip(&plan.shares).filter(|(context, _)| !context.rows.is_empty())
-        {
-            found.push(context.estimate(value)?);
-            shares.push(*share);
-        }
-        Ok(mean(&found, &shares))
-    };
+    let group: Vec<usize> = (0..contexts.len()).collect();
+    let over = |value: &dyn Fn(&Values) -> f64| over_contexts(plan, contexts, &group, value);
     let given = |row: &Values| row[condition].unwrap_or(0.0);
     let share = over(&given)?;
     let ratio = over(&|row| given(row) * row[index].unwrap_or(0.0))?.value / share.value;
@@ -78,14 +69,30 @@ fn pooled(plan: &RunPlan<'_>, contexts: &[Counted<'_>], index: usize, condition:
     Ok(Estimate { value: ratio, std_error: residual.std_error / share.value, ess: share.ess * share.value })
 }
 
+/// The mean of a function of the values over some contexts that have samples, by their shares.
+pub(super) fn over_contexts(
+    plan: &RunPlan<'_>,
+    contexts: &[Counted<'_>],
+    group: &[usize],
+    value: &dyn Fn(&Values) -> f64,
+) -> Result<Estimate> {
+    let mut found = Vec::new();
+    let mut shares = Vec::new();
+    for &context in group.iter().filter(|&&context| !contexts[context].is_empty()) {
+        found.push(contexts[context].estimate(value)?);
+        shares.push(plan.shares[context]);
+    }
+    Ok(mean(&found, &shares))
+}
+
 /// The samples of a context that count.
-struct Counted<'a> {
+pub(super) struct Counted<'a> {
     rows: Vec<&'a Values>,
     weights: Option<ImportanceWeights>,
 }
 
 impl<'a> Counted<'a> {
-    fn new(context: &ContextValues<'a>) -> Result<Self> {
+    pub(super) fn new(context: &ContextValues<'a>) -> Result<Self> {
         let is_whole = |index: &usize| !is_skipped(context.rows[*index]);
         let kept: Vec<usize> = (0..context.rows.len()).filter(is_whole).collect();
         let rows: Vec<&Values> = kept.iter().map(|&index| context.rows[index]).collect();
@@ -95,6 +102,10 @@ impl<'a> Counted<'a> {
             return Ok(Self { rows: Vec::new(), weights: None });
         }
         Ok(Self { rows, weights: Some(ImportanceWeights::from_log(log_weights)?) })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
     }
 
     fn estimate(&self, value: &dyn Fn(&Values) -> f64) -> Result<Estimate> {

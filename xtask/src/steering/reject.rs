@@ -3,25 +3,20 @@
 use std::ops::ControlFlow;
 
 use disco_core::{Distribution, Estimate};
-use disco_divergence::LogZ;
 use disco_ebm::Fit;
-use disco_qrs::{Budget, Curve, Draw, Goal, Point, Qrs, Ratios, RunConfig, Sampler, Statistics, choose_beta};
+use disco_qrs::{Budget, Draw, Qrs, RunConfig, Statistics};
 
 use super::{
     PolicySamples, RunPlan,
+    betas::Betas,
+    categories::category_distances,
     moments::{ContextValues, moments},
-    scored::{Scored, Values, mean, record, sentence, values},
+    scored::{Values, mean, record, values},
 };
 use crate::{
-    Error, Progress, Result,
-    contexts::TextContext,
-    features::TextSample,
-    results::{QrsPoint, QrsRecord},
-    spec::QrsGoal,
+    Error, Progress, Result, contexts::TextContext, features::TextSample, results::QrsRecord, spec::QrsGoal,
 };
 
-/// The number of values of beta on the curve.
-const CURVE: usize = 48;
 /// The number of proposals that are drawn and scored at once.
 const BATCH: usize = 256;
 
@@ -39,12 +34,12 @@ pub fn reject<X: TextSample>(
     policy: &impl Distribution<TextContext, X>,
     samples: &PolicySamples<X>,
 ) -> Result<QrsRecord> {
-    let expected = Expected::at(plan.spec.sample.qrs, &samples.scored, &plan.shares)?;
-    let log_beta = expected.point.log_beta;
-    let (draws, statistics) = draw(plan, base, fit, policy, log_beta)?;
-    let Some(acceptance_rate) = statistics.acceptance_rate().filter(|_| !draws.is_empty()) else {
+    let betas = Betas::choose(plan, &samples.scored)?;
+    let log_beta = betas.mean_log_beta(&plan.shares);
+    let (draws, statistics) = draw(plan, base, fit, policy, &betas.log_betas)?;
+    if draws.is_empty() {
         return Err(Error::NothingAccepted {
-            proposals: statistics.proposals,
+            proposals: statistics.iter().map(|statistics| statistics.proposals).sum(),
             log_beta,
             advice: match plan.spec.sample.qrs {
                 QrsGoal::AcceptanceRate(_) => "larger `acceptance_rate`",
@@ -52,33 +47,33 @@ pub fn reject<X: TextSample>(
                 QrsGoal::LogBeta(_) => "smaller `log_beta`",
             },
         });
-    };
+    }
+    let rates = statistics.iter().zip(&plan.shares);
+    let rates = rates.filter_map(|(statistics, share)| Some((statistics.acceptance_rate()?, *share)));
+    let (rates, shares): (Vec<Estimate>, Vec<f64>) = rates.unzip();
 
     let contexts = &plan.spec.contexts.items;
     let values = values_of(plan, &draws)?;
     let mut accepted: Vec<ContextValues<'_>> = contexts.iter().map(|_| ContextValues::default()).collect();
     draws.iter().zip(&values).for_each(|(draw, values)| accepted[draw.context].rows.push(values));
     let moments = moments(plan, &accepted)?;
-    let Expected { point, kl_to_base, curve } = expected;
-    let warnings = point.warnings.iter().chain(&curve.warnings);
-    let points = curve.points.iter().map(|point| QrsPoint {
-        log_beta: point.log_beta,
-        acceptance_rate: point.acceptance_rate,
-        total_variation: point.total_variation,
-    });
+    let count = |of: fn(&Statistics) -> u64| statistics.iter().map(of).sum::<u64>() as usize;
+    let is_common = betas.log_betas.windows(2).all(|pair| pair[0] == pair[1]);
     Ok(QrsRecord {
         log_beta,
-        proposals: statistics.proposals as usize,
+        log_betas: if is_common { Vec::new() } else { betas.log_betas },
+        proposals: count(|statistics| statistics.proposals),
         accepted: draws.len(),
-        acceptance_rate,
-        total_variation: point.total_variation,
-        curve: points.collect(),
-        warnings: warnings.map(|warning| sentence(&warning.to_string())).collect(),
+        acceptance_rate: mean(&rates, &shares),
+        total_variation: betas.total_variation,
+        curve: betas.curve,
+        warnings: betas.warnings,
         means: moments.all,
         by_context: moments.by_context,
-        distances: vec![point.forward_kl, point.reverse_kl, point.total_variation, point.jensen_shannon],
-        kl_from_base: kl_to_base,
-        skipped: statistics.skipped as usize,
+        categories: category_distances(plan, &accepted)?,
+        distances: betas.distances,
+        kl_from_base: betas.kl_to_base,
+        skipped: count(|statistics| statistics.skipped),
         samples: draws
             .iter()
             .zip(values)
@@ -100,66 +95,16 @@ fn values_of<X: TextSample>(plan: &RunPlan<'_>, draws: &[Draw<X>]) -> Result<Vec
     Ok(found)
 }
 
-/// The expected result of quasi-rejection sampling, at the chosen beta and at others.
-struct Expected {
-    /// The expected result at the chosen beta.
-    point: Point,
-    /// KL to the base at the chosen beta.
-    kl_to_base: Estimate,
-    curve: Curve,
-}
-
-impl Expected {
-    /// Chooses beta from scored samples of the policy.
-    fn at<X: TextSample>(goal: QrsGoal, scored: &[Scored<X>], shares: &[f64]) -> Result<Self> {
-        let ratios: Vec<Ratios> = scored
-            .iter()
-            .map(|scored| Ratios::new(&scored.log_target, &scored.log_prob))
-            .collect::<std::result::Result<_, _>>()?;
-        let at = |log_beta| -> Result<Point> {
-            let points: Vec<Point> =
-                ratios.iter().map(|ratios| ratios.point(log_beta)).collect::<std::result::Result<_, _>>()?;
-            Ok(Point::mean(&points)?)
-        };
-        let point = match goal {
-            QrsGoal::AcceptanceRate(rate) => choose_beta(&ratios, Goal::AcceptanceRate(rate))?.point,
-            QrsGoal::TotalVariation(distance) => choose_beta(&ratios, Goal::TotalVariation(distance))?.point,
-            QrsGoal::LogBeta(log_beta) => at(log_beta)?,
-        };
-        let grid = grid(&ratios)?;
-        let curves: Vec<Curve> =
-            ratios.iter().map(|ratios| ratios.curve(&grid)).collect::<std::result::Result<_, _>>()?;
-        let kl = |scored: &Scored<X>| {
-            let pairs = scored.log_target.iter().zip(&scored.log_prob);
-            let accepted: Vec<f64> =
-                pairs.map(|(target, proposal)| target.min(point.log_beta + proposal)).collect();
-            scored.kl_to_base(&accepted, LogZ::Estimated)
-        };
-        let kl_to_base = mean(&scored.iter().map(kl).collect::<Result<Vec<_>>>()?, shares);
-        Ok(Self { kl_to_base, curve: Curve::mean(&curves)?, point })
-    }
-}
-
-/// Values of `ln beta` at equal distances, over the range that matters in some context.
-fn grid(ratios: &[Ratios]) -> Result<Vec<f64>> {
-    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
-    for ratios in ratios {
-        let ends = ratios.grid(2)?;
-        (low, high) = (low.min(ends[0]), high.max(ends[1]));
-    }
-    Ok((0..CURVE).map(|index| low + (high - low) * index as f64 / (CURVE - 1) as f64).collect())
-}
-
-/// Draws as many proposals as the spec says; returns the accepted ones.
+/// Draws as many proposals as the spec says; returns the accepted ones, and the counts of each context.
 fn draw<X: TextSample>(
     plan: &RunPlan<'_>,
     base: &impl Distribution<TextContext, X>,
     fit: &Fit<TextContext, X>,
     policy: &impl Distribution<TextContext, X>,
-    log_beta: f64,
-) -> Result<(Vec<Draw<X>>, Statistics)> {
+    log_betas: &[f64],
+) -> Result<(Vec<Draw<X>>, Vec<Statistics>)> {
     let contexts = plan.spec.contexts.items.clone();
-    let log_betas = vec![log_beta; contexts.len()];
+    let count = contexts.len();
     let per_context = plan.spec.per_context(plan.spec.sample.count);
     let mut progress = Progress::new(plan.progress, "reject", "proposals", per_context * contexts.len());
     let mut seen = 0;
@@ -168,15 +113,16 @@ fn draw<X: TextSample>(
         batch: BATCH.div_ceil(contexts.len()),
         budget: Budget::proposals(per_context as u64),
     };
-    let mut sampler =
-        Qrs::each(policy, fit.target(base), contexts, log_betas, config)?.on_batch(move |statistics| {
+    let mut sampler = Qrs::each(policy, fit.target(base), contexts, log_betas.to_vec(), config)?.on_batch(
+        move |statistics| {
             progress.advance((statistics.proposals - seen) as usize, || {
                 format!("{} accepted", statistics.accepted)
             });
             seen = statistics.proposals;
             ControlFlow::Continue(())
-        });
+        },
+    );
     let draws: Vec<Draw<X>> = sampler.by_ref().collect::<std::result::Result<_, _>>()?;
-    let statistics = sampler.statistics();
+    let statistics = (0..count).filter_map(|context| sampler.statistics_of(context)).collect();
     Ok((draws, statistics))
 }

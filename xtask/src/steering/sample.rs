@@ -6,6 +6,7 @@ use disco_ebm::Fit;
 
 use super::{
     RunPlan,
+    categories::category_distances,
     moments::{ContextValues, moments},
     scored::{Scored, draw, feature_values, is_skipped, mean, means, records, score},
 };
@@ -49,10 +50,12 @@ pub fn sample<X: TextSample>(
     let kl_from_base = mean(&scored.iter().map(kl).collect::<Result<Vec<_>>>()?, &plan.shares);
     let pairs: Vec<Vec<(&X, f64)>> = scored.iter().map(Scored::pairs).collect();
     let values = feature_values(&plan.features, contexts, &pairs)?;
-    let moments = moments(plan, &ContextValues::equal(&values))?;
+    let counted = ContextValues::equal(&values);
+    let moments = moments(plan, &counted)?;
     let record = PolicyRecord {
         means: moments.all,
         by_context: moments.by_context,
+        categories: category_distances(plan, &counted)?,
         distances: means(&distances, &plan.shares),
         kl_from_base,
         skipped: values.iter().flatten().filter(|values| is_skipped(values)).count(),

@@ -3,6 +3,7 @@
 use disco_core::{Distribution, Error as CoreError, Estimate, Sampled, Scorer, StreamRng, Streams};
 use disco_divergence::{Estimator, FDivergence, LogZ};
 use disco_ebm::Tilt;
+use disco_qrs::Ratios;
 use rand::SeedableRng;
 
 use crate::{
@@ -133,6 +134,11 @@ impl<X: TextSample> Scored<X> {
     /// `ln` of the importance weights of the target: `ln P(x|c)` less `ln` of the probability of the draw.
     pub(super) fn log_weights(&self) -> Vec<f64> {
         self.log_target.iter().zip(&self.log_prob).map(|(target, proposal)| target - proposal).collect()
+    }
+
+    /// The importance ratios of the target, for quasi-rejection sampling.
+    pub(super) fn ratios(&self) -> Result<Ratios> {
+        Ok(Ratios::new(&self.log_target, &self.log_prob)?)
     }
 
     /// The divergences [`DISTANCES`] from the distribution that drew the samples to the target.

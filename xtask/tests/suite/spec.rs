@@ -159,7 +159,7 @@ fn targets_must_fit_their_features() {
     check_line(
         "mean = 0.5",
         "",
-        "6:1: `features` ask for nothing: none has a target",
+        "6:1: `features` ask for nothing: none has a target, and there are no [[rewards]]",
         "a target for a feature (always",
     );
     check_line(

@@ -1,9 +1,12 @@
 //! The report: one HTML file that needs nothing else, readable in light and dark.
 
 mod axis;
+mod categories;
 mod chart;
+mod contexts;
 mod figures;
 mod html;
+mod rewards;
 mod sections;
 
 use html::escape;
@@ -16,6 +19,9 @@ pub fn render_report(record: &RunRecord) -> String {
     let title = escape(&record.spec.title);
     let sections = [
         Some(sections::moments(record)),
+        categories::categories(record),
+        rewards::rewards(record),
+        contexts::contexts(record),
         sections::distances(record),
         sections::tuning(record),
         sections::rejection(record),

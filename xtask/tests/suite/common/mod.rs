@@ -110,6 +110,7 @@ pub(crate) fn record() -> RunRecord {
         base: Some(BaseRecord {
             means: vec![estimate(0.083, 0.0061), estimate(0.551, 0.011)],
             by_context: Vec::new(),
+            categories: Vec::new(),
             skipped: 0,
             samples: samples(&[
                 ("Why, then the sun will not be seen to-day;\nThe sky doth frown and lour upon our army.", true),
@@ -141,6 +142,7 @@ pub(crate) fn record() -> RunRecord {
                 },
             ],
             by_context: Vec::new(),
+            categories: Vec::new(),
             base_distances: vec![
                 estimate(1.81, 0.06),
                 estimate(f64::INFINITY, 0.0),
@@ -152,6 +154,7 @@ pub(crate) fn record() -> RunRecord {
         policy: Some(PolicyRecord {
             means: vec![estimate(0.4672, 0.0156), estimate(0.0176, 0.0041)],
             by_context: Vec::new(),
+            categories: Vec::new(),
             distances: vec![
                 estimate(0.071, 0.012),
                 estimate(f64::INFINITY, 0.0),
@@ -168,6 +171,7 @@ pub(crate) fn record() -> RunRecord {
         }),
         qrs: Some(QrsRecord {
             log_beta: -34.912,
+            log_betas: Vec::new(),
             proposals: 1024,
             accepted: 517,
             acceptance_rate: estimate(0.505, 0.0156),
@@ -176,6 +180,7 @@ pub(crate) fn record() -> RunRecord {
             warnings: vec!["The largest 5 weights hold 31% of the sum: the total variation may be larger than its error says.".into()],
             means: vec![estimate(0.4981, 0.0221), estimate(0.0, 0.0)],
             by_context: Vec::new(),
+            categories: Vec::new(),
             distances: vec![
                 estimate(0.021, 0.008),
                 estimate(0.018, 0.006),

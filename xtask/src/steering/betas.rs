@@ -1,0 +1,124 @@
+//! The choice of beta for quasi-rejection sampling, one for all contexts or one for each, and what is expected of it.
+
+use std::mem::discriminant;
+
+use disco_core::Estimate;
+use disco_divergence::LogZ;
+use disco_qrs::{Curve, Goal, Point, Ratios, Warning, choose_beta};
+
+use super::{
+    RunPlan,
+    scored::{Scored, mean, sentence},
+};
+use crate::{Result, features::TextSample, results::QrsPoint, spec::QrsGoal};
+
+/// The number of values of beta on the curve.
+const CURVE: usize = 48;
+
+/// The chosen betas, and what the samples of the policy say of them.
+pub(super) struct Betas {
+    /// `ln beta` of each context.
+    pub(super) log_betas: Vec<f64>,
+    /// The divergences to the target, in the order of the record.
+    pub(super) distances: Vec<Estimate>,
+    pub(super) total_variation: Estimate,
+    pub(super) kl_to_base: Estimate,
+    /// Acceptance rate and total variation for other values of beta: in each context by the same factor above or below its own.
+    pub(super) curve: Vec<QrsPoint>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Betas {
+    /// Chooses beta from scored samples of the policy: one for each context where targets hold in each, or contexts have
+    /// weights; else one for all.
+    pub(super) fn choose<X: TextSample>(plan: &RunPlan<'_>, scored: &[Scored<X>]) -> Result<Self> {
+        let ratios: Vec<Ratios> = scored.iter().map(Scored::ratios).collect::<Result<_>>()?;
+        let log_betas = log_betas(plan, &ratios)?;
+        let points: Vec<Point> = ratios
+            .iter()
+            .zip(&log_betas)
+            .map(|(ratios, log_beta)| Ok(ratios.point(*log_beta)?))
+            .collect::<Result<_>>()?;
+        let over =
+            |of: fn(&Point) -> Estimate| mean(&points.iter().map(of).collect::<Vec<_>>(), &plan.shares);
+        let kl = |(scored, log_beta): (&Scored<X>, &f64)| {
+            let pairs = scored.log_target.iter().zip(&scored.log_prob);
+            let accepted: Vec<f64> =
+                pairs.map(|(target, proposal)| target.min(log_beta + proposal)).collect();
+            scored.kl_to_base(&accepted, LogZ::Estimated)
+        };
+        let kls: Vec<Estimate> = scored.iter().zip(&log_betas).map(kl).collect::<Result<_>>()?;
+        let (curve, curves) = curve(plan, &ratios, &log_betas)?;
+        let of_curves = worst(curves.iter().flat_map(|curve| &curve.warnings));
+        let warnings = Point::mean(&points)?.warnings.into_iter().chain(of_curves);
+        Ok(Self {
+            total_variation: over(|point| point.total_variation),
+            distances: vec![
+                over(|point| point.forward_kl),
+                over(|point| point.reverse_kl),
+                over(|point| point.total_variation),
+                over(|point| point.jensen_shannon),
+            ],
+            kl_to_base: mean(&kls, &plan.shares),
+            curve,
+            warnings: warnings.map(|warning| sentence(&warning.to_string())).collect(),
+            log_betas,
+        })
+    }
+
+    /// The mean of `ln beta` over contexts, by their shares.
+    pub(super) fn mean_log_beta(&self, shares: &[f64]) -> f64 {
+        self.log_betas.iter().zip(shares).map(|(log_beta, share)| log_beta * share).sum()
+    }
+}
+
+fn log_betas(plan: &RunPlan<'_>, ratios: &[Ratios]) -> Result<Vec<f64>> {
+    let goal = match plan.spec.sample.qrs {
+        QrsGoal::AcceptanceRate(rate) => Goal::AcceptanceRate(rate),
+        QrsGoal::TotalVariation(distance) => Goal::TotalVariation(distance),
+        QrsGoal::LogBeta(log_beta) => return Ok(vec![log_beta; ratios.len()]),
+    };
+    let is_per_context = plan.spec.features.iter().any(|feature| feature.per_context);
+    if is_per_context || plan.spec.contexts.weights.is_some() {
+        return ratios.iter().map(|ratios| Ok(ratios.choose(goal)?.log_beta)).collect();
+    }
+    Ok(vec![choose_beta(ratios, goal)?.log_beta; ratios.len()])
+}
+
+/// The curve over factors of the chosen betas, over the range that matters in some context; and each context's own curve.
+fn curve(plan: &RunPlan<'_>, ratios: &[Ratios], log_betas: &[f64]) -> Result<(Vec<QrsPoint>, Vec<Curve>)> {
+    let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+    for (ratios, log_beta) in ratios.iter().zip(log_betas) {
+        let ends = ratios.grid(2)?;
+        (low, high) = (low.min(ends[0] - log_beta), high.max(ends[1] - log_beta));
+    }
+    let shift = |index: usize| low + (high - low) * index as f64 / (CURVE - 1) as f64;
+    let own = |(ratios, log_beta): (&Ratios, &f64)| {
+        let grid: Vec<f64> = (0..CURVE).map(|index| log_beta + shift(index)).collect();
+        Ok(ratios.curve(&grid)?)
+    };
+    let curves: Vec<Curve> = ratios.iter().zip(log_betas).map(own).collect::<Result<_>>()?;
+    let point = |index: usize| {
+        let over = |of: fn(&Point) -> Estimate| {
+            mean(&curves.iter().map(|curve| of(&curve.points[index])).collect::<Vec<_>>(), &plan.shares)
+        };
+        let centre: f64 = log_betas.iter().zip(&plan.shares).map(|(log_beta, share)| log_beta * share).sum();
+        QrsPoint {
+            log_beta: centre + shift(index),
+            acceptance_rate: over(|point| point.acceptance_rate),
+            total_variation: over(|point| point.total_variation),
+        }
+    };
+    Ok(((0..CURVE).map(point).collect(), curves))
+}
+
+/// The first warning of each kind.
+fn worst<'a>(warnings: impl Iterator<Item = &'a Warning>) -> Vec<Warning> {
+    let mut found: Vec<Warning> = Vec::new();
+    for warning in warnings {
+        if !found.iter().any(|other| discriminant(other) == discriminant(warning)) {
+            found.push(*warning);
+        }
+    }
+    found
+}
