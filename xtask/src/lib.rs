@@ -23,7 +23,7 @@ pub use cli::main;
 pub use commands::RunOptions;
 pub use contexts::{Columns, TextContext};
 pub use error::{Error, Problem, Result, SpecError};
-pub use features::{SampleView, TextFeature, TextSample, TextScorer, TextScorers};
+pub use features::{Marks, SampleView, TextFeature, TextFeatures, TextSample, TextScorer, TextScorers};
 pub use process::workspace_root;
 pub use repository::{
     CrateGraph, Finding, Import, ModuleGraph, Tree, check_crates, check_document, check_modules, check_order,
@@ -37,10 +37,11 @@ pub use results::{
 };
 pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
 pub use spec::{
-    AdapterSpec, Backend, ChatSpec, CheckpointSpec, ClassifierSpec, CommandAsking, CommandSpec, ContextSpec,
-    Dialect, FeatureKind, FeatureSpec, FitSpec, HttpAsking, HttpSpec, LabelValue, LengthUnit, Level,
-    LongestToken, Measure, ModelSource, ModelSpec, QrsGoal, RewardSpec, SampleSpec, Share, Spec, Target,
-    TuneSpec, WEIGHTS, Words, read_spec,
+    AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ClassifierSpec,
+    CommandAsking, CommandSpec, ContextSpec, Dialect, FeatureKind, FeatureSpec, FitSpec, HttpAsking,
+    HttpSpec, JsonPath, JsonScalar, JsonSpec, LabelValue, LengthUnit, Level, LongestToken, Measure,
+    ModelSource, ModelSpec, Phrase, QrsGoal, RewardSpec, SampleSpec, Share, Spec, Target, TuneSpec, WEIGHTS,
+    WordListSpec, WordValue, Words, read_spec,
 };
 pub use steering::{
     CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,

@@ -290,6 +290,14 @@ pub enum Error {
         /// The problem, with the batch and the sample where there is one.
         problem: String,
     },
+    /// A feature is made of other features that cannot be found.
+    #[error("the feature `{feature}` cannot be made of other features: {problem}")]
+    Parts {
+        /// The feature.
+        feature: String,
+        /// The problem.
+        problem: String,
+    },
     /// A distribution, feature or estimate failed.
     #[error(transparent)]
     Core(#[from] disco_core::Error),

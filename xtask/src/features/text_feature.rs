@@ -1,122 +1,101 @@
-//! The features that a spec file can name.
+//! The features of a spec file, ready to be computed.
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
-use disco_core::{Error as CoreError, Feature, Result, Score};
-use regex::Regex;
+use disco_core::{Feature, Result, Score};
 
-use super::{SampleView, TextSample, TextScorer, TextScorers};
+use super::{SampleView, TextSample, TextScorers, rules::Rules};
 use crate::{
-    Error,
     contexts::TextContext,
-    spec::{FeatureKind, FeatureSpec, LengthUnit, measures},
+    spec::{FeatureSpec, Part, measures, named_parts},
 };
 
-/// A feature of a spec, ready to be computed.
+/// A number of a sample: the value of a feature of a spec, or for a label of a category 1 if the sample has it and 0 if not.
 #[derive(Clone, Debug)]
 pub struct TextFeature {
     name: String,
-    rule: Rule,
-}
-
-#[derive(Clone, Debug)]
-enum Rule {
-    Matches(Regex),
-    Count(Regex),
-    StartsWith(String),
-    EndsWith(String),
-    Finished,
-    Length(LengthUnit),
-    Scored(Arc<dyn TextScorer>),
+    part: Part,
+    rules: Arc<Rules>,
 }
 
 /// The features that compute the measures of a spec, one for each ([`Spec::measures`](crate::Spec::measures)).
 ///
-/// # Errors
-/// As [`TextFeature::new`].
-pub(crate) fn text_features(
-    features: &[FeatureSpec],
-    scorers: &TextScorers,
-) -> crate::Result<Vec<TextFeature>> {
-    measures(features).into_iter().map(|measure| TextFeature::new(measure.feature, scorers)).collect()
+/// They share what they are made of: [`scores_of_all`](Self::scores_of_all) computes each feature of the spec once.
+#[derive(Clone, Debug)]
+pub struct TextFeatures {
+    features: Vec<TextFeature>,
+    rules: Arc<Rules>,
+}
+
+impl TextFeatures {
+    /// The features of a spec; the text scorer of a classifier is found in `scorers` by the feature's name.
+    ///
+    /// # Errors
+    /// [`Error::Pattern`](crate::Error::Pattern) if a pattern is not a regular expression, or is too large to compile;
+    /// [`Error::NoTextScorer`](crate::Error::NoTextScorer); [`Error::Parts`](crate::Error::Parts) for a feature that is made of one
+    /// that is not there, or of itself.
+    pub fn new(features: &[FeatureSpec], scorers: &TextScorers) -> crate::Result<Self> {
+        let rules = Arc::new(Rules::new(features, scorers)?);
+        let parts = named_parts(features);
+        let measures = measures(features).into_iter();
+        // Every measure has its own name among the parts.
+        let feature = |name: String| {
+            let part = *parts.get(&name)?;
+            Some(TextFeature { name, part, rules: rules.clone() })
+        };
+        Ok(Self { features: measures.filter_map(|measure| feature(measure.name)).collect(), rules })
+    }
+
+    /// The values of all features for every sample of a context: for each feature a list with one score per sample.
+    ///
+    /// # Errors
+    /// As [`TextFeature::scores_of`].
+    ///
+    /// # Cost
+    /// Each feature of the spec is computed once, whatever it is part of, and each text scorer is asked once.
+    pub fn scores_of_all<X: TextSample>(
+        &self,
+        context: &TextContext,
+        samples: &[&X],
+    ) -> Result<Vec<Vec<Score>>> {
+        let parts: Vec<Part> = self.features.iter().map(|feature| feature.part).collect();
+        self.rules.scores(&parts, context, samples)
+    }
+}
+
+/// The features, one per measure.
+impl std::ops::Deref for TextFeatures {
+    type Target = [TextFeature];
+
+    fn deref(&self) -> &[TextFeature] {
+        &self.features
+    }
 }
 
 impl TextFeature {
-    /// The feature that `spec` describes; the text scorer of a classifier is found in `scorers` by the feature's name.
-    ///
-    /// # Errors
-    /// [`Error::Pattern`] if its pattern is not a regular expression, or is too large to compile; [`Error::NoTextScorer`].
-    pub fn new(spec: &FeatureSpec, scorers: &TextScorers) -> crate::Result<Self> {
-        let rule = match &spec.kind {
-            FeatureKind::Contains(words) => Rule::Matches(words.pattern()?),
-            FeatureKind::Count(words) => Rule::Count(words.pattern()?),
-            FeatureKind::Regex { pattern } => Rule::Matches(Regex::new(pattern)?),
-            FeatureKind::StartsWith { text } => Rule::StartsWith(text.clone()),
-            FeatureKind::Ends { text: Some(text) } => Rule::EndsWith(text.clone()),
-            FeatureKind::Ends { text: None } => Rule::Finished,
-            FeatureKind::Length { unit } => Rule::Length(*unit),
-            FeatureKind::Classifier(_) | FeatureKind::Command(_) | FeatureKind::Http(_) => {
-                match scorers.get(&spec.name) {
-                    Some(scorer) => Rule::Scored(scorer.clone()),
-                    None => return Err(Error::NoTextScorer { feature: spec.name.clone() }),
-                }
-            }
-        };
-        Ok(Self { name: spec.name.clone(), rule })
-    }
-
-    /// Its name.
+    /// Its name: the feature's, or `FEATURE = LABEL` for a label of a category.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The feature's value for every sample of a context, or that its text scorer skips the sample.
+    /// The feature's value for every sample of a context, or that the sample is skipped: by its text scorer, because there is no
+    /// number at the place in the JSON text that it asks for, or because one of the features that it is made of skips it.
     ///
     /// # Errors
-    /// The errors of its text scorer, if it has one, and [`CoreError::Length`] if that gives another number of scores.
+    /// The errors of text scorers; [`Error::Length`](disco_core::Error::Length) or
+    /// [`Error::NotANumber`](disco_core::Error::NotANumber) if one gives another number of scores, or no finite ones;
+    /// [`Error::Failed`](disco_core::Error::Failed) for a context without the column that the feature looks for.
+    ///
+    /// # Cost
+    /// The features that it is made of are computed too, each once.
     pub fn scores_of<X: TextSample>(&self, context: &TextContext, samples: &[&X]) -> Result<Vec<Score>> {
-        let each = |value: &dyn Fn(&X) -> f64| Ok(samples.iter().map(|sample| Ok(value(sample))).collect());
-        let truth = |holds: bool| f64::from(u8::from(holds));
-        match &self.rule {
-            Rule::Matches(pattern) => each(&|sample| truth(pattern.is_match(sample.text()))),
-            Rule::Count(pattern) => each(&|sample| pattern.find_iter(sample.text()).count() as f64),
-            Rule::StartsWith(start) => each(&|sample| truth(sample.text().starts_with(start.as_str()))),
-            Rule::EndsWith(end) => each(&|sample| truth(sample.text().trim_end().ends_with(end.trim_end()))),
-            Rule::Finished => each(&|sample| truth(sample.finished())),
-            Rule::Length(LengthUnit::Tokens) => each(&|sample| sample.token_count() as f64),
-            Rule::Length(LengthUnit::Characters) => each(&|sample| sample.text().chars().count() as f64),
-            Rule::Length(LengthUnit::Words) => {
-                each(&|sample| sample.text().split_whitespace().count() as f64)
-            }
-            Rule::Scored(scorer) => {
-                let views: Vec<SampleView<'_>> = samples.iter().map(|sample| view(*sample)).collect();
-                let scores = scorer.scores(context, &views)?;
-                CoreError::check_length("scores, one per sample", samples.len(), scores.len())?;
-                Ok(scores)
-            }
-        }
-    }
-
-    /// The ranges of bytes at which the feature's pattern or text occurs; no range for features of the whole text.
-    pub fn occurrences(&self, text: &str) -> Vec<Range<usize>> {
-        match &self.rule {
-            Rule::Matches(pattern) | Rule::Count(pattern) => {
-                pattern.find_iter(text).map(|found| found.range()).collect()
-            }
-            Rule::StartsWith(start) if text.starts_with(start.as_str()) => {
-                Some(0..start.len()).into_iter().collect()
-            }
-            Rule::EndsWith(end) if text.trim_end().ends_with(end.trim_end()) => {
-                let stop = text.trim_end().len();
-                Some(stop - end.trim_end().len()..stop).into_iter().collect()
-            }
-            _ => Vec::new(),
-        }
+        let mut scores = self.rules.scores(&[self.part], context, samples)?;
+        Ok(scores.swap_remove(0))
     }
 }
 
 /// A sample, as text scorers see it.
-fn view(sample: &impl TextSample) -> SampleView<'_> {
+pub(super) fn view(sample: &impl TextSample) -> SampleView<'_> {
     SampleView { text: sample.text(), tokens: sample.token_count(), finished: sample.finished() }
 }
 

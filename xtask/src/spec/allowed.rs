@@ -53,6 +53,9 @@ pub(crate) const NEGATIVE: Allowed<f64> =
     Allowed { words: "a finite number below 0", holds: |x| *x < 0.0 && x.is_finite() };
 pub(crate) const INSIDE_UNIT: Allowed<f64> =
     Allowed { words: "a number above 0 and below 1", holds: |x| *x > 0.0 && *x < 1.0 };
+/// The mean of a feature that is -1, 0 or 1.
+pub(crate) const SIGN_MEAN: Allowed<f64> =
+    Allowed { words: "a number above -1 and below 1", holds: |x| *x > -1.0 && *x < 1.0 };
 pub(crate) const SHARE: Allowed<f64> =
     Allowed { words: "a number from 0 to below 1", holds: |x| *x >= 0.0 && *x < 1.0 };
 pub(crate) const POSITIVE_SHARE: Allowed<f64> =

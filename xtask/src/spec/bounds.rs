@@ -4,10 +4,11 @@
 
 use regex::Regex;
 
-use super::{FeatureKind, LengthUnit, Words};
+use super::{FeatureKind, LengthUnit, WordValue, Words};
 
-/// A kind of feature with its pattern, which is compiled once.
+/// A kind of feature with its pattern, which is compiled once, and the feature's name.
 pub(super) struct Bounded<'a> {
+    name: &'a str,
     kind: &'a FeatureKind,
     pattern: Option<Regex>,
     literal: Option<Literal<'a>>,
@@ -22,22 +23,26 @@ struct Literal<'a> {
 }
 
 impl<'a> Bounded<'a> {
-    pub(super) fn new(kind: &'a FeatureKind) -> Self {
+    pub(super) fn new(name: &'a str, kind: &'a FeatureKind) -> Self {
+        // Of a text that differs by context nothing is known.
         let literal = match kind {
             FeatureKind::Contains(words) | FeatureKind::Count(words) => {
                 let Words { text, whole_word, ignore_case } = words;
-                Some(Literal { text, ignore_case: *ignore_case, bounds: (*whole_word, *whole_word) })
+                let bounds = (*whole_word, *whole_word);
+                text.text().map(|text| Literal { text, ignore_case: *ignore_case, bounds })
             }
             FeatureKind::StartsWith { text } => {
-                Some(Literal { text, ignore_case: false, bounds: (true, false) })
+                text.text().map(|text| Literal { text, ignore_case: false, bounds: (true, false) })
             }
-            FeatureKind::Ends { text: Some(text) } => {
-                Some(Literal { text: text.trim_end(), ignore_case: false, bounds: (false, true) })
-            }
+            FeatureKind::Ends { text: Some(text) } => text.text().map(|text| Literal {
+                text: text.trim_end(),
+                ignore_case: false,
+                bounds: (false, true),
+            }),
             _ => None,
         };
         // A pattern that cannot be compiled is a problem of its own.
-        Self { kind, pattern: kind.pattern().and_then(Result::ok), literal }
+        Self { name, kind, pattern: kind.pattern().and_then(Result::ok), literal }
     }
 
     /// Whether it is 1 for every text.
@@ -62,6 +67,9 @@ impl<'a> Bounded<'a> {
         {
             return Some(1.0);
         }
+        if self.is_made_below(other) {
+            return Some(1.0);
+        }
         let literal = self.literal.as_ref()?;
         if let FeatureKind::Length { unit: LengthUnit::Characters } = other.kind {
             return Some(literal.text.chars().count() as f64);
@@ -75,29 +83,78 @@ impl<'a> Bounded<'a> {
             return (words > 0).then_some(words as f64);
         }
         let implied = match (self.kind, other.kind) {
-            (FeatureKind::StartsWith { text }, FeatureKind::StartsWith { text: other }) => {
-                text.starts_with(other)
+            (FeatureKind::StartsWith { .. }, FeatureKind::StartsWith { text: other }) => {
+                other.text().is_some_and(|other| literal.text.starts_with(other))
             }
             (FeatureKind::Ends { .. }, FeatureKind::Ends { text: Some(other) }) => {
-                literal.text.ends_with(other.trim_end())
+                other.text().is_some_and(|other| literal.text.ends_with(other.trim_end()))
             }
             _ => literal.implies(other),
         };
         implied.then_some(1.0)
     }
 
-    /// Whether no text has both.
-    pub(super) fn excludes(&self, other: &Self) -> bool {
+    /// Whether its value is never above that of `other` because of what one of them is made of.
+    fn is_made_below(&self, other: &Self) -> bool {
         match (self.kind, other.kind) {
-            (FeatureKind::StartsWith { text: a }, FeatureKind::StartsWith { text: b }) => {
-                !a.starts_with(b.as_str()) && !b.starts_with(a.as_str())
+            (FeatureKind::All { of }, _) if of.iter().any(|name| name == other.name) => true,
+            (_, FeatureKind::Any { of }) if of.iter().any(|name| name == self.name) => true,
+            (FeatureKind::All { of }, FeatureKind::All { of: fewer }) => {
+                fewer.iter().all(|name| of.contains(name))
             }
-            (FeatureKind::Ends { text: Some(a) }, FeatureKind::Ends { text: Some(b) }) => {
-                let (a, b) = (a.trim_end(), b.trim_end());
-                !a.ends_with(b) && !b.ends_with(a)
+            (FeatureKind::Any { of: fewer }, FeatureKind::Any { of }) => {
+                fewer.iter().all(|name| of.contains(name))
+            }
+            (
+                FeatureKind::Between { of, low, high },
+                FeatureKind::Between { of: others, low: lower, high: higher },
+            ) => {
+                let least = |bound: &Option<f64>| bound.unwrap_or(f64::NEG_INFINITY);
+                let most = |bound: &Option<f64>| bound.unwrap_or(f64::INFINITY);
+                of == others && least(lower) <= least(low) && most(high) <= most(higher)
+            }
+            (FeatureKind::WordList(own), FeatureKind::WordList(others)) => {
+                let rank = |value| match value {
+                    WordValue::Share => Some(0),
+                    WordValue::Presence => Some(1),
+                    WordValue::Count => Some(2),
+                    WordValue::Sign => None,
+                };
+                let is_same = own.list == others.list && own.ignore_case == others.ignore_case;
+                is_same && rank(own.value).zip(rank(others.value)).is_some_and(|(own, other)| own <= other)
+            }
+            (FeatureKind::Json(own), FeatureKind::Json(others)) => {
+                own.equals.is_some() && others.path.is_none()
             }
             _ => false,
         }
+    }
+
+    /// Whether no text has both.
+    pub(super) fn excludes(&self, other: &Self) -> bool {
+        match (self.kind, other.kind) {
+            (FeatureKind::StartsWith { .. }, FeatureKind::StartsWith { .. })
+            | (FeatureKind::Ends { .. }, FeatureKind::Ends { .. }) => {
+                let (Some(a), Some(b)) = (&self.literal, &other.literal) else { return false };
+                let is_inside = |a: &str, b: &str| match self.kind {
+                    FeatureKind::StartsWith { .. } => a.starts_with(b),
+                    _ => a.ends_with(b),
+                };
+                !is_inside(a.text, b.text) && !is_inside(b.text, a.text)
+            }
+            (FeatureKind::Json(own), FeatureKind::Json(others)) => {
+                let is_one_place = own.path.is_some() && own.path == others.path;
+                is_one_place && own.equals.is_some() && others.equals.is_some() && own.equals != others.equals
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether every text has exactly one of the two.
+    pub(super) fn is_opposite_of(&self, other: &Self) -> bool {
+        let negates =
+            |one: &Self, other: &Self| matches!(one.kind, FeatureKind::Not { of } if of == other.name);
+        negates(self, other) || negates(other, self)
     }
 }
 
@@ -137,7 +194,7 @@ mod tests {
     }
 
     fn factor(one: &FeatureKind, other: &FeatureKind) -> Option<f64> {
-        Bounded::new(one).factor_below(&Bounded::new(other))
+        Bounded::new("one", one).factor_below(&Bounded::new("other", other))
     }
 
     #[test]
@@ -178,11 +235,12 @@ mod tests {
         assert_eq!(factor(&plain, &length(LengthUnit::Characters)), Some(4.0));
         assert_eq!(factor(&contains("my king", false, false), &length(LengthUnit::Words)), Some(2.0));
         assert_eq!(factor(&length(LengthUnit::Words), &length(LengthUnit::Characters)), Some(1.0));
-        let excludes =
-            |one: &FeatureKind, other: &FeatureKind| Bounded::new(one).excludes(&Bounded::new(other));
+        let excludes = |one: &FeatureKind, other: &FeatureKind| {
+            Bounded::new("one", one).excludes(&Bounded::new("other", other))
+        };
         assert!(excludes(&starts("The"), &starts("A")) && !excludes(&starts("The"), &starts("The king")));
         assert!(excludes(&ends("."), &ends("!")) && !excludes(&ends(". "), &ends(".")));
-        let always = |pattern: &str| Bounded::new(&regex(pattern)).always_holds();
+        let always = |pattern: &str| Bounded::new("it", &regex(pattern)).always_holds();
         assert!(always("a*") && always("") && always("x|") && !always("a+") && !always("^$"));
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn read_command(section: &Section<'_>, folder: &Path) -> CommandSpec 
             })
         });
         if let Some((index, problem)) = problem {
-            section.wrong_item("run", index, &problem, RUN);
+            section.wrong_entry("run", index, &problem, RUN);
         }
     }
     let mut files = BTreeMap::new();
@@ -150,7 +150,7 @@ pub(super) fn read_command(section: &Section<'_>, folder: &Path) -> CommandSpec 
         match sha256(&folder.join(&name)) {
             Ok(hash) => drop(files.insert(name, hash)),
             Err(problem) => {
-                section.wrong_item("files", index, &problem, "files, seen from the run file's folder");
+                section.wrong_entry("files", index, &problem, "files, seen from the run file's folder");
                 break;
             }
         }
@@ -197,6 +197,7 @@ pub(super) fn command_conflicts(
             for (field, value, before) in command.asking.differences(other.asking) {
                 found.push(Conflict {
                     fields: vec![path(*index, field), path(*earlier, field)],
+                    others: Vec::new(),
                     message: format!("is {value}, and {before} for a feature that asks the same program"),
                     allowed: "one value for all features of a program; it is enough if one of them has it"
                         .into(),

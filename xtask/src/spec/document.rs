@@ -16,6 +16,8 @@ use crate::{Problem, SpecError};
 pub(crate) struct Conflict {
     /// The fields that were compared, as paths. The problem is shown at the first.
     pub(crate) fields: Vec<String>,
+    /// Other fields that were looked at. A problem with one of them hides the conflict, which says nothing against them.
+    pub(crate) others: Vec<String>,
     /// The problem: the end of a sentence that begins with the first field.
     pub(crate) message: String,
     /// The values that are allowed.
@@ -114,8 +116,8 @@ impl<'a> Document<'a> {
 
     /// Reports a conflict, unless one of its fields already has a problem: one wrong value is one problem.
     fn conflict(&self, conflict: Conflict) {
-        let Conflict { fields, message, allowed } = conflict;
-        if fields.iter().any(|field| self.is_doubtful(field)) {
+        let Conflict { fields, others, message, allowed } = conflict;
+        if fields.iter().chain(&others).any(|field| self.is_doubtful(field)) {
             return;
         }
         let Some(first) = fields.first() else { return };

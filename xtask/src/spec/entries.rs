@@ -28,8 +28,8 @@ impl Section<'_> {
         Some(strings)
     }
 
-    /// Reports a problem with an item of the array `field`.
-    pub(super) fn wrong_item(&self, field: &'static str, index: usize, message: &str, allowed: &str) {
+    /// Reports a problem with an item of the array `field`, which is shown: the message goes on from it.
+    pub(super) fn wrong_entry(&self, field: &'static str, index: usize, message: &str, allowed: &str) {
         let item = self.value(field).and_then(|value| value.get_ref().as_array()?.get(index));
         let Some(item) = item else { return self.wrong(field, message, allowed) };
         let message = format!("has {}, which {message}", self.document.shown(item.span()));

@@ -5,28 +5,33 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::{
-    FeatureKind, FeatureSpec, LengthUnit, Words,
+    FeatureKind, FeatureSpec, LengthUnit, Phrase, Words,
     allowed::SOME_TEXT,
+    category::{CATEGORY_FIELDS, read_category},
     classifier::{CLASSIFIER_FIELDS, read_classifier},
     command::{COMMAND_FIELDS, read_command},
     fields::Fields,
     http::{HTTP_FIELDS, read_http},
+    json::{JSON_FIELDS, read_json},
     names::Alias,
+    parts::{read_all_of, read_between, read_of},
+    phrase::pattern_problem,
     section::Section,
     target::{TARGET_FIELDS, Target, read_given, read_target},
+    words::{WORD_LIST_FIELDS, read_word_list},
 };
 
 /// A kind as a run file names it: its name, the fields of its table, and their reader.
 type Kind = (&'static str, (&'static [&'static str], fn(&Section<'_>, &Path) -> FeatureKind));
 
 /// All kinds. A new kind is a line here, a variant of [`FeatureKind`], and a rule of `features::TextFeature`.
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 16] = [
     ("contains", (WORDS, |section, _| FeatureKind::Contains(read_words(section)))),
     ("count", (WORDS, |section, _| FeatureKind::Count(read_words(section)))),
     ("regex", (&["pattern"], |section, _| read_regex(section))),
     (
         "starts_with",
-        (&["text"], |section, _| FeatureKind::StartsWith { text: required_text(section, "text") }),
+        (&["text"], |section, _| FeatureKind::StartsWith { text: section.required_phrase("text") }),
     ),
     ("ends", (&["text"], |section, _| read_ends(section))),
     (
@@ -36,15 +41,38 @@ const KINDS: [Kind; 9] = [
     ("command", (COMMAND_FIELDS, |section, folder| FeatureKind::Command(read_command(section, folder)))),
     ("http", (HTTP_FIELDS, |section, _| FeatureKind::Http(read_http(section)))),
     ("length", (&["unit"], |section, _| read_length(section))),
+    ("words", (WORD_LIST_FIELDS, |section, folder| FeatureKind::WordList(read_word_list(section, folder)))),
+    ("json", (JSON_FIELDS, |section, _| FeatureKind::Json(read_json(section)))),
+    ("between", (&["of", "low", "high"], |section, _| read_between(section))),
+    ("all", (OF, |section, _| FeatureKind::All { of: read_all_of(section) })),
+    ("any", (OF, |section, _| FeatureKind::Any { of: read_all_of(section) })),
+    ("not", (OF, |section, _| FeatureKind::Not { of: read_of(section) })),
+    ("category", (CATEGORY_FIELDS, |section, _| FeatureKind::Category(read_category(section)))),
 ];
 
 /// The fields of [`Words`].
 const WORDS: &[&str] = &["text", "whole_word", "ignore_case"];
 
+/// The fields of kinds that are made of other features alone.
+const OF: &[&str] = &["of"];
+
 /// Other names of kinds.
 const ALIASES: &[Alias] = &[
     ("word", &["contains"]),
-    ("words", &["contains", "count"]),
+    ("word_list", &["words"]),
+    ("list", &["words"]),
+    ("lexicon", &["words"]),
+    ("valid_json", &["json"]),
+    ("json_path", &["json"]),
+    ("range", &["between"]),
+    ("and", &["all"]),
+    ("or", &["any"]),
+    ("one_of", &["any", "category"]),
+    ("none", &["not"]),
+    ("choice", &["category"]),
+    ("choices", &["category"]),
+    ("categorical", &["category"]),
+    ("classes", &["category"]),
     ("keyword", &["contains"]),
     ("includes", &["contains"]),
     ("has", &["contains"]),
@@ -107,26 +135,22 @@ fn read_length(section: &Section<'_>) -> FeatureKind {
     FeatureKind::Length { unit: section.choice("unit", &units, aliases).unwrap_or(LengthUnit::Tokens) }
 }
 
-fn required_text(section: &Section<'_>, field: &'static str) -> String {
-    section.require(field, SOME_TEXT.words);
-    section.string(field, &SOME_TEXT).unwrap_or_default()
-}
-
 fn read_words(section: &Section<'_>) -> Words {
     let words = Words {
-        text: required_text(section, "text"),
+        text: section.required_phrase("text"),
         whole_word: section.boolean("whole_word").unwrap_or(false),
         ignore_case: section.boolean("ignore_case").unwrap_or(false),
     };
-    if words.pattern().is_err() {
+    if words.pattern().is_some_and(|pattern| pattern.is_err()) {
         section.wrong("text", "is too long to be searched for", "a shorter text");
     }
     words
 }
 
 fn read_ends(section: &Section<'_>) -> FeatureKind {
-    let text = section.string("text", &SOME_TEXT);
-    if text.as_ref().is_some_and(|text| text.trim().is_empty()) && !section.is_doubtful("text") {
+    let text = section.phrase("text");
+    let is_blank = text.as_ref().and_then(Phrase::text).is_some_and(|text| text.trim().is_empty());
+    if is_blank && !section.is_doubtful("text") {
         // White space at the end of a sample does not count, so that every sample would end so.
         let allowed = "a text with more than white space, or no `text`: the model ended the sample itself";
         section.wrong("text", "is nothing but white space", allowed);
@@ -135,10 +159,9 @@ fn read_ends(section: &Section<'_>) -> FeatureKind {
 }
 
 fn read_regex(section: &Section<'_>) -> FeatureKind {
-    let pattern = required_text(section, "pattern");
-    if let Err(error) = regex::Regex::new(&pattern) {
-        let reason = error.to_string();
-        let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+    section.require("pattern", SOME_TEXT.words);
+    let pattern = section.string("pattern", &SOME_TEXT).unwrap_or_default();
+    if let Some(reason) = pattern_problem(&pattern) {
         let message = format!("is no regular expression: {reason}");
         section.wrong("pattern", &message, "the syntax of https://docs.rs/regex");
     }

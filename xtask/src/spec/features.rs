@@ -5,12 +5,17 @@ use serde::Serialize;
 
 use super::{
     Allowed,
-    allowed::{COUNT_MEAN, FINITE, NEGATIVE, POSITIVE, PREVALENCE},
+    allowed::{COUNT_MEAN, FINITE, INSIDE_UNIT, NEGATIVE, POSITIVE, PREVALENCE, SIGN_MEAN},
+    category::{CategoryRule, CategorySpec},
     classifier::{ClassifierSpec, LabelValue},
     command::CommandSpec,
     http::HttpSpec,
+    json::JsonSpec,
+    phrase::{Phrase, Words},
     target::Target,
+    words::{WordListSpec, WordValue},
 };
+use crate::contexts::TextContext;
 
 /// A feature and its target.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -63,12 +68,12 @@ pub enum FeatureKind {
     /// 1 if the text begins with `text`, else 0.
     StartsWith {
         /// The beginning.
-        text: String,
+        text: Phrase,
     },
     /// 1 if the text ends with `text`, else 0; without `text`, 1 if the model ended the sample (it was not cut off).
     Ends {
         /// The end, white space after it not counted.
-        text: Option<String>,
+        text: Option<Phrase>,
     },
     /// The length of the sample.
     Length {
@@ -81,31 +86,40 @@ pub enum FeatureKind {
     Command(CommandSpec),
     /// The value that a server gives.
     Http(HttpSpec),
-}
-
-/// A word or piece of text to find.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Words {
-    /// The text to find.
-    pub text: String,
-    /// Whether occurrences count only where neither side continues with a letter, digit or underscore.
-    pub whole_word: bool,
-    /// Whether upper and lower case are the same.
-    pub ignore_case: bool,
-}
-
-impl Words {
-    /// The regular expression that finds it. A half boundary holds where the other side has no character of a word, also for words
-    /// that begin or end with punctuation.
-    ///
-    /// # Errors
-    /// For a text that is too large to compile.
-    pub(crate) fn pattern(&self) -> Result<Regex, regex::Error> {
-        let escaped = regex::escape(&self.text);
-        let bounded =
-            if self.whole_word { format!(r"\b{{start-half}}{escaped}\b{{end-half}}") } else { escaped };
-        Regex::new(&if self.ignore_case { format!("(?i){bounded}") } else { bounded })
-    }
+    /// The words of a list in the text.
+    #[serde(rename = "words")]
+    WordList(WordListSpec),
+    /// Whether the text is JSON, or a value in it.
+    Json(JsonSpec),
+    /// 1 if the value of a feature lies in a range, its ends included, else 0.
+    Between {
+        /// The name of the feature.
+        of: String,
+        /// The lowest value; `None` for no lower end.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        low: Option<f64>,
+        /// The highest value; `None` for no upper end.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        high: Option<f64>,
+    },
+    /// 1 if all of these features are 1, else 0. A sample that one of them skips is skipped, here and in all features that are made
+    /// of others.
+    All {
+        /// Names of features that are 0 or 1, or of labels (`FEATURE = LABEL`).
+        of: Vec<String>,
+    },
+    /// 1 if one of these features is 1, else 0.
+    Any {
+        /// Names of features that are 0 or 1, or of labels (`FEATURE = LABEL`).
+        of: Vec<String>,
+    },
+    /// 1 if the feature is 0, and 0 if it is 1.
+    Not {
+        /// The name of a feature that is 0 or 1, or of a label (`FEATURE = LABEL`).
+        of: String,
+    },
+    /// One of several labels.
+    Category(CategorySpec),
 }
 
 /// The unit of a length.
@@ -121,69 +135,116 @@ pub enum LengthUnit {
 }
 
 impl FeatureKind {
-    /// The least and the largest value that the feature can have, whatever the text is.
-    pub fn range(&self) -> (f64, f64) {
-        match self {
-            Self::Contains(_) | Self::Regex { .. } | Self::StartsWith { .. } | Self::Ends { .. } => {
-                (0.0, 1.0)
-            }
-            Self::Count(_) | Self::Length { .. } => (0.0, f64::INFINITY),
-            Self::Command(_) | Self::Http(_) if self.is_binary() => (0.0, 1.0),
-            Self::Command(_) | Self::Http(_) => (f64::NEG_INFINITY, f64::INFINITY),
-            Self::Classifier(classifier) => match classifier.value {
-                LabelValue::Probability => (0.0, 1.0),
-                LabelValue::LogProbability => (f64::NEG_INFINITY, 0.0),
-                LabelValue::Logit => (f64::NEG_INFINITY, f64::INFINITY),
-            },
-        }
-    }
-
     /// Whether the order of a category's labels is a scale.
     pub fn is_ordered(&self) -> bool {
-        false
+        matches!(self, Self::Category(category) if category.ordered)
     }
 
-    /// The labels of a category, of which each sample has one; `None` for other kinds, whose values are numbers.
+    /// The labels of a category, of which each sample has one, with `other` at the end; `None` for other kinds, whose values are
+    /// numbers.
     pub fn labels(&self) -> Option<Vec<&str>> {
-        None
+        match self {
+            Self::Category(category) => Some(category.all_labels()),
+            _ => None,
+        }
     }
 
     /// Whether its values are 0 and 1.
     pub fn is_binary(&self) -> bool {
         match self {
             Self::Contains(_) | Self::Regex { .. } | Self::StartsWith { .. } | Self::Ends { .. } => true,
-            Self::Count(_) | Self::Length { .. } | Self::Classifier(_) => false,
+            Self::Between { .. } | Self::All { .. } | Self::Any { .. } | Self::Not { .. } => true,
+            Self::WordList(words) => words.value == WordValue::Presence,
+            Self::Json(json) => json.is_binary(),
+            Self::Count(_) | Self::Length { .. } | Self::Classifier(_) | Self::Category(_) => false,
             Self::Command(CommandSpec { binary, .. }) | Self::Http(HttpSpec { binary, .. }) => *binary,
         }
     }
 
-    /// The regular expression that finds its text or pattern; `None` for kinds that have none.
+    /// The least and the largest value that it can have, whatever the text is; infinite where there is none. The values of a category
+    /// are those of its labels: 0 and 1.
+    pub fn range(&self) -> (f64, f64) {
+        const ANY: (f64, f64) = (f64::NEG_INFINITY, f64::INFINITY);
+        const UNIT: (f64, f64) = (0.0, 1.0);
+        const FROM_0: (f64, f64) = (0.0, f64::INFINITY);
+        match self {
+            _ if self.is_binary() => UNIT,
+            Self::Category(_) => UNIT,
+            Self::Count(_) | Self::Length { .. } => FROM_0,
+            Self::WordList(words) => match words.value {
+                WordValue::Presence | WordValue::Share => UNIT,
+                WordValue::Count => FROM_0,
+                WordValue::Sign => (-1.0, 1.0),
+            },
+            Self::Classifier(classifier) => match classifier.value {
+                LabelValue::Probability => UNIT,
+                LabelValue::LogProbability => (f64::NEG_INFINITY, 0.0),
+                LabelValue::Logit => ANY,
+            },
+            _ => ANY,
+        }
+    }
+
+    /// The means that can be asked for: inside of the range, since a mean at its end is had by samples at that end alone.
+    pub(super) fn means(&self) -> &'static Allowed<f64> {
+        match self {
+            Self::Count(_) => &COUNT_MEAN,
+            Self::Classifier(ClassifierSpec { value: LabelValue::Probability, .. }) => &PREVALENCE,
+            _ if self.is_binary() => &PREVALENCE,
+            _ => match self.range() {
+                (0.0, 1.0) => &INSIDE_UNIT,
+                (-1.0, 1.0) => &SIGN_MEAN,
+                (0.0, _) => &POSITIVE,
+                (_, 0.0) => &NEGATIVE,
+                _ => &FINITE,
+            },
+        }
+    }
+
+    /// Whether it is a category whose labels are the choices with which texts begin.
+    pub(super) fn has_choices(&self) -> bool {
+        matches!(self, Self::Category(category) if category.rule == CategoryRule::Choices)
+    }
+
+    /// Whether what it looks for is the column of a context.
+    pub(crate) fn has_column(&self) -> bool {
+        self.phrase().is_some_and(|phrase| phrase.text().is_none())
+    }
+
+    /// The text that it looks for, for kinds that have one.
+    fn phrase(&self) -> Option<&Phrase> {
+        match self {
+            Self::Contains(words) | Self::Count(words) => Some(&words.text),
+            Self::StartsWith { text } | Self::Ends { text: Some(text) } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The kind with the text that it looks for in a context.
+    ///
+    /// # Errors
+    /// The problem with the column, as a sentence that names it.
+    pub(crate) fn in_context(&self, context: &TextContext) -> Result<Self, String> {
+        let words =
+            |words: &Words| Ok::<_, String>(Words { text: words.text.in_context(context)?, ..words.clone() });
+        Ok(match self {
+            Self::Contains(own) => Self::Contains(words(own)?),
+            Self::Count(own) => Self::Count(words(own)?),
+            Self::StartsWith { text } => Self::StartsWith { text: text.in_context(context)? },
+            Self::Ends { text: Some(text) } => Self::Ends { text: Some(text.in_context(context)?) },
+            other => other.clone(),
+        })
+    }
+
+    /// The regular expression that finds its text or pattern; `None` for kinds that have none, or one that depends on the context.
     ///
     /// # Errors
     /// For a pattern that is none, or is too large to compile.
     pub(crate) fn pattern(&self) -> Option<Result<Regex, regex::Error>> {
         match self {
-            Self::Contains(words) | Self::Count(words) => Some(words.pattern()),
+            Self::Contains(words) | Self::Count(words) => words.pattern(),
             Self::Regex { pattern } => Some(Regex::new(pattern)),
             _ => None,
-        }
-    }
-
-    /// The means that can be asked for.
-    pub(super) fn means(&self) -> &'static Allowed<f64> {
-        match self {
-            Self::Count(_) => &COUNT_MEAN,
-            Self::Length { .. } => &POSITIVE,
-            Self::Classifier(classifier) => match classifier.value {
-                LabelValue::Probability => &PREVALENCE,
-                LabelValue::LogProbability => &NEGATIVE,
-                LabelValue::Logit => &FINITE,
-            },
-            Self::Command(_) | Self::Http(_) if !self.is_binary() => &FINITE,
-            Self::Contains(_) | Self::Regex { .. } | Self::StartsWith { .. } | Self::Ends { .. } => {
-                &PREVALENCE
-            }
-            Self::Command(_) | Self::Http(_) => &PREVALENCE,
         }
     }
 }

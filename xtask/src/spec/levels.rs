@@ -17,15 +17,19 @@ impl Section<'_> {
         if !self.value(field)?.get_ref().is_table() {
             return self.number(field, allowed).map(Level::Number);
         }
-        let column = self.table(
+        self.column_name(field).map(|column| Level::Column { column })
+    }
+
+    /// The name of a column in a table `{ column = NAME }`.
+    pub(super) fn column_name(&self, field: &'static str) -> Option<String> {
+        self.table(
             field,
             |_| Fields::of(&["column"]),
             |table| {
                 table.require("column", SOME_TEXT.words);
                 table.string("column", &SOME_TEXT)
             },
-        );
-        column.map(|column| Level::Column { column })
+        )
     }
 
     /// A range `[LOW, HIGH]`, if the field is there.
@@ -42,11 +46,12 @@ impl Section<'_> {
         Some((range[0], range[1]))
     }
 
-    /// A table of shares by label, each a number or `{ column = NAME }`, if the field is there.
+    /// A table of shares by label, each a number or `{ column = NAME }`, if the field is there. The labels are in the field `of`.
     pub(super) fn shares(
         &self,
         field: &'static str,
         labels: &[&str],
+        of: &str,
         allowed: &Allowed<f64>,
     ) -> Option<Vec<Share>> {
         let value = self.value(field)?;
@@ -58,15 +63,16 @@ impl Section<'_> {
         let mut shares = Vec::new();
         for (key, value) in table {
             let (label, path) = (key.get_ref().as_ref(), format!("{}.{}", self.name(field), key.get_ref()));
+            if !labels.contains(&label) {
+                self.document.doubt(self.name(field));
+                let message = format!("unknown field `{path}`{}", hint(&nearest(label, labels)));
+                self.document.report(key.span(), message, format!("the labels in `{of}`: {}", list(labels)));
+                return None;
+            }
             let wrong = |span: Range<usize>, message: &str, allowed: &str| {
                 self.document.doubt(self.name(field));
                 self.document.report_field(&path, span, message, allowed);
             };
-            if !labels.contains(&label) {
-                let message = format!("is no label{}", hint(&nearest(label, labels)));
-                wrong(key.span(), &message, &list(labels));
-                return None;
-            }
             let column = value.get_ref().as_table().filter(|table| table.len() == 1);
             let column = column.and_then(|table| table.get("column")?.get_ref().as_str());
             let share = match (column, as_number(value.get_ref())) {

@@ -1,6 +1,6 @@
 //! Means that no sample of a model can have, which are known once its tokens are.
 
-use super::{FeatureKind, LengthUnit, Spec};
+use super::{FeatureKind, LengthUnit, Spec, WordValue};
 use crate::Error;
 
 /// How long the text of one token of a model is, at most.
@@ -44,7 +44,11 @@ fn most(kind: &FeatureKind, longest: LongestToken, tokens: usize) -> Option<usiz
     match kind {
         FeatureKind::Length { unit: LengthUnit::Characters } => Some(characters),
         FeatureKind::Length { unit: LengthUnit::Words } => Some(tokens.saturating_mul(longest.words)),
-        FeatureKind::Count(words) => Some(characters / words.text.chars().count().max(1)),
+        FeatureKind::Count(words) => Some(characters / words.text.text()?.chars().count().max(1)),
+        // Between two words is at least one character.
+        FeatureKind::WordList(words) if words.value == WordValue::Count => {
+            Some(characters.saturating_add(1) / 2)
+        }
         _ => None,
     }
 }

@@ -1,17 +1,23 @@
 //! References from one part of a run file to another: to features by their names, and to columns of contexts.
 
+use std::collections::BTreeMap;
+
 use super::{
-    FeatureSpec, Spec, Target,
+    FeatureKind, FeatureSpec, Spec, Target,
     document::Conflict,
     names::{hint, nearest},
+    part_conflicts::part_conflicts,
     target::SUM_TOLERANCE,
 };
+use crate::contexts::TextContext;
 
 /// The problems with the references of a spec.
 pub(super) fn reference_conflicts(spec: &Spec) -> Vec<Conflict> {
     let mut found = Vec::new();
     asked(spec, &mut found);
     conditions(spec, &mut found);
+    found.extend(part_conflicts(&spec.features));
+    phrases(spec, &mut found);
     rewards(spec, &mut found);
     columns(spec, &mut found);
     found
@@ -42,7 +48,10 @@ fn conditions(spec: &Spec, found: &mut Vec<Conflict>) {
     for (index, feature) in spec.features.iter().enumerate() {
         let own = |field: &str| format!("features.{}.{field}", index + 1);
         let mut wrong = |field: &str, message: &str, allowed: &str| {
-            found.push(conflict(vec![own(field), "features".into()], message, allowed));
+            found.push(Conflict {
+                others: vec![format!("features.{}", index + 1)],
+                ..conflict(vec![own(field)], message, allowed)
+            });
         };
         if feature.per_context && feature.target.is_none() {
             wrong("per_context", "is of a target, and the feature has none", "a target beside it");
@@ -53,20 +62,8 @@ fn conditions(spec: &Spec, found: &mut Vec<Conflict>) {
                 wrong("per_context", "is false, but the target differs by context", allowed);
             }
         }
-        let Some(given) = &feature.given else { continue };
-        if feature.target.is_none() {
+        if feature.given.is_some() && feature.target.is_none() {
             wrong("given", "is of a target, and the feature has none", "a target beside it");
-        }
-        match find_feature(spec, given) {
-            Err((message, allowed)) => wrong("given", &message, &allowed),
-            Ok(condition) if condition.name == feature.name => {
-                wrong("given", "names the feature itself", "the name of another feature");
-            }
-            Ok(condition) if !condition.kind.is_binary() => {
-                let message = format!("is \"{given}\", which is not 0 or 1");
-                wrong("given", &message, "the name of a feature that is 0 or 1");
-            }
-            Ok(_) => {}
         }
     }
 }
@@ -137,6 +134,43 @@ fn columns(spec: &Spec, found: &mut Vec<Conflict>) {
     }
 }
 
+/// Columns that features look for: each context has them, with texts that can be looked for. One column is one problem.
+fn phrases(spec: &Spec, found: &mut Vec<Conflict>) {
+    let contexts = &spec.contexts;
+    let items = (1..).zip(&contexts.items).map(|(number, context)| (format!("context {number}"), context));
+    let held_out = (1..).zip(&contexts.held_out);
+    let held_out = held_out.map(|(number, context)| (format!("held-out context {number}"), context));
+    let contexts: Vec<(String, &TextContext)> = items.chain(held_out).collect();
+    let mut wrong: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, feature) in spec.features.iter().enumerate().filter(|(_, feature)| feature.kind.has_column())
+    {
+        let problem = |kind: FeatureKind| match kind.pattern() {
+            Some(Err(_)) => Err("the text is too long to be searched for".to_owned()),
+            _ => Ok(()),
+        };
+        let of = |(name, context): &(String, &TextContext)| {
+            Some(format!("{name}: {}", feature.kind.in_context(context).and_then(problem).err()?))
+        };
+        let problems: Vec<String> = contexts.iter().filter_map(of).collect();
+        let Some(first) = problems.first() else { continue };
+        let more = match problems.len() {
+            1 => String::new(),
+            count => format!(" ({} contexts more have such a problem)", count - 1),
+        };
+        wrong.entry(format!("has no text in {first}{more}")).or_default().push(index);
+    }
+    for (message, features) in wrong {
+        let path = |field: &str| {
+            features.iter().map(move |index| format!("features.{}.{field}", index + 1)).collect()
+        };
+        let others: Vec<String> = path("kind");
+        found.push(Conflict {
+            others: others.into_iter().chain(["contexts".into()]).collect(),
+            ..conflict(path("text"), &message, "a column that every context has, with a text")
+        });
+    }
+}
+
 /// Shares are between 0 and 1, and sum to 1.
 fn check_shares(values: &[f64]) -> Result<(), String> {
     if let Some(wrong) = values.iter().find(|value| !(0.0..=1.0).contains(*value)) {
@@ -150,5 +184,5 @@ fn check_shares(values: &[f64]) -> Result<(), String> {
 }
 
 fn conflict(fields: Vec<String>, message: &str, allowed: &str) -> Conflict {
-    Conflict { fields, message: message.into(), allowed: allowed.into() }
+    Conflict { fields, others: Vec::new(), message: message.into(), allowed: allowed.into() }
 }

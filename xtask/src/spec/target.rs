@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use super::{
     FeatureKind,
     allowed::{CLOSED_SHARE, FINITE, NOT_NEGATIVE, SOME_TEXT},
+    category::LABEL_FIELDS,
     section::Section,
 };
 use crate::contexts::TextContext;
@@ -165,10 +166,14 @@ pub(super) fn read_target(section: &Section<'_>, kind: &FeatureKind) -> Option<T
     let is_kind_known = !section.is_doubtful("kind");
     if is_kind_known && let Some(labels) = kind.labels() {
         for field in given.iter().filter(|field| **field != "distribution") {
-            let allowed = format!("distribution = {{ {} = SHARE, ... }}", labels[0]);
-            section.wrong(field, "is asked of a category", &allowed);
+            if !section.is_doubtful(field) {
+                let allowed = format!("distribution = {{ {} = SHARE, ... }}", labels[0]);
+                section.wrong(field, "is asked of a category", &allowed);
+            }
         }
-        return read_distribution(section, &labels);
+        // Nothing is known of labels that have a problem of their own.
+        let is_known = LABEL_FIELDS.iter().all(|field| !section.is_doubtful(field));
+        return if is_known { read_distribution(section, &labels) } else { None };
     }
     if is_kind_known && section.has("distribution") && !section.is_doubtful("distribution") {
         section.wrong(
@@ -204,7 +209,8 @@ pub(super) fn read_target(section: &Section<'_>, kind: &FeatureKind) -> Option<T
 
 /// Reads the shares of a category's labels. They sum to 1.
 fn read_distribution(section: &Section<'_>, labels: &[&str]) -> Option<Target> {
-    let mut shares = section.shares("distribution", labels, &CLOSED_SHARE)?;
+    let labels_in = LABEL_FIELDS.into_iter().find(|field| section.has(field)).unwrap_or(LABEL_FIELDS[0]);
+    let mut shares = section.shares("distribution", labels, labels_in, &CLOSED_SHARE)?;
     let missing: Vec<&str> = labels
         .iter()
         .copied()
@@ -221,9 +227,13 @@ fn read_distribution(section: &Section<'_>, labels: &[&str]) -> Option<Target> {
     let numbers: Option<Vec<f64>> = shares.iter().map(|share| share.share.number()).collect();
     let sum = numbers.map(|numbers| numbers.iter().sum::<f64>());
     if let Some(sum) = sum.filter(|sum| (sum - 1.0).abs() > SUM_TOLERANCE) {
+        let given: Vec<String> = shares
+            .iter()
+            .filter_map(|share| Some(format!("{} {}", share.label, share.share.number()?)))
+            .collect();
         section.wrong(
             "distribution",
-            &format!("sums to {sum}"),
+            &format!("sums to {sum}: {}", given.join(", ")),
             "shares that sum to 1, with `other` for texts without a label",
         );
         return None;

@@ -5,7 +5,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::{
     ProgressTarget, Result,
-    features::{TextFeature, TextScorers, text_features},
+    features::{TextFeatures, TextScorers},
     spec::{Measure, Spec},
 };
 
@@ -16,7 +16,7 @@ pub struct RunPlan<'a> {
     /// The measures of the spec.
     pub(super) measures: Vec<Measure<'a>>,
     /// The features that compute them, one per measure.
-    pub(super) features: Vec<TextFeature>,
+    pub(super) features: TextFeatures,
     /// For each measure the measure under whose condition its mean is taken, if there is one.
     pub(super) conditions: Vec<Option<usize>>,
     /// The weight of each context of the spec in means over contexts; their sum is 1.
@@ -30,7 +30,7 @@ impl<'a> RunPlan<'a> {
     /// A plan for `spec`, whose classifiers are among `scorers` by the names of their features.
     ///
     /// # Errors
-    /// As [`text_features`].
+    /// As [`TextFeatures::new`].
     pub fn new(spec: &'a Spec, scorers: &TextScorers, progress: ProgressTarget) -> Result<Self> {
         let measures = spec.measures();
         let position = |name: &String| measures.iter().position(|measure| measure.name == *name);
@@ -39,7 +39,7 @@ impl<'a> RunPlan<'a> {
         let sum: f64 = weights.iter().sum();
         Ok(Self {
             spec,
-            features: text_features(&spec.features, scorers)?,
+            features: TextFeatures::new(&spec.features, scorers)?,
             conditions: conditions.collect(),
             measures,
             shares: weights.iter().map(|weight| weight / sum).collect(),

@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use crate::{
     Progress, Result,
     contexts::TextContext,
-    features::{TextFeature, TextSample},
+    features::{TextFeatures, TextSample},
     results::{DISTANCES, SampleRecord},
 };
 
@@ -176,21 +176,18 @@ pub(super) fn means(contexts: &[Vec<Estimate>], shares: &[f64]) -> Vec<Estimate>
 
 /// The values of all features for some samples of a context.
 pub(super) fn values<X: TextSample>(
-    features: &[TextFeature],
+    features: &TextFeatures,
     context: &TextContext,
     samples: &[&X],
 ) -> Result<Vec<Values>> {
-    let columns: Vec<_> = features
-        .iter()
-        .map(|feature| feature.scores_of(context, samples))
-        .collect::<disco_core::Result<_>>()?;
+    let columns = features.scores_of_all(context, samples)?;
     let row = |index: usize| columns.iter().map(|column| column[index].as_ref().ok().copied()).collect();
     Ok((0..samples.len()).map(row).collect())
 }
 
 /// The values of all features for all samples, by context.
 pub(super) fn feature_values<X: TextSample>(
-    features: &[TextFeature],
+    features: &TextFeatures,
     contexts: &[TextContext],
     samples: &[Vec<(&X, f64)>],
 ) -> Result<Vec<Vec<Values>>> {

@@ -1,29 +1,45 @@
 //! One mistake in a run file is one problem, and the problem is at the mistake.
 
-use std::{fs, ops::Range, path::Path};
+use std::{
+    fs,
+    ops::Range,
+    path::{Path, PathBuf},
+};
 
 use toml::de::{DeTable, DeValue};
 use xtask::{Problem, read_spec, workspace_root};
 
-/// The run files of the repository, that of the demo first, each as it is and with every optional field that its comments show.
+fn folder() -> PathBuf {
+    workspace_root().join("xtask").join("specs")
+}
+
+fn demo() -> String {
+    fs::read_to_string(folder().join("demo.toml")).unwrap()
+}
+
+/// A run file with every optional field that its comments show.
+fn with_all_fields(text: &str) -> String {
+    let shown = |line: &str| {
+        let field = line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).map(|(field, _)| field);
+        // The list of contexts is there already, has one, and takes no file beside it.
+        field.is_some_and(|field| {
+            !["file", "format", "column", "template", "weight", "held_out"].contains(&field)
+                && field.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+        })
+    };
+    let line = |line: &str| if shown(line) { line.replacen("# ", "", 1) } else { line.to_owned() };
+    text.lines().map(|text| line(text) + "\n").collect()
+}
+
+/// The run files of the repository, that of the demo first, each as it is and with every optional field.
 fn specs() -> Vec<String> {
-    let folder = workspace_root().join("xtask").join("specs");
     let mut texts = Vec::new();
-    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
     files.sort_by_key(|file| (!file.ends_with("demo.toml"), file.clone()));
-    for file in files {
-        let text = fs::read_to_string(file).unwrap();
-        let shown = |line: &str| {
-            let field =
-                line.strip_prefix("# ").and_then(|line| line.split_once(" = ")).map(|(field, _)| field);
-            // The list of contexts is there already, and takes neither a file beside it nor what is of the rows of a file.
-            field.is_some_and(|field| {
-                !["file", "format", "column", "template", "weight", "held_out"].contains(&field)
-                    && field.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-            })
-        };
-        let line = |line: &str| if shown(line) { line.replacen("# ", "", 1) } else { line.to_owned() };
-        let full = text.lines().map(|text| line(text) + "\n").collect();
+    for path in files {
+        let text = fs::read_to_string(path).unwrap();
+        let full = with_all_fields(&text);
         texts.extend([text, full]);
     }
     texts
@@ -200,29 +216,20 @@ fn one_missing_field_is_at_most_one_problem_and_a_field_twice_is_one() {
 
 #[test]
 fn another_kind_is_one_problem_with_all_that_it_does_not_have() {
-    let kinds = [
-        "contains",
-        "count",
-        "regex",
-        "starts_with",
-        "ends",
-        "classifier",
-        "command",
-        "http",
-        "length",
-        "adam",
-        "sgd",
-    ];
+    let own =
+        ["contains", "count", "regex", "starts_with", "ends", "classifier", "command", "http", "length"];
+    let made = ["words", "json", "between", "all", "any", "not", "category"];
+    let kinds = own.into_iter().chain(made).chain(["adam", "sgd"]);
     for text in specs() {
         for field in fields(&text).iter().filter(|field| field.path.ends_with(".kind")) {
-            for kind in kinds {
+            for kind in kinds.clone() {
                 let value = field.value.as_ref().unwrap();
                 let problems = problems(&replaced(&text, value, &format!("\"{kind}\"")));
                 assert!(problems.len() <= 1, "{} = {kind}: {problems:#?}", field.path);
             }
         }
     }
-    let demo = &specs()[0];
+    let demo = demo();
     let problems = problems(&demo.replace("kind = \"contains\"", "kind = \"length\""));
     let names =
         "unknown for kind `length`: `features.1.text`, `features.1.whole_word`, `features.1.ignore_case`";
@@ -233,7 +240,7 @@ fn another_kind_is_one_problem_with_all_that_it_does_not_have() {
 /// The case of issue 15, which gave nine problems.
 #[test]
 fn a_divergence_called_kl_is_one_problem() {
-    let demo = specs()[0].replace("divergence = \"js\"", "divergence = \"kl\"");
+    let demo = demo().replace("divergence = \"js\"", "divergence = \"kl\"");
     let problems = problems(&demo);
     assert_eq!(problems.len(), 1, "{problems:#?}");
     assert_eq!(
@@ -245,7 +252,7 @@ fn a_divergence_called_kl_is_one_problem() {
 
 #[test]
 fn several_mistakes_are_several_problems() {
-    let mut demo = specs()[0].clone();
+    let mut demo = demo();
     for (right, wrong) in [
         ("backend = \"flex\"", "backend = \"cpu\""),
         ("held_out = 0.25", "held_out = 1"),
@@ -272,7 +279,7 @@ fn several_mistakes_are_several_problems() {
 
 #[test]
 fn names_from_elsewhere_are_told_what_they_are_here() {
-    let text = &specs()[1];
+    let text = with_all_fields(&demo());
     for (line, by, hint) in [
         ("backend = \"flex\"", "backend = \"torch\"", "did you mean `tch`?"),
         ("backend = \"flex\"", "backend = \"CPU\"", "did you mean `flex`?"),
@@ -295,19 +302,19 @@ fn names_from_elsewhere_are_told_what_they_are_here() {
 
 #[test]
 fn a_byte_order_mark_and_carriage_returns_move_no_place() {
-    let demo = specs()[0].replace("seed = 1", "seed = -1");
-    let plain = problems(&demo);
-    let windows = problems(&format!("\u{feff}{}", demo.replace('\n', "\r\n")));
+    let wrong = demo().replace("seed = 1", "seed = -1");
+    let plain = problems(&wrong);
+    let windows = problems(&format!("\u{feff}{}", wrong.replace('\n', "\r\n")));
     assert_eq!(plain.len(), 1);
     assert_eq!(plain, windows);
-    let first = problems(&format!("\u{feff}sed = 1\n{}", specs()[0]));
+    let first = problems(&format!("\u{feff}sed = 1\n{}", demo()));
     assert_eq!(first[0].position, (1, 1));
 }
 
 #[test]
 fn a_long_line_is_shown_around_the_problem() {
     let list = "\"Once\", ".repeat(100_000);
-    let text = specs()[0].replace("list = [", &format!("list = [{list}3, "));
+    let text = demo().replace("list = [", &format!("list = [{list}3, "));
     let error = read_spec("mine.toml", &text, Path::new("specs")).unwrap_err();
     let shown = error.to_string();
     assert!(shown.len() < 1000, "{}", shown.len());

@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use disco_core::Score;
 use xtask::{
-    ClassifierSpec, FeatureKind, FeatureSpec, LabelValue, ModelSource, SampleView, Target, TextContext,
-    TextFeature, TextSample, TextScorer, TextScorers, read_spec,
+    ClassifierSpec, FeatureKind, FeatureSpec, LabelValue, Marks, ModelSource, SampleView, Spec, Target,
+    TextContext, TextFeature, TextFeatures, TextSample, TextScorer, TextScorers, read_spec,
 };
 
 #[derive(Clone)]
@@ -25,15 +25,19 @@ impl TextSample for Sample {
     }
 }
 
-/// The feature of a spec with these fields.
-fn feature(fields: &str) -> TextFeature {
+/// A spec with one feature of these fields.
+fn spec(fields: &str) -> Spec {
     let target =
         if fields.contains("count") || fields.contains("length") { "mean = 1" } else { "mean = 0.5" };
     let text = format!(
         "[model]\nsource = \"embedded\"\n[contexts]\nlist = [\"\"]\n[[features]]\nname = \"it\"\n{fields}\n{target}\n"
     );
-    TextFeature::new(&read_spec("test.toml", &text, Path::new("")).unwrap().features[0], &TextScorers::new())
-        .unwrap()
+    read_spec("test.toml", &text, Path::new("")).unwrap()
+}
+
+/// The feature with these fields.
+fn feature(fields: &str) -> TextFeature {
+    TextFeatures::new(&spec(fields).features, &TextScorers::new()).unwrap()[0].clone()
 }
 
 #[track_caller]
@@ -94,9 +98,10 @@ fn patterns_beginnings_ends_and_lengths() {
 
 #[test]
 fn occurrences_are_ranges_of_bytes() {
-    assert_eq!(feature("kind = \"contains\"\ntext = \"é\"").occurrences("né é"), [1..3, 4..6]);
-    assert_eq!(feature("kind = \"ends\"\ntext = \".\"").occurrences("a. ")[0], 1..2);
-    assert!(feature("kind = \"ends\"").occurrences("a.").is_empty());
+    let marks = |fields: &str, text: &str| Marks::new(&spec(fields).features).of(None, text);
+    assert_eq!(marks("kind = \"contains\"\ntext = \"é\"", "né é"), [1..3, 4..6]);
+    assert_eq!(marks("kind = \"ends\"\ntext = \".\"", "a. ")[0], 1..2);
+    assert!(marks("kind = \"ends\"", "a.").is_empty());
 }
 
 /// Gives a text its length.
@@ -126,10 +131,11 @@ fn a_text_scorer_is_given_all_texts_at_once_and_must_be_there() {
         per_context: false,
     };
     let scorers: TextScorers = [("good".to_string(), Arc::new(Lengths) as Arc<dyn TextScorer>)].into();
-    let feature = TextFeature::new(&spec, &scorers).unwrap();
+    let spec = [spec];
+    let feature = TextFeatures::new(&spec, &scorers).unwrap()[0].clone();
     let samples = [&Sample("four", true), &Sample("", false)];
     assert_eq!(feature.scores_of(&"".into(), &samples).unwrap(), [Ok(4.0), Ok(0.0)]);
-    assert!(feature.occurrences("four").is_empty());
-    let error = TextFeature::new(&spec, &TextScorers::new()).unwrap_err().to_string();
+    assert!(Marks::new(&spec).of(None, "four").is_empty());
+    let error = TextFeatures::new(&spec, &TextScorers::new()).unwrap_err().to_string();
     assert!(error.contains("`good` needs a text scorer"), "{error}");
 }

@@ -1,5 +1,7 @@
 //! The sections of the report, in the order in which they are read.
 
+use std::collections::BTreeMap;
+
 use disco_core::Estimate;
 
 use super::{
@@ -7,7 +9,8 @@ use super::{
     html::{escape, estimate, marked, section, table},
 };
 use crate::{
-    features::{TextFeature, TextScorers},
+    contexts::TextContext,
+    features::Marks,
     results::{
         numbers::{grouped, megabytes, one_decimal, plain},
         record::{RunRecord, SampleRecord},
@@ -162,13 +165,17 @@ pub(super) fn samples(record: &RunRecord) -> Option<String> {
     if stages.is_empty() {
         return None;
     }
-    // A classifier does not look for a place in the text: without its scorer there is no such feature to mark.
-    let no_scorers = TextScorers::new();
-    let features: Vec<TextFeature> =
-        record.spec.features.iter().filter_map(|spec| TextFeature::new(spec, &no_scorers).ok()).collect();
+    let marks = Marks::new(&record.spec.features);
+    // The columns of a context are known where no other context has its text.
+    let mut contexts: BTreeMap<&str, Option<&TextContext>> = BTreeMap::new();
+    for context in &record.spec.contexts.items {
+        contexts.entry(context.text()).and_modify(|known| *known = None).or_insert(Some(context));
+    }
     let column = |stage: &StageSamples<'_>| {
         let samples = stage.samples.iter().take(record.spec.sample.shown);
-        let shown: String = samples.map(|sample| shown(sample, &features)).collect();
+        let shown: String = samples
+            .map(|sample| shown(sample, &marks, contexts.get(&*sample.context).copied().flatten()))
+            .collect();
         format!(r#"<div><h3 class="{}">{}</h3>{shown}</div>"#, stage.stage, stage.heading)
     };
     let columns: String = stages.iter().map(column).collect();
@@ -177,10 +184,10 @@ pub(super) fn samples(record: &RunRecord) -> Option<String> {
     Some(section("Samples", introduction, &format!(r#"<div class="samples">{columns}</div>"#)))
 }
 
-fn shown(sample: &SampleRecord, features: &[TextFeature]) -> String {
+fn shown(sample: &SampleRecord, marks: &Marks, context: Option<&TextContext>) -> String {
     // White space at the end would only push the sign of the end down.
     let text = sample.text.trim_end();
-    let ranges = features.iter().flat_map(|feature| feature.occurrences(text)).collect();
+    let ranges = marks.of(context, text);
     let end = if sample.finished {
         r#"<span class="end">&nbsp;∎</span>"#
     } else {
