@@ -8,6 +8,7 @@ mod decoding;
 mod device;
 mod error;
 mod generation;
+mod grammar;
 #[cfg(feature = "hub-http")]
 mod hub;
 mod kernels;
@@ -28,10 +29,11 @@ pub use device::Backend;
 pub use error::HubProblem;
 pub use error::{ChoiceProblem, Error, Misshapen, Result};
 pub use generation::{BeamSearch, EarlyStopping, Hypothesis};
+pub use grammar::Grammar;
 #[cfg(feature = "hub-http")]
 pub use hub::{Hub, HubModel, HubProgress};
 pub use lora::Lora;
-pub use model::{Completion, Generation, LanguageModel, TokenModel};
+pub use model::{Completion, Generation, GrammarFeature, LanguageModel, TokenModel};
 pub use text::{ContextTemplate, Message, Tokenizer};
 pub use training::{LmPolicy, TokenPolicy, pretrain};
 pub use weights::Precision;

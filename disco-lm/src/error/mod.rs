@@ -171,6 +171,14 @@ pub enum Error {
         /// The problem.
         problem: ChoiceProblem,
     },
+    /// A grammar that cannot be used: it cannot be read, needs too much time or memory, or accepts no sequence of the model.
+    #[error("the grammar ({form}) cannot be used: {reason}")]
+    Grammar {
+        /// The form in which it was given: `regex`, `json_schema`, `lark` or `choices`.
+        form: &'static str,
+        /// The reason; where the grammar cannot be read, the message of the library that reads it.
+        reason: String,
+    },
     /// A context and its new tokens do not fit into the model's positions.
     #[error("context of {context} tokens and {new} new ones exceed the model's {positions} positions")]
     TooLong {

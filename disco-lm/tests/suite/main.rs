@@ -17,6 +17,9 @@ mod files;
 mod gguf;
 mod gguf_metadata;
 mod golden;
+mod grammar;
+mod grammar_hostile;
+mod grammar_json;
 #[cfg(feature = "hub-http")]
 mod hostile_answers;
 mod hostile_files;
@@ -38,5 +41,6 @@ mod policy;
 mod resume;
 mod saving;
 mod smollm2;
+mod spelled;
 mod template;
 mod tiny;

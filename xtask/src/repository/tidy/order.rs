@@ -18,6 +18,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "kernels",
             "attention",
             "text",
+            "grammar",
             "layers",
             "weights",
             "lora",
