@@ -44,9 +44,9 @@ pub use spec::{
     WordListSpec, WordValue, Words, read_spec,
 };
 pub use steering::{
-    CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,
-    RunControl, RunPlan, Scored, StartMode, Tuned, WeightBytes, fit, measure, reject, run_pipeline,
-    run_workflow, sample, tune,
+    BaseModel, CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement,
+    Origin, PolicySamples, RunControl, RunPlan, Scored, StartMode, Tuned, WeightBytes, fit, measure, reject,
+    run_pipeline, run_workflow, sample, tune,
 };
 pub use terminal::{Progress, ProgressTarget};
 

@@ -1,13 +1,16 @@
 //! Stage "fit": the target, whose constraints are fitted to samples of the base.
 
+use std::collections::VecDeque;
+
 use disco_core::{Estimate, numerics::log_sum_exp};
+use disco_divergence::LogZ;
 use disco_ebm::{ConstraintReport, ContextConstraint, Fit, HeldOut, Termination};
 
 use super::{
     Measurement, RunPlan,
     categories::category_distances,
     moments::{ContextValues, moments},
-    scored::{Scored, mean, means, score, sentence},
+    scored::{Drawn, Scored, mean, means, score, sentence},
 };
 use crate::{
     Error, Progress, ProgressTarget, Result,
@@ -39,16 +42,20 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
     let fit = base.measured.fit(&constraints, &spec.fit.config())?;
 
     let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", 0);
-    let of_base = |_: &TextContext, _: &[&X], log_prob: &[f64]| Ok(log_prob.to_vec());
-    let scored = score(&spec.contexts.items, base.samples.clone(), of_base, fit.tilt(), &mut hidden)?;
-    check_log_beta(spec, &scored, &plan.shares)?;
-    let distances: Vec<Vec<Estimate>> =
-        scored.iter().map(Scored::distances_to_target).collect::<Result<_>>()?;
-    let weighted = base.values.iter().zip(&scored).map(|(rows, scored)| ContextValues {
-        rows: rows.iter().collect(),
-        log_weights: Some(scored.log_weights()),
+    // The samples tell of the base here, whatever drew them.
+    let of_base = base.drawn.iter().zip(&base.log_base).map(|(drawn, log_base)| {
+        let drawn = Drawn { log_policy: log_base.clone(), ..drawn.clone() };
+        (drawn, log_base)
     });
-    let weighted: Vec<ContextValues<'_>> = weighted.collect();
+    let (drawn, mut log_base): (Vec<Drawn<X>>, VecDeque<&Vec<f64>>) = of_base.unzip();
+    let next = |_: &TextContext, _: &Drawn<X>| Ok(log_base.pop_front().cloned().unwrap_or_default());
+    let scored = score(&spec.contexts.items, drawn, next, fit.tilt(), &mut hidden)?;
+    check_log_beta(spec, &scored, &plan.shares)?;
+    let is_base = scored.iter().all(|scored| scored.policy_weights().is_none());
+    let log_z = if is_base { LogZ::Known(0.0) } else { LogZ::Estimated };
+    let distances: Vec<Vec<Estimate>> =
+        scored.iter().map(|scored| scored.distances_to_target(log_z)).collect::<Result<_>>()?;
+    let weighted = ContextValues::new(&base.values, &scored, |scored| Some(scored.log_weights()));
     let achieved = moments(plan, &weighted)?;
     let all = &achieved.all;
     let feature = |index: usize| {
@@ -138,10 +145,7 @@ fn exact_rejection<X>(plan: &RunPlan<'_>, fit: &Fit<TextContext, X>) -> Result<O
 fn check_log_beta<X>(spec: &Spec, scored: &[Scored<X>], shares: &[f64]) -> Result<()> {
     let QrsGoal::LogBeta(log_beta) = spec.sample.qrs else { return Ok(()) };
     let log_mean = |terms: &[f64]| log_sum_exp(terms) - (terms.len() as f64).ln();
-    let log_z = |scored: &Scored<X>| {
-        let pairs = scored.log_target.iter().zip(&scored.log_prob);
-        log_mean(&pairs.map(|(target, proposal)| target - proposal).collect::<Vec<_>>())
-    };
+    let log_z = |scored: &Scored<X>| log_mean(&scored.log_weights());
     let weighed = scored.iter().zip(shares).map(|(scored, share)| log_z(scored) + share.ln());
     let log_z = log_sum_exp(&weighed.collect::<Vec<_>>());
     let proposals = spec.in_all_contexts(spec.sample.count);

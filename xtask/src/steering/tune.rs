@@ -1,8 +1,8 @@
 //! Stage "tune": the policy follows the gradient towards the target, and every step is recorded.
 
-use std::{io, time::Instant};
+use std::{hash::Hash, io, time::Instant};
 
-use disco_core::{Contexts, Distribution, Feature};
+use disco_core::{Contexts, Distribution, Feature, Scorer};
 use disco_ebm::Fit;
 use disco_tuner::{
     Checkpointed, Checkpoints, Control, Observer, ObserverError, Policy, Problem, Stage, StepReport,
@@ -11,7 +11,7 @@ use disco_tuner::{
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{CheckpointFolder, RunPlan, step_log::StepLog};
+use super::{BaseModel, CheckpointFolder, Origin, RunPlan, step_log::StepLog};
 use crate::{
     Error, Progress, Result,
     contexts::TextContext,
@@ -40,27 +40,38 @@ pub struct Tuned {
 /// `tune.steps * tune.samples_per_step` samples of the policy, scored by the base and differentiated.
 pub fn tune<X, P>(
     plan: &RunPlan<'_>,
-    base: &impl Distribution<TextContext, X>,
+    model: &BaseModel<impl Scorer<TextContext, X>, impl Distribution<TextContext, X>, X>,
     fit: &Fit<TextContext, X>,
     policy: &mut P,
     checkpoints: Option<&CheckpointFolder>,
 ) -> Result<Tuned>
 where
-    X: TextSample + Serialize + DeserializeOwned,
+    X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
     P: Policy<TextContext, X> + Checkpointed,
 {
     let RunPlan { spec, features, .. } = plan;
     let contexts = Contexts::weighted(spec.contexts.items.clone(), &plan.shares)?;
-    let ebm = fit.target(base);
+    let ebm = fit.target(&model.base);
     // The place of the model does not identify it.
-    let mut model = serde_json::to_value(&spec.model).map_err(Error::Json)?;
-    model.as_object_mut().and_then(|model| model.remove("source"));
+    let mut of_model = serde_json::to_value(&spec.model).map_err(Error::Json)?;
+    of_model.as_object_mut().and_then(|model| model.remove("source"));
     let problem = Problem::new(&contexts, &ebm)
         .with_features(features.iter().map(|feature| feature as &dyn Feature<TextContext, X>))?
         .with_length(TextSample::token_count)
         .with_fact("features", &features_fact(&spec.features)?)?
-        .with_fact("model", &model)?
+        .with_fact("model", &of_model)?
         .with_fact("target.coefficients", &coefficients(spec, fit)?)?;
+    let problem = match &model.origin {
+        Origin::Listed(spaces) => {
+            let contexts = contexts.items();
+            problem.with_space(move |context| {
+                let position = contexts.iter().position(|other| other == context);
+                let wrong = || disco_core::Error::invalid("context", context.text(), "one of the run's");
+                position.and_then(|position| spaces.get(position)).cloned().ok_or_else(wrong)
+            })
+        }
+        Origin::Base | Origin::Proposal => problem,
+    };
     let tuner = Tuner::new(spec.tune.tuner_config(spec.checkpoints.best, plan.seeds.tune))?;
     let progress = Progress::new(plan.progress, "tune", "steps", spec.tune.steps);
     let mut recorder = Recorder {

@@ -1,12 +1,15 @@
 //! A run from beginning to end: the folder of its results, the model, the pipeline, the results.
 
-use std::path::{Path, PathBuf};
+use std::{
+    hash::Hash,
+    path::{Path, PathBuf},
+};
 
-use disco_core::Distribution;
+use disco_core::{Distribution, Scorer};
 use disco_tuner::{Checkpointed, Optimizer, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{CheckpointFolder, Clock, RunControl, RunPlan, run_pipeline};
+use super::{BaseModel, CheckpointFolder, Clock, RunControl, RunPlan, run_pipeline};
 use crate::{
     Error, Result,
     contexts::TextContext,
@@ -19,9 +22,9 @@ use crate::{
 
 /// A model, ready to be tuned.
 #[derive(Debug)]
-pub struct Loaded<B, P> {
+pub struct Loaded<B, Q, X, P> {
     /// The base distribution.
-    pub base: B,
+    pub base: BaseModel<B, Q, X>,
     /// The policy that is tuned; it starts as the base.
     pub policy: P,
     /// The text scorers of the spec's classifiers. Those of its programs and servers are added by [`run_workflow`].
@@ -47,17 +50,18 @@ pub struct WeightBytes {
 /// As [`OutputFolder::prepare`] and [`CheckpointFolder::prepare`], before anything is computed; those of `load`, of
 /// [`run_pipeline`] and of `save`. After any error, earlier results are still there, and the run has left nothing but the policy's
 /// checkpoints, in the folder `OUT.checkpoints`, from which [`StartMode::Resume`](crate::StartMode::Resume) continues.
-pub fn run_workflow<X, B, P>(
+pub fn run_workflow<X, B, Q, P>(
     spec: &Spec,
     out: &Path,
     weights: WeightBytes,
     control: &RunControl,
-    load: impl FnOnce() -> Result<Loaded<B, P>>,
+    load: impl FnOnce() -> Result<Loaded<B, Q, X, P>>,
     save: impl FnOnce(&P, &Path) -> Result<()>,
 ) -> Result<(PathBuf, RunRecord)>
 where
-    X: TextSample + Serialize + DeserializeOwned,
-    B: Distribution<TextContext, X>,
+    X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
+    B: Scorer<TextContext, X>,
+    Q: Distribution<TextContext, X>,
     P: Policy<TextContext, X> + Checkpointed,
 {
     let interrupt = &control.interrupt;

@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use disco_core::Estimate;
 use xtask::{
-    Clock, Finished, ModelRecord, ProgressTarget, RunPlan, Spec, TextScorers, read_spec, render_report,
-    run_pipeline, terminal_table,
+    BaseModel, Clock, Finished, ModelRecord, ProgressTarget, RunPlan, Spec, TextScorers, read_spec,
+    render_report, run_pipeline, terminal_table,
 };
 
 use crate::common::speech::{Speech, base, speeches};
@@ -25,7 +25,7 @@ fn run(spec: &Spec) -> Finished<Speech> {
     let frozen = disco_tuner::Policy::freeze(&policy).unwrap();
     let plan = RunPlan::new(spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();
     let model = ModelRecord { name: "speeches".into(), facts: Default::default() };
-    run_pipeline(&plan, model, &frozen, &mut policy, &mut Clock::default(), None).unwrap()
+    run_pipeline(&plan, model, &BaseModel::new(frozen), &mut policy, &mut Clock::default(), None).unwrap()
 }
 
 /// The exact mean of a function of the text under the fitted target, in each context.
@@ -161,7 +161,8 @@ fn contexts_in_which_a_target_cannot_be_had_are_named_at_once() {
     let frozen = disco_tuner::Policy::freeze(&policy).unwrap();
     let plan = RunPlan::new(&spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();
     let model = ModelRecord { name: "speeches".into(), facts: Default::default() };
-    let error = run_pipeline(&plan, model, &frozen, &mut policy, &mut Clock::default(), None).unwrap_err();
+    let error = run_pipeline(&plan, model, &BaseModel::new(frozen), &mut policy, &mut Clock::default(), None)
+        .unwrap_err();
     let said = error.to_string();
     assert!(said.contains("calm") && said.contains("stormy") && said.contains("rare"), "{said}");
 }
