@@ -82,7 +82,9 @@ const TUNER_FIELDS: &[(&str, &[&str])] = &[
 
 fn tune(spec: &Spec, found: &mut Vec<Conflict>) {
     let tune = &spec.tune;
-    if let Err(error) = tune.tuner_config(spec.checkpoints.best, spec.seed).validate() {
+    if let Err(error) =
+        tune.tuner_config(spec.checkpoints.best, spec.model.choices.is_some(), spec.seed).validate()
+    {
         found.push(refused("tune", TUNER_FIELDS, error));
     }
     if tune.contexts_per_step > spec.contexts.items.len() {

@@ -72,7 +72,11 @@ where
         }
         Origin::Base | Origin::Proposal => problem,
     };
-    let tuner = Tuner::new(spec.tune.tuner_config(spec.checkpoints.best, plan.seeds.tune))?;
+    let tuner = Tuner::new(spec.tune.tuner_config(
+        spec.checkpoints.best,
+        spec.model.choices.is_some(),
+        plan.seeds.tune,
+    ))?;
     let progress = Progress::new(plan.progress, "tune", "steps", spec.tune.steps);
     let mut recorder = Recorder {
         progress,
