@@ -277,13 +277,13 @@ pub enum Error {
         cause: serde_json::Error,
     },
     /// A saved target has another version of the format.
-    #[error("{}: format version {found}; this program reads version {expected}", .path.display())]
+    #[error("{}: format version {found}; this program reads versions up to {expected}", .path.display())]
     Version {
         /// The file.
         path: PathBuf,
         /// The version in the file.
         found: u32,
-        /// The version that can be read.
+        /// The latest version that can be read.
         expected: u32,
     },
     /// A saved target needs a feature that was not given.

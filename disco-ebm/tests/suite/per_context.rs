@@ -314,7 +314,7 @@ fn skipped_samples_count_for_z_in_their_context() {
 #[test]
 fn few_effective_samples_in_a_context_are_a_warning() {
     let rare =
-        |context: &usize, x: &usize| f64::from(u8::from(if *context == 1 { *x < 30 } else { *x < 500 }));
+        |context: &usize, x: &usize| f64::from(u8::from(if *context == 1 { *x < 15 } else { *x < 500 }));
     let constraints =
         [Constraint::moment(feature("rare", rare), 0.5).expect("finite").per_context().expect("a mean")];
     let mut rng = StreamRng::seed_from_u64(3);
