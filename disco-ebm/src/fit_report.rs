@@ -7,7 +7,7 @@ use disco_core::Estimate;
 use crate::{
     CategoryDistance, CategoryReport, ConstraintKind, ConstraintReport, ContextConstraint, ContextReport,
     FitConfig, Result,
-    fit::Fitted,
+    fitted::Fitted,
     inference::Inference,
     joint_inference::JointInference,
     problem::{Asked, Moment, Problem},

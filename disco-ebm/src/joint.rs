@@ -15,7 +15,7 @@
 //! `(shared + own per context)^2`, however many contexts there are; the full Hessian of 1,000 contexts with 3 moments each would
 //! have 9 million entries.
 
-use ndarray::{Array1, Array2, Axis, Slice, parallel::prelude::*};
+use ndarray::{Array1, Axis, Slice, parallel::prelude::*};
 
 use crate::{
     Dual, Error, Result, Solver, Termination,
@@ -281,9 +281,4 @@ impl Joint<'_> {
     fn positions(&self) -> Vec<usize> {
         self.duals.contexts.iter().map(|context| context.position).collect()
     }
-}
-
-/// A matrix with these rows and columns.
-pub(crate) fn block(matrix: &Array2<f64>, rows: &[usize]) -> Array2<f64> {
-    Array2::from_shape_fn((rows.len(), rows.len()), |(i, j)| matrix[[rows[i], rows[j]]])
 }
