@@ -87,24 +87,23 @@ impl<C, X> Measured<C, X> {
         let problem = Problem::new(self, constraints)?;
         let fitted = problem.fit(Split::All, config, None)?;
         let weighed = problem.weigh(&fitted.tilt, problem.split_of_fit(config), config.context_errors)?;
-        let assessment = problem.assess_weighed(&weighed)?;
         problem.check_achieved(&fitted, &weighed, config)?;
         problem.check_ess(&weighed, config)?;
         let (held_out, means) = check_held_out(&problem, config, &fitted.solved);
         let parts = problem.report(&fitted, &weighed, means.as_ref(), config)?;
-        let solved = &fitted.solved;
+        let (solved, strata) = (&fitted.solved, &weighed.strata);
         let report = FitReport {
             constraints: parts.constraints,
             log_z: parts.log_z,
             kl_from_base: parts.kl_from_base,
-            ess: (!self.exact).then_some(assessment.ess),
-            least_context_ess: (!self.exact).then_some(assessment.least_context_ess),
-            largest_share: assessment.largest_share,
-            largest_pareto_k: assessment.largest_pareto_k,
-            contexts: assessment.contexts,
-            contexts_left_out: contexts - assessment.contexts,
+            ess: (!self.exact).then(|| strata.ess()),
+            least_context_ess: (!self.exact).then(|| strata.least_ess()),
+            largest_share: strata.largest_share(),
+            largest_pareto_k: strata.largest_pareto_k(),
+            contexts: weighed.rows.len(),
+            contexts_left_out: contexts - weighed.rows.len(),
             samples: self.samples(),
-            samples_in_support: assessment.samples_in_support,
+            samples_in_support: weighed.in_support,
             skipped: self.skipped.clone(),
             exact: self.exact,
             iterations: solved.iterations,

@@ -24,7 +24,7 @@ impl<C, X> Problem<'_, C, X> {
         let solved = if duals.shared.is_none() || faults.is_empty() {
             duals.solve(&config.solver, start, &mut faults)?
         } else {
-            Solved::nothing(duals.contexts.len())
+            duals.solve_own(&config.solver, None, &mut faults)
         };
         self.refuse(faults)?;
         let own: Vec<(usize, Vec<f64>)> =

@@ -3,6 +3,7 @@
 mod adaptive;
 mod arrow;
 mod assessment;
+mod bind;
 mod category;
 mod config;
 mod constraint;

@@ -4,13 +4,11 @@
 //! over all contexts. Where both are there, [`joint`] minimises over the shared coefficients what is left when each context's
 //! own coefficients are at their minimum.
 
-use ndarray::parallel::prelude::*;
-
 use crate::{
-    Dual, Result, Solution, Solver,
-    duals::{Duals, Faults, InContext},
+    Result, Solver,
+    duals::{Duals, Faults},
     joint,
-    solved::Solved,
+    solved::{Solved, converged},
 };
 
 impl Duals {
@@ -35,32 +33,7 @@ impl Duals {
                 solved.redundant = solution.redundant;
                 Ok(solved)
             }
-            None => {
-                let solve = |(index, context): (usize, &InContext)| {
-                    let dual = context.dual.as_ref()?;
-                    let start = start.map(|start| start.own[index].as_slice());
-                    Some((index, converged(dual, solver, start)))
-                };
-                let found: Vec<_> = self.contexts.par_iter().enumerate().filter_map(solve).collect();
-                let mut solved = Solved::nothing(self.contexts.len());
-                for (index, solution) in found {
-                    match solution {
-                        Ok(solution) => solved.take(index, solution),
-                        Err(error) => faults.push((self.contexts[index].position, error)),
-                    }
-                }
-                Ok(solved)
-            }
+            None => Ok(self.solve_own(solver, start, faults)),
         }
     }
-}
-
-/// The minimiser of a dual; one that was not reached is an error.
-fn converged(dual: &Dual, solver: &Solver, start: Option<&[f64]>) -> Result<Solution> {
-    let solution = dual.solve_from(solver, start)?;
-    if solution.termination.is_converged() {
-        return Ok(solution);
-    }
-    let at = dual.at(ndarray::Array1::from(solution.coefficients) * &dual.standard.scale);
-    Err(dual.missed(&at, solution.iterations))
 }

@@ -1,6 +1,11 @@
 //! Coefficients that minimise the duals of a problem.
 
-use crate::{Redundant, Solution, Termination};
+use ndarray::parallel::prelude::*;
+
+use crate::{
+    Dual, Redundant, Result, Solution, Solver, Termination,
+    duals::{Duals, Faults, InContext},
+};
 
 /// The coefficients of a problem.
 #[derive(Clone, Debug)]
@@ -32,7 +37,7 @@ impl Solved {
     }
 
     /// Takes in the solution of a context's own dual.
-    pub(crate) fn take(&mut self, context: usize, solution: Solution) {
+    fn take(&mut self, context: usize, solution: Solution) {
         self.iterations = self.iterations.max(solution.iterations);
         self.residual = self.residual.max(solution.residual);
         if solution.termination != Termination::ClosedForm {
@@ -52,4 +57,34 @@ impl Solved {
         }
         all
     }
+}
+
+impl Duals {
+    /// Minimises each context's own dual, as if nothing were shared. What is wrong with contexts is added to `faults`.
+    pub(crate) fn solve_own(&self, solver: &Solver, start: Option<&Solved>, faults: &mut Faults) -> Solved {
+        let solve = |(index, context): (usize, &InContext)| {
+            let dual = context.dual.as_ref()?;
+            let start = start.map(|start| start.own[index].as_slice());
+            Some((index, converged(dual, solver, start)))
+        };
+        let found: Vec<_> = self.contexts.par_iter().enumerate().filter_map(solve).collect();
+        let mut solved = Solved::nothing(self.contexts.len());
+        for (index, solution) in found {
+            match solution {
+                Ok(solution) => solved.take(index, solution),
+                Err(error) => faults.push((self.contexts[index].position, error)),
+            }
+        }
+        solved
+    }
+}
+
+/// The minimiser of a dual; one that was not reached is an error.
+pub(crate) fn converged(dual: &Dual, solver: &Solver, start: Option<&[f64]>) -> Result<Solution> {
+    let solution = dual.solve_from(solver, start)?;
+    if solution.termination.is_converged() {
+        return Ok(solution);
+    }
+    let at = dual.at(ndarray::Array1::from(solution.coefficients) * &dual.standard.scale);
+    Err(dual.missed(&at, solution.iterations))
 }

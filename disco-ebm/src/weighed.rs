@@ -18,7 +18,8 @@ pub(crate) struct Weighed {
     pub(crate) log_factors: Vec<Vec<f64>>,
     /// The contexts that have support, and their samples in the split.
     pub(crate) rows: Vec<(usize, Vec<usize>)>,
-    in_support: usize,
+    /// Samples that are possible under the base and satisfy the pointwise constraints.
+    pub(crate) in_support: usize,
 }
 
 impl<C, X> Problem<'_, C, X> {

@@ -4,7 +4,7 @@ use disco_core::{StreamRng, feature, predicate};
 use disco_ebm::{Constraint, Error, FitConfig, Measured, features};
 use rand::SeedableRng;
 
-use crate::worlds::{base, bit, bits, moment, space};
+use crate::worlds::{base, bit, bits, moment, space, values};
 
 #[test]
 fn contexts_that_cannot_have_it_are_named_all_at_once() {
@@ -33,6 +33,34 @@ fn contexts_that_cannot_have_it_are_named_all_at_once() {
     assert_eq!(faults[3].reach, Some((100.0, 109.0)));
     assert!(message.contains("4 of 6 contexts") && message.contains("more samples"), "{message}");
     assert!(message.contains("`with` = 0.5 is asked"), "{message}");
+}
+
+#[test]
+fn beside_shared_moments_too_all_contexts_are_named() {
+    // In context 0 the condition never holds, in 1 the feature is constant, in 2 two targets contradict each other.
+    let first = |context: &usize, x: &usize| if *context == 1 { 1.0 } else { f64::from(u8::from(*x < 5)) };
+    let second = |context: &usize, x: &usize| f64::from(u8::from(*x < if *context == 2 { 5 } else { 8 }));
+    let given = |context: &usize, x: &usize| f64::from(u8::from(*context != 0 && x.is_multiple_of(2)));
+    let g = std::sync::Arc::new(feature("given", given));
+    let constraints = [
+        Constraint::moment(feature("first", first), 0.4).expect("finite").per_context().expect("a mean"),
+        Constraint::moment(feature("second", second), 0.6).expect("finite").per_context().expect("a mean"),
+        moment(bits(3), 0.5).given(g).expect("a mean").per_context().expect("a mean"),
+        moment(values(1), 0.9),
+    ];
+    let measured = Measured::exact(&base(2, 20), &space(20), (0..4).collect(), &features(&constraints))
+        .expect("measured");
+    let Err(Error::InContexts { faults, .. }) = measured.fit(&constraints, &FitConfig::default()) else {
+        panic!("three contexts cannot have it")
+    };
+    let found: Vec<(usize, &Error)> = faults.iter().map(|fault| (fault.context, &*fault.cause)).collect();
+    assert!(
+        matches!(
+            found[..],
+            [(0, Error::NeverGiven { .. }), (1, Error::OutOfReach { .. }), (2, Error::OutsideHull { .. })]
+        ),
+        "{found:?}"
+    );
 }
 
 #[test]
