@@ -67,7 +67,7 @@ fn a_tuned_policy_is_saved_and_read_back() {
     // A step along the likelihood of its own samples makes them more likely.
     policy.accumulate(&batch, &mut |log_probs| Ok(vec![-1.0; log_probs.len()])).expect("a gradient");
     let update = Update { optimizer: Optimizer::default(), learning_rate: 1e-3, max_gradient_norm: None };
-    policy.step(&update).expect("a step");
+    Policy::<String, _>::step(&mut policy, &update).expect("a step");
     let values: Vec<_> = drawn.iter().map(|sample| &sample.value).collect();
     let tuned = policy.log_probs(&context, &values).expect("scores");
     for (tuned, sample) in tuned.iter().zip(&drawn) {

@@ -44,7 +44,7 @@ fn smollm2_samples_scores_and_follows_a_gradient() {
     policy.accumulate(&batch, &mut |log_probs| Ok(vec![-1.0; log_probs.len()])).expect("a gradient");
     let update =
         Update { optimizer: Optimizer::default(), learning_rate: 1e-5, max_gradient_norm: Some(1.0) };
-    policy.step(&update).expect("a step");
+    Policy::<String, _>::step(&mut policy, &update).expect("a step");
     let tuned: f64 = policy.log_probs(&context, &values).expect("scores").iter().sum();
     assert!(tuned > returned.iter().sum(), "a step along the likelihood raises it");
 }

@@ -52,6 +52,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "error",
             "terminal",
             "process",
+            "contexts",
             "spec",
             "prerequisites",
             "launch",
