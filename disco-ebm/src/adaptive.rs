@@ -215,7 +215,7 @@ fn step<C, X>(
     };
     let problem = Problem::new(measured, constraints)?;
     let errors = config.fit.context_errors;
-    let here = problem.start(config)?;
+    let here = problem.start(errors)?;
     let mut most: f64 = here.ess;
     let start = start.get_or_insert(here);
     let mut attempt = |progress: f64| {

@@ -6,7 +6,7 @@ use disco_core::{Error as CoreError, Estimate};
 
 use crate::{
     Assessment, Constraint, ContextErrors, Ebm, Error, FitConfig, FitReport, HeldOut, Measured, Result, Tilt,
-    duals::Duals, fit_report::HeldOutMeans, problem::Problem, solved::Solved, split::Split,
+    fit_report::HeldOutMeans, problem::Problem, solved::Solved, split::Split,
 };
 
 /// Fitted constraints: the factor that makes the base into the target, and the report.
@@ -87,24 +87,23 @@ impl<C, X> Measured<C, X> {
         let problem = Problem::new(self, constraints)?;
         let fitted = problem.fit(Split::All, config, None)?;
         let weighed = problem.weigh(&fitted.tilt, problem.split_of_fit(config), config.context_errors)?;
-        let assessment = problem.assess_weighed(&weighed)?;
         problem.check_achieved(&fitted, &weighed, config)?;
         problem.check_ess(&weighed, config)?;
         let (held_out, means) = check_held_out(&problem, config, &fitted.solved);
         let parts = problem.report(&fitted, &weighed, means.as_ref(), config)?;
-        let solved = &fitted.solved;
+        let (solved, strata) = (&fitted.solved, &weighed.strata);
         let report = FitReport {
             constraints: parts.constraints,
             log_z: parts.log_z,
             kl_from_base: parts.kl_from_base,
-            ess: (!self.exact).then_some(assessment.ess),
-            least_context_ess: (!self.exact).then_some(assessment.least_context_ess),
-            largest_share: assessment.largest_share,
-            largest_pareto_k: assessment.largest_pareto_k,
-            contexts: assessment.contexts,
-            contexts_left_out: contexts - assessment.contexts,
+            ess: (!self.exact).then(|| strata.ess()),
+            least_context_ess: (!self.exact).then(|| strata.least_ess()),
+            largest_share: strata.largest_share(),
+            largest_pareto_k: strata.largest_pareto_k(),
+            contexts: weighed.rows.len(),
+            contexts_left_out: contexts - weighed.rows.len(),
             samples: self.samples(),
-            samples_in_support: assessment.samples_in_support,
+            samples_in_support: weighed.in_support,
             skipped: self.skipped.clone(),
             exact: self.exact,
             iterations: solved.iterations,
@@ -130,37 +129,6 @@ impl<C, X> Measured<C, X> {
     pub fn assess(&self, tilt: &Tilt<C, X>, errors: ContextErrors) -> Result<Assessment> {
         let constraints: Vec<Constraint<C, X>> = tilt.constraints().cloned().collect();
         Problem::as_given(self, &constraints)?.assess(tilt, Split::AllContexts, errors)
-    }
-}
-
-/// A fit to a split of the samples.
-pub(crate) struct Fitted<C, X> {
-    pub(crate) tilt: Tilt<C, X>,
-    pub(crate) duals: Duals,
-    pub(crate) solved: Solved,
-}
-
-impl<C, X> Problem<'_, C, X> {
-    /// Fits the coefficients to a split of the samples, from `start` if it is given.
-    pub(crate) fn fit(
-        &self,
-        split: Split,
-        config: &FitConfig,
-        start: Option<&Solved>,
-    ) -> Result<Fitted<C, X>> {
-        let (duals, mut faults) = self.duals(split, config)?;
-        // A start belongs to contexts in their order.
-        let start = start.filter(|start| start.own.len() == duals.contexts.len());
-        // Contexts that are bad by themselves are listed with those that cannot be solved.
-        let solved = if duals.shared.is_none() || faults.is_empty() {
-            duals.solve(&config.solver, start, &mut faults)?
-        } else {
-            Solved::nothing(duals.contexts.len())
-        };
-        self.refuse(faults)?;
-        let own: Vec<(usize, Vec<f64>)> =
-            duals.contexts.iter().map(|context| context.position).zip(solved.own.iter().cloned()).collect();
-        Ok(Fitted { tilt: self.tilt(&solved.shared, &own)?, duals, solved })
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::{
     ContextFault, Error, FitConfig, Result,
     duals::Faults,
-    fit::Fitted,
+    fitted::Fitted,
     problem::Problem,
     split::Split,
     strata::{Mean, Strata},

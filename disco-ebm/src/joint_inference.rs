@@ -10,7 +10,12 @@
 use ndarray::{Array1, Array2, Axis, Slice};
 
 use crate::{
-    ContextErrors, Dual, arrow::Arrow, dual::At, duals::Duals, linalg::Cholesky, solved::Solved,
+    ContextErrors, Dual,
+    arrow::Arrow,
+    dual::At,
+    duals::Duals,
+    linalg::{Cholesky, block},
+    solved::Solved,
     strata::Strata,
 };
 
@@ -119,7 +124,7 @@ impl JointInference {
             })
         };
         let free: Vec<usize> = (0..d).filter(|&i| !held(i)).collect();
-        let inverse = Cholesky::new(&crate::joint::block(&arrow.schur, &free)).map(|factor| {
+        let inverse = Cholesky::new(&block(&arrow.schur, &free)).map(|factor| {
             let mut inverse = Array2::zeros((d, d));
             for ((i, j), value) in factor.inverse().indexed_iter() {
                 inverse[[free[i], free[j]]] = *value;

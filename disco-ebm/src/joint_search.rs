@@ -6,7 +6,7 @@ use ndarray::Array1;
 
 use crate::{
     Result,
-    joint::{IMPROVED, Joint, Point},
+    joint::{IMPROVED, Joint, Point, in_first},
 };
 
 /// The share of the slope at its start that may be left at the end of a step.
@@ -56,7 +56,7 @@ impl Joint<'_> {
                 // So far from the minimum that a context's own problem cannot be solved in `f64`.
                 Err(error) => {
                     high = length;
-                    failure = Some(error);
+                    failure = Some(in_first(error));
                 }
             }
             length = if high == f64::INFINITY { 4.0 * length } else { 0.5 * (low + high) };

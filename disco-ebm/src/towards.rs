@@ -1,7 +1,7 @@
 //! Intermediate targets: on the straight line from the moments without coefficients to those that are asked for.
 
 use crate::{
-    AdaptiveConfig, ConstraintKind, Result, Tilt,
+    ConstraintKind, ContextErrors, Result, Tilt,
     problem::{Asked, Moment, Problem},
     split::Split,
 };
@@ -24,8 +24,8 @@ impl<C, X> Problem<'_, C, X> {
     }
 
     /// The moments without coefficients that are fitted.
-    pub(crate) fn start(&self, config: &AdaptiveConfig) -> Result<Start> {
-        let weighed = self.weigh(&self.untilted()?, Split::All, config.fit.context_errors)?;
+    pub(crate) fn start(&self, errors: ContextErrors) -> Result<Start> {
+        let weighed = self.weigh(&self.untilted()?, Split::All, errors)?;
         let overall = self.means_given(&weighed.strata, &weighed.rows)?;
         let in_context = |(c, rows): (usize, &(usize, Vec<usize>))| {
             let means = self.means(&weighed.strata.single(c), std::slice::from_ref(rows));

@@ -5,8 +5,9 @@ use std::{fmt, ops::ControlFlow};
 use disco_core::{Distribution, Error, Scorer};
 
 use crate::{
-    Draw, Error as QrsError, Result, RunConfig, Sampler, Statistics,
+    Draw, Result, RunConfig, Sampler, Statistics,
     beta::check_log_beta,
+    bounds::{check_bound, check_log_bound},
     proposals::{Proposals, Scored},
 };
 
@@ -102,7 +103,7 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Qrs<'a, C, X, D, S> {
     /// [`Error::Length`]; [`Error::Invalid`] for a bound that is not finite.
     pub fn with_bounds(mut self, log_bounds: Vec<Option<f64>>) -> Result<Self> {
         Error::check_length("bounds of ln(P/q), one per context", self.log_betas.len(), log_bounds.len())?;
-        log_bounds.iter().flatten().try_for_each(|bound| check_log_beta(*bound).map(|_| ()))?;
+        log_bounds.iter().flatten().try_for_each(|bound| check_log_bound(*bound))?;
         self.log_bounds = log_bounds;
         Ok(self)
     }
@@ -180,17 +181,6 @@ impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Sampler<X> for Qrs<'_, C, X, 
     fn statistics(&self) -> Statistics {
         self.proposals.statistics()
     }
-}
-
-/// The rounding error by which a ratio may exceed a known bound (nats, relative to 1 + |bound|).
-const ROUNDING: f64 = 1e-9;
-
-/// Refuses a ratio above its known bound.
-pub(crate) fn check_bound(context: usize, proposal: u64, log_ratio: f64, log_bound: f64) -> Result<()> {
-    if log_ratio > log_bound + ROUNDING * (1.0 + log_bound.abs()) {
-        return Err(QrsError::BoundExceeded { context, proposal, log_ratio, log_bound });
-    }
-    Ok(())
 }
 
 /// Rejection sampling (von Neumann 1951): exact samples of the target, where a bound on P/q is known.

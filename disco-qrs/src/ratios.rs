@@ -8,9 +8,8 @@ use rayon::prelude::*;
 
 use crate::{
     Result,
-    beta::check_log_beta,
+    bounds::{check_bound, check_log_bound},
     proposal_masses::ProposalMasses,
-    qrs::check_bound,
     sums::{log_running_sums, log_sums_from, not_negative},
 };
 
@@ -162,7 +161,7 @@ impl Ratios {
     /// # Errors
     /// [`Error::Invalid`] for a bound that is not finite; [`BoundExceeded`](crate::Error::BoundExceeded) for a ratio above it.
     pub fn with_bound(mut self, context: usize, log_bound: f64) -> Result<Self> {
-        check_log_beta(log_bound)?;
+        check_log_bound(log_bound)?;
         let last = self.sorted.len() - 1;
         check_bound(context, u64::from(self.order[last]), self.sorted[last], log_bound)?;
         self.log_bound = Some(log_bound);
@@ -175,7 +174,7 @@ impl Ratios {
     /// # Errors
     /// [`Error::Invalid`] for a bound that is not finite.
     pub fn rejection_rate(&self, log_bound: f64) -> Result<Estimate> {
-        check_log_beta(log_bound)?;
+        check_log_bound(log_bound)?;
         let log_z = self.log_z();
         let value = (log_z.value - log_bound).exp();
         // A rate of 0 with an error that is unknown.

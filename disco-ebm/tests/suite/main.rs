@@ -19,6 +19,7 @@ mod margins;
 mod matrices;
 mod offsets_and_scales;
 mod per_context;
+mod per_context_refusals;
 mod properties;
 mod published_fits;
 mod rewards;

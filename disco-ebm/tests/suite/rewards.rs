@@ -153,7 +153,7 @@ fn bad_rewards_are_named() {
     let measured = Measured::exact(&base(1, 9), &space(9), vec![0], &features(std::slice::from_ref(&huge)))
         .expect("measured");
     let error = measured.fit(&[huge], &FitConfig::default()).expect_err("beyond f64").to_string();
-    assert!(error.contains("log-factor of `huge`"), "{error}");
+    assert!(error.contains("context 0") && error.contains("log-factor of `huge` for sample 1"), "{error}");
     let tilt = disco_ebm::Tilt::new([(Constraint::fixed(values(1), 1.0).expect("finite"), Some(2.0))]);
     assert!(tilt.expect_err("another coefficient").to_string().contains("coefficient of `value 1`"));
 }

@@ -43,7 +43,7 @@ fn at_a_known_bound_the_draws_are_those_of_the_target() {
     let mut rejection =
         Rejection::each(base(), target, contexts, LOG_BOUNDS.to_vec(), config(6, budget)).unwrap();
     let draws = [all(&mut qrs), all(&mut rejection)];
-    for context in 0..3 {
+    for (context, log_bound) in LOG_BOUNDS.into_iter().enumerate() {
         assert!(qrs.is_certified(context));
         let p = normalise(&log_target(&context).iter().map(|score| score.exp()).collect::<Vec<_>>());
         for draws in &draws {
@@ -52,7 +52,7 @@ fn at_a_known_bound_the_draws_are_those_of_the_target() {
             check_draws(own.map(|draw| draw.value), &p);
         }
         // It accepts Z / beta of the proposals.
-        let expected = (log_sum_exp(&log_target(&context)) - LOG_BOUNDS[context]).exp();
+        let expected = (log_sum_exp(&log_target(&context)) - log_bound).exp();
         let found = rejection.statistics_of(context).unwrap().acceptance_rate().unwrap();
         assert!(
             (found.value - expected).abs() < 4.5 * found.std_error + 1e-12,
