@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use disco_core::{Distribution, Streams};
-use disco_lm::{ChoicePolicy, Choices, Completion, Decoding, LmPolicy};
+use disco_lm::{ChoicePolicy, Choices, Completion, Decoding, Generation, LanguageModel, LmPolicy};
 use disco_tuner::{BatchItem, Checkpointed, Optimizer, PendingGradient, Policy, Tensors, Update};
 
+use serde_json::json;
+
 use crate::{
-    choices::{CONTEXT, TEXTS, embedded},
-    common::assert_close,
+    choices::{CONTEXT, END, TEXTS, embedded, newline, with_ends},
+    common::{assert_close, device},
 };
 
 /// Elements of gradients are of the order of 1 to 10, computed in f32.
@@ -25,8 +27,11 @@ fn by_context(end_token: bool) -> Choices<String> {
 }
 
 pub(crate) fn policy(end_token: bool) -> ChoicePolicy<String> {
-    let policy = LmPolicy::new(embedded(Decoding::default()));
-    ChoicePolicy::new(policy, by_context(end_token)).expect("a policy")
+    policy_of(embedded(Decoding::default()), end_token)
+}
+
+fn policy_of(model: LanguageModel, end_token: bool) -> ChoicePolicy<String> {
+    ChoicePolicy::new(LmPolicy::new(model), by_context(end_token)).expect("a policy")
 }
 
 pub(crate) fn contexts() -> Vec<String> {
@@ -114,11 +119,12 @@ fn the_gradient_is_the_language_models_with_centred_weights() {
     assert!(found.iter().any(|value| value.abs() > 0.1));
 }
 
-/// As the test of the same name in `policy.rs`, with and without end tokens.
+/// As the test of the same name in `policy.rs`, with an end token, with two, and without.
 #[test]
 fn the_gradient_is_that_of_finite_differences() {
-    for end_token in [true, false] {
-        let mut ahead = policy(end_token);
+    let folder = with_ends(&json!([END, newline()]));
+    let two = LanguageModel::load(folder.path(), &device(), Generation::default()).expect("loads");
+    for mut ahead in [policy(true), policy_of(two, true), policy(false)] {
         let items = weighted(&ahead);
         accumulate(&mut ahead, &items);
         let gradient = flat(&ahead.pending().expect("pending"));
