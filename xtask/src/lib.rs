@@ -4,6 +4,7 @@
 
 mod cli;
 mod commands;
+mod contexts;
 mod error;
 mod features;
 mod launch;
@@ -19,8 +20,9 @@ mod terminal;
 
 pub use cli::main;
 pub use commands::RunOptions;
+pub use contexts::{Columns, TextContext};
 pub use error::{Error, Problem, Result, SpecError};
-pub use features::{TextFeature, TextSample, TextScorer, TextScorers};
+pub use features::{SampleView, TextFeature, TextSample, TextScorer, TextScorers};
 pub use process::workspace_root;
 pub use repository::{
     CrateGraph, Finding, Import, ModuleGraph, Tree, check_crates, check_document, check_modules, check_order,
@@ -32,9 +34,9 @@ pub use results::{
     TargetRecord, TuningRecord, render_report, terminal_table, write_outputs,
 };
 pub use spec::{
-    AdapterSpec, Backend, CheckpointSpec, ClassifierSpec, FeatureKind, FeatureSpec, FitSpec, LabelValue,
-    LengthUnit, LongestToken, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, Target, TuneSpec, WEIGHTS,
-    Words, read_spec,
+    AdapterSpec, Backend, ChatSpec, CheckpointSpec, ClassifierSpec, ContextSpec, FeatureKind, FeatureSpec,
+    FitSpec, LabelValue, LengthUnit, LongestToken, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, Target,
+    TuneSpec, WEIGHTS, Words, read_spec,
 };
 pub use steering::{
     CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,

@@ -9,4 +9,4 @@ mod text_scorer;
 
 pub use text_feature::TextFeature;
 pub use text_sample::TextSample;
-pub use text_scorer::{TextScorer, TextScorers};
+pub use text_scorer::{SampleView, TextScorer, TextScorers};

@@ -5,9 +5,10 @@ use std::{ops::Range, sync::Arc};
 use disco_core::{Error as CoreError, Feature, Result, Score};
 use regex::Regex;
 
-use super::{TextSample, TextScorer, TextScorers};
+use super::{SampleView, TextSample, TextScorer, TextScorers};
 use crate::{
     Error,
+    contexts::TextContext,
     spec::{FeatureKind, FeatureSpec, LengthUnit},
 };
 
@@ -56,11 +57,11 @@ impl TextFeature {
         &self.name
     }
 
-    /// The feature's value for every sample, or that its text scorer skips the sample.
+    /// The feature's value for every sample of a context, or that its text scorer skips the sample.
     ///
     /// # Errors
     /// The errors of its text scorer, if it has one, and [`CoreError::Length`] if that gives another number of scores.
-    pub fn scores_of<X: TextSample>(&self, samples: &[&X]) -> Result<Vec<Score>> {
+    pub fn scores_of<X: TextSample>(&self, context: &TextContext, samples: &[&X]) -> Result<Vec<Score>> {
         let each = |value: &dyn Fn(&X) -> f64| Ok(samples.iter().map(|sample| Ok(value(sample))).collect());
         let truth = |holds: bool| f64::from(u8::from(holds));
         match &self.rule {
@@ -75,9 +76,9 @@ impl TextFeature {
                 each(&|sample| sample.text().split_whitespace().count() as f64)
             }
             Rule::Scored(scorer) => {
-                let scores =
-                    scorer.scores(&samples.iter().map(|sample| sample.text()).collect::<Vec<_>>())?;
-                CoreError::check_length("scores, one per text", samples.len(), scores.len())?;
+                let views: Vec<SampleView<'_>> = samples.iter().map(|sample| view(*sample)).collect();
+                let scores = scorer.scores(context, &views)?;
+                CoreError::check_length("scores, one per sample", samples.len(), scores.len())?;
                 Ok(scores)
             }
         }
@@ -101,12 +102,17 @@ impl TextFeature {
     }
 }
 
-impl<X: TextSample> Feature<String, X> for TextFeature {
+/// A sample, as text scorers see it.
+fn view(sample: &impl TextSample) -> SampleView<'_> {
+    SampleView { text: sample.text(), tokens: sample.token_count(), finished: sample.finished() }
+}
+
+impl<X: TextSample> Feature<TextContext, X> for TextFeature {
     fn name(&self) -> &str {
         &self.name
     }
 
-    fn values(&self, _: &String, samples: &[&X]) -> Result<Vec<Score>> {
-        self.scores_of(samples)
+    fn values(&self, context: &TextContext, samples: &[&X]) -> Result<Vec<Score>> {
+        self.scores_of(context, samples)
     }
 }

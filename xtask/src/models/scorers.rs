@@ -11,7 +11,8 @@ use disco_lm::{Classifier, Completion, LabelFeature, Overlong};
 use super::{ModelKind, device, folder_of};
 use crate::{
     Result,
-    features::{TextSample, TextScorer, TextScorers},
+    contexts::TextContext,
+    features::{SampleView, TextSample, TextScorer, TextScorers},
     spec::{FeatureKind, LabelValue, ModelSource, Spec},
 };
 
@@ -31,8 +32,9 @@ impl TextSample for Completion {
 
 impl TextScorer for LabelFeature {
     /// A classifier scores every text that it can read; one that is too long is an error or truncated, never skipped.
-    fn scores(&self, texts: &[&str]) -> disco_core::Result<Vec<Score>> {
-        Ok(self.of(texts)?.into_iter().map(Ok).collect())
+    fn scores(&self, _: &TextContext, samples: &[SampleView<'_>]) -> disco_core::Result<Vec<Score>> {
+        let texts: Vec<&str> = samples.iter().map(|sample| sample.text).collect();
+        Ok(self.of(&texts)?.into_iter().map(Ok).collect())
     }
 }
 

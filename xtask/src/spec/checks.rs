@@ -83,9 +83,9 @@ fn tune(spec: &Spec, found: &mut Vec<Conflict>) {
     if let Err(error) = tune.tuner_config(spec.checkpoints.best, spec.seed).validate() {
         found.push(refused("tune", TUNER_FIELDS, error));
     }
-    if tune.contexts_per_step > spec.contexts.len() {
+    if tune.contexts_per_step > spec.contexts.items.len() {
         let message = format!("is {}", tune.contexts_per_step);
-        let allowed = format!("at most the number of contexts, {}", spec.contexts.len());
+        let allowed = format!("at most the number of contexts, {}", spec.contexts.items.len());
         found.push(conflict(&["tune.contexts_per_step", "contexts"], message, allowed));
     }
     // A baseline is the mean over the other samples of the same context.

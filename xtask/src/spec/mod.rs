@@ -7,6 +7,7 @@ mod backend;
 mod bounds;
 mod checks;
 mod classifier;
+mod context_table;
 mod contexts;
 mod divergence;
 mod document;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use backend::Backend;
 pub use classifier::{ClassifierSpec, LabelValue};
+pub use contexts::{ChatSpec, ContextSpec};
 pub(crate) use divergence::find_divergence;
 pub use features::{FeatureKind, FeatureSpec, LengthUnit, Target, Words};
 pub use reach::LongestToken;
@@ -48,8 +50,8 @@ pub struct Spec {
     pub backend: Backend,
     /// The base distribution.
     pub model: ModelSpec,
-    /// The contexts, which the samples continue. Never empty.
-    pub contexts: Vec<String>,
+    /// The contexts, which the samples continue.
+    pub contexts: ContextSpec,
     /// The features and their targets. Never empty; names differ.
     pub features: Vec<FeatureSpec>,
     /// How the target is fitted.
@@ -65,12 +67,12 @@ pub struct Spec {
 impl Spec {
     /// The number of samples of each context, of `total` samples: at least two, which a standard error needs.
     pub fn per_context(&self, total: usize) -> usize {
-        total.div_ceil(self.contexts.len()).max(2)
+        total.div_ceil(self.contexts.items.len()).max(2)
     }
 
     /// The number of samples that are drawn in all contexts together where `total` are asked for.
     pub(crate) fn in_all_contexts(&self, total: usize) -> usize {
-        self.per_context(total) * self.contexts.len()
+        self.per_context(total) * self.contexts.items.len()
     }
 
     /// Whether some of its models may have to be downloaded from a hub.

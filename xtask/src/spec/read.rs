@@ -125,12 +125,17 @@ fn read_top(top: &Section<'_>, folder: &Path, name: &str) -> Spec {
             top.wrong_table(message, allowed, &[field]);
         }
     }
+    let seed = top.integer("seed", &WHOLE).unwrap_or(0);
     Spec {
         title: top.string("title", &ANY_TEXT).unwrap_or(stem),
-        seed: top.integer("seed", &WHOLE).unwrap_or(0),
+        seed,
         backend: top.choice("backend", &backends, BACKEND_ALIASES).unwrap_or_default(),
         model: top.table("model", |_| Fields::of(MODEL), |model| read_model(model, folder)),
-        contexts: top.table("contexts", |_| Fields::of(CONTEXT_FIELDS), |own| read_contexts(own, folder)),
+        contexts: top.table(
+            "contexts",
+            |_| Fields::of(CONTEXT_FIELDS),
+            |own| read_contexts(own, folder, seed),
+        ),
         features: top.tables("features", feature_fields, |section| read_feature(section, folder)),
         fit: top.table(
             "fit",

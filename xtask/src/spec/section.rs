@@ -115,6 +115,12 @@ impl<'a> Section<'a> {
         self.value(field).is_some()
     }
 
+    /// Whether the field is there and a number.
+    pub(super) fn is_number(&self, field: &'static str) -> bool {
+        let value = self.value(field).map(Spanned::get_ref);
+        matches!(value, Some(DeValue::Integer(_) | DeValue::Float(_)))
+    }
+
     /// Whether the field is there, or may be meant by an unknown field: that it is missing is then no problem of its own.
     pub(super) fn may_have(&self, field: &'static str) -> bool {
         self.has(field) || self.is_doubtful(field)

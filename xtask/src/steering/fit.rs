@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     Error, Progress, ProgressTarget, Result,
+    contexts::TextContext,
     features::{TextFeature, TextSample},
     results::{FitRecord, FittedFeature, TargetRecord},
     spec::{FeatureSpec, QrsGoal, Spec, Target},
@@ -20,7 +21,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Fitted<X> {
     /// The factor that makes the base into the target.
-    pub fit: Fit<String, X>,
+    pub fit: Fit<TextContext, X>,
     /// This stage's part of the record.
     pub record: TargetRecord,
 }
@@ -40,7 +41,7 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
             Target::Never => ConstraintKind::Pointwise { wanted: false },
             Target::Mean(target) => ConstraintKind::Moment { target, tolerance: 0.0 },
         };
-        let text: Arc<dyn Feature<String, X>> = Arc::new(text.clone());
+        let text: Arc<dyn Feature<TextContext, X>> = Arc::new(text.clone());
         Ok(Constraint::new(text, kind)?)
     };
     let constraints: Vec<_> =
@@ -48,9 +49,9 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
     let fit = base.measured.fit(&constraints, &spec.fit.config())?;
 
     let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", 0);
-    let of_base = |_: &String, _: &[&X], log_prob: &[f64]| Ok(log_prob.to_vec());
-    let scored = score(&spec.contexts, base.samples.clone(), of_base, fit.tilt(), &mut hidden)?;
-    check_log_beta(spec, &scored)?;
+    let of_base = |_: &TextContext, _: &[&X], log_prob: &[f64]| Ok(log_prob.to_vec());
+    let scored = score(&spec.contexts.items, base.samples.clone(), of_base, fit.tilt(), &mut hidden)?;
+    check_log_beta(spec, &scored, &plan.shares)?;
     let distances: Vec<Vec<Estimate>> =
         scored.iter().map(Scored::distances_to_target).collect::<Result<_>>()?;
     let feature = |(spec, report): (&FeatureSpec, &ConstraintReport)| FittedFeature {
@@ -61,21 +62,22 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
     let record = TargetRecord {
         fit: fit_record(spec, &fit),
         features: spec.features.iter().zip(&fit.report().constraints).map(feature).collect(),
-        base_distances: means(&distances),
+        base_distances: means(&distances, &plan.shares),
     };
     Ok(Fitted { fit, record })
 }
 
 /// Refuses, before anything is tuned, a beta at which not even one proposal can be accepted: whatever the policy is, it accepts at most
 /// the share `Z / beta`, since `E_q[min(1, P / (beta q))] <= sum_x P(x) / beta`.
-fn check_log_beta<X>(spec: &Spec, scored: &[Scored<X>]) -> Result<()> {
+fn check_log_beta<X>(spec: &Spec, scored: &[Scored<X>], shares: &[f64]) -> Result<()> {
     let QrsGoal::LogBeta(log_beta) = spec.sample.qrs else { return Ok(()) };
     let log_mean = |terms: &[f64]| log_sum_exp(terms) - (terms.len() as f64).ln();
     let log_z = |scored: &Scored<X>| {
         let pairs = scored.log_target.iter().zip(&scored.log_prob);
         log_mean(&pairs.map(|(target, proposal)| target - proposal).collect::<Vec<_>>())
     };
-    let log_z = log_mean(&scored.iter().map(log_z).collect::<Vec<_>>());
+    let weighed = scored.iter().zip(shares).map(|(scored, share)| log_z(scored) + share.ln());
+    let log_z = log_sum_exp(&weighed.collect::<Vec<_>>());
     let proposals = spec.in_all_contexts(spec.sample.count);
     let most = log_z + (proposals as f64).ln();
     if log_beta > most {
@@ -85,7 +87,7 @@ fn check_log_beta<X>(spec: &Spec, scored: &[Scored<X>]) -> Result<()> {
 }
 
 /// How the fit went, in the words of the report.
-fn fit_record<X>(spec: &Spec, fit: &Fit<String, X>) -> FitRecord {
+fn fit_record<X>(spec: &Spec, fit: &Fit<TextContext, X>) -> FitRecord {
     let report = fit.report();
     let mut warnings = Vec::new();
     if !report.termination.is_converged() {

@@ -17,7 +17,7 @@ use crate::{
     models::{ModelKind, device, folder_of, generation, text_scorers},
     process::memory_limit,
     results::{ModelRecord, RunRecord, grouped},
-    spec::{AdapterSpec, LongestToken, Spec},
+    spec::{AdapterSpec, ChatSpec, LongestToken, Spec},
 };
 
 /// The folder of a tuned adapter, beside that of the weights, into which the adapter is merged.
@@ -56,6 +56,10 @@ fn check_memory(spec: &Spec, weights: u64) -> Result<()> {
 
 fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
     let base = LanguageModel::load(folder, &device(spec.backend)?, generation(&spec.model))?;
+    let base = match &spec.contexts.chat {
+        Some(ChatSpec { system }) => base.answering(system.as_deref())?,
+        None => base,
+    };
     if spec.needs_longest_token() {
         spec.check_reach(longest_token(&base)?)?;
     }

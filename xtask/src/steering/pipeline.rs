@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{CheckpointFolder, Clock, RunPlan, fit, measure, reject, sample, tune};
 use crate::{
     Result,
+    contexts::TextContext,
     features::TextSample,
     process::peak_bytes,
     results::{ModelRecord, RunRecord, SampleRecord},
@@ -21,7 +22,7 @@ pub struct Finished<X> {
     /// Everything that was measured.
     pub record: RunRecord,
     /// The fitted target.
-    pub fit: Fit<String, X>,
+    pub fit: Fit<TextContext, X>,
 }
 
 /// Tunes `policy`, which starts as `base`, towards the target of the plan's spec, and samples from it.
@@ -45,8 +46,8 @@ pub fn run_pipeline<X, B, P>(
 ) -> Result<Finished<X>>
 where
     X: TextSample + Serialize + DeserializeOwned,
-    B: Distribution<String, X>,
-    P: Policy<String, X> + Checkpointed,
+    B: Distribution<TextContext, X>,
+    P: Policy<TextContext, X> + Checkpointed,
 {
     let spec = plan.spec;
     let mut record = RunRecord::new(spec, model);

@@ -15,6 +15,8 @@ pub struct RunPlan<'a> {
     pub(super) spec: &'a Spec,
     /// The features of the spec, in its order.
     pub(super) features: Vec<TextFeature>,
+    /// The weight of each context of the spec in means over contexts; their sum is 1.
+    pub(super) shares: Vec<f64>,
     pub(super) seeds: Seeds,
     /// The place for progress of every stage.
     pub(super) progress: ProgressTarget,
@@ -27,7 +29,15 @@ impl<'a> RunPlan<'a> {
     /// As [`TextFeature::new`].
     pub fn new(spec: &'a Spec, scorers: &TextScorers, progress: ProgressTarget) -> Result<Self> {
         let features = spec.features.iter().map(|feature| TextFeature::new(feature, scorers));
-        Ok(Self { spec, features: features.collect::<Result<_>>()?, seeds: Seeds::new(spec.seed), progress })
+        let weights = spec.contexts.weights();
+        let sum: f64 = weights.iter().sum();
+        Ok(Self {
+            spec,
+            features: features.collect::<Result<_>>()?,
+            shares: weights.iter().map(|weight| weight / sum).collect(),
+            seeds: Seeds::new(spec.seed),
+            progress,
+        })
     }
 }
 

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     Error, Progress, Result,
+    contexts::TextContext,
     features::TextSample,
     results::{QrsPoint, QrsRecord},
     spec::QrsGoal,
@@ -32,12 +33,12 @@ const BATCH: usize = 256;
 /// `sample.count` samples of the policy, scored by the base; text scorers score each proposal once, and accepted ones twice.
 pub fn reject<X: TextSample>(
     plan: &RunPlan<'_>,
-    base: &impl Distribution<String, X>,
-    fit: &Fit<String, X>,
-    policy: &impl Distribution<String, X>,
+    base: &impl Distribution<TextContext, X>,
+    fit: &Fit<TextContext, X>,
+    policy: &impl Distribution<TextContext, X>,
     samples: &PolicySamples<X>,
 ) -> Result<QrsRecord> {
-    let expected = Expected::at(plan.spec.sample.qrs, &samples.scored)?;
+    let expected = Expected::at(plan.spec.sample.qrs, &samples.scored, &plan.shares)?;
     let log_beta = expected.point.log_beta;
     let (draws, statistics) = draw(plan, base, fit, policy, log_beta)?;
     let Some(acceptance_rate) = statistics.acceptance_rate().filter(|_| !draws.is_empty()) else {
@@ -52,11 +53,11 @@ pub fn reject<X: TextSample>(
         });
     };
 
-    let contexts = &plan.spec.contexts;
-    let values = values(&plan.features, &draws.iter().map(|draw| &draw.value).collect::<Vec<_>>())?;
+    let contexts = &plan.spec.contexts.items;
+    let values = values_of(plan, &draws)?;
     let mut by_context: Vec<Vec<&Values>> = contexts.iter().map(|_| Vec::new()).collect();
     draws.iter().zip(&values).for_each(|(draw, values)| by_context[draw.context].push(values));
-    let means = feature_means(plan.features.len(), &by_context);
+    let means = feature_means(plan.features.len(), &by_context, &plan.shares);
     let Expected { point, kl_to_base, curve } = expected;
     let warnings = point.warnings.iter().chain(&curve.warnings);
     let points = curve.points.iter().map(|point| QrsPoint {
@@ -84,6 +85,19 @@ pub fn reject<X: TextSample>(
     })
 }
 
+/// The values of all features for accepted samples, in their order.
+fn values_of<X: TextSample>(plan: &RunPlan<'_>, draws: &[Draw<X>]) -> Result<Vec<Values>> {
+    let mut found: Vec<Values> = vec![Values::new(); draws.len()];
+    for (index, context) in plan.spec.contexts.items.iter().enumerate() {
+        let own: Vec<usize> = (0..draws.len()).filter(|&draw| draws[draw].context == index).collect();
+        let samples: Vec<&X> = own.iter().map(|&draw| &draws[draw].value).collect();
+        for (draw, values) in own.into_iter().zip(values(&plan.features, context, &samples)?) {
+            found[draw] = values;
+        }
+    }
+    Ok(found)
+}
+
 /// The expected result of quasi-rejection sampling, at the chosen beta and at others.
 struct Expected {
     /// The expected result at the chosen beta.
@@ -95,7 +109,7 @@ struct Expected {
 
 impl Expected {
     /// Chooses beta from scored samples of the policy.
-    fn at<X: TextSample>(goal: QrsGoal, scored: &[Scored<X>]) -> Result<Self> {
+    fn at<X: TextSample>(goal: QrsGoal, scored: &[Scored<X>], shares: &[f64]) -> Result<Self> {
         let ratios: Vec<Ratios> = scored
             .iter()
             .map(|scored| Ratios::new(&scored.log_target, &scored.log_prob))
@@ -119,7 +133,7 @@ impl Expected {
                 pairs.map(|(target, proposal)| target.min(point.log_beta + proposal)).collect();
             scored.kl_to_base(&accepted, LogZ::Estimated)
         };
-        let kl_to_base = mean(&scored.iter().map(kl).collect::<Result<Vec<_>>>()?);
+        let kl_to_base = mean(&scored.iter().map(kl).collect::<Result<Vec<_>>>()?, shares);
         Ok(Self { kl_to_base, curve: Curve::mean(&curves)?, point })
     }
 }
@@ -137,12 +151,12 @@ fn grid(ratios: &[Ratios]) -> Result<Vec<f64>> {
 /// Draws as many proposals as the spec says; returns the accepted ones.
 fn draw<X: TextSample>(
     plan: &RunPlan<'_>,
-    base: &impl Distribution<String, X>,
-    fit: &Fit<String, X>,
-    policy: &impl Distribution<String, X>,
+    base: &impl Distribution<TextContext, X>,
+    fit: &Fit<TextContext, X>,
+    policy: &impl Distribution<TextContext, X>,
     log_beta: f64,
 ) -> Result<(Vec<Draw<X>>, Statistics)> {
-    let contexts = plan.spec.contexts.clone();
+    let contexts = plan.spec.contexts.items.clone();
     let log_betas = vec![log_beta; contexts.len()];
     let per_context = plan.spec.per_context(plan.spec.sample.count);
     let mut progress = Progress::new(plan.progress, "reject", "proposals", per_context * contexts.len());

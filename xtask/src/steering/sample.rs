@@ -8,7 +8,7 @@ use super::{
     RunPlan,
     scored::{Scored, Values, draw, feature_means, feature_values, is_skipped, mean, means, records, score},
 };
-use crate::{Progress, Result, features::TextSample, results::PolicyRecord};
+use crate::{Progress, Result, contexts::TextContext, features::TextSample, results::PolicyRecord};
 
 /// Samples of the tuned policy.
 #[derive(Clone, Debug)]
@@ -28,30 +28,30 @@ pub struct PolicySamples<X> {
 /// `sample.count` samples of the policy, scored by the base; text scorers score each sample twice.
 pub fn sample<X: TextSample>(
     plan: &RunPlan<'_>,
-    base: &impl Distribution<String, X>,
-    fit: &Fit<String, X>,
-    policy: &impl Distribution<String, X>,
+    base: &impl Distribution<TextContext, X>,
+    fit: &Fit<TextContext, X>,
+    policy: &impl Distribution<TextContext, X>,
 ) -> Result<PolicySamples<X>> {
-    let contexts = &plan.spec.contexts;
+    let contexts = &plan.spec.contexts.items;
     let count = plan.spec.per_context(plan.spec.sample.count);
     let mut progress = Progress::new(plan.progress, "sample", "samples", count * contexts.len());
     let drawn = draw(policy, contexts, count, plan.seeds.sample, &mut progress)?;
     drop(progress);
     let mut progress = Progress::new(plan.progress, "score", "samples", count * contexts.len());
-    let of_base = |context: &String, samples: &[&X], _: &[f64]| base.log_probs(context, samples);
+    let of_base = |context: &TextContext, samples: &[&X], _: &[f64]| base.log_probs(context, samples);
     let scored = score(contexts, drawn, of_base, fit.tilt(), &mut progress)?;
     drop(progress);
 
     let distances: Vec<Vec<Estimate>> =
         scored.iter().map(Scored::distances_to_target).collect::<Result<_>>()?;
     let kl = |scored: &Scored<X>| scored.kl_to_base(&scored.log_prob, LogZ::Known(0.0));
-    let kl_from_base = mean(&scored.iter().map(kl).collect::<Result<Vec<_>>>()?);
+    let kl_from_base = mean(&scored.iter().map(kl).collect::<Result<Vec<_>>>()?, &plan.shares);
     let pairs: Vec<Vec<(&X, f64)>> = scored.iter().map(Scored::pairs).collect();
-    let values = feature_values(&plan.features, &pairs)?;
+    let values = feature_values(&plan.features, contexts, &pairs)?;
     let rows: Vec<Vec<&Values>> = values.iter().map(|rows| rows.iter().collect()).collect();
     let record = PolicyRecord {
-        means: feature_means(plan.features.len(), &rows),
-        distances: means(&distances),
+        means: feature_means(plan.features.len(), &rows, &plan.shares),
+        distances: means(&distances, &plan.shares),
         kl_from_base,
         skipped: values.iter().flatten().filter(|values| is_skipped(values)).count(),
         samples: records(contexts, &pairs, &values),

@@ -7,6 +7,7 @@ use rand::SeedableRng;
 
 use crate::{
     Progress, Result,
+    contexts::TextContext,
     features::{TextFeature, TextSample},
     results::{DISTANCES, SampleRecord},
 };
@@ -36,9 +37,9 @@ pub(super) type Values = Vec<Option<f64>>;
     not(any(feature = "lm", test)),
     expect(dead_code, reason = "the command that uses it needs a language model")
 )]
-pub(crate) fn draw_in_order<X, D: Distribution<String, X>>(
+pub(crate) fn draw_in_order<C, X, D: Distribution<C, X>>(
     distribution: &D,
-    contexts: &[String],
+    contexts: &[C],
     count: usize,
     key: u64,
     progress: &mut Progress,
@@ -49,7 +50,7 @@ pub(crate) fn draw_in_order<X, D: Distribution<String, X>>(
     // Contexts with few samples are drawn together.
     let together = (CHUNK / count.max(1)).max(1);
     for (group, (contexts, streams)) in contexts.chunks(together).zip(streams.chunks(together)).enumerate() {
-        let contexts: Vec<&String> = contexts.iter().collect();
+        let contexts: Vec<&C> = contexts.iter().collect();
         let mut chunks: Vec<_> = streams.iter().map(|streams| streams.chunks(CHUNK)).collect();
         loop {
             let now: Vec<Streams> = chunks.iter_mut().filter_map(Iterator::next).collect();
@@ -68,16 +69,16 @@ pub(crate) fn draw_in_order<X, D: Distribution<String, X>>(
 }
 
 /// Draws `count` samples in each context, in chunks; the samples do not depend on the chunks.
-pub(super) fn draw<X, D: Distribution<String, X>>(
+pub(super) fn draw<C, X, D: Distribution<C, X>>(
     distribution: &D,
-    contexts: &[String],
+    contexts: &[C],
     count: usize,
     key: u64,
     progress: &mut Progress,
 ) -> Result<Vec<Vec<Sampled<X>>>> {
     let mut rng = StreamRng::seed_from_u64(key);
     let streams: Vec<Streams> = contexts.iter().map(|_| Streams::from_rng(&mut rng, count)).collect();
-    let contexts: Vec<&String> = contexts.iter().collect();
+    let contexts: Vec<&C> = contexts.iter().collect();
     let size = CHUNK.div_ceil(contexts.len());
     let mut chunks: Vec<_> = streams.iter().map(|streams| streams.chunks(size)).collect();
     let mut drawn: Vec<Vec<Sampled<X>>> = contexts.iter().map(|_| Vec::new()).collect();
@@ -98,13 +99,13 @@ pub(super) fn draw<X, D: Distribution<String, X>>(
 ///
 /// A sample that the target skips has the score `-inf`: its share counts as forbidden.
 pub(super) fn score<X: TextSample>(
-    contexts: &[String],
+    contexts: &[TextContext],
     drawn: Vec<Vec<Sampled<X>>>,
-    of_base: impl Fn(&String, &[&X], &[f64]) -> disco_core::Result<Vec<f64>>,
-    tilt: &Tilt<String, X>,
+    of_base: impl Fn(&TextContext, &[&X], &[f64]) -> disco_core::Result<Vec<f64>>,
+    tilt: &Tilt<TextContext, X>,
     progress: &mut Progress,
 ) -> Result<Vec<Scored<X>>> {
-    let score = |(context, drawn): (&String, Vec<Sampled<X>>)| {
+    let score = |(context, drawn): (&TextContext, Vec<Sampled<X>>)| {
         let (samples, log_prob): (Vec<X>, Vec<f64>) =
             drawn.into_iter().map(|sample| (sample.value, sample.log_prob)).unzip();
         let mut log_base = Vec::with_capacity(samples.len());
@@ -145,26 +146,33 @@ impl<X: TextSample> Scored<X> {
     }
 }
 
-/// The mean of estimates from independent samples, such as those of each context.
-pub(super) fn mean(estimates: &[Estimate]) -> Estimate {
-    let count = estimates.len() as f64;
-    let value = estimates.iter().map(|estimate| estimate.value).sum::<f64>() / count;
-    let variance: f64 = estimates.iter().map(|estimate| estimate.std_error.powi(2)).sum();
-    let ess = estimates.iter().map(|estimate| estimate.ess).sum();
-    Estimate { value, std_error: variance.sqrt() / count, ess }
+/// The mean of estimates from independent samples, one per context, by the contexts' shares. A context of share 0 counts for nothing.
+pub(super) fn mean(estimates: &[Estimate], shares: &[f64]) -> Estimate {
+    let sum: f64 = shares.iter().sum();
+    let counted = || estimates.iter().zip(shares).filter(|(_, share)| **share > 0.0);
+    let value = counted().map(|(estimate, share)| share * estimate.value).sum::<f64>() / sum;
+    let variance: f64 = counted().map(|(estimate, share)| (share * estimate.std_error).powi(2)).sum();
+    let ess = counted().map(|(estimate, _)| estimate.ess).sum();
+    Estimate { value, std_error: variance.sqrt() / sum, ess }
 }
 
 /// The mean over contexts of each of several estimates; every context has the same number of them.
-pub(super) fn means(contexts: &[Vec<Estimate>]) -> Vec<Estimate> {
+pub(super) fn means(contexts: &[Vec<Estimate>], shares: &[f64]) -> Vec<Estimate> {
     let columns = contexts.first().map_or(0, Vec::len);
     let column = |index| contexts.iter().map(|estimates| estimates[index]).collect::<Vec<_>>();
-    (0..columns).map(|index| mean(&column(index))).collect()
+    (0..columns).map(|index| mean(&column(index), shares)).collect()
 }
 
-/// The values of all features for some samples of one context or several.
-pub(super) fn values<X: TextSample>(features: &[TextFeature], samples: &[&X]) -> Result<Vec<Values>> {
-    let columns: Vec<_> =
-        features.iter().map(|feature| feature.scores_of(samples)).collect::<disco_core::Result<_>>()?;
+/// The values of all features for some samples of a context.
+pub(super) fn values<X: TextSample>(
+    features: &[TextFeature],
+    context: &TextContext,
+    samples: &[&X],
+) -> Result<Vec<Values>> {
+    let columns: Vec<_> = features
+        .iter()
+        .map(|feature| feature.scores_of(context, samples))
+        .collect::<disco_core::Result<_>>()?;
     let row = |index: usize| columns.iter().map(|column| column[index].as_ref().ok().copied()).collect();
     Ok((0..samples.len()).map(row).collect())
 }
@@ -172,28 +180,31 @@ pub(super) fn values<X: TextSample>(features: &[TextFeature], samples: &[&X]) ->
 /// The values of all features for all samples, by context.
 pub(super) fn feature_values<X: TextSample>(
     features: &[TextFeature],
-    contexts: &[Vec<(&X, f64)>],
+    contexts: &[TextContext],
+    samples: &[Vec<(&X, f64)>],
 ) -> Result<Vec<Vec<Values>>> {
-    let of = |samples: &Vec<(&X, f64)>| {
-        values(features, &samples.iter().map(|(sample, _)| *sample).collect::<Vec<_>>())
+    let of = |(context, samples): (&TextContext, &Vec<(&X, f64)>)| {
+        values(features, context, &samples.iter().map(|(sample, _)| *sample).collect::<Vec<_>>())
     };
-    contexts.iter().map(of).collect()
+    contexts.iter().zip(samples).map(of).collect()
 }
 
-/// The mean of each feature over samples, and over contexts that have some. A sample that one feature skips counts for none.
-pub(super) fn feature_means(features: usize, contexts: &[Vec<&Values>]) -> Vec<Estimate> {
-    let whole: Vec<Vec<&Values>> = contexts
+/// The mean of each feature over samples, and over contexts that have some, by their shares. A sample that one feature skips counts for
+/// none.
+pub(super) fn feature_means(features: usize, contexts: &[Vec<&Values>], shares: &[f64]) -> Vec<Estimate> {
+    let (whole, shares): (Vec<Vec<&Values>>, Vec<f64>) = contexts
         .iter()
         .map(|rows| rows.iter().copied().filter(|row| !is_skipped(row)).collect())
-        .filter(|rows: &Vec<&Values>| !rows.is_empty())
-        .collect();
+        .zip(shares)
+        .filter(|(rows, share): &(Vec<&Values>, &f64)| !rows.is_empty() && **share > 0.0)
+        .unzip();
     let column = |rows: &Vec<&Values>, index: usize| -> Vec<f64> {
         rows.iter().filter_map(|row| row[index]).collect()
     };
     let of = |index: usize| -> Vec<Estimate> {
         whole.iter().map(|rows| Estimate::mean(&column(rows, index))).collect()
     };
-    (0..features).map(|index| mean(&of(index))).collect()
+    (0..features).map(|index| mean(&of(index), &shares)).collect()
 }
 
 /// Whether some feature skipped the sample.
@@ -203,13 +214,13 @@ pub(super) fn is_skipped(values: &Values) -> bool {
 
 /// A sample in the form of the record.
 pub(super) fn record<X: TextSample>(
-    context: &str,
+    context: &TextContext,
     sample: &X,
     log_prob: f64,
     features: Values,
 ) -> SampleRecord {
     SampleRecord {
-        context: context.into(),
+        context: context.text().into(),
         text: sample.text().into(),
         log_prob,
         tokens: sample.token_count(),
@@ -220,7 +231,7 @@ pub(super) fn record<X: TextSample>(
 
 /// Samples in the form of the record: the first of every context, the second of every context, and so on.
 pub(super) fn records<X: TextSample>(
-    contexts: &[String],
+    contexts: &[TextContext],
     samples: &[Vec<(&X, f64)>],
     values: &[Vec<Values>],
 ) -> Vec<SampleRecord> {

@@ -13,6 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{CheckpointFolder, RunPlan, step_log::StepLog};
 use crate::{
     Error, Progress, Result,
+    contexts::TextContext,
     features::{TextFeature, TextSample},
     results::{DISTANCES, StepRecord, TuningRecord},
 };
@@ -37,23 +38,23 @@ pub struct Tuned {
 /// `tune.steps * tune.samples_per_step` samples of the policy, scored by the base and differentiated.
 pub fn tune<X, P>(
     plan: &RunPlan<'_>,
-    base: &impl Distribution<String, X>,
-    fit: &Fit<String, X>,
+    base: &impl Distribution<TextContext, X>,
+    fit: &Fit<TextContext, X>,
     policy: &mut P,
     checkpoints: Option<&CheckpointFolder>,
 ) -> Result<Tuned>
 where
     X: TextSample + Serialize + DeserializeOwned,
-    P: Policy<String, X> + Checkpointed,
+    P: Policy<TextContext, X> + Checkpointed,
 {
     let RunPlan { spec, features, .. } = plan;
-    let contexts = Contexts::new(spec.contexts.clone())?;
+    let contexts = Contexts::weighted(spec.contexts.items.clone(), &plan.shares)?;
     let ebm = fit.target(base);
     // The place of the model does not identify it.
     let mut model = serde_json::to_value(&spec.model).map_err(Error::Json)?;
     model.as_object_mut().and_then(|model| model.remove("source"));
     let problem = Problem::new(&contexts, &ebm)
-        .with_features(features.iter().map(|feature| feature as &dyn Feature<String, X>))?
+        .with_features(features.iter().map(|feature| feature as &dyn Feature<TextContext, X>))?
         .with_length(TextSample::token_count)
         .with_fact("features", &spec.features)?
         .with_fact("model", &model)?

@@ -9,6 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use super::{CheckpointFolder, Clock, RunControl, RunPlan, run_pipeline};
 use crate::{
     Error, Result,
+    contexts::TextContext,
     features::{TextSample, TextScorers},
     process::peak_bytes,
     results::{ModelRecord, OutputFolder, RunRecord, keep_apart, write_outputs},
@@ -55,8 +56,8 @@ pub fn run_workflow<X, B, P>(
 ) -> Result<(PathBuf, RunRecord)>
 where
     X: TextSample + Serialize + DeserializeOwned,
-    B: Distribution<String, X>,
-    P: Policy<String, X> + Checkpointed,
+    B: Distribution<TextContext, X>,
+    P: Policy<TextContext, X> + Checkpointed,
 {
     let interrupt = &control.interrupt;
     keep_apart(out, spec)?;

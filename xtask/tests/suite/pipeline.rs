@@ -6,7 +6,7 @@ use disco_core::{Estimate, Scorer};
 use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
 use xtask::{
     Clock, Error, Finished, Loaded, ModelRecord, ProgressTarget, RunControl, RunOptions, RunPlan, RunRecord,
-    Spec, TextScorers, WEIGHTS, WeightBytes, read_spec, run_pipeline, run_workflow,
+    Spec, TextContext, TextScorers, WEIGHTS, WeightBytes, read_spec, run_pipeline, run_workflow,
 };
 
 use crate::common::speech::{Speech, base, speeches};
@@ -57,8 +57,8 @@ fn model() -> ModelRecord {
 }
 
 /// Runs the pipeline; gives the policy too.
-fn run(spec: &Spec) -> (Finished<Speech>, SoftmaxTable<String, Speech>) {
-    let mut policy = base(&spec.contexts);
+fn run(spec: &Spec) -> (Finished<Speech>, SoftmaxTable<TextContext, Speech>) {
+    let mut policy = base(&spec.contexts.items);
     let base = policy.freeze().unwrap();
     let plan = RunPlan::new(spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();
     let finished = run_pipeline(&plan, model(), &base, &mut policy, &mut Clock::default(), None).unwrap();
@@ -97,13 +97,13 @@ fn every_estimate_agrees_with_the_exact_answer() {
         ("learning_rate", "contexts_per_step = 2\nlearning_rate"),
     ]);
     let (Finished { record, fit }, policy) = run(&spec);
-    let (space, start) = (speeches(), base(&spec.contexts));
+    let (space, start) = (speeches(), base(&spec.contexts.items));
     let base = start.freeze().unwrap();
     let target = fit.target(&base);
 
     let mut exact = [0.0; 6];
     let mut before = 0.0;
-    for (index, context) in spec.contexts.iter().enumerate() {
+    for (index, context) in spec.contexts.items.iter().enumerate() {
         let p = space.normalise(&target, context).unwrap().probabilities().to_vec();
         let pi = policy.rows()[index].probabilities();
         let a = start.rows()[index].probabilities();
@@ -171,10 +171,10 @@ fn the_record_tells_the_whole_run() {
 /// Runs the workflow into `out`, with weights that are a file of the policy's own.
 fn workflow(spec: &Spec, out: &Path) -> xtask::Result<RunRecord> {
     let load = || {
-        let policy = base(&spec.contexts);
+        let policy = base(&spec.contexts.items);
         Ok(Loaded { base: policy.freeze()?, policy, scorers: TextScorers::new(), record: model() })
     };
-    let save = |policy: &SoftmaxTable<String, Speech>, to: &Path| {
+    let save = |policy: &SoftmaxTable<TextContext, Speech>, to: &Path| {
         fs::create_dir(to).map_err(|source| Error::write(to, source))?;
         Ok(policy.save(to)?)
     };
@@ -251,11 +251,11 @@ fn a_divergence_that_cannot_have_the_constraints_is_refused_before_anything_is_c
 #[test]
 fn the_base_is_not_changed_by_tuning() {
     let spec = spec(&[("steps = 150", "steps = 2"), ("count = 2000", "count = 200")]);
-    let mut policy = base(&spec.contexts);
+    let mut policy = base(&spec.contexts.items);
     let frozen = policy.freeze().unwrap();
     let speech = speeches().outcomes()[0].clone();
-    let before = frozen.log_scores(&spec.contexts[0], &[&speech]).unwrap();
+    let before = frozen.log_scores(&spec.contexts.items[0], &[&speech]).unwrap();
     let plan = RunPlan::new(&spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();
     run_pipeline(&plan, model(), &frozen, &mut policy, &mut Clock::default(), None).unwrap();
-    assert_eq!(frozen.log_scores(&spec.contexts[0], &[&speech]).unwrap(), before);
+    assert_eq!(frozen.log_scores(&spec.contexts.items[0], &[&speech]).unwrap(), before);
 }

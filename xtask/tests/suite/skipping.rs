@@ -6,8 +6,8 @@ use disco_core::{Estimate, Score, Skipped};
 use disco_tuner::Policy;
 use xtask::{
     ClassifierSpec, Clock, FeatureKind, LabelValue, ModelRecord, ModelSource, ProgressTarget, RunPlan,
-    RunRecord, Spec, TextScorer, TextScorers, fit, measure, read_spec, render_report, run_pipeline,
-    terminal_table,
+    RunRecord, SampleView, Spec, TextContext, TextScorer, TextScorers, fit, measure, read_spec,
+    render_report, run_pipeline, terminal_table,
 };
 
 use crate::common::speech::{base, speeches};
@@ -21,9 +21,11 @@ fn value(text: &str) -> Option<f64> {
 }
 
 impl TextScorer for Daylight {
-    fn scores(&self, texts: &[&str]) -> disco_core::Result<Vec<Score>> {
-        let score = |text: &&str| value(text).ok_or_else(|| Skipped::new("daylight", "it is dark"));
-        Ok(texts.iter().map(score).collect())
+    fn scores(&self, _: &TextContext, samples: &[SampleView<'_>]) -> disco_core::Result<Vec<Score>> {
+        let score = |sample: &SampleView<'_>| {
+            value(sample.text).ok_or_else(|| Skipped::new("daylight", "it is dark"))
+        };
+        Ok(samples.iter().map(score).collect())
     }
 }
 
@@ -82,7 +84,7 @@ fn near(found: Estimate, exact: f64) {
 #[test]
 fn a_skipped_sample_counts_as_forbidden_and_the_run_goes_on() {
     let spec = spec();
-    let (start, mut policy) = (base(&spec.contexts), base(&spec.contexts));
+    let (start, mut policy) = (base(&spec.contexts.items), base(&spec.contexts.items));
     let frozen = policy.freeze().unwrap();
     let plan = RunPlan::new(&spec, &scorers(), ProgressTarget::Hidden).unwrap();
     let finished = run_pipeline(&plan, model(), &frozen, &mut policy, &mut Clock::default(), None).unwrap();
@@ -136,7 +138,7 @@ fn a_skipped_sample_counts_as_forbidden_and_the_run_goes_on() {
 #[test]
 fn a_workflow_may_fill_some_parts_of_the_record_only() {
     let spec = spec();
-    let frozen = base(&spec.contexts).freeze().unwrap();
+    let frozen = base(&spec.contexts.items).freeze().unwrap();
     let plan = RunPlan::new(&spec, &scorers(), ProgressTarget::Hidden).unwrap();
     let mut record = RunRecord::new(&spec, model());
     let said = |record: &RunRecord| (render_report(record), terminal_table(record));

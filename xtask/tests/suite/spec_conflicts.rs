@@ -249,7 +249,7 @@ fn a_log_beta_that_no_policy_can_meet_is_refused_before_anything_is_tuned() {
         let tables = format!("[fit]\nsamples = 20000\n[sample]\ncount = 1000\nlog_beta = {log_beta}\n");
         let spec = spec(&[NEVER], &tables).unwrap();
         let plan = RunPlan::new(&spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();
-        let base = base(&spec.contexts).freeze().unwrap();
+        let base = base(&spec.contexts.items).freeze().unwrap();
         let measured = measure(&plan, &base).unwrap();
         fit(&plan, &measured).map(drop).map_err(|error| error.to_string())
     };
@@ -270,7 +270,7 @@ fn every_metric_of_the_best_checkpoint_is_one_that_a_run_has() {
         let tables = format!("[fit]\nsamples = 2000\n[tune]\nsteps = 1\n[checkpoints]\nbest = \"{name}\"\n");
         let spec = spec(&[MEAN], &tables).unwrap();
         let plan = RunPlan::new(&spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();
-        let mut policy = base(&spec.contexts);
+        let mut policy = base(&spec.contexts.items);
         let base = policy.freeze().unwrap();
         let fitted = fit(&plan, &measure(&plan, &base).unwrap()).unwrap();
         let tuned = tune(&plan, &base, &fitted.fit, &mut policy, None).unwrap();

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use xtask::{Spec, SpecError, read_spec};
+use xtask::{ChatSpec, ContextSpec, Spec, SpecError, TextContext, read_spec};
 
 /// Reads a spec with this table of contexts.
 fn with(contexts: &str, folder: &Path) -> Result<Spec, SpecError> {
@@ -19,7 +19,7 @@ fn file(name: &str, content: &[u8], fields: &str) -> Result<Vec<String>, String>
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join(name), content).unwrap();
     match with(&format!("file = \"{name}\"\n{fields}"), folder.path()) {
-        Ok(spec) => Ok(spec.contexts),
+        Ok(spec) => Ok(spec.contexts.items.iter().map(|context| context.text().to_owned()).collect()),
         Err(error) => {
             assert_eq!(error.problems.len(), 1, "{error}");
             Err(format!("{}; allowed: {}", error.problems[0].message, error.problems[0].allowed))
@@ -59,7 +59,7 @@ fn contexts_come_from_a_list_or_a_file() {
     );
     assert!(one("file = \".\"").contains("it is a directory"), "{}", one("file = \".\""));
     // An empty context that is asked for by itself.
-    assert_eq!(with("list = [\"\"]", here).unwrap().contexts, [""]);
+    assert_eq!(with("list = [\"\"]", here).unwrap().contexts, ContextSpec::texts([""]));
 }
 
 /// The file in the folder of cases that were reported for other tools: written by Windows' editors.
@@ -104,16 +104,16 @@ fn json_lines_are_read_by_their_ending_or_where_the_run_file_says_so() {
     assert_eq!(file("x.jsonl", b"a {\n", "format = \"text\"").unwrap(), ["a {"]);
     assert_eq!(file("x.csv", b"a,b\n", "format = \"text\"").unwrap(), ["a,b"]);
     refused(
-        "x.csv",
+        "x.tsv",
         "prompt\na\n",
         "",
-        &["is a file of the kind .csv", "JSON lines (.jsonl)", "format = \"text\""],
+        &["is a file of the kind .tsv", "JSON lines (.jsonl)", "format = \"text\""],
     );
     refused(
         "x.txt",
         "a\n",
         "column = \"prompt\"",
-        &["`contexts.column` is of JSON lines", "format = \"jsonl\""],
+        &["`contexts.column` is of a table with columns", "format = \"jsonl\""],
     );
     refused(
         "x.jsonl",
@@ -140,7 +140,7 @@ fn a_line_without_the_column_says_which_it_has() {
 }
 
 #[test]
-fn weights_that_a_run_would_not_honour_are_refused() {
+fn weights_that_nobody_asked_for_are_refused() {
     let equal = b"{\"context\": \"a\", \"weight\": 2}\n{\"context\": \"b\", \"weight\": 2}\n";
     assert_eq!(file("x.jsonl", equal, "").unwrap(), ["a", "b"]);
     // It is the number that counts, however it is written.
@@ -148,11 +148,126 @@ fn weights_that_a_run_would_not_honour_are_refused() {
     assert_eq!(file("x.jsonl", equal, "").unwrap(), ["a", "b"]);
     for second in ["\"weight\": 1", "\"other\": 1"] {
         let lines = format!("{{\"context\": \"a\", \"weight\": 3}}\n{{\"context\": \"b\", {second}}}\n");
-        refused("x.jsonl", &lines, "", &["line 2: `weight` is", "counts all of its contexts equally"]);
+        refused("x.jsonl", &lines, "", &["line 2: `weight` is", "weight = \"weight\" weighs"]);
     }
     // Also beside a number that only Python writes; and neither line counts twice.
     let lines = "{\"context\": \"a\", \"weight\": 1, \"score\": NaN}\n{\"context\": \"b\", \"weight\": 5, \"score\": NaN}\n";
-    refused("x.jsonl", lines, "", &["line 2: `weight` is 5", "counts all of its contexts equally"]);
+    refused("x.jsonl", lines, "", &["line 2: `weight` is 5", "weight = \"weight\" weighs"]);
     let twice = "{\"context\": \"a\", \"weight\": 1, \"weight\": 2}\n";
     refused("x.jsonl", twice, "", &["line 1: duplicate field `weight`"]);
+}
+
+/// The spec with these contexts, whose table is the file `name`.
+#[track_caller]
+fn table(name: &str, content: &str, fields: &str) -> Spec {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(name), content).unwrap();
+    with(&format!("file = \"{name}\"\n{fields}"), folder.path()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+#[test]
+fn rows_have_columns_of_which_a_template_makes_texts() {
+    let lines = "{\"job\": \"nurse\", \"share\": 0.5}\n{\"job\": \"judge\", \"share\": 1}\n";
+    let csv = "job,share\nnurse,0.5\n\"judge\",1\n";
+    for (name, content) in [("x.jsonl", lines), ("x.csv", csv)] {
+        let contexts = table(name, content, "template = \"The {job} ({share}) said {{\"").contexts;
+        let texts: Vec<&str> = contexts.items.iter().map(TextContext::text).collect();
+        assert_eq!(texts, ["The nurse (0.5) said {", "The judge (1) said {"], "{name}");
+        assert_eq!(contexts.items[1].text_of("job").unwrap(), "judge");
+        assert_eq!(contexts.items[1].number_of("share").unwrap(), 1.0);
+    }
+    // Columns stay beside a context that is a column itself; a table with that column alone has none.
+    let contexts = table("x.jsonl", lines, "column = \"job\"").contexts;
+    assert_eq!((contexts.items[0].text(), contexts.items[0].columns().len()), ("nurse", 2));
+    assert!(table("x.csv", "context\nnurse\n", "").contexts.items[0].columns().is_empty());
+    let contexts = table("x.txt", "nurse\njudge\n", "template = \"The {context}\"").contexts;
+    assert_eq!(contexts.items[1].text(), "The judge");
+    let list = with("list = [\"nurse\"]\ntemplate = \"The {context}\"", Path::new("")).unwrap();
+    assert_eq!(list.contexts.items[0].text(), "The nurse");
+
+    let places = ["x.jsonl, line 2: there is no field `job`; there are: share"];
+    refused("x.jsonl", "{\"job\": \"a\"}\n{\"share\": 1}\n", "template = \"{job}\"", &places);
+    refused("x.csv", "job\nnurse\n", "template = \"{jobs}\"", &["x.csv, line 2: there is no field `jobs`"]);
+    refused(
+        "x.csv",
+        "job\nnurse\n",
+        "template = \"{job\"",
+        &["`contexts.template` has a `{` that is not closed"],
+    );
+    refused("x.csv", "job\nnurse\n", "template = \"jobs\"", &["has no place for a column"]);
+    refused("x.csv", "job\nnurse\n", "template = \"{job}\"\ncolumn = \"job\"", &["beside `template`"]);
+    refused("x.csv", "a,a\n1,2\n", "", &["two columns have the name `a`"]);
+    refused("x.csv", "a,\n1,2\n", "", &["column 2 has no name"]);
+    refused("x.csv", "a,b\n1\n", "", &["x.csv: CSV error"]);
+    refused("x.csv", "context\n", "", &["no row below"]);
+}
+
+#[test]
+fn contexts_have_weights_by_a_column() {
+    let lines =
+        "{\"context\": \"a\", \"n\": 3}\n{\"context\": \"b\", \"n\": 1}\n{\"context\": \"c\", \"n\": 0}\n";
+    assert_eq!(table("x.jsonl", lines, "weight = \"n\"").contexts.weights.unwrap(), [3.0, 1.0, 0.0]);
+    assert_eq!(
+        table("x.csv", "context,n\na,2\nb,0.5\n", "weight = \"n\"").contexts.weights.unwrap(),
+        [2.0, 0.5]
+    );
+    assert_eq!(table("x.jsonl", lines, "").contexts.weights(), [1.0; 3]);
+    refused("x.jsonl", lines, "weight = \"m\"", &["line 1: there is no field `m`; there are: context, n"]);
+    for wrong in ["-1", "\"many\"", "NaN", "null"] {
+        let lines = format!("{{\"context\": \"a\", \"n\": 1}}\n{{\"context\": \"b\", \"n\": {wrong}}}\n");
+        refused("x.jsonl", &lines, "weight = \"n\"", &["x.jsonl, line 2: ", "`n` is ", "number"]);
+    }
+    refused("x.csv", "context,n\na,0\n", "weight = \"n\"", &["the weights `n` are all 0"]);
+    refused("x.txt", "a\n", "weight = \"n\"", &["`contexts.weight` is of a table with columns"]);
+}
+
+#[test]
+fn contexts_are_held_out_by_a_share_or_a_file() {
+    let names: Vec<String> = (0..10).map(|index| format!("c{index}")).collect();
+    let list = format!("list = {names:?}");
+    let here = Path::new("");
+    let held_out = |share: &str, seed: u64| {
+        let text = format!(
+            "seed = {seed}\n[model]\nsource = \"embedded\"\n[contexts]\n{list}\nheld_out = {share}\n[[features]]\nname = \"n\"\n\
+             kind = \"contains\"\ntext = \"n\"\nmean = 0.5\n"
+        );
+        read_spec("mine.toml", &text, here).unwrap().contexts
+    };
+    let contexts = held_out("0.3", 1);
+    let (kept, out) = (&contexts.items, &contexts.held_out);
+    assert_eq!((kept.len(), out.len()), (7, 3));
+    let mut all: Vec<String> = kept.iter().chain(out).map(|context| context.text().to_owned()).collect();
+    all.sort();
+    assert_eq!(all, names);
+    // The seed decides, and the file's order stays.
+    assert_eq!(held_out("0.3", 1), contexts);
+    assert!((2..20).any(|seed| held_out("0.3", seed) != contexts));
+    assert!(kept.windows(2).all(|pair| pair[0].text() < pair[1].text()));
+
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("test.jsonl"), "{\"context\": \"x\"}\n").unwrap();
+    let spec = with("list = [\"a\"]\nheld_out = \"test.jsonl\"", folder.path()).unwrap();
+    assert_eq!(spec.contexts.held_out[0].text(), "x");
+    let problem = |fields: &str| {
+        let error = with(fields, folder.path()).unwrap_err();
+        assert_eq!(error.problems.len(), 1, "{error}");
+        error.problems[0].message.clone()
+    };
+    assert!(problem("list = [\"a\"]\nheld_out = 0.5").contains("is a share of one context"));
+    assert_eq!(problem("list = [\"a\", \"b\"]\nheld_out = 1.5"), "`contexts.held_out` is 1.5");
+    assert!(problem("list = [\"a\"]\nheld_out = \"none.jsonl\"").contains("cannot read"));
+    assert_eq!(problem("list = [\"a\"]\nheld_out = true"), "`contexts.held_out` is of type boolean");
+}
+
+#[test]
+fn contexts_may_be_messages_of_a_chat() {
+    let here = Path::new("");
+    let chat = |fields: &str| with(&format!("list = [\"a\"]\n{fields}"), here).map(|spec| spec.contexts.chat);
+    assert_eq!(chat("").unwrap(), None);
+    assert_eq!(chat("chat = false").unwrap(), None);
+    assert_eq!(chat("chat = true").unwrap(), Some(ChatSpec::default()));
+    let with_system = chat("chat = true\nsystem = \"Be brief.\"").unwrap().unwrap();
+    assert_eq!(with_system.system.as_deref(), Some("Be brief."));
+    let error = chat("system = \"Be brief.\"").unwrap_err();
+    assert_eq!(error.problems[0].message, "`contexts.system` is of a chat, and `chat` is not true");
 }

@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use disco_core::Score;
 use xtask::{
-    ClassifierSpec, FeatureKind, FeatureSpec, LabelValue, ModelSource, Target, TextFeature, TextSample,
-    TextScorer, TextScorers, read_spec,
+    ClassifierSpec, FeatureKind, FeatureSpec, LabelValue, ModelSource, SampleView, Target, TextContext,
+    TextFeature, TextSample, TextScorer, TextScorers, read_spec,
 };
 
 #[derive(Clone)]
@@ -40,7 +40,11 @@ fn feature(fields: &str) -> TextFeature {
 fn check(fields: &str, cases: &[(&'static str, f64)]) {
     let feature = feature(fields);
     for &(text, expected) in cases {
-        assert_eq!(feature.scores_of(&[&Sample(text, true)]).unwrap(), [Ok(expected)], "{fields}: {text:?}");
+        assert_eq!(
+            feature.scores_of(&"".into(), &[&Sample(text, true)]).unwrap(),
+            [Ok(expected)],
+            "{fields}: {text:?}"
+        );
     }
 }
 
@@ -82,7 +86,8 @@ fn patterns_beginnings_ends_and_lengths() {
     check("kind = \"length\"\nunit = \"words\"", &[(" one  two\n", 2.0)]);
     let ended = feature("kind = \"ends\"");
     assert_eq!(
-        [true, false].map(|finished| ended.scores_of(&[&Sample("x", finished)]).unwrap()[0].clone()),
+        [true, false]
+            .map(|finished| ended.scores_of(&"".into(), &[&Sample("x", finished)]).unwrap()[0].clone()),
         [Ok(1.0), Ok(0.0)]
     );
 }
@@ -99,8 +104,8 @@ fn occurrences_are_ranges_of_bytes() {
 struct Lengths;
 
 impl TextScorer for Lengths {
-    fn scores(&self, texts: &[&str]) -> disco_core::Result<Vec<Score>> {
-        Ok(texts.iter().map(|text| Ok(text.len() as f64)).collect())
+    fn scores(&self, _: &TextContext, samples: &[SampleView<'_>]) -> disco_core::Result<Vec<Score>> {
+        Ok(samples.iter().map(|sample| Ok(sample.text.len() as f64)).collect())
     }
 }
 
@@ -121,7 +126,7 @@ fn a_text_scorer_is_given_all_texts_at_once_and_must_be_there() {
     let scorers: TextScorers = [("good".to_string(), Arc::new(Lengths) as Arc<dyn TextScorer>)].into();
     let feature = TextFeature::new(&spec, &scorers).unwrap();
     let samples = [&Sample("four", true), &Sample("", false)];
-    assert_eq!(feature.scores_of(&samples).unwrap(), [Ok(4.0), Ok(0.0)]);
+    assert_eq!(feature.scores_of(&"".into(), &samples).unwrap(), [Ok(4.0), Ok(0.0)]);
     assert!(feature.occurrences("four").is_empty());
     let error = TextFeature::new(&spec, &TextScorers::new()).unwrap_err().to_string();
     assert!(error.contains("`good` needs a text scorer"), "{error}");

@@ -15,9 +15,10 @@ use serde::Deserialize;
 
 use crate::{
     Backend, Error, Result,
+    contexts::TextContext,
     launch::{Requirements, with_language_model},
     results::SUMMARY,
-    spec::{ModelSource, ModelSpec, allowed::TEXTS},
+    spec::{ChatSpec, ModelSource, ModelSpec, allowed::TEXTS},
 };
 
 /// The completions that were asked for; everything has been checked.
@@ -61,7 +62,14 @@ struct Summary {
 #[derive(Deserialize)]
 struct RunSpec {
     model: ModelSpec,
-    contexts: Vec<String>,
+    contexts: RunContexts,
+}
+
+/// The contexts of a run.
+#[derive(Default, Deserialize)]
+struct RunContexts {
+    items: Vec<TextContext>,
+    chat: Option<ChatSpec>,
 }
 
 /// Prints completions, or writes them to a file.
@@ -94,15 +102,18 @@ fn sampling(arguments: &SampleArguments) -> Result<Sampling> {
     let run = run_of(Path::new(&arguments.model))?;
     let (model, of_run) = match run {
         Some(RunSpec { model, contexts }) => (ModelSpec { source, ..model }, contexts),
-        None => (ModelSpec::plain(source), Vec::new()),
+        None => (ModelSpec::plain(source), RunContexts::default()),
     };
     let model = arguments.decoding.over(model)?;
     let given = !arguments.context.is_empty();
     let contexts = match &arguments.contexts {
         Some(file) => Contexts::from_text_file(file)?.items().to_vec(),
         None if given => arguments.context.clone(),
-        None => of_run,
+        None => of_run.items.iter().map(|context| context.text().to_owned()).collect(),
     };
+    // The run's own contexts are shown to the model as in the run.
+    let is_own = arguments.contexts.is_none() && !given;
+    let chat_of_run = of_run.chat.filter(|_| is_own);
     if contexts.is_empty() {
         let problem = "is missing: what is to be continued?".into();
         let allowed = format!("--context TEXT once or more, or --contexts FILE ({})", TEXTS.words);
@@ -111,8 +122,8 @@ fn sampling(arguments: &SampleArguments) -> Result<Sampling> {
     Ok(Sampling {
         model,
         adapter: adapter.transpose()?,
-        chat: arguments.chat,
-        system: arguments.system.clone(),
+        chat: arguments.chat || chat_of_run.is_some(),
+        system: arguments.system.clone().or_else(|| chat_of_run?.system),
         contexts,
         decoder: arguments.decoder()?,
         out: arguments.out.clone(),

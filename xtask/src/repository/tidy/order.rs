@@ -53,6 +53,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "error",
             "terminal",
             "process",
+            "contexts",
             "spec",
             "prerequisites",
             "launch",

@@ -221,7 +221,8 @@ pub(super) fn settings(record: &RunRecord) -> String {
     fact("backend", spec.backend.feature().into());
     fact("decoding", spec.model.decoding().join(", "));
     fact("longest sample", format!("{} tokens", spec.model.max_new_tokens));
-    fact("contexts", format!("{}, the first: {:?}", spec.contexts.len(), spec.contexts[0]));
+    let contexts = &spec.contexts.items;
+    fact("contexts", format!("{}, the first: {:?}", contexts.len(), contexts[0].text()));
     fact("learning rate", spec.tune.learning_rate.to_string());
     fact("seed", spec.seed.to_string());
     if let Some(bytes) = record.peak_memory_bytes {

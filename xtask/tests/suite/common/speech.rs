@@ -6,8 +6,8 @@ use disco_core::{Space, scorer};
 use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
 use serde::{Deserialize, Serialize};
 use xtask::{
-    Error, Loaded, ModelRecord, ProgressTarget, RunControl, Spec, StartMode, TextSample, TextScorers,
-    WeightBytes, read_spec, run_workflow,
+    Error, Loaded, ModelRecord, ProgressTarget, RunControl, Spec, StartMode, TextContext, TextSample,
+    TextScorers, WeightBytes, read_spec, run_workflow,
 };
 
 /// Three words; the text ended by itself if the last is a full stop.
@@ -51,11 +51,11 @@ pub(crate) fn speeches() -> Space<Speech> {
 }
 
 /// In the context "calm" swords are a tenth as frequent (up to normalisation).
-pub(crate) fn base(contexts: &[String]) -> SoftmaxTable<String, Speech> {
-    let log_score = scorer(|context: &String, speech: &Speech| {
+pub(crate) fn base(contexts: &[TextContext]) -> SoftmaxTable<TextContext, Speech> {
+    let log_score = scorer(|context: &TextContext, speech: &Speech| {
         let word = |word: &String| {
             let (_, probability) = WORDS.iter().find(|(name, _)| name == word).unwrap();
-            let calm = if context == "calm" && word == "sword" { 0.1 } else { 1.0 };
+            let calm = if context.text() == "calm" && word == "sword" { 0.1 } else { 1.0 };
             (calm * probability).ln()
         };
         speech.words.iter().map(word).sum()
@@ -99,11 +99,11 @@ pub(crate) fn speech_spec(changes: &[(&str, &str)]) -> Spec {
 /// Runs a spec on this model.
 pub(crate) fn run_speeches(spec: &Spec, out: &Path, control: &RunControl) -> xtask::Result<()> {
     let load = || {
-        let policy = base(&spec.contexts);
+        let policy = base(&spec.contexts.items);
         let record = ModelRecord { name: "speeches".into(), facts: Default::default() };
         Ok(Loaded { base: policy.freeze()?, policy, scorers: TextScorers::new(), record })
     };
-    let save = |policy: &SoftmaxTable<String, Speech>, to: &Path| {
+    let save = |policy: &SoftmaxTable<TextContext, Speech>, to: &Path| {
         fs::create_dir(to).map_err(|source| Error::write(to, source))?;
         Ok(policy.save(to)?)
     };
