@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use disco_core::{Distribution, Streams};
 use disco_lm::{ChoicePolicy, Choices, Completion, Decoding, Generation, LanguageModel, LmPolicy};
 use disco_tuner::{BatchItem, Checkpointed, Optimizer, PendingGradient, Policy, Tensors, Update};
-
 use serde_json::json;
 
 use crate::{
