@@ -4,7 +4,12 @@ use std::{fmt, sync::Arc};
 
 use disco_core::{Distribution, Sampled, Score, Scorer, Space, Streams};
 
-use super::{cache::Cache, list::Choices, listed::Listing, scored::Scored};
+use super::{
+    cache::{Cache, Key},
+    list::Choices,
+    listed::Listing,
+    scored::Scored,
+};
 use crate::{Completion, LanguageModel, Result};
 
 /// Scores of the choices of contexts under parameters that do not change.
@@ -90,11 +95,15 @@ impl<C: AsRef<str> + ?Sized> ChoiceModel<C> {
         Ok(self.scored(context)?.log_mass())
     }
 
-    pub(super) fn scored(&self, context: &C) -> Result<Arc<Scored>> {
-        let key = self.listing.key(context)?;
-        self.scores.get_or(&key, || {
-            let listed = self.listing.listed(&self.model, &key)?;
-            Scored::new(self.model.tokens(), listed, &key).map(Arc::new)
+    fn scored(&self, context: &C) -> Result<Arc<Scored>> {
+        self.scored_of(&self.listing.key(context)?)
+    }
+
+    /// The scored choices of a key.
+    pub(super) fn scored_of(&self, key: &Key) -> Result<Arc<Scored>> {
+        self.scores.get_or(key, || {
+            let listed = self.listing.listed(&self.model, key)?;
+            Scored::new(self.model.tokens(), listed, key).map(Arc::new)
         })
     }
 }

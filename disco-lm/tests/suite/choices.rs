@@ -1,12 +1,9 @@
-//! Listed choices: their probabilities against softmaxes of raw logits by hand, and what is refused.
+//! Listed choices: their probabilities against softmaxes of raw logits by hand, and against other programs.
 
 use std::path::Path;
 
 use disco_core::{Distribution, Streams, numerics::log_softmax};
-use disco_lm::{
-    ChoiceModel, ChoiceProblem, Choices, Completion, ContextTemplate, Decoding, Error, Generation,
-    LanguageModel,
-};
+use disco_lm::{ChoiceModel, Choices, ContextTemplate, Decoding, Generation, LanguageModel};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -16,7 +13,7 @@ use crate::common::{assert_close, device, ids};
 const SEQUENCE_TOLERANCE: f64 = 1e-4;
 
 /// `<|endoftext|>` of the embedded model.
-const END: u32 = 0;
+pub(crate) const END: u32 = 0;
 
 pub(crate) const CONTEXT: &str = "First Citizen:\nWe are";
 pub(crate) const TEXTS: [&str; 5] = [" the people", " not", " no", "", ", my lord,"];
@@ -30,11 +27,11 @@ pub(crate) fn embedded(decoding: Decoding) -> LanguageModel {
     LanguageModel::load(embedded_folder(), &device(), generation).expect("the embedded model loads")
 }
 
-fn plain() -> LanguageModel {
+pub(crate) fn plain() -> LanguageModel {
     embedded(Decoding::default())
 }
 
-fn of(model: LanguageModel, texts: &[&str], end_token: bool) -> ChoiceModel<str> {
+pub(crate) fn of(model: LanguageModel, texts: &[&str], end_token: bool) -> ChoiceModel<str> {
     let choices = Choices::new(texts.iter().copied()).expect("choices");
     let choices = if end_token { choices } else { choices.without_end_token() };
     ChoiceModel::new(model, choices).expect("a model")
@@ -145,53 +142,8 @@ fn choices_are_distributed_as_the_models_samples_that_are_on_the_list() {
     assert_eq!(part, drawn[19_990..]);
 }
 
-#[test]
-fn decoding_can_exclude_choices_but_not_all_of_them() {
-    // The most probable token after this context alone.
-    let greedy = || embedded(Decoding { top_k: 1, ..Decoding::default() });
-    let best = plain().greedy(&[CONTEXT]).expect("a completion")[0].value.tokens[0];
-    let best =
-        plain().completion_after(&plain().encode(CONTEXT).expect("ids"), vec![best]).expect("text").text;
-    let choices = of(greedy(), &[best.as_str(), "!"], false);
-    assert_eq!(log_probs(&choices, CONTEXT), [0.0, f64::NEG_INFINITY]);
-    assert_eq!(choices.log_mass(CONTEXT).expect("a mass"), 0.0);
-    let drawn = choices.sample(CONTEXT, &Streams::new(0, 50)).expect("samples");
-    assert!(drawn.iter().all(|sample| sample.value.text == best && sample.log_prob == 0.0));
-
-    let error = of(greedy(), &["!", "?"], false).log_mass(CONTEXT).expect_err("no probability");
-    assert!(
-        matches!(&error, Error::Choices { problem: ChoiceProblem::Impossible { count: 2 }, .. }),
-        "{error}"
-    );
-    assert!(
-        error.to_string().contains("none of the 2 choices")
-            && error.to_string().contains(CONTEXT.lines().last().unwrap())
-    );
-    // An end token that is forbidden leaves nothing, unless none is needed.
-    let without_end = || embedded(Decoding { forbidden_tokens: vec![END], ..Decoding::default() });
-    of(without_end(), &[" a", " b"], true).log_mass(CONTEXT).expect_err("no end token");
-    of(without_end(), &[" a", " b"], false).log_mass(CONTEXT).expect("a mass");
-}
-
-#[test]
-fn what_is_not_on_the_list_has_no_probability() {
-    let model = plain();
-    let choices = of(model.clone(), &TEXTS, true);
-    let space = choices.space(CONTEXT).expect("a space");
-    let listed = &space.outcomes()[1];
-    let mut cut = listed.tokens.clone();
-    cut.pop();
-    let others = [
-        model.completion(vec![5, END]).expect("a completion"),
-        Completion { tokens: cut, finished: false, ..listed.clone() },
-        Completion { tokens: vec![], text: String::new(), finished: false },
-    ];
-    let found = choices.log_probs(CONTEXT, &others.iter().collect::<Vec<_>>()).expect("scores");
-    assert_eq!(found, [f64::NEG_INFINITY; 3]);
-}
-
 /// A folder like the embedded model's, with these end tokens.
-fn with_ends(ends: &Value) -> TempDir {
+pub(crate) fn with_ends(ends: &Value) -> TempDir {
     let folder = TempDir::new().expect("a temporary folder");
     for name in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
         std::fs::copy(Path::new(embedded_folder()).join(name), folder.path().join(name)).expect("copied");
@@ -205,7 +157,7 @@ fn with_ends(ends: &Value) -> TempDir {
     folder
 }
 
-fn newline() -> u32 {
+pub(crate) fn newline() -> u32 {
     plain().tokenizer().encode_as_is("\n").expect("ids")[0]
 }
 
@@ -290,40 +242,6 @@ fn the_template_of_the_model_is_read_before_the_choices() {
     assert_eq!(context[0], END);
     let space = of(model, &TEXTS, true).space(CONTEXT).expect("a space");
     assert_eq!(space, of(plain(), &TEXTS, true).space(CONTEXT).expect("a space"));
-}
-
-#[test]
-fn lists_that_will_not_do_are_refused_by_name() {
-    let problem = |texts: &[&str], end_token: bool| match of(plain(), texts, end_token)
-        .space(CONTEXT)
-        .expect_err("refused")
-    {
-        Error::Choices { context: Some(context), problem } if context == CONTEXT => problem,
-        other => panic!("{other}"),
-    };
-    assert!(matches!(
-        Choices::<str>::new([""; 0]),
-        Err(Error::Choices { problem: ChoiceProblem::Empty, .. })
-    ));
-    let error = Choices::<str>::new(["a", "b", "b"]).expect_err("twice").to_string();
-    assert_eq!(error, "choices: number 2 is the same text as number 1, \"b\"; allowed: each text once");
-    // A special token has no text.
-    let ChoiceProblem::NotEncodable { text, found } = problem(&[" a", " a<|endoftext|>"], true) else {
-        panic!()
-    };
-    assert_eq!((text.as_str(), found.as_str()), (" a<|endoftext|>", " a"));
-    assert!(matches!(problem(&[""], false), ChoiceProblem::NoToken { text } if text.is_empty()));
-    let long = " people".repeat(200);
-    match problem(&[" a", &long], true) {
-        ChoiceProblem::TooLong { text, tokens, positions: 128, .. } => assert!(text == long && tokens > 200),
-        other => panic!("{other}"),
-    }
-    // An end token with a text of its own.
-    let newline = newline();
-    let folder = with_ends(&json!([newline]));
-    let model = LanguageModel::load(folder.path(), &device(), Generation::default()).expect("loads");
-    let error = of(model, &[" a\n b"], false).space(CONTEXT).expect_err("an end token inside").to_string();
-    assert!(error.contains(&format!("contains the end token with id {newline}")), "{error}");
 }
 
 /// The values of `reference/choices.py`, where `DISCO_SMOLLM2` names the folder of the model.

@@ -5,6 +5,8 @@ mod chat;
 mod checkpoints;
 mod choices;
 mod choices_encoding;
+mod choices_gradient;
+mod choices_refusals;
 mod choices_tuning;
 mod classifier;
 mod common;

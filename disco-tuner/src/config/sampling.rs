@@ -34,8 +34,10 @@ pub enum Sampling {
     /// `sum_x pi grad log pi = 0`; with it all weights are zero at the target, and no rounding is left there.
     ///
     /// These settings have no effect: `samples_per_step` and `validation.samples` (there are as many as there are outcomes),
-    /// `partition` (`Z_c` is the sum over all outcomes), and `baseline` (an exact sum has no variance). `replay` and
-    /// `max_importance_ratio` are refused: nothing is drawn that could be used again or weighted.
+    /// `partition` (`Z_c` is the sum over all outcomes), `baseline` (an exact sum has no variance), and
+    /// `max_steps_without_success` (a context in which the target allows no outcome is an error at once). `replay` and
+    /// `max_importance_ratio` are refused: nothing is drawn that could be used again or weighted. `max_pseudo_reward` limits
+    /// `n pi f'(pi/p)`.
     Enumerated,
 }
 
