@@ -31,9 +31,9 @@ pub use repository::{
 };
 pub use results::{
     BaseRecord, CategoryDistance, CategoryRow, ContextRow, DistanceRow, FeatureRow, FitRecord, FittedFeature,
-    FromBase, ModelRecord, OutputFile, OutputFolder, PolicyRecord, QrsPoint, QrsRecord, RunRecord,
-    SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, render_report, terminal_table,
-    write_outputs,
+    FromBase, HeldOutRecord, ModelRecord, OutputFile, OutputFolder, PolicyRecord, QrsPoint, QrsRecord,
+    RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, render_report,
+    terminal_table, write_outputs,
 };
 pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
 pub use spec::{

@@ -282,6 +282,18 @@ pub enum Error {
         /// The feature.
         feature: String,
     },
+    /// The targets cannot be had on these samples of the base.
+    #[error(
+        "{cause}\nThe samples of the base are kept in {}: a run with the same model, contexts, seed and `fit.samples` fits them again \
+         without drawing",
+        path.display()
+    )]
+    Unfit {
+        /// Why they cannot be had.
+        cause: Box<Error>,
+        /// The file of the samples.
+        path: PathBuf,
+    },
     /// A program or server that gives the values of features failed.
     #[error("the scorer `{scorer}`: {problem}")]
     Scorer {

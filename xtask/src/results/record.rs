@@ -29,6 +29,8 @@ pub struct RunRecord {
     pub tuning: Option<TuningRecord>,
     /// Stage "sample": the tuned policy.
     pub policy: Option<PolicyRecord>,
+    /// The tuned policy on held-out contexts.
+    pub held_out: Option<HeldOutRecord>,
     /// Stage "reject": quasi-rejection sampling from the tuned policy.
     pub qrs: Option<QrsRecord>,
     /// Wall times.
@@ -48,6 +50,7 @@ impl RunRecord {
             target: None,
             tuning: None,
             policy: None,
+            held_out: None,
             qrs: None,
             stages: Vec::new(),
             peak_memory_bytes: None,
@@ -189,6 +192,20 @@ pub struct PolicyRecord {
     pub skipped: usize,
     /// All samples.
     pub samples: Vec<SampleRecord>,
+}
+
+/// The tuned policy on contexts that neither fit nor tuning saw.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct HeldOutRecord {
+    /// The number of contexts.
+    pub contexts: usize,
+    /// The means of all measures of the spec under the base, there.
+    pub base: Vec<Estimate>,
+    /// The same under the tuned policy.
+    pub tuned: Vec<Estimate>,
+    /// The total variation from the policy to the target; `None` where the target has coefficients of single contexts.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub total_variation: Option<Estimate>,
 }
 
 /// Quasi-rejection sampling with the tuned policy as proposal. Its own numbers alone are a part of `summary.json`, which has

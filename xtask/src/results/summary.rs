@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     context_rows::{CategoryRow, ContextRow},
-    record::{FitRecord, ModelRecord, QrsRecord, RunRecord, StageRecord, StepRecord},
+    record::{FitRecord, HeldOutRecord, ModelRecord, QrsRecord, RunRecord, StageRecord, StepRecord},
     rows::{DistanceRow, FeatureRow, FromBase},
 };
 use crate::{Error, Result, spec::Spec};
@@ -35,6 +35,8 @@ struct Summary<'a> {
     distances: Vec<DistanceRow>,
     #[serde(skip_serializing_if = "is_empty")]
     kl_from_base: FromBase,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_out: Option<&'a HeldOutRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     qrs: Option<&'a QrsRecord>,
     /// The number of samples that a text scorer skipped, by stage, where there were some.
@@ -66,6 +68,7 @@ pub(super) fn summary(record: &RunRecord) -> Result<Vec<u8>> {
         steps: record.tuning.as_ref().map(|tuning| &tuning.steps),
         distances: record.distances(),
         kl_from_base: record.kl_from_base(),
+        held_out: record.held_out.as_ref(),
         qrs: record.qrs.as_ref(),
         skipped: stages.map(|stage| (stage.stage, stage.skipped)).collect(),
         stages: &record.stages,

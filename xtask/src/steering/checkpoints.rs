@@ -61,6 +61,11 @@ pub struct CheckpointFolder {
 }
 
 impl CheckpointFolder {
+    /// The place of samples that could not be fitted: `OUT.measured.jsonl`.
+    pub(super) fn measured(&self) -> PathBuf {
+        self.folder.with_extension("measured.jsonl")
+    }
+
     /// Makes sure that checkpoints can be written, and that no checkpoint of an interrupted run is lost. What no run wrote is never
     /// removed: checkpoints are folders whose `manifest.json` lists what they hold.
     ///

@@ -92,7 +92,9 @@ fn masked(
         GrammarSpec::Choices(texts) => Grammar::choices(texts)?,
     };
     let proposal = plain.under_grammar(&grammar)?;
-    let accepted = proposal.grammar_condition().ok_or(Error::NoGrammar)?;
+    let accepted = proposal
+        .grammar_condition()
+        .ok_or_else(|| Error::answer("disco-lm", "a model under a grammar without a condition"))?;
     let policy = policy(spec, &proposal)?;
     let base = BaseModel { base: plain * accepted, proposal, origin: Origin::Proposal };
     Ok(Loaded { policy, base, scorers: text_scorers(spec)?, record })

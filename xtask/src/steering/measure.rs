@@ -42,12 +42,26 @@ pub fn measure<X: TextSample + Eq + Hash>(
     plan: &RunPlan<'_>,
     model: &BaseModel<impl Scorer<TextContext, X>, impl Distribution<TextContext, X>, X>,
 ) -> Result<Measurement<X>> {
+    measure_drawn(plan, model, None)
+}
+
+/// As [`measure`](measure()), on samples that an earlier run drew if there are some.
+pub(super) fn measure_drawn<X: TextSample + Eq + Hash>(
+    plan: &RunPlan<'_>,
+    model: &BaseModel<impl Scorer<TextContext, X>, impl Distribution<TextContext, X>, X>,
+    drawn: Option<Vec<Drawn<X>>>,
+) -> Result<Measurement<X>> {
     let BaseModel { base, proposal, origin } = model;
     let contexts = &plan.spec.contexts.items;
     let count = plan.spec.per_context(plan.spec.fit.samples);
-    let mut progress = Progress::new(plan.progress, "measure base", "samples", count * contexts.len());
-    let drawn = origin.samples(proposal, contexts, count, plan.seeds.base, &mut progress)?;
-    drop(progress);
+    let drawn = match drawn {
+        Some(drawn) => drawn,
+        None => {
+            let mut progress =
+                Progress::new(plan.progress, "measure base", "samples", count * contexts.len());
+            origin.samples(proposal, contexts, count, plan.seeds.base, &mut progress)?
+        }
+    };
 
     let constraints = constraints(plan)?;
     let on: Vec<Constraint<TextContext, X>> = constraints.iter().map(|one| one.constraint.clone()).collect();

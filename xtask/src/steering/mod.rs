@@ -11,7 +11,9 @@ mod checkpoints;
 mod clock;
 mod constraints;
 mod fit;
+mod held_out;
 mod interrupt;
+mod kept_samples;
 #[cfg(feature = "lm")]
 pub(crate) mod language_model;
 mod measure;

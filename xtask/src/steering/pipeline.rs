@@ -9,9 +9,12 @@ use disco_ebm::Fit;
 use disco_tuner::{Checkpointed, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{BaseModel, CheckpointFolder, Clock, RunPlan, fit, measure, reject, sample, tune};
+use super::{
+    BaseModel, CheckpointFolder, Clock, Origin, RunPlan, fit, held_out::held_out, kept_samples::KeptSamples,
+    measure::measure_drawn, reject, sample, tune,
+};
 use crate::{
-    Result,
+    Error, Result,
     contexts::TextContext,
     features::TextSample,
     process::peak_bytes,
@@ -57,9 +60,33 @@ where
 
     // The base's samples are dropped before tuning: the record keeps the reported part of them.
     let fitted = {
-        let measured = measure(plan, model)?;
+        let kept = match (checkpoints, &model.origin) {
+            (Some(folder), Origin::Base | Origin::Proposal) => {
+                Some(KeptSamples::new(folder.measured(), plan)?)
+            }
+            _ => None,
+        };
+        let earlier = match &kept {
+            Some(kept) => kept.read(spec.contexts.items.len())?,
+            None => None,
+        };
+        let is_kept = earlier.is_some();
+        let measured = measure_drawn(plan, model, earlier)?;
         clock.lap("measure base", measured.record.samples.len(), tokens(&measured.record.samples));
-        let fitted = fit(plan, &measured)?;
+        let fitted = match (fit(plan, &measured), &kept) {
+            (Ok(fitted), _) => fitted,
+            (Err(cause), Some(kept)) => {
+                // The error of the fit is the one to report.
+                return Err(match is_kept || kept.write(&measured.drawn).is_ok() {
+                    true => Error::Unfit { cause: Box::new(cause), path: kept.path().into() },
+                    false => cause,
+                });
+            }
+            (Err(cause), None) => return Err(cause),
+        };
+        if let (Some(kept), true) = (&kept, is_kept) {
+            kept.remove()?;
+        }
         clock.lap("fit", 0, 0);
         record.base = Some(measured.record);
         fitted
@@ -79,6 +106,7 @@ where
     let samples = sample(plan, model, &fitted.fit, &policy)?;
     clock.lap("sample and score", samples.record.samples.len(), tokens(&samples.record.samples));
 
+    record.held_out = held_out(plan, model, &fitted.fit, &policy)?;
     let qrs = reject(plan, &model.base, &fitted.fit, &policy, &samples)?;
     clock.lap("reject", qrs.proposals, 0);
 

@@ -50,6 +50,20 @@ impl<'a> RunPlan<'a> {
 }
 
 impl RunPlan<'_> {
+    /// The plan of a spec that differs from this one in its contexts alone.
+    pub(super) fn on<'b>(&self, spec: &'b Spec) -> RunPlan<'b> {
+        let count = spec.contexts.items.len();
+        RunPlan {
+            spec,
+            measures: spec.measures(),
+            features: self.features.clone(),
+            conditions: self.conditions.clone(),
+            shares: vec![1.0 / count as f64; count],
+            seeds: self.seeds,
+            progress: self.progress,
+        }
+    }
+
     /// The position of the first measure of a feature of the spec: the only one, unless it is a category.
     pub(super) fn first_measure(&self, feature: usize) -> usize {
         self.measures.iter().position(|measure| measure.index == feature).unwrap_or(0)

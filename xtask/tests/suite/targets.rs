@@ -4,18 +4,19 @@ use std::{fs, path::Path};
 
 use disco_core::Estimate;
 use xtask::{
-    BaseModel, Clock, Finished, ModelRecord, ProgressTarget, RunPlan, Spec, TextScorers, read_spec,
-    render_report, run_pipeline, terminal_table,
+    BaseModel, Clock, Error, Finished, ModelRecord, ProgressTarget, RunPlan, Spec, StartMode, TextContext,
+    TextScorers, read_spec, render_report, run_pipeline, terminal_table,
 };
 
-use crate::common::speech::{Speech, base, speeches};
+use crate::common::speech::{Speech, base, control, run_speeches, speeches};
 
 /// A run on two contexts, which are rows of a table with a column `share`, and these features.
 fn spec(folder: &Path, features: &str) -> Spec {
     fs::write(folder.join("x.csv"), "context,share\ncalm,0.7\nstormy,0.2\n").unwrap();
     let text = format!(
         "seed = 5\n[model]\nsource = \"embedded\"\n[contexts]\nfile = \"x.csv\"\n{features}\n[fit]\nsamples = 8000\n[tune]\nsteps = 60\n\
-         samples_per_step = 256\ncontexts_per_step = 2\nlearning_rate = 0.1\n[sample]\ncount = 2000\nacceptance_rate = 0.5\n"
+         samples_per_step = 256\ncontexts_per_step = {}\nlearning_rate = 0.1\n[sample]\ncount = 2000\nacceptance_rate = 0.5\n",
+        if features.contains("held_out") { 1 } else { 2 }
     );
     read_spec("test.toml", &text, folder).unwrap_or_else(|error| panic!("{error}"))
 }
@@ -184,4 +185,54 @@ fn weights_of_contexts_weigh_every_mean() {
         (row.tuned.unwrap().value - 0.3).abs() < 0.1 && (row.qrs.unwrap().value - 0.3).abs() < 0.07,
         "{row:?}"
     );
+}
+
+#[test]
+fn samples_that_cannot_be_fitted_are_kept_and_fitted_again() {
+    let place = tempfile::tempdir().unwrap();
+    let out = place.path().join("run");
+    let kept = place.path().join("run.measured.jsonl");
+    let feature = |word: &str| {
+        format!("[[features]]\nname = \"word\"\nkind = \"contains\"\ntext = \"{word}\"\nmean = 0.5\n")
+    };
+    let control = || control(StartMode::Restart);
+    let error = run_speeches(&spec(place.path(), &feature("kingdom")), &out, &control()).unwrap_err();
+    assert!(matches!(&error, Error::Unfit { path, .. } if *path == kept), "{error}");
+    let lines = fs::read_to_string(&kept).unwrap();
+    assert_eq!(lines.lines().count(), 8001);
+    // Another seed has samples of its own, and leaves these alone until it needs their place.
+    let other = Spec { seed: 6, ..spec(place.path(), &feature("king")) };
+    run_speeches(&other, &place.path().join("other"), &control()).unwrap();
+    assert_eq!(fs::read_to_string(&kept).unwrap(), lines);
+    // A target that can be had is fitted on them; then they are gone. The result is that of a run that drew for itself.
+    run_speeches(&spec(place.path(), &feature("king")), &out, &control()).unwrap();
+    assert!(!kept.exists());
+    let fresh = place.path().join("fresh");
+    run_speeches(&spec(place.path(), &feature("king")), &fresh, &control()).unwrap();
+    let target = |folder: &Path| fs::read_to_string(folder.join("target.json")).unwrap();
+    assert_eq!(target(&out), target(&fresh));
+}
+
+#[test]
+fn contexts_that_are_held_out_are_measured_at_the_end() {
+    let place = tempfile::tempdir().unwrap();
+    let spec = spec(place.path(), &format!("held_out = 0.5\n{KING}mean = 0.5\n"));
+    assert_eq!((spec.contexts.items.len(), spec.contexts.held_out.len()), (1, 1));
+    let all: Vec<TextContext> = spec.contexts.items.iter().chain(&spec.contexts.held_out).cloned().collect();
+    let mut policy = base(&all);
+    let frozen = disco_tuner::Policy::freeze(&policy).unwrap();
+    let plan = RunPlan::new(&spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();
+    let model = ModelRecord { name: "speeches".into(), facts: Default::default() };
+    let finished =
+        run_pipeline(&plan, model, &BaseModel::new(frozen), &mut policy, &mut Clock::default(), None)
+            .unwrap();
+    let held_out = finished.record.held_out.clone().unwrap();
+    assert_eq!(held_out.contexts, 1);
+    // A table has a row of its own for each context: what it learned in one changes nothing in the other.
+    let (before, after) = (held_out.base[0], held_out.tuned[0]);
+    assert!(
+        (before.value - after.value).abs() <= 4.0 * before.std_error.hypot(after.std_error),
+        "{held_out:?}"
+    );
+    assert!(render_report(&finished.record).contains("Held-out contexts"));
 }

@@ -47,6 +47,26 @@ pub(super) fn contexts(record: &RunRecord) -> Option<String> {
     Some(section("Context by context", &introduction, &content))
 }
 
+/// The means on contexts that neither fit nor tuning saw; `None` without such.
+pub(super) fn held_out(record: &RunRecord) -> Option<String> {
+    let found = record.held_out.as_ref()?;
+    let mut rows = vec![["feature", "before", "asked", "tuned"].map(str::to_owned).to_vec()];
+    for ((row, base), tuned) in record.features().iter().zip(&found.base).zip(&found.tuned) {
+        let asked = row.asked.map_or_else(|| "—".into(), plain);
+        rows.push(vec![
+            escape(&row.name),
+            estimate(base),
+            format!(r#"<span class="asked">{asked}</span>"#),
+            estimate(tuned),
+        ]);
+    }
+    let distance = found.total_variation.as_ref().map_or_else(String::new, |distance| {
+        format!(" The total variation from the policy to the target is {} there.", estimate(distance))
+    });
+    let introduction = format!("{} contexts that neither the fit nor tuning saw.{distance}", found.contexts);
+    Some(section("Held-out contexts", &introduction, &table("distances", &rows)))
+}
+
 fn measure(record: &RunRecord, feature: &FeatureRow, rows: &[&ContextRow]) -> String {
     let optional = |value: &Option<Estimate>| value.as_ref().map_or_else(|| "—".into(), estimate);
     let head = ["context", "before", "asked", "coefficient λ", "target", "tuned", "QRS", ""];

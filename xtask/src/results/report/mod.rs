@@ -22,6 +22,7 @@ pub fn render_report(record: &RunRecord) -> String {
         categories::categories(record),
         rewards::rewards(record),
         contexts::contexts(record),
+        contexts::held_out(record),
         sections::distances(record),
         sections::tuning(record),
         sections::rejection(record),

@@ -172,6 +172,7 @@ pub(crate) fn record() -> RunRecord {
                 ("Let us not dream that we shall wake again.", true),
             ]),
         }),
+        held_out: None,
         qrs: Some(QrsRecord {
             log_beta: -34.912,
             log_betas: Vec::new(),
