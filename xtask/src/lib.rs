@@ -35,9 +35,10 @@ pub use results::{
     write_outputs,
 };
 pub use spec::{
-    AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ClassifierSpec, ContextSpec, FeatureKind, FeatureSpec,
-    FitSpec, JsonPath, JsonScalar, JsonSpec, LabelValue, LengthUnit, Level, LongestToken, Measure, ModelSource, ModelSpec, QrsGoal,
-    Phrase, RewardSpec, SampleSpec, Share, Spec, Target, TuneSpec, WEIGHTS, WordListSpec, WordValue, Words, read_spec,
+    AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ClassifierSpec, ContextSpec,
+    FeatureKind, FeatureSpec, FitSpec, JsonPath, JsonScalar, JsonSpec, LabelValue, LengthUnit, Level,
+    LongestToken, Measure, ModelSource, ModelSpec, Phrase, QrsGoal, RewardSpec, SampleSpec, Share, Spec,
+    Target, TuneSpec, WEIGHTS, WordListSpec, WordValue, Words, read_spec,
 };
 pub use steering::{
     CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,

@@ -7,12 +7,17 @@ use crate::spec::{CategoryRule, FeatureKind, Part};
 /// A rule that gives a number for the values of other features. A sample that one of them skips is skipped.
 #[derive(Clone, Debug)]
 pub(super) enum Combination {
-    Between { low: f64, high: f64 },
+    Between {
+        low: f64,
+        high: f64,
+    },
     All,
     Any,
     Not,
     /// The label at the position that the value is, or the last one, `other`.
-    Label { labels: usize },
+    Label {
+        labels: usize,
+    },
 }
 
 impl Combination {
@@ -45,7 +50,8 @@ impl Combination {
             Self::Any => truth(values.contains(&1.0)),
             Self::Not => truth(first == 0.0),
             Self::Label { labels } => {
-                let is_label = (0..*labels).contains(&(first as usize)) && first.fract() == 0.0 && first >= 0.0;
+                let is_label =
+                    (0..*labels).contains(&(first as usize)) && first.fract() == 0.0 && first >= 0.0;
                 if is_label { first } else { *labels as f64 }
             }
         })

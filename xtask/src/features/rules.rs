@@ -52,7 +52,8 @@ impl Rules {
             let name = &feature.name;
             let mut of = Vec::new();
             for (_, part) in feature.kind.part_names() {
-                let wrong = || Error::Parts { feature: name.clone(), problem: format!("there is no `{part}`") };
+                let wrong =
+                    || Error::Parts { feature: name.clone(), problem: format!("there is no `{part}`") };
                 of.push(*parts.get(part).ok_or_else(wrong)?);
             }
             made_of.push(of.clone());
@@ -61,7 +62,8 @@ impl Rules {
             } else if let Some(rule) = TextRule::new(&feature.kind) {
                 Source::Text(rule?)
             } else {
-                let scorer = scorers.get(name).ok_or_else(|| Error::NoTextScorer { feature: name.clone() })?;
+                let scorer =
+                    scorers.get(name).ok_or_else(|| Error::NoTextScorer { feature: name.clone() })?;
                 Source::Scored(Remembered::new(name, scorer.clone()))
             };
             rules.push(Rule { name: name.clone(), source });
@@ -85,8 +87,8 @@ impl Rules {
     ) -> Result<Vec<Vec<Score>>> {
         let mut is_needed = vec![false; self.rules.len()];
         parts.iter().for_each(|part| is_needed[part.feature] = true);
-        for &feature in self.order.iter().rev().filter(|&&feature| is_needed[feature]).collect::<Vec<_>>() {
-            if let Source::Made { of, .. } = &self.rules[feature].source {
+        for &feature in self.order.iter().rev() {
+            if let (true, Source::Made { of, .. }) = (is_needed[feature], &self.rules[feature].source) {
                 of.iter().for_each(|part| is_needed[part.feature] = true);
             }
         }
@@ -111,7 +113,8 @@ impl Rule {
     ) -> Result<Vec<Score>> {
         match &self.source {
             Source::Text(rule) => {
-                let rule = rule.in_context(context).map_err(|problem| CoreError::failed(&self.name, problem))?;
+                let rule =
+                    rule.in_context(context).map_err(|problem| CoreError::failed(&self.name, problem))?;
                 Ok(samples.iter().map(|sample| rule.value(*sample, &self.name)).collect())
             }
             Source::Scored(scorer) => {

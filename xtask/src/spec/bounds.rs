@@ -152,7 +152,8 @@ impl<'a> Bounded<'a> {
 
     /// Whether every text has exactly one of the two.
     pub(super) fn is_opposite_of(&self, other: &Self) -> bool {
-        let negates = |one: &Self, other: &Self| matches!(one.kind, FeatureKind::Not { of } if of == other.name);
+        let negates =
+            |one: &Self, other: &Self| matches!(one.kind, FeatureKind::Not { of } if of == other.name);
         negates(self, other) || negates(other, self)
     }
 }
@@ -234,8 +235,9 @@ mod tests {
         assert_eq!(factor(&plain, &length(LengthUnit::Characters)), Some(4.0));
         assert_eq!(factor(&contains("my king", false, false), &length(LengthUnit::Words)), Some(2.0));
         assert_eq!(factor(&length(LengthUnit::Words), &length(LengthUnit::Characters)), Some(1.0));
-        let excludes =
-            |one: &FeatureKind, other: &FeatureKind| Bounded::new("one", one).excludes(&Bounded::new("other", other));
+        let excludes = |one: &FeatureKind, other: &FeatureKind| {
+            Bounded::new("one", one).excludes(&Bounded::new("other", other))
+        };
         assert!(excludes(&starts("The"), &starts("A")) && !excludes(&starts("The"), &starts("The king")));
         assert!(excludes(&ends("."), &ends("!")) && !excludes(&ends(". "), &ends(".")));
         let always = |pattern: &str| Bounded::new("it", &regex(pattern)).always_holds();

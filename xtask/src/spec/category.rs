@@ -4,13 +4,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::{
-    Allowed,
-    allowed::SOME_TEXT,
-    phrase::pattern_problem,
-    section::Section,
-    target::OTHER,
-};
+use super::{Allowed, parts::read_name, phrase::pattern_problem, section::Section, target::OTHER};
 
 /// A feature whose value is a label. A text without one of the labels has the label `other`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -56,8 +50,7 @@ pub(super) const CATEGORY_FIELDS: &[&str] = &["choices", "labels", "patterns", "
 /// The fields that say which labels there are.
 pub(super) const LABEL_FIELDS: [&str; 2] = ["choices", "labels"];
 
-const WHERE: &str =
-    "choices = [\"...\", \"...\"]; or labels = [\"...\", \"...\"], with patterns = [...] or of = \"the name of a feature\"";
+const WHERE: &str = "choices = [\"...\", \"...\"]; or labels = [\"...\", \"...\"], with patterns = [...] or of = \"the name of a feature\"";
 
 const LABELS: Allowed<Vec<String>> = Allowed {
     words: "strings that differ, at least one, none of them `other`: the name of all texts without a label",
@@ -72,10 +65,10 @@ pub(super) fn read_category(section: &Section<'_>) -> CategorySpec {
     let choices = read_labels(section, "choices");
     let labels = read_labels(section, "labels");
     let patterns = section.strings("patterns", &PATTERNS);
-    let of = section.string("of", &SOME_TEXT);
+    let of = read_name(section);
     let ordered = section.boolean("ordered").unwrap_or(false);
     let has = |field| section.has(field);
-    let is_known = |field| section.may_have(field) == has(field);
+    let is_known = |field| !section.is_doubtful(field);
     let says = [has("choices"), has("labels"), has("patterns"), has("of")];
     let is_clear = ["choices", "labels", "patterns", "of"].into_iter().all(is_known);
     match says {
@@ -134,8 +127,7 @@ fn check_patterns(section: &Section<'_>, patterns: &[String], labels: Option<&[S
         return;
     }
     if let Some(labels) = labels.filter(|labels| labels.len() != patterns.len()) {
-        let message =
-            format!("has {} items, and there are {} `labels`", patterns.len(), labels.len());
+        let message = format!("has {} items, and there are {} `labels`", patterns.len(), labels.len());
         section.wrong("patterns", &message, PATTERNS.words);
         LABEL_FIELDS.into_iter().for_each(|field| section.document.doubt(section.name(field)));
     }

@@ -204,7 +204,8 @@ fn lengths(spec: &Spec, found: &mut Vec<Conflict>) {
 
 /// Targets that contradict each other whatever the model is.
 fn bounds(spec: &Spec, found: &mut Vec<Conflict>) {
-    let bounded: Vec<Bounded<'_>> = spec.features.iter().map(|feature| Bounded::new(&feature.name, &feature.kind)).collect();
+    let bounded: Vec<Bounded<'_>> =
+        spec.features.iter().map(|feature| Bounded::new(&feature.name, &feature.kind)).collect();
     for (index, feature) in spec.features.iter().enumerate() {
         let (own, whole) = (target_path(index, feature), format!("features.{}", index + 1));
         let Some(asked) = feature.asked() else { continue };
@@ -247,7 +248,9 @@ fn bounds(spec: &Spec, found: &mut Vec<Conflict>) {
                     format!("{asks} no text can have both it and `{name}`, whose mean is to be {others}"),
                     format!("at most {}", short(1.0 - others)),
                 ),
-                _ if bounded[index].is_opposite_of(&bounded[before]) && (asked + others - 1.0).abs() > 1e-12 => {
+                _ if bounded[index].is_opposite_of(&bounded[before])
+                    && (asked + others - 1.0).abs() > 1e-12 =>
+                {
                     conflict(
                         &fields,
                         format!("{asks} every text has either it or `{name}`, whose mean is to be {others}"),

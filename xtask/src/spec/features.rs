@@ -218,7 +218,8 @@ impl FeatureKind {
     /// # Errors
     /// The problem with the column, as a sentence that names it.
     pub(crate) fn in_context(&self, context: &TextContext) -> Result<Self, String> {
-        let words = |words: &Words| Ok::<_, String>(Words { text: words.text.in_context(context)?, ..words.clone() });
+        let words =
+            |words: &Words| Ok::<_, String>(Words { text: words.text.in_context(context)?, ..words.clone() });
         Ok(match self {
             Self::Contains(own) => Self::Contains(words(own)?),
             Self::Count(own) => Self::Count(words(own)?),

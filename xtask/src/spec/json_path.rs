@@ -19,7 +19,8 @@ pub(crate) enum Step {
 
 impl JsonPath {
     /// The syntax in words.
-    pub(super) const ALLOWED: &str = "$ for the whole, then .name, [\"name\"], [0] or [-1]: \"$.people[0].name\"";
+    pub(super) const ALLOWED: &str =
+        "$ for the whole, then .name, [\"name\"], [0] or [-1]: \"$.people[0].name\"";
 
     /// The most steps: each takes a little of the stack.
     const MOST: usize = 64;
@@ -65,7 +66,8 @@ impl JsonPath {
 
 /// A name behind a point, and the text behind it.
 fn read_name(text: &str) -> Result<(Step, &str), &'static str> {
-    let is_end = |character: char| matches!(character, '.' | '[' | ']' | '"' | '\'') || character.is_whitespace();
+    let is_end =
+        |character: char| matches!(character, '.' | '[' | ']' | '"' | '\'') || character.is_whitespace();
     let end = text.find(is_end).unwrap_or(text.len());
     match &text[..end] {
         "" => Err("no name follows the point"),
@@ -89,7 +91,8 @@ fn read_bracket(text: &str) -> Result<(Step, &str), &'static str> {
         return Ok((Step::Name(name.into()), behind.strip_prefix(']').ok_or(CLOSED)?));
     }
     let (number, behind) = text.split_once(']').ok_or(CLOSED)?;
-    let number = number.parse().map_err(|_| "neither a whole number nor a name in quotes follows the bracket")?;
+    let number =
+        number.parse().map_err(|_| "neither a whole number nor a name in quotes follows the bracket")?;
     Ok((Step::Item(number), behind))
 }
 

@@ -75,8 +75,7 @@ fn equal_names(measures: &[Measure<'_>], found: &mut Vec<Conflict>) {
         if first.label.is_none() && measure.label.is_none() {
             continue;
         }
-        let (feature, category) =
-            if measure.label.is_none() { (measure, first) } else { (first, measure) };
+        let (feature, category) = if measure.label.is_none() { (measure, first) } else { (first, measure) };
         found.push(Conflict {
             fields: vec![path(feature.index, "name")],
             others: vec![format!("features.{}", category.index + 1)],
@@ -91,7 +90,7 @@ fn equal_names(measures: &[Measure<'_>], found: &mut Vec<Conflict>) {
 enum Unknown<'a> {
     /// Labels that this category does not have.
     LabelsOf(usize),
-    /// A feature of this name.
+    /// A feature of this name, or labels of it.
     Feature(&'a str),
 }
 
@@ -101,7 +100,8 @@ impl<'a> Unknown<'a> {
             let rest = name.strip_prefix(feature.name.as_str());
             feature.kind.labels().is_some() && rest.is_some_and(|rest| rest.starts_with(" = "))
         };
-        features.iter().position(is_label_of).map_or(Self::Feature(name), Self::LabelsOf)
+        let feature = name.split(" = ").next().unwrap_or(name);
+        features.iter().position(is_label_of).map_or(Self::Feature(feature), Self::LabelsOf)
     }
 
     /// The problem, with the places that have such a name.

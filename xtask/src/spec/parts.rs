@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use toml::de::DeValue;
+
 use super::{
     Allowed, FeatureKind, FeatureSpec,
     allowed::{FINITE, SOME_TEXT, TEXTS},
@@ -110,7 +112,7 @@ const NAMES: Allowed<Vec<String>> =
 pub(super) fn read_between(section: &Section<'_>) -> FeatureKind {
     let of = read_of(section);
     let (low, high) = (section.number("low", &FINITE), section.number("high", &FINITE));
-    if !section.may_have("low") && !section.may_have("high") {
+    if !section.may_have("low") && !section.may_have("high") && !section.is_doubtful("kind") {
         section.wrong_table("has no `low` and no `high`", "one of them, or both", &["low", "high"]);
     }
     if let (Some(low), Some(high)) = (low, high)
@@ -124,12 +126,26 @@ pub(super) fn read_between(section: &Section<'_>) -> FeatureKind {
 /// Reads the name of a part.
 pub(super) fn read_of(section: &Section<'_>) -> String {
     section.require("of", NAME.words);
-    section.string("of", &NAME).unwrap_or_default()
+    read_name(section).unwrap_or_default()
+}
+
+/// Reads the name of a part, if it is there.
+pub(super) fn read_name(section: &Section<'_>) -> Option<String> {
+    doubt_kind(section, |value| value.is_str());
+    section.string("of", &NAME)
+}
+
+/// A value of another type than the kind has there may belong to another kind: it is the one mistake.
+fn doubt_kind(section: &Section<'_>, is_right: fn(&DeValue<'_>) -> bool) {
+    if section.value("of").is_some_and(|value| !is_right(value.get_ref())) {
+        section.document.doubt(section.name("kind"));
+    }
 }
 
 /// Reads the names of parts, which differ.
 pub(super) fn read_all_of(section: &Section<'_>) -> Vec<String> {
     section.require("of", NAMES.words);
+    doubt_kind(section, |value| value.is_array());
     let Some(names) = section.strings("of", &NAMES) else { return Vec::new() };
     section.place_items("of");
     let twice = (0..names.len()).find(|&index| names[..index].contains(&names[index]));
@@ -152,13 +168,11 @@ mod tests {
         assert_eq!(order(&[&[2, 1], &[2], &[]]), Ok(vec![2, 1, 0]));
         assert_eq!(order(&[&[0]]), Err(vec![vec![0]]));
         // 1 -> 3 -> 2 -> 1, with 0 outside that is made of it; 4 and 5 are a ring of their own.
-        assert_eq!(
-            order(&[&[2], &[3], &[1], &[2], &[5], &[4], &[]]),
-            Err(vec![vec![1, 3, 2], vec![4, 5]])
-        );
+        assert_eq!(order(&[&[2], &[3], &[1], &[2], &[5], &[4], &[]]), Err(vec![vec![1, 3, 2], vec![4, 5]]));
         // A chain of 100,000 features needs no stack.
-        let chain: Vec<Vec<Part>> =
-            (0..100_000).map(|at| if at == 0 { vec![] } else { vec![Part { feature: at - 1, label: None }] }).collect();
+        let chain: Vec<Vec<Part>> = (0..100_000)
+            .map(|at| if at == 0 { vec![] } else { vec![Part { feature: at - 1, label: None }] })
+            .collect();
         assert_eq!(evaluation_order(&chain).unwrap().len(), 100_000);
     }
 }

@@ -136,7 +136,8 @@ fn phrases(spec: &Spec, found: &mut Vec<Conflict>) {
     let held_out = held_out.map(|(number, context)| (format!("held-out context {number}"), context));
     let contexts: Vec<(String, &TextContext)> = items.chain(held_out).collect();
     let mut wrong: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (index, feature) in spec.features.iter().enumerate().filter(|(_, feature)| feature.kind.has_column()) {
+    for (index, feature) in spec.features.iter().enumerate().filter(|(_, feature)| feature.kind.has_column())
+    {
         let problem = |kind: FeatureKind| match kind.pattern() {
             Some(Err(_)) => Err("the text is too long to be searched for".to_owned()),
             _ => Ok(()),
@@ -153,7 +154,9 @@ fn phrases(spec: &Spec, found: &mut Vec<Conflict>) {
         wrong.entry(format!("has no text in {first}{more}")).or_default().push(index);
     }
     for (message, features) in wrong {
-        let path = |field: &str| features.iter().map(move |index| format!("features.{}.{field}", index + 1)).collect();
+        let path = |field: &str| {
+            features.iter().map(move |index| format!("features.{}.{field}", index + 1)).collect()
+        };
         let others: Vec<String> = path("kind");
         found.push(Conflict {
             others: others.into_iter().chain(["contexts".into()]).collect(),

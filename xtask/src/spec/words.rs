@@ -115,8 +115,7 @@ pub(crate) fn entry_words(entry: &str, ignore_case: bool) -> Result<Vec<String>,
     }
 }
 
-const ENTRIES: &str =
-    "words of letters, digits and underscores, with apostrophes and hyphens inside; several with spaces between them";
+const ENTRIES: &str = "words of letters, digits and underscores, with apostrophes and hyphens inside; several with spaces between them";
 
 /// Reads the fields of a feature of this kind.
 pub(super) fn read_word_list(section: &Section<'_>, folder: &Path) -> WordListSpec {
@@ -134,7 +133,11 @@ pub(super) fn read_word_list(section: &Section<'_>, folder: &Path) -> WordListSp
     let others = read_entries(section, folder, against);
     let given = against.into_iter().find(|field| section.has(field));
     if value == WordValue::Sign {
-        require_one(section, against, "the words that count -1: against = [\"...\"], or against_file = \"...\"");
+        require_one(
+            section,
+            against,
+            "the words that count -1: against = [\"...\"], or against_file = \"...\"",
+        );
     } else if let Some(field) = given
         && !section.is_doubtful("value")
         && !section.is_doubtful(field)

@@ -6,6 +6,7 @@ mod common;
 mod interrupt;
 #[cfg(target_os = "linux")]
 mod kills;
+mod kinds;
 #[cfg(feature = "flex")]
 mod language_model;
 mod outputs;
@@ -16,6 +17,7 @@ mod skipping;
 mod spec;
 mod spec_conflicts;
 mod spec_contexts;
+mod spec_kinds;
 mod spec_mutations;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -189,7 +189,9 @@ fn one_unknown_field_is_one_problem() {
                     "{} as {by}",
                     field.path
                 );
-                assert!(by == "xyzzy" || said[0].contains(&format!("did you mean `{name}`?")), "{said:?}");
+                // One letter is near to nothing.
+                let is_near = by != "xyzzy" && by.len() > 1;
+                assert!(!is_near || said[0].contains(&format!("did you mean `{name}`?")), "{said:?}");
             }
         }
     }
@@ -301,9 +303,9 @@ fn names_from_elsewhere_are_told_what_they_are_here() {
 
 #[test]
 fn a_byte_order_mark_and_carriage_returns_move_no_place() {
-    let demo = demo().replace("seed = 1", "seed = -1");
-    let plain = problems(&demo);
-    let windows = problems(&format!("\u{feff}{}", demo.replace('\n', "\r\n")));
+    let changed = demo().replace("seed = 1", "seed = -1");
+    let plain = problems(&changed);
+    let windows = problems(&format!("\u{feff}{}", changed.replace('\n', "\r\n")));
     assert_eq!(plain.len(), 1);
     assert_eq!(plain, windows);
     let first = problems(&format!("\u{feff}sed = 1\n{}", demo()));

@@ -157,7 +157,9 @@ pub(super) fn samples(record: &RunRecord) -> Option<String> {
     }
     let column = |stage: &StageSamples<'_>| {
         let samples = stage.samples.iter().take(record.spec.sample.shown);
-        let shown: String = samples.map(|sample| shown(sample, &marks, contexts.get(&*sample.context).copied().flatten())).collect();
+        let shown: String = samples
+            .map(|sample| shown(sample, &marks, contexts.get(&*sample.context).copied().flatten()))
+            .collect();
         format!(r#"<div><h3 class="{}">{}</h3>{shown}</div>"#, stage.stage, stage.heading)
     };
     let columns: String = stages.iter().map(column).collect();
