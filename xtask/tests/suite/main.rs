@@ -7,6 +7,8 @@ mod interrupt;
 #[cfg(target_os = "linux")]
 mod kills;
 mod kinds;
+mod kinds_json;
+mod kinds_made;
 #[cfg(feature = "flex")]
 mod language_model;
 mod outputs;
