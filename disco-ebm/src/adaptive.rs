@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use disco_core::{Contexts, Distribution, Error as CoreError, Estimate, numerics::log_sum_exp};
+use disco_core::{Contexts, Distribution, Error as CoreError, numerics::log_sum_exp};
 use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     Constraint, ConstraintKind, Error, Fit, FitConfig, Measured, Result, Tilt, features, problem::Problem,
-    split::Split,
+    split::Split, towards::Start,
 };
 
 /// Halvings of the interval in which the farthest reachable intermediate target lies.
@@ -125,11 +125,13 @@ pub struct AdaptiveFit<C, X> {
 /// `propose` is given the intermediate target as the factor ([`Tilt`]) that the base is multiplied by, and the round that
 /// reached it. It may return any normalised distribution: weights correct for the difference.
 ///
-/// Contexts of weight zero are left out: positions of contexts in the result and in errors count only the others.
+/// Contexts of weight zero are left out: positions of contexts in the result and in errors count only the others, and lists
+/// of targets per context are of the others. Where constraints are per context, the effective sample sizes are those of the
+/// context with the least, and all contexts go the same fraction of the way.
 ///
 /// # Errors
 /// As [`Measured::draw`], [`Measured::with_context_weights`] and [`Measured::fit`]; [`Error::NotReached`]
-/// after `max_rounds`; [`Error::Unsupported`] for conditional means and constraints per context; the errors of `propose`. An error of a fit that no intermediate target avoids is
+/// after `max_rounds`; the errors of `propose`. An error of a fit that no intermediate target avoids is
 /// returned as it is.
 ///
 /// # Performance
@@ -144,7 +146,6 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
     mut propose: impl FnMut(&Tilt<C, X>, &AdaptiveRound) -> disco_core::Result<Arc<dyn Distribution<C, X>>>,
 ) -> Result<AdaptiveFit<C, X>> {
     config.validate()?;
-    refuse_unsupported(constraints)?;
     let features = features(constraints);
     let possible =
         || contexts.items().iter().zip(contexts.probabilities()).filter(|(_, weight)| **weight > 0.0);
@@ -155,12 +156,16 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
     let mut pool = Pool::new(&measured);
     let mut rounds: Vec<AdaptiveRound> = Vec::new();
     // The samples of later rounds may be far from the base, and tell little about where the way to the targets begins.
-    let mut start: Option<Vec<Estimate>> = None;
+    let mut start: Option<Start> = None;
     loop {
         let reached = rounds.last().map_or(0.0, |round| round.progress);
         let (tilt, round) = match measured.fit(constraints, &config.fit) {
             Ok(fit) => {
-                let ess = fit.report().ess.expect("samples have an effective sample size");
+                let report = fit.report();
+                let each =
+                    constraints.iter().any(|one| matches!(one.kind(), ConstraintKind::PerContext { .. }));
+                let ess = if each { report.least_context_ess } else { report.ess };
+                let ess = ess.expect("samples have an effective sample size");
                 let round = AdaptiveRound { samples: measured.samples(), progress: 1.0, ess };
                 if ess >= config.wanted_ess {
                     rounds.push(round);
@@ -189,23 +194,6 @@ pub fn fit_adaptively<C: Clone, X, R: Rng + ?Sized>(
     }
 }
 
-/// Refuses constraints for which a straight line of targets has no meaning here.
-fn refuse_unsupported<C, X>(constraints: &[Constraint<C, X>]) -> Result<()> {
-    for one in constraints {
-        let problem = match one.kind() {
-            ConstraintKind::PerContext { .. } => {
-                "fit_adaptively has shared coefficients only: fit each context alone"
-            }
-            ConstraintKind::Moment { .. } if one.condition().is_some() => {
-                "fit_adaptively has no conditional means"
-            }
-            _ => continue,
-        };
-        return Err(Error::Unsupported { constraint: one.name().into(), problem });
-    }
-    Ok(())
-}
-
 /// The farthest intermediate target with enough effective samples.
 ///
 /// `start` is where the way to the targets begins, as the first round that makes a step finds it; `reached` is how far
@@ -217,29 +205,24 @@ fn step<C, X>(
     measured: &Measured<C, X>,
     constraints: &[Constraint<C, X>],
     config: &AdaptiveConfig,
-    start: &mut Option<Vec<Estimate>>,
+    start: &mut Option<Start>,
     reached: f64,
     error: Option<Error>,
 ) -> Result<(Tilt<C, X>, AdaptiveRound)> {
-    match error {
-        None
-        | Some(
-            Error::OutOfReach { .. }
-            | Error::OutsideHull { .. }
-            | Error::NotSolved { .. }
-            | Error::TooFewEffectiveSamples { .. },
-        ) => {}
-        Some(other) => return Err(other),
-    }
+    let error = match error {
+        Some(error) if !is_too_far(&error) => return Err(error),
+        error => error,
+    };
     let problem = Problem::new(measured, constraints)?;
     let errors = config.fit.context_errors;
-    let here = problem.assess(&problem.tilt(&vec![0.0; problem.dimension()], &[])?, Split::All, errors)?;
-    let start = start.get_or_insert_with(|| here.moments.clone());
+    let here = problem.start(errors)?;
     let mut most: f64 = here.ess;
+    let start = start.get_or_insert(here);
     let mut attempt = |progress: f64| {
         let nearer = problem.towards(start, progress).ok()?;
         let fitted = nearer.fit(Split::All, &config.fit, None).ok()?;
-        let ess = nearer.assess(&fitted.tilt, Split::All, errors).ok()?.ess;
+        let found = nearer.assess(&fitted.tilt, Split::All, errors).ok()?;
+        let ess = nearer.decisive_ess(found.ess, found.least_context_ess);
         most = most.max(ess);
         let round = AdaptiveRound { samples: measured.samples(), progress, ess };
         (ess >= config.step_ess).then_some((fitted.tilt, round))
@@ -262,6 +245,19 @@ fn step<C, X>(
         }
     }
     best.ok_or_else(|| error.unwrap_or(Error::TooFewEffectiveSamples { ess: most, needed: config.step_ess }))
+}
+
+/// Whether an error says no more than that targets are too far for the samples.
+fn is_too_far(error: &Error) -> bool {
+    match error {
+        Error::OutOfReach { .. }
+        | Error::OutsideHull { .. }
+        | Error::NotSolved { .. }
+        | Error::TooFewEffectiveSamples { .. } => true,
+        Error::InOneContext { cause, .. } => is_too_far(cause),
+        Error::InContexts { faults, .. } => faults.iter().all(|fault| is_too_far(&fault.cause)),
+        _ => false,
+    }
 }
 
 /// The proposals so far, and the log-probability of every sample under each of them.

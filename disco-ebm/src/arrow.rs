@@ -5,8 +5,7 @@ use ndarray::{Array1, Array2, Axis, Slice, parallel::prelude::*};
 use crate::{
     Dual, Error, Redundant, Result,
     dual::At,
-    joint::block,
-    linalg::{Cholesky, dependent_columns},
+    linalg::{Cholesky, block, dependent_columns},
 };
 
 /// The part of a feature's variance that others must leave unexplained for it to be looked at no further.

@@ -6,7 +6,10 @@ use disco_core::{Error as CoreError, Estimate, Feature, ImportanceWeights};
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
-use crate::{Constraint, ConstraintKind, ContextErrors, Result, constraint::Label, strata::Strata};
+use crate::{
+    Constraint, ConstraintKind, ContextErrors, Result, constraint::Label, context_shares::context_shares,
+    strata::Strata,
+};
 
 /// The distance from 1 that the sum of shares may have.
 const SUM_TOLERANCE: f64 = 1e-9;
@@ -107,9 +110,12 @@ impl<C: ?Sized, X: ?Sized> Category<C, X> {
                 None if label == "other" && sum <= 1.0 + SUM_TOLERANCE => *share = Some((1.0 - sum).max(0.0)),
                 None if label == "other" => return Err(self.bad_sum(sum)),
                 None => {
-                    return Err(
-                        CoreError::invalid(field(), format!("without label `{label}`"), "all labels").into()
-                    );
+                    return Err(CoreError::invalid(
+                        field(),
+                        format!("without label `{label}`"),
+                        "all labels",
+                    )
+                    .into());
                 }
                 Some(_) => {}
             }
@@ -194,11 +200,11 @@ pub struct CategoryDistance {
 }
 
 impl CategoryDistance {
-    /// From samples in several contexts: their weights and the positions of their labels. The shares are means over contexts,
-    /// which count the same.
+    /// From samples in several contexts: their weights and the positions of their labels.
     ///
     /// - `asked`: the shares that were asked for;
-    /// - `positions`: of ordered labels, ascending.
+    /// - `positions`: of ordered labels, ascending;
+    /// - `context_weights`: one per context, of any sum; without them all count the same. Those of weight 0 are left out.
     ///
     /// # Errors
     /// [`disco_core::Error`] for lengths that differ, no contexts, labels that are not among those asked for, and positions
@@ -207,11 +213,10 @@ impl CategoryDistance {
         asked: &[f64],
         positions: Option<&[f64]>,
         contexts: Vec<(ImportanceWeights, Vec<usize>)>,
+        context_weights: Option<&[f64]>,
         errors: ContextErrors,
     ) -> Result<Self> {
-        if contexts.is_empty() {
-            return Err(CoreError::Empty { what: "list of contexts".into() }.into());
-        }
+        let shares = context_shares(context_weights, contexts.len())?;
         for (weights, labels) in &contexts {
             CoreError::check_length("labels of samples", weights.log_weights().len(), labels.len())?;
             if let Some(label) = labels.iter().find(|label| **label >= asked.len()) {
@@ -219,9 +224,11 @@ impl CategoryDistance {
                 return Err(CoreError::invalid("label of a sample", label, allowed).into());
             }
         }
+        let counted = contexts.into_iter().zip(shares).filter(|(_, share)| *share > 0.0);
+        let (contexts, shares): (Vec<_>, Vec<f64>) = counted.unzip();
         let (weights, labels): (Vec<_>, Vec<_>) = contexts.into_iter().unzip();
-        let (count, left_out) = (weights.len(), vec![0; weights.len()]);
-        let strata = Strata::new(vec![1.0; count], weights, left_out, false, errors);
+        let left_out = vec![0; weights.len()];
+        let strata = Strata::new(shares, weights, left_out, false, errors);
         Self::of(&strata, asked, positions, |context, point| labels[context][point])
     }
 

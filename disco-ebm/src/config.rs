@@ -24,7 +24,8 @@ pub struct FitConfig {
     /// Adds `ridge / 2 * lambda^2` per coefficient to the dual: a Gaussian prior of variance `1 / ridge`
     /// (Chen and Rosenfeld 2000). Moments are then missed by `ridge * lambda`.
     pub ridge: f64,
-    /// The smallest effective sample size that a fit may have; exact fits are not checked.
+    /// The smallest effective sample size that a fit may have; exact fits are not checked. Where constraints are per context, each
+    /// context is a fit of its own, and must have as much alone.
     pub min_ess: f64,
     /// The share of the samples that is held out for a check: a second fit is made to the other samples, and its moments are
     /// measured on the held-out ones. The reported coefficients come from a fit to all samples.

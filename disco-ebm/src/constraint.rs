@@ -3,14 +3,8 @@
 use std::{fmt, sync::Arc};
 
 use disco_core::{Error, Feature};
-use serde::Serialize;
 
-use crate::{
-    ConstraintKind, Result,
-    constraint_kind::check_target,
-    range::Range,
-    targets::{PerContext, Targets},
-};
+use crate::{ConstraintKind, Result, range::Range, targets::PerContext};
 
 /// A feature, and the condition on it in the target.
 ///
@@ -177,62 +171,11 @@ impl<C: ?Sized, X: ?Sized> Constraint<C, X> {
         Ok(self)
     }
 
-    /// The mean holds in every context, each with a coefficient of its own. A context is known by its JSON.
-    ///
-    /// # Errors
-    /// [`disco_core::Error::Invalid`] for a constraint that is not a mean.
-    pub fn per_context(self) -> Result<Self>
-    where
-        C: Serialize,
-    {
-        match self.kind {
-            ConstraintKind::Moment { target, .. } => self.in_each(Targets::Same(target)),
-            ConstraintKind::PerContext { .. } => Ok(self),
-            _ => Err(self.no_mean()),
-        }
-    }
-
-    /// As [`per_context`](Self::per_context), with a target for each context, in the order of the contexts that are fitted.
-    ///
-    /// # Errors
-    /// [`disco_core::Error::Invalid`] for a target that is not finite, and for a constraint that is not a mean.
-    pub fn with_targets(self, targets: Vec<f64>) -> Result<Self>
-    where
-        C: Serialize,
-    {
-        for (context, target) in targets.iter().enumerate() {
-            check_target(|| format!("target of `{}` in context {context}", self.name), *target)?;
-        }
-        self.in_each(Targets::Each(targets.into()))
-    }
-
-    /// As [`per_context`](Self::per_context), with a target that is a function of the context.
-    ///
-    /// # Errors
-    /// [`disco_core::Error::Invalid`] for a constraint that is not a mean.
-    pub fn with_targets_by(self, target: impl Fn(&C) -> f64 + Send + Sync + 'static) -> Result<Self>
-    where
-        C: Serialize,
-    {
-        self.in_each(Targets::By(Arc::new(target)))
-    }
-
-    fn in_each(mut self, targets: Targets<C>) -> Result<Self>
-    where
-        C: Serialize,
-    {
-        let tolerance = match self.kind {
-            ConstraintKind::Moment { tolerance, .. } | ConstraintKind::PerContext { tolerance } => tolerance,
-            _ => return Err(self.no_mean()),
-        };
+    /// The same feature with targets per context, for each of which the mean may lie within the tolerance.
+    pub(crate) fn made_per_context(mut self, tolerance: f64, targets: PerContext<C>) -> Self {
         self.kind = ConstraintKind::PerContext { tolerance };
-        self.per_context = Some(PerContext::new(targets));
-        Ok(self)
-    }
-
-    fn no_mean(&self) -> crate::Error {
-        let field = format!("constraint on `{}`", self.name);
-        Error::invalid(field, "per context", "a mean: it is pointwise, or has a given coefficient").into()
+        self.per_context = Some(targets);
+        self
     }
 
     /// The values of the feature are known to lie from `low` to `high`, which may be infinite: from such bounds

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::ConstraintKind;
 
-/// One context in a report. Errors are those of sampling in this context, and of the coefficients.
+/// One context in a report. Errors of `ln Z`, KL, and of what is asked of this context alone are those of its samples and of the
+/// coefficients; those of other moments are at fixed coefficients.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]

@@ -6,6 +6,7 @@ use crate::{
     ContextsWithoutSupport, Dual, Error, EvaluatedSamples, FitConfig, MomentTarget, Result,
     problem::{Asked, Moment, Problem},
     split::Split,
+    weighed::in_context,
 };
 
 /// The duals of a split of the samples, on the contexts that have support.
@@ -46,13 +47,8 @@ impl<C, X> Problem<'_, C, X> {
         self.asked.iter().enumerate().filter_map(shared).collect()
     }
 
-    /// The number of shared moments.
-    pub(crate) fn dimension(&self) -> usize {
-        self.shared_moments().len()
-    }
-
     /// A context's own moments, with their constraints.
-    fn own_moments(&self, context: usize) -> Vec<(usize, Moment)> {
+    pub(crate) fn own_moments(&self, context: usize) -> Vec<(usize, Moment)> {
         let own = |(i, asked): (usize, &Asked)| match asked {
             Asked::Each(each) => each[context].ok().map(|moment| (i, moment)),
             _ => None,
@@ -68,7 +64,8 @@ impl<C, X> Problem<'_, C, X> {
         let shared = self.shared_moments();
         for (position, context) in self.possible_contexts() {
             let mut log_weights = context.log_weights();
-            let log_factors = self.known_log_factors(position)?;
+            let log_factors =
+                self.known_log_factors(position).map_err(|error| in_context(position, error))?;
             log_weights.iter_mut().zip(log_factors).for_each(|(weight, factor)| *weight += factor);
             let rows: Vec<usize> = (0..log_weights.len()).filter(|&row| split.contains(row)).collect();
             let log_weights: Vec<f64> = rows.iter().map(|&row| log_weights[row]).collect();

@@ -2,10 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::{
-    context_fault::{ContextFault, lines},
-    messages::{combination, list, moments, short, told_apart},
-};
+use crate::messages::{combination, list, moments, short, told_apart};
 
 /// A result whose error is disco-ebm's [`enum@Error`], unless another is named.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -137,7 +134,7 @@ pub enum Error {
     /// What is asked per context cannot be had in some contexts: all of them are here.
     #[error(
         "what is asked cannot be had in {} of {contexts} contexts; for these, draw more samples, use another context, or give \
-         a tolerance:{}", .faults.len(), lines(.faults)
+         a tolerance:{}", .faults.len(), .faults.iter().map(|fault| format!("\n  {fault}")).collect::<String>()
     )]
     InContexts {
         /// How many contexts are fitted.
@@ -218,14 +215,6 @@ pub enum Error {
         /// How many contexts have coefficients.
         known: usize,
     },
-    /// Something is not possible with a kind of constraint.
-    #[error("constraint on `{constraint}`: {problem}")]
-    Unsupported {
-        /// The constraint.
-        constraint: String,
-        /// What is not possible.
-        problem: &'static str,
-    },
     /// No coefficients were found that give the moments that were asked for.
     #[error(
         "after {iterations} steps the mean of `{feature}` is {achieved}, asked: {target} (missed by {missed:.3e} \
@@ -285,13 +274,13 @@ pub enum Error {
         cause: serde_json::Error,
     },
     /// A saved target has another version of the format.
-    #[error("{}: format version {found}; this program reads version {expected}", .path.display())]
+    #[error("{}: format version {found}; this program reads versions up to {expected}", .path.display())]
     Version {
         /// The file.
         path: PathBuf,
         /// The version in the file.
         found: u32,
-        /// The version that can be read.
+        /// The latest version that can be read.
         expected: u32,
     },
     /// A saved target needs a feature that was not given.
@@ -310,4 +299,28 @@ pub enum Error {
         /// The names in the file.
         known: Vec<String>,
     },
+}
+
+/// A context in which what is asked cannot be had: one of the list in [`Error::InContexts`].
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ContextFault {
+    /// The position of the context among those that were measured.
+    pub context: usize,
+    /// The context as JSON, shortened.
+    pub name: String,
+    /// The samples of the context.
+    pub samples: usize,
+    /// Those that are possible under the base and satisfy the pointwise constraints.
+    pub in_support: usize,
+    /// The constraint that cannot hold, where it is one.
+    pub constraint: Option<String>,
+    /// The samples in the support for which its feature is not 0: of a binary feature, those that have it.
+    pub having: Option<usize>,
+    /// The mean that is asked for.
+    pub target: Option<f64>,
+    /// The least and the largest value of the feature in the support (where its condition holds): the mean must lie between.
+    pub reach: Option<(f64, f64)>,
+    /// What the fit of the context says.
+    pub cause: Box<Error>,
 }

@@ -7,7 +7,7 @@ use disco_core::Estimate;
 use crate::{
     CategoryDistance, CategoryReport, ConstraintKind, ConstraintReport, ContextConstraint, ContextReport,
     FitConfig, Result,
-    fit::Fitted,
+    fitted::Fitted,
     inference::Inference,
     joint_inference::JointInference,
     problem::{Asked, Moment, Problem},
@@ -28,6 +28,12 @@ pub(crate) struct Parts {
 pub(crate) struct HeldOutMeans {
     pub(crate) overall: Vec<Option<Estimate>>,
     pub(crate) by_context: Vec<(usize, Vec<Option<Estimate>>)>,
+}
+
+/// The means of a single context, under the target and under the base.
+struct Alone {
+    achieved: Vec<Option<Mean>>,
+    base: Vec<Option<Mean>>,
 }
 
 /// Errors of coefficients and of achieved moments: of the shared moments, and of each context's own.
@@ -52,6 +58,10 @@ impl<C, X> Problem<'_, C, X> {
         let base_means = self.means_given(&base.strata, &base.rows)?;
         let achieved = self.means_given(&weighed.strata, &weighed.rows)?;
         let errors = self.errors(fitted, weighed, config)?;
+        // Of a single context they are the same, and need not be computed again.
+        let single = |means: &[Mean]| means.iter().cloned().map(Some).collect();
+        let alone = (weighed.rows.len() == 1 && base.rows.len() == 1)
+            .then(|| Alone { achieved: single(&achieved), base: single(&base_means) });
         let conditions = self.condition_means(weighed);
         let ess = weighed.strata.ess();
         let mut shared = errors.shared.iter();
@@ -85,7 +95,7 @@ impl<C, X> Problem<'_, C, X> {
             });
         }
         self.own_moment_errors(fitted, weighed, &errors, &mut constraints);
-        let by_context = self.by_context(fitted, weighed, &base, held_out, &errors)?;
+        let by_context = self.by_context(fitted, weighed, &base, alone, held_out, &errors)?;
         let categories = self.categories(weighed, &base)?;
         let (log_z, kl_from_base) = (errors.log_z, errors.kl);
         Ok(Parts { constraints, by_context, categories, log_z, kl_from_base })
@@ -113,21 +123,28 @@ impl<C, X> Problem<'_, C, X> {
             .map(|c| strata.single(c).kl(|_| ArrayView1::from(&weighed.log_factors[c])))
             .collect();
         let own = vec![Vec::new(); weighed.rows.len()];
-        if fitted.duals.contexts.iter().any(|context| context.dual.is_some()) {
-            let shifts: Vec<(Vec<f64>, Vec<f64>)> = (fitted.duals.contexts.iter())
+        let is_own = fitted.duals.contexts.iter().any(|context| context.dual.is_some());
+        let several = weighed.rows.len() > 1 && fitted.duals.shared.is_some();
+        let joint = (is_own || several).then(|| {
+            let shared: Vec<f64> = self.shared_moments().iter().map(|(i, _)| self.origin(*i, 0)).collect();
+            let contexts = fitted.duals.contexts.iter();
+            let shifts: Vec<(Vec<f64>, Vec<f64>)> = contexts
                 .map(|context| {
                     let own = context.constraints.iter().map(|&i| self.origin(i, context.position));
-                    (self.shared_moments().iter().map(|(i, _)| self.origin(*i, 0)).collect(), own.collect())
+                    (shared.clone(), own.collect())
                 })
                 .collect();
-            let joint = JointInference::new(&fitted.duals, solved, &shifts, strata, config.context_errors);
+            JointInference::new(&fitted.duals, solved, &shifts, strata, config.context_errors)
+        });
+        let of_contexts = joint.as_ref().map(|joint| joint.log_z_and_kl(strata, &weighed.log_factors));
+        if let (true, Some(joint), Some(found)) = (is_own, &joint, &of_contexts) {
             let shared = joint.shared_coefficient_errors();
             let shared = shared.into_iter().zip(joint.shared_moment_errors().iter().copied()).collect();
             let own = joint.contexts.iter().map(|context| {
                 context.coefficients.iter().copied().zip(context.moments.iter().copied()).collect()
             });
             let own = own.collect();
-            let [(log_z, log_z_of), (kl, kl_of)] = joint.log_z_and_kl(strata, &weighed.log_factors);
+            let [(log_z, log_z_of), (kl, kl_of)] = found.clone();
             return Ok(Errors { shared, own, log_z, kl, log_z_of, kl_of });
         }
         let inference = (fitted.duals.shared.as_ref())
@@ -138,6 +155,11 @@ impl<C, X> Problem<'_, C, X> {
         };
         let shared = inference.as_ref().map_or_else(Vec::new, pairs);
         let (log_z, kl) = (Estimate { std_error: of_log_z, ..log_z }, Estimate { std_error: of_kl, ..kl });
+        let (log_z_of, kl_of) = match of_contexts {
+            Some([(_, log_z_of), (_, kl_of)]) => (log_z_of, kl_of),
+            None if weighed.rows.len() == 1 => (vec![log_z], vec![kl]),
+            None => (log_z_of, kl_of),
+        };
         Ok(Errors { shared, own, log_z, kl, log_z_of, kl_of })
     }
 
@@ -188,6 +210,7 @@ impl<C, X> Problem<'_, C, X> {
         fitted: &Fitted<C, X>,
         weighed: &Weighed,
         base: &Weighed,
+        mut alone: Option<Alone>,
         held_out: Option<&HeldOutMeans>,
         errors: &Errors,
     ) -> Result<Vec<ContextReport>> {
@@ -196,10 +219,15 @@ impl<C, X> Problem<'_, C, X> {
         for (c, rows) in weighed.rows.iter().enumerate() {
             let position = rows.0;
             let single = weighed.strata.single(c);
-            let achieved = self.means(&single, std::slice::from_ref(rows));
-            let at_base = base.rows.iter().position(|(context, _)| *context == position);
-            let of_base =
-                at_base.map(|at| self.means(&base.strata.single(at), std::slice::from_ref(&base.rows[at])));
+            let (achieved, of_base) = match alone.take() {
+                Some(Alone { achieved, base }) => (achieved, Some(base)),
+                None => {
+                    let at = base.rows.iter().position(|(context, _)| *context == position);
+                    let of_base = at
+                        .map(|at| self.means(&base.strata.single(at), std::slice::from_ref(&base.rows[at])));
+                    (self.means(&single, std::slice::from_ref(rows)), of_base)
+                }
+            };
             let held_out = held_out.and_then(|means| {
                 means.by_context.iter().find(|(context, _)| *context == position).map(|(_, means)| means)
             });

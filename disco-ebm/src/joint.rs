@@ -15,7 +15,7 @@
 //! `(shared + own per context)^2`, however many contexts there are; the full Hessian of 1,000 contexts with 3 moments each would
 //! have 9 million entries.
 
-use ndarray::{Array1, Array2, Axis, Slice, parallel::prelude::*};
+use ndarray::{Array1, Axis, Slice, parallel::prelude::*};
 
 use crate::{
     Dual, Error, Result, Solver, Termination,
@@ -33,11 +33,7 @@ const LONGEST_STEP: f64 = 20.0;
 /// A step of this range (nats) leaves an error of about its square.
 const SETTLED: f64 = 1e-6;
 /// A residual above this share of the last one is no better.
-const IMPROVED: f64 = 0.9;
-/// The share of the slope at its start that may be left at the end of a step.
-const FLAT: f64 = 0.3;
-/// Evaluations of the profile along a step.
-const MAX_EVALUATIONS: usize = 60;
+pub(crate) const IMPROVED: f64 = 0.9;
 
 /// The own dual of a context without its redundant features.
 struct Own {
@@ -48,11 +44,11 @@ struct Own {
     kept: Vec<usize>,
 }
 
-struct Joint<'a> {
+pub(crate) struct Joint<'a> {
     duals: &'a Duals,
     solver: &'a Solver,
     /// Without redundant features.
-    shared: Dual,
+    pub(crate) shared: Dual,
     kept: Vec<usize>,
     /// The weights of the shared dual without the factors of own moments.
     log_weights: Array1<f64>,
@@ -60,8 +56,8 @@ struct Joint<'a> {
 }
 
 /// A point of the profile: the own coefficients are at their minimum.
-struct Point {
-    at: At,
+pub(crate) struct Point {
+    pub(crate) at: At,
     own: Vec<Option<At>>,
 }
 
@@ -76,39 +72,45 @@ pub(crate) fn solve(
     let shared = duals.shared.as_ref().expect("there are shared moments");
     feasibility::check_features(shared)?;
     let mut solved = Solved::nothing(duals.contexts.len());
+    let Some(own) = own_duals(duals, solver, &mut solved) else {
+        return Ok(duals.solve_own(solver, None, faults));
+    };
+    let references: Vec<Option<&Dual>> = own.iter().map(|own| own.as_ref().map(|own| &own.dual)).collect();
+    let positions: Vec<usize> = duals.contexts.iter().map(|context| context.position).collect();
+    solved.redundant = shared.redundant_beside(&references, &positions, solver.tolerance)?;
+    let is_kept = |i: &usize| solved.redundant.iter().all(|one| one.feature != shared.targets[*i].name);
+    let kept: Vec<usize> = (0..shared.dimension()).filter(is_kept).collect();
+    let log_weights = shared.log_weights.clone();
+    let mut joint = Joint { duals, solver, shared: shared.select(&kept), kept, log_weights, own };
+    joint.minimise(start, solved, faults)
+}
+
+/// The own dual of each context, without its redundant features; `None` if something is wrong with one.
+fn own_duals(duals: &Duals, solver: &Solver, solved: &mut Solved) -> Option<Vec<Option<Own>>> {
     let mut own = Vec::with_capacity(duals.contexts.len());
     for (index, context) in duals.contexts.iter().enumerate() {
         let Some(dual) = &context.dual else {
             own.push(None);
             continue;
         };
-        let redundant = feasibility::check_features(dual).and_then(|()| dual.redundant(solver.tolerance));
-        match redundant {
-            Ok(redundant) => {
-                let is_kept = |i: &usize| redundant.iter().all(|one| one.feature != dual.targets[*i].name);
-                let kept: Vec<usize> = (0..dual.dimension()).filter(is_kept).collect();
-                let dual = dual.select(&kept);
-                solved.own_redundant[index] = redundant;
-                own.push(Some(Own { log_weights: dual.log_weights.clone(), dual, kept }));
-            }
-            Err(error) => faults.push((context.position, error)),
-        }
+        let redundant =
+            feasibility::check_features(dual).and_then(|()| dual.redundant(solver.tolerance)).ok()?;
+        let is_kept = |i: &usize| redundant.iter().all(|one| one.feature != dual.targets[*i].name);
+        let kept: Vec<usize> = (0..dual.dimension()).filter(is_kept).collect();
+        let dual = dual.select(&kept);
+        solved.own_redundant[index] = redundant;
+        own.push(Some(Own { log_weights: dual.log_weights.clone(), dual, kept }));
     }
-    if !faults.is_empty() {
-        return Ok(solved);
-    }
-    let own_duals: Vec<Option<&Dual>> = own.iter().map(|own| own.as_ref().map(|own| &own.dual)).collect();
-    let positions: Vec<usize> = duals.contexts.iter().map(|context| context.position).collect();
-    solved.redundant = shared.redundant_beside(&own_duals, &positions, solver.tolerance)?;
-    let is_kept = |i: &usize| solved.redundant.iter().all(|one| one.feature != shared.targets[*i].name);
-    let kept: Vec<usize> = (0..shared.dimension()).filter(is_kept).collect();
-    let log_weights = shared.log_weights.clone();
-    let mut joint = Joint { duals, solver, shared: shared.select(&kept), kept, log_weights, own };
-    joint.minimise(start, solved)
+    Some(own)
 }
 
 impl Joint<'_> {
-    fn minimise(&mut self, start: Option<&Solved>, mut solved: Solved) -> Result<Solved> {
+    fn minimise(
+        &mut self,
+        start: Option<&Solved>,
+        mut solved: Solved,
+        faults: &mut Faults,
+    ) -> Result<Solved> {
         let lambda = match start {
             Some(start) => self.kept.iter().map(|&i| start.shared[i]).collect::<Array1<f64>>(),
             None => Array1::zeros(self.kept.len()),
@@ -119,7 +121,14 @@ impl Joint<'_> {
             (None, _) => Vec::new(),
         });
         let own: Vec<Vec<f64>> = own.collect();
-        let mut point = self.profile(lambda * &self.shared.standard.scale, &own)?;
+        let mut point = match self.profile(lambda * &self.shared.standard.scale, &own) {
+            Ok(point) => point,
+            // Whatever the shared coefficients are, what a context asks of itself is or is not within its reach.
+            Err(failures) => {
+                self.duals.solve_own(self.solver, None, faults);
+                return if faults.is_empty() { Err(in_first(failures)) } else { Ok(solved) };
+            }
+        };
         let (mut iterations, mut last_residual) = (0, f64::INFINITY);
         let (termination, residual) = loop {
             let units = self.shared.hessian_at(&point.at).diag().mapv(f64::sqrt);
@@ -138,7 +147,7 @@ impl Joint<'_> {
                 if !settled {
                     self.check_direction(&step, &linear, &own_steps)?;
                 }
-                let next = self.profile(&point.at.lambda + &step, &self.raw(&point))?;
+                let next = self.profile(&point.at.lambda + &step, &self.raw(&point)).map_err(in_first)?;
                 let better = self.shared.residual(&next.at, &units);
                 if better < residual {
                     point = next;
@@ -176,8 +185,13 @@ impl Joint<'_> {
         Ok(solved)
     }
 
-    /// The point of the profile at standardised shared coefficients; the own coefficients are looked for from `start`.
-    fn profile(&mut self, lambda: Array1<f64>, start: &[Vec<f64>]) -> Result<Point> {
+    /// The point of the profile at standardised shared coefficients; the own coefficients are looked for from `start`. Fails with
+    /// what is wrong in the contexts whose own problem could not be solved.
+    pub(crate) fn profile(
+        &mut self,
+        lambda: Array1<f64>,
+        start: &[Vec<f64>],
+    ) -> std::result::Result<Point, Faults> {
         let linear = self.shared.linear(&lambda);
         let (starts, solver, contexts) = (&self.shared.starts, self.solver, &self.duals.contexts);
         let solve = |(index, own): (usize, &mut Option<Own>)| {
@@ -199,12 +213,18 @@ impl Joint<'_> {
                 Err(error) => Err((index, error)),
             }
         };
-        let own: std::result::Result<Vec<Option<At>>, (usize, Error)> =
+        let found: Vec<std::result::Result<Option<At>, (usize, Error)>> =
             self.own.par_iter_mut().enumerate().map(solve).collect();
-        let own = own.map_err(|(index, error)| Error::InOneContext {
-            context: contexts[index].position,
-            cause: Box::new(error),
-        })?;
+        let (mut own, mut failures) = (Vec::with_capacity(found.len()), Vec::new());
+        for one in found {
+            match one {
+                Ok(at) => own.push(at),
+                Err((index, error)) => failures.push((contexts[index].position, error)),
+            }
+        }
+        if !failures.is_empty() {
+            return Err(failures);
+        }
         self.shared.log_weights.assign(&self.log_weights);
         for (index, at) in own.iter().enumerate() {
             if let Some(at) = at {
@@ -217,7 +237,7 @@ impl Joint<'_> {
     }
 
     /// The own coefficients of a point, of features as they are.
-    fn raw(&self, point: &Point) -> Vec<Vec<f64>> {
+    pub(crate) fn raw(&self, point: &Point) -> Vec<Vec<f64>> {
         let raw = |(own, at): (&Option<Own>, &Option<At>)| match (own, at) {
             (Some(own), Some(at)) => (&at.lambda / &own.dual.standard.scale).to_vec(),
             _ => Vec::new(),
@@ -285,65 +305,10 @@ impl Joint<'_> {
     fn positions(&self) -> Vec<usize> {
         self.duals.contexts.iter().map(|context| context.position).collect()
     }
-
-    /// The point along a step where the slope of the profile is nearly 0; `None` if there is none that is better. A `short`
-    /// step is taken as it is, if the residual falls.
-    fn search(&mut self, from: &Point, step: &Array1<f64>, short: bool) -> Result<Option<Point>> {
-        let start = self.raw(from);
-        let slope = |joint: &Self, point: &Point| {
-            let tolerances = joint.shared.tolerances();
-            let kinks =
-                tolerances.iter().zip(&point.at.lambda).zip(step).map(|((tolerance, lambda), step)| {
-                    tolerance * if *lambda == 0.0 { 0.0 } else { lambda.signum() } * step
-                });
-            step.dot(&point.at.gradient) + kinks.sum::<f64>()
-        };
-        let first = slope(self, from);
-        let units = self.shared.hessian_at(&from.at).diag().mapv(f64::sqrt);
-        let before = self.shared.residual(&from.at, &units);
-        let (mut low, mut high, mut length) = (0.0, f64::INFINITY, 1.0);
-        let mut best: Option<Point> = None;
-        let mut failure = None;
-        for _ in 0..MAX_EVALUATIONS {
-            let lambda = &from.at.lambda + &(step * length);
-            if lambda == from.at.lambda {
-                break;
-            }
-            match self.profile(lambda, &start) {
-                Ok(point) => {
-                    let found = slope(self, &point);
-                    if short && self.shared.residual(&point.at, &units) < IMPROVED * before
-                        || found.abs() <= FLAT * first.abs()
-                    {
-                        return Ok(Some(point));
-                    }
-                    if found < 0.0 {
-                        low = length;
-                        best = Some(point);
-                    } else {
-                        high = length;
-                    }
-                }
-                // So far from the minimum that a context's own problem cannot be solved in `f64`.
-                Err(error) => {
-                    high = length;
-                    failure = Some(error);
-                }
-            }
-            length = if high == f64::INFINITY { 4.0 * length } else { 0.5 * (low + high) };
-            if !(length.is_finite() && length > low && length < high) {
-                break;
-            }
-        }
-        match (best, failure) {
-            (Some(point), _) => Ok(Some(point)),
-            (None, Some(error)) => Err(error),
-            (None, None) => Ok(None),
-        }
-    }
 }
 
-/// A matrix with these rows and columns.
-pub(crate) fn block(matrix: &Array2<f64>, rows: &[usize]) -> Array2<f64> {
-    Array2::from_shape_fn((rows.len(), rows.len()), |(i, j)| matrix[[rows[i], rows[j]]])
+/// The error of the first context that failed.
+pub(crate) fn in_first(failures: Faults) -> Error {
+    let (context, cause) = failures.into_iter().next().expect("some context failed");
+    Error::InOneContext { context, cause: Box::new(cause) }
 }

@@ -7,23 +7,27 @@
 //! contributions (delta method), each inflated by the sample's leverage as in [`Inference`](crate::inference::Inference). Where
 //! contexts are drawn, the errors of shared coefficients are those of a mean over independent contexts.
 
-use disco_core::Estimate;
 use ndarray::{Array1, Array2, Axis, Slice};
 
 use crate::{
-    ContextErrors, Dual, arrow::Arrow, dual::At, duals::Duals, linalg::Cholesky, solved::Solved,
+    ContextErrors, Dual,
+    arrow::Arrow,
+    dual::At,
+    duals::Duals,
+    linalg::{Cholesky, block},
+    solved::Solved,
     strata::Strata,
 };
 
 /// The errors of a fit with own coefficients.
 pub(crate) struct JointInference {
-    arrow: Arrow,
-    shares: Vec<f64>,
+    pub(crate) arrow: Arrow,
+    pub(crate) shares: Vec<f64>,
     /// `S^-1`, 0 for coefficients that are held at 0; `None` if it cannot be inverted.
-    inverse: Option<Array2<f64>>,
+    pub(crate) inverse: Option<Array2<f64>>,
     /// The covariance of the standardised shared coefficients, and the part of it that comes from each context's samples.
-    shared: Array2<f64>,
-    shared_from: Vec<Array2<f64>>,
+    pub(crate) shared: Array2<f64>,
+    pub(crate) shared_from: Vec<Array2<f64>>,
     pub(crate) contexts: Vec<OwnErrors>,
     shared_scale: Array1<f64>,
     shared_moment_errors: Vec<f64>,
@@ -33,13 +37,14 @@ pub(crate) struct JointInference {
 /// What is known of one context.
 pub(crate) struct OwnErrors {
     /// The normalised weights of its points in support.
-    weights: Array1<f64>,
-    /// Deviations of the shared and of the own features from their means: `[points, features]`.
-    shared: Array2<f64>,
-    own: Array2<f64>,
+    pub(crate) weights: Array1<f64>,
+    /// Deviations from their means of the own features, and of the part of the shared ones that they do not explain: `[points,
+    /// features]`.
+    pub(crate) shared: Array2<f64>,
+    pub(crate) own: Array2<f64>,
     /// The means of the shared and of the own features above the origins that their factors have, standardised.
-    origins: (Array1<f64>, Array1<f64>),
-    leverages: Array1<f64>,
+    pub(crate) origins: (Array1<f64>, Array1<f64>),
+    pub(crate) leverages: Array1<f64>,
     own_scale: Array1<f64>,
     /// The standard error of each own coefficient and moment.
     pub(crate) coefficients: Vec<f64>,
@@ -119,7 +124,7 @@ impl JointInference {
             })
         };
         let free: Vec<usize> = (0..d).filter(|&i| !held(i)).collect();
-        let inverse = Cholesky::new(&crate::joint::block(&arrow.schur, &free)).map(|factor| {
+        let inverse = Cholesky::new(&block(&arrow.schur, &free)).map(|factor| {
             let mut inverse = Array2::zeros((d, d));
             for ((i, j), value) in factor.inverse().indexed_iter() {
                 inverse[[free[i], free[j]]] = *value;
@@ -271,11 +276,11 @@ impl JointInference {
         (0..count).map(error).collect()
     }
 
-    fn inverse_or_zero(&self) -> Array2<f64> {
+    pub(crate) fn inverse_or_zero(&self) -> Array2<f64> {
         self.inverse.clone().unwrap_or_else(|| Array2::zeros(self.shared.dim()))
     }
 
-    fn share(&self, index: usize) -> f64 {
+    pub(crate) fn share(&self, index: usize) -> f64 {
         self.shares[index]
     }
 
@@ -290,91 +295,5 @@ impl JointInference {
     /// The error of each shared moment of the fitted target, as its own samples show it.
     pub(crate) fn shared_moment_errors(&self) -> &[f64] {
         &self.shared_moment_errors
-    }
-
-    /// `ln Z` and `KL(p||base)` with the errors of samples and coefficients: the means over contexts, and of each context.
-    ///
-    /// `log_factors` has the log-factor of each point of the strata; the points in support are those of the duals.
-    pub(crate) fn log_z_and_kl(
-        &self,
-        strata: &Strata,
-        log_factors: &[Vec<f64>],
-    ) -> [(Estimate, Vec<Estimate>); 2] {
-        [1.0, -1.0].map(|sign| {
-            let kl = sign < 0.0;
-            let gradients: Vec<(Array1<f64>, Array1<f64>)> = (0..self.contexts.len())
-                .map(|index| self.gradients(index, strata, &log_factors[index], kl))
-                .collect();
-            let mut shared = Array1::<f64>::zeros(self.shared_scale.len());
-            for (index, (of_shared, _)) in gradients.iter().enumerate() {
-                shared.scaled_add(self.share(index), of_shared);
-            }
-            let inverse = self.inverse_or_zero();
-            let exponents = |index: usize, along: &Array1<f64>, share: f64| -> Array1<f64> {
-                let context = &self.contexts[index];
-                let own = context.own.dot(&self.arrow.blocks[index].inverse.dot(&gradients[index].1));
-                let through = context.shared.dot(&inverse.dot(along)) * share;
-                self.spread(strata, index, -(own + through), kl.then_some(log_factors[index].as_slice()))
-            };
-            let mean: Vec<Array1<f64>> =
-                (0..self.contexts.len()).map(|index| exponents(index, &shared, 1.0)).collect();
-            let inflations: Vec<Array1<f64>> = (0..self.contexts.len())
-                .map(|index| {
-                    let inflation = self.contexts[index].leverages.mapv(|leverage| (1.0 + leverage).sqrt());
-                    self.spread(strata, index, inflation, None)
-                })
-                .collect();
-            let overall =
-                strata.with_log_z(sign, |c| mean[c].view(), |context, point| inflations[context][point]);
-            let of_context = |index: usize| {
-                let single = strata.single(index);
-                let own = exponents(index, &gradients[index].0, self.share(index));
-                let found = single.with_log_z(sign, |_| own.view(), |_, point| inflations[index][point]);
-                let along = &gradients[index].0;
-                let others = &self.shared - &self.shared_from[index];
-                let variance = found.std_error.powi(2) + along.dot(&others.dot(along)).max(0.0);
-                Estimate { std_error: variance.sqrt(), ..found }
-            };
-            (overall, (0..self.contexts.len()).map(of_context).collect())
-        })
-    }
-
-    /// How `ln Z_c` or `KL_c` depends on the coefficients: on the shared ones with the own ones following, and on the own ones.
-    fn gradients(
-        &self,
-        index: usize,
-        strata: &Strata,
-        log_factors: &[f64],
-        kl: bool,
-    ) -> (Array1<f64>, Array1<f64>) {
-        let context = &self.contexts[index];
-        let block = &self.arrow.blocks[index];
-        let (own, left) = if kl {
-            // The covariance with the log-factor.
-            let factors = strata.in_support(index).map(|point| log_factors[point]);
-            let factors: Array1<f64> = factors.collect();
-            let mean = factors.dot(&context.weights);
-            let terms = (factors - mean) * &context.weights;
-            (context.own.t().dot(&terms), context.shared.t().dot(&terms))
-        } else {
-            let (shared, own) = &context.origins;
-            (own.clone(), shared - &block.cross.dot(&block.inverse.dot(own)))
-        };
-        (left, own)
-    }
-
-    /// One number for each point of a context, 0 outside of the support, from numbers of those inside; `plus` is added.
-    fn spread(
-        &self,
-        strata: &Strata,
-        index: usize,
-        inside: Array1<f64>,
-        plus: Option<&[f64]>,
-    ) -> Array1<f64> {
-        let mut all = Array1::zeros(strata.normalised_of(index).len());
-        for (point, value) in strata.in_support(index).zip(inside) {
-            all[point] = value + plus.map_or(0.0, |plus| plus[point]);
-        }
-        all
     }
 }

@@ -84,6 +84,11 @@ impl Cholesky {
     }
 }
 
+/// A matrix with these rows and columns.
+pub(crate) fn block(matrix: &Array2<f64>, rows: &[usize]) -> Array2<f64> {
+    Array2::from_shape_fn((rows.len(), rows.len()), |(i, j)| matrix[[rows[i], rows[j]]])
+}
+
 /// The columns of a positive semidefinite matrix with unit diagonal: independent ones, and those that are linear
 /// combinations of them.
 ///

@@ -165,7 +165,12 @@ impl<C, X> Measured<C, X> {
         let columns = self.columns_of(tilt.feature_names())?;
         let weights = |(index, context): (usize, &Evaluated<C, X>)| {
             let mut terms = context.log_weights();
-            let position = tilt.position(&context.drawn.context)?;
+            let position = match tilt.position(&context.drawn.context) {
+                Err(Error::UnknownContext { .. }) if self.shares[index] == 0.0 => {
+                    return Ok(vec![0.0; terms.len()]);
+                }
+                position => position?,
+            };
             let factors = tilt.log_factors_at(position, context.values.view(), &columns)?;
             terms.iter_mut().zip(factors).for_each(|(term, factor)| *term += factor);
             let found = disco_core::ImportanceWeights::from_log(terms);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use disco_core::Estimate;
 use ndarray::{Array2, ArrayView1};
 
 use crate::{
@@ -20,15 +19,15 @@ pub(crate) struct Problem<'a, C, X> {
     /// One for each constraint.
     pub(crate) asked: Vec<Asked>,
     /// The columns of each constraint's feature and condition.
-    columns: Vec<(usize, Option<usize>)>,
+    pub(crate) columns: Vec<(usize, Option<usize>)>,
     /// `None` where constraint `i` is about column `columns[i].0` as it is. Else, for each context, `[samples, constraints +
     /// conditions]`: the value of each constraint's feature (0 where its condition does not hold), then the conditions.
-    built: Option<Vec<Array2<f64>>>,
-    keys: Option<Keys<C>>,
+    pub(crate) built: Option<Vec<Array2<f64>>>,
+    pub(crate) keys: Option<Arc<Keys<C>>>,
 }
 
 /// The key of each context, where some constraint is per context.
-struct Keys<C> {
+pub(crate) struct Keys<C> {
     key_of: KeyOf<C>,
     keys: Vec<ContextKey>,
 }
@@ -129,7 +128,7 @@ impl<'a, C, X> Problem<'a, C, X> {
         Ok(Some(built))
     }
 
-    fn keys_of_contexts(&self) -> Result<Option<Keys<C>>> {
+    fn keys_of_contexts(&self) -> Result<Option<Arc<Keys<C>>>> {
         let Some(key_of) = self.constraints.iter().find_map(|one| one.targets()).map(|one| one.key_of())
         else {
             return Ok(None);
@@ -138,7 +137,7 @@ impl<'a, C, X> Problem<'a, C, X> {
         let keys = contexts.collect::<Result<Vec<_>>>()?;
         // Here, so that the positions in the error are those of the caller.
         ContextIndex::new(key_of, keys.clone())?;
-        Ok(Some(Keys { key_of, keys }))
+        Ok(Some(Arc::new(Keys { key_of, keys })))
     }
 
     /// What a constraint asks.
@@ -284,7 +283,7 @@ impl<'a, C, X> Problem<'a, C, X> {
             };
             factors.push((constraint.clone(), of_constraint));
         }
-        let index = match &self.keys {
+        let index = match self.keys.as_deref() {
             None => None,
             Some(Keys { key_of, keys }) => {
                 let keys = local.iter().map(|(context, _)| keys[*context].clone()).collect();
@@ -297,33 +296,6 @@ impl<'a, C, X> Problem<'a, C, X> {
     /// How a context is called in messages, where constraints are per context.
     pub(crate) fn context_name(&self, context: usize) -> String {
         self.keys.as_ref().map_or_else(String::new, |keys| keys.keys[context].shown())
-    }
-
-    /// This problem with targets that lie a fraction of the way from `start` (one per constraint) to its own.
-    pub(crate) fn towards(&self, start: &[Estimate], fraction: f64) -> Result<Self> {
-        let nearer = |(constraint, start): (&Constraint<C, X>, &Estimate)| match constraint.kind() {
-            ConstraintKind::Moment { target, tolerance } => {
-                constraint.with_target(start.value + fraction * (target - start.value), tolerance)
-            }
-            _ => Ok(constraint.clone()),
-        };
-        let constraints: Vec<_> = self.constraints.iter().zip(start).map(nearer).collect::<Result<_>>()?;
-        let asked =
-            self.asked.iter().zip(&constraints).map(|(asked, constraint)| match (asked, constraint.kind()) {
-                (Asked::Shared(moment), ConstraintKind::Moment { target, .. }) => {
-                    Asked::Shared(Moment { target, ..*moment })
-                }
-                _ => asked.clone(),
-            });
-        let (asked, columns) = (asked.collect(), self.columns.clone());
-        Ok(Self {
-            measured: self.measured,
-            constraints,
-            asked,
-            columns,
-            built: self.built.clone(),
-            keys: None,
-        })
     }
 
     pub(crate) fn is_exact(&self) -> bool {

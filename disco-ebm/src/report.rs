@@ -82,6 +82,16 @@ impl FitReport {
         if let Some(ess) = self.ess.filter(|ess| *ess < Warning::FEW_EFFECTIVE) {
             warnings.push(Warning::FewEffective { ess });
         }
+        let own = |one: &ConstraintReport| matches!(one.asked, ConstraintKind::PerContext { .. });
+        if self.constraints.iter().any(own) {
+            let few = |context: &&ContextReport| context.ess.is_some_and(|ess| ess < Warning::FEW_EFFECTIVE);
+            let few: Vec<&ContextReport> = self.by_context.iter().filter(few).collect();
+            if !few.is_empty() {
+                let least = few.iter().filter_map(|context| context.ess).fold(f64::INFINITY, f64::min);
+                let contexts = few.iter().map(|context| context.context).collect();
+                warnings.push(Warning::FewEffectiveInContexts { contexts, least });
+            }
+        }
         if let Some(k) = self.largest_pareto_k.filter(|k| *k > Warning::HEAVY_TAIL) {
             warnings.push(Warning::HeavyTail { k });
         }

@@ -4,22 +4,17 @@ use std::{
     fs::{self, File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
-use disco_core::{Error as CoreError, Feature, infinite, input::read_text};
+use disco_core::{Error as CoreError, infinite, input::read_text};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Constraint, ConstraintKind, ContextReport, Error, Fit, FitReport, Result, Tilt,
-    constraint::Label,
+    ConstraintKind, ContextReport, Error, Fit, FitReport, Result,
     factor::{Factor, Factors},
-    targets::{ContextIndex, ContextKey},
-    tilt::{Term, check_distinct},
+    tilt::Term,
 };
 
 /// The version of the format that is written. Version 1 is read too: it has shared coefficients only.
@@ -54,47 +49,47 @@ pub struct SavedTarget {
     version: u32,
     /// The contexts that have coefficients of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    contexts: Vec<Value>,
-    terms: Vec<SavedTerm>,
-    report: FitReport,
+    pub(crate) contexts: Vec<Value>,
+    pub(crate) terms: Vec<SavedTerm>,
+    pub(crate) report: FitReport,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SavedTerm {
-    feature: String,
-    asked: ConstraintKind,
-    coefficient: Option<f64>,
+pub(crate) struct SavedTerm {
+    pub(crate) feature: String,
+    pub(crate) asked: ConstraintKind,
+    pub(crate) coefficient: Option<f64>,
     /// The number that is subtracted from the feature in its factor; absent if 0.
     #[serde(default, skip_serializing_if = "is_zero")]
-    shift: f64,
+    pub(crate) shift: f64,
     /// The feature that is the condition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    given: Option<String>,
+    pub(crate) given: Option<String>,
     /// The label that the constraint is on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    label: Option<SavedLabel>,
+    pub(crate) label: Option<SavedLabel>,
     /// The known bounds of the feature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    low: Option<f64>,
+    pub(crate) low: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    high: Option<f64>,
+    pub(crate) high: Option<f64>,
     /// One for each of the contexts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    by_context: Vec<SavedFactor>,
+    pub(crate) by_context: Vec<SavedFactor>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct SavedLabel {
-    labels: Vec<String>,
-    position: usize,
+pub(crate) struct SavedLabel {
+    pub(crate) labels: Vec<String>,
+    pub(crate) position: usize,
 }
 
 /// The factor of a constraint in a context, with what is asked there.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-enum SavedFactor {
+pub(crate) enum SavedFactor {
     Pointwise { wanted: bool },
     Moment { target: f64, coefficient: f64, shift: f64 },
 }
@@ -116,7 +111,7 @@ impl<C: ?Sized, X: ?Sized> Fit<C, X> {
                 Factor::Soft { coefficient, shift } => {
                     let target = match report.constraints[i].asked {
                         Some(ConstraintKind::Moment { target, .. }) => target,
-                        _ => unreachable!("a coefficient of a context is that of a mean there"),
+                        _ => unreachable!("fits report what they ask, and `bind` checks it"),
                     };
                     SavedFactor::Moment { target, coefficient, shift }
                 }
@@ -208,88 +203,6 @@ impl SavedTarget {
     /// The report of the fit.
     pub fn report(&self) -> &FitReport {
         &self.report
-    }
-
-    /// Gives the terms their features again, by name, in any order.
-    ///
-    /// # Errors
-    /// [`Error::MissingFeature`], [`Error::UnknownFeature`], [`Error::DuplicateFeature`];
-    /// [`disco_core::Error::Invalid`] for targets, tolerances or coefficients out of range, and
-    /// [`disco_core::Error::Length`] for a term that has not one factor for each context.
-    pub fn bind<C: Serialize + ?Sized, X: ?Sized>(
-        &self,
-        features: impl IntoIterator<Item = Arc<dyn Feature<C, X>>>,
-    ) -> Result<Fit<C, X>> {
-        let features: Vec<_> = features.into_iter().collect();
-        check_distinct(features.iter().map(|feature| feature.name()))?;
-        if let Some(unknown) =
-            features.iter().find(|feature| !self.feature_names().any(|name| name == feature.name()))
-        {
-            let known = self.feature_names().map(str::to_owned).collect();
-            return Err(Error::UnknownFeature { feature: unknown.name().into(), known });
-        }
-        let named = |name: &str| {
-            let found = features.iter().find(|feature| feature.name() == name).cloned();
-            found.ok_or_else(|| Error::MissingFeature {
-                feature: name.into(),
-                given: features.iter().map(|feature| feature.name().to_owned()).collect(),
-            })
-        };
-        let terms = self.terms.iter().map(|term| self.term(term, &named)).collect::<Result<Vec<_>>>()?;
-        let index = match self.contexts.is_empty() {
-            true => None,
-            false => {
-                let keys = self.contexts.iter().cloned().map(ContextKey).collect();
-                Some(Arc::new(ContextIndex::new(ContextKey::of::<C>, keys)?))
-            }
-        };
-        let shifts: Vec<f64> = self.terms.iter().map(|term| term.shift).collect();
-        Ok(Fit::new(Tilt::with_factors(terms, index)?.with_shifts(&shifts)?, self.report.clone()))
-    }
-
-    /// The constraint of a term, with its factors.
-    fn term<C: Serialize + ?Sized, X: ?Sized>(
-        &self,
-        term: &SavedTerm,
-        named: &impl Fn(&str) -> Result<Arc<dyn Feature<C, X>>>,
-    ) -> Result<(Constraint<C, X>, Factors)> {
-        let per_context = matches!(term.asked, ConstraintKind::PerContext { .. });
-        let kind = match term.asked {
-            ConstraintKind::PerContext { tolerance } => ConstraintKind::Moment { target: 0.0, tolerance },
-            kind => kind,
-        };
-        let mut constraint = Constraint::new(named(&term.feature)?, kind)?;
-        match &term.label {
-            Some(SavedLabel { labels, position }) if *position < labels.len() => {
-                let (labels, position) = (labels.clone().into(), *position);
-                constraint = constraint.on_label(Label { labels, position });
-            }
-            Some(SavedLabel { labels, position }) => {
-                let (field, allowed) = ("position of a label", format!("below {}", labels.len()));
-                return Err(CoreError::invalid(field, position, allowed).into());
-            }
-            None => {
-                let (low, high) = (term.low.unwrap_or(f64::NEG_INFINITY), term.high.unwrap_or(f64::INFINITY));
-                constraint = constraint.ranged(low, high)?;
-            }
-        }
-        if let Some(given) = &term.given {
-            constraint = constraint.given(named(given)?)?;
-        }
-        let expected = if per_context { self.contexts.len() } else { 0 };
-        CoreError::check_length("factors of a term, one per context", expected, term.by_context.len())?;
-        if !per_context {
-            let factors = Tilt::shared_factors(&constraint, term.coefficient)?;
-            return Ok((constraint, factors));
-        }
-        let pair = |one: &SavedFactor| match *one {
-            SavedFactor::Pointwise { wanted } => (f64::from(u8::from(wanted)), Factor::Hard { wanted }),
-            SavedFactor::Moment { target, coefficient, shift } => {
-                (target, Factor::Soft { coefficient, shift })
-            }
-        };
-        let (targets, factors) = term.by_context.iter().map(pair).unzip();
-        Ok((constraint.with_targets(targets)?, Factors::Each(factors)))
     }
 }
 

@@ -20,6 +20,7 @@ pub(crate) struct Strata {
 const ROUNDING: f64 = 1e-14;
 
 /// A mean over contexts.
+#[derive(Clone)]
 pub(crate) struct Mean {
     pub(crate) estimate: Estimate,
     /// The skewness of the estimate: see [`Strata::skewness`].

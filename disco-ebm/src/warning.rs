@@ -19,6 +19,13 @@ pub enum Warning {
         /// The effective sample size.
         ess: f64,
     },
+    /// The effective sample size is small in contexts that have coefficients of their own, each of which is a fit of its own.
+    FewEffectiveInContexts {
+        /// The positions of the contexts.
+        contexts: Vec<usize>,
+        /// The least effective sample size.
+        least: f64,
+    },
     /// The weights have so heavy a tail that their errors mean nothing (Vehtari et al. 2024).
     HeavyTail {
         /// The Pareto shape.
@@ -50,7 +57,8 @@ pub enum Warning {
 impl Warning {
     /// The largest share above which there is a [`DominantWeight`](Self::DominantWeight).
     pub const DOMINANT_SHARE: f64 = 0.1;
-    /// The effective sample size below which there is a [`FewEffective`](Self::FewEffective).
+    /// The effective sample size below which there is a [`FewEffective`](Self::FewEffective), or
+    /// [`FewEffectiveInContexts`](Self::FewEffectiveInContexts).
     pub const FEW_EFFECTIVE: f64 = 100.0;
     /// The Pareto shape above which there is a [`HeavyTail`](Self::HeavyTail).
     pub const HEAVY_TAIL: f64 = 0.7;
@@ -71,6 +79,14 @@ impl fmt::Display for Warning {
             }
             Self::FewEffective { ess } => {
                 write!(f, "the weights are worth only {ess:.1} samples of the target")
+            }
+            Self::FewEffectiveInContexts { contexts, least } => {
+                let positions: Vec<String> = contexts.iter().map(usize::to_string).collect();
+                write!(
+                    f,
+                    "in contexts {} the weights are worth few samples of the target (the least: {least:.1})",
+                    positions.join(", ")
+                )
             }
             Self::HeavyTail { k } => {
                 write!(f, "the weights have a heavy tail (Pareto shape {k:.2}): errors mean nothing")

@@ -6,6 +6,7 @@ use ndarray::{Array2, ArrayView1};
 use crate::{
     Assessment, ContextErrors, Error, Result, Tilt,
     context_samples::Evaluated,
+    factor::Factor,
     problem::Problem,
     split::Split,
     strata::{Mean, Strata},
@@ -18,7 +19,8 @@ pub(crate) struct Weighed {
     pub(crate) log_factors: Vec<Vec<f64>>,
     /// The contexts that have support, and their samples in the split.
     pub(crate) rows: Vec<(usize, Vec<usize>)>,
-    in_support: usize,
+    /// Samples that are possible under the base and satisfy the pointwise constraints.
+    pub(crate) in_support: usize,
 }
 
 impl<C, X> Problem<'_, C, X> {
@@ -189,17 +191,16 @@ impl<C, X> Problem<'_, C, X> {
     pub(crate) fn no_support(&self, context: usize) -> Error {
         let samples = self.measured.contexts[context].values.nrows();
         let never = (0..self.constraints.len()).filter(|&i| {
-            let factor = self.asked.get(i).and_then(|_| self.known_factor(i, context));
-            factor.is_some_and(|factor| match factor {
-                crate::factor::Factor::Hard { wanted } => {
-                    let wanted = f64::from(u8::from(wanted));
-                    let given = self.condition_column(i);
-                    (0..samples).all(|row| {
-                        let row = self.row(context, row);
-                        given.is_none_or(|given| row[given] == 1.0) && row[self.column(i)] != wanted
-                    })
-                }
-                crate::factor::Factor::Soft { .. } => false,
+            // Nothing is asked where the factors were given.
+            let known = match self.asked.get(i) {
+                Some(_) => self.known_factor(i, context),
+                None => self.constraints[i].kind().always().map(|wanted| Factor::Hard { wanted }),
+            };
+            let Some(Factor::Hard { wanted }) = known else { return false };
+            let (wanted, given) = (f64::from(u8::from(wanted)), self.condition_column(i));
+            (0..samples).all(|row| {
+                let row = self.row(context, row);
+                given.is_none_or(|given| row[given] == 1.0) && row[self.column(i)] != wanted
             })
         });
         let never = never.map(|i| self.constraints[i].name().to_owned()).collect();
@@ -207,7 +208,8 @@ impl<C, X> Problem<'_, C, X> {
     }
 }
 
-fn in_context(context: usize, error: Error) -> Error {
+/// The error of a context, with its position.
+pub(crate) fn in_context(context: usize, error: Error) -> Error {
     match error {
         Error::Core(cause) => Error::InContext { context, cause },
         other => other,

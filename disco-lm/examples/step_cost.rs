@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         clock.lap("gradient", tokens);
         let update =
             Update { optimizer: Optimizer::default(), learning_rate: 1e-5, max_gradient_norm: Some(1.0) };
-        let updated = policy.step(&update)?;
+        let updated = Policy::<String, _>::step(&mut policy, &update)?;
         clock.lap("update", 0);
         println!("step {step}: {tokens} tokens, gradient norm {:.4}", updated.gradient_norm);
     }

@@ -7,7 +7,7 @@ use rayon::ThreadPoolBuilder;
 use serde_json::{Value, json};
 
 use crate::{
-    Backend, Decoding, Generation, TokenModel,
+    Backend, Decoding, Generation, TokenModel, Tokenizer,
     architecture::{parameters::parameters, read_config},
     weights::Loaded,
 };
@@ -38,6 +38,25 @@ pub(crate) fn random(config: &Value, decoding: Decoding) -> TokenModel {
     let device = Backend::ALL.into_iter().find_map(|backend| backend.device().ok()).expect("a backend");
     TokenModel::from_loaded(Loaded { values, ignored: Vec::new() }, config, vec![2], &device, generation)
         .expect("a model")
+}
+
+/// A tokenizer for the models of [`config`]: 2 ends a sequence, and the ids from 3 on are the letters from `a` to `u`.
+pub(crate) fn letters() -> Tokenizer {
+    let special = ["<pad>", "<bos>", "<eos>"].map(String::from);
+    let special_tokens = (0..).zip(&special).map(|(id, text): (u32, _)| {
+        json!({"id": id, "content": text, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false,
+               "special": true})
+    });
+    let special_tokens: Vec<Value> = special_tokens.collect();
+    let all = special.into_iter().chain(('a'..='u').map(String::from)).zip(0..);
+    let vocabulary: std::collections::BTreeMap<String, u32> = all.collect();
+    let tokenizer = json!({
+        "version": "1.0", "added_tokens": special_tokens, "normalizer": null, "pre_tokenizer": null, "post_processor": null,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+        "model": {"type": "BPE", "vocab": vocabulary, "merges": []},
+    });
+    Tokenizer::from_json(tokenizer.to_string().as_bytes(), Path::new("tokenizer.json"), None)
+        .expect("a tokenizer")
 }
 
 /// A configuration: the sizes that all test configurations share, and the fields `more`.

@@ -192,12 +192,16 @@ impl Ratios {
         };
         let [total_variation, forward_kl, reverse_kl, jensen_shannon] =
             DIVERGENCES.map(|divergence| setting.estimate(&divergence));
-        let (total_variation, forward_kl) = (total_variation?, forward_kl?);
-        let (reverse_kl, jensen_shannon) = (reverse_kl?, jensen_shannon?);
+        let certified = self.log_bound.is_some_and(|bound| log_beta >= bound);
+        let nothing = Estimate { value: 0.0, std_error: 0.0, ess: f64::INFINITY };
+        let known = |estimate: Result<Estimate>| if certified { Ok(nothing) } else { estimate };
+        let (total_variation, forward_kl) = (known(total_variation)?, known(forward_kl)?);
+        let (reverse_kl, jensen_shannon) = (known(reverse_kl)?, known(jensen_shannon)?);
         let (above, below) = (self.sorted.len() - k, self.below(log_beta));
         let mut warnings = Vec::new();
         if !self.is_exact() {
             match above {
+                _ if certified => {}
                 0 => warnings.push(Warning::NoneAbove),
                 1..Warning::FEW_ABOVE => warnings.push(Warning::FewAbove { above }),
                 _ => {}
@@ -222,8 +226,9 @@ impl Ratios {
             jensen_shannon,
             features: Vec::with_capacity(self.features.len()),
             above,
-            above_at_most: self.above_at_most(k),
+            above_at_most: if certified { 0.0 } else { self.above_at_most(k) },
             below_at_most: self.below_at_most(log_beta),
+            certified,
             warnings,
         })
     }

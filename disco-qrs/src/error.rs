@@ -10,12 +10,15 @@ pub enum Error {
     /// A parameter, a score or a model that cannot be used. Errors of disco-core, such as its `Invalid`, are in this variant.
     #[error(transparent)]
     Core(#[from] disco_core::Error),
-    /// Rejection sampling met a ratio above the bound that it was given: the samples returned so far are not
-    /// distributed as the target. Quasi-rejection sampling takes the same number as its beta.
+    /// A ratio is above the bound that was said to be known: samples that rest on it are not distributed as the target.
+    /// Quasi-rejection sampling without a known bound takes the same number as its beta.
     #[error(
-        "proposal {proposal} has ln(P/q) = {log_ratio}, above the bound {log_bound} of rejection sampling"
+        "proposal {proposal} of context {context} has ln(P/q) = {log_ratio}, above its known bound {log_bound}: the bound is \
+         wrong"
     )]
     BoundExceeded {
+        /// The position of the context.
+        context: usize,
         /// The number of the proposal, from 0.
         proposal: u64,
         /// Its `ln(P/q)`.

@@ -3,6 +3,7 @@
 mod adaptive;
 mod beta;
 mod bisection;
+mod bounds;
 mod chain;
 mod choose;
 mod curve;

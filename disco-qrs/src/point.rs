@@ -41,6 +41,11 @@ pub struct Point {
     /// bounds nothing, in files that were written before this field existed.
     #[serde(default = "anything")]
     pub below_at_most: f64,
+    /// Whether beta is at least a known bound of P/q ([`Ratios::with_bound`](crate::Ratios::with_bound)), in every context:
+    /// `p_beta` is the target, and all divergences are 0 without error. `false` in files that were written before this field
+    /// existed.
+    #[serde(default)]
+    pub certified: bool,
     /// The reasons to doubt the estimates at this beta.
     pub warnings: Vec<Warning>,
 }
@@ -79,6 +84,7 @@ impl Point {
             above: points.iter().map(|point| point.above).sum(),
             above_at_most: points.iter().map(|point| point.above_at_most).sum::<f64>() / count,
             below_at_most: points.iter().map(|point| point.below_at_most).sum::<f64>() / count,
+            certified: points.iter().all(|point| point.certified),
             warnings,
         })
     }

@@ -5,8 +5,9 @@ use std::{fmt, ops::ControlFlow};
 use disco_core::{Distribution, Error, Scorer};
 
 use crate::{
-    Draw, Error as QrsError, Result, RunConfig, Sampler, Statistics,
+    Draw, Result, RunConfig, Sampler, Statistics,
     beta::check_log_beta,
+    bounds::{check_bound, check_log_bound},
     proposals::{Proposals, Scored},
 };
 
@@ -51,6 +52,8 @@ pub struct Qrs<'a, C, X, D, S> {
     proposals: Proposals<'a, C, X, D, S>,
     // Invariant: finite; one per context.
     log_betas: Vec<f64>,
+    // Invariant: finite; one per context.
+    log_bounds: Vec<Option<f64>>,
 }
 
 impl<C, X, D, S> fmt::Debug for Qrs<'_, C, X, D, S> {
@@ -86,7 +89,29 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Qrs<'a, C, X, D, S> {
     ) -> Result<Self> {
         Error::check_length("ln beta, one per context", contexts.len(), log_betas.len())?;
         log_betas.iter().try_for_each(|log_beta| check_log_beta(*log_beta).map(|_| ()))?;
-        Ok(Self { proposals: Proposals::new(proposal, target, contexts, config)?, log_betas })
+        let log_bounds = vec![None; contexts.len()];
+        Ok(Self { proposals: Proposals::new(proposal, target, contexts, config)?, log_betas, log_bounds })
+    }
+
+    /// Known bounds of `ln(P/q)`, one per context, where there is one. In a context whose beta is at least its bound, the samples
+    /// are draws of the target itself: [`is_certified`](Self::is_certified). A ratio above a bound is an error, whatever beta is:
+    /// the bound was wrong.
+    ///
+    /// Where proposals are those of the base of a fitted target, `disco_ebm::Tilt::log_bound` is such a bound.
+    ///
+    /// # Errors
+    /// [`Error::Length`]; [`Error::Invalid`] for a bound that is not finite.
+    pub fn with_bounds(mut self, log_bounds: Vec<Option<f64>>) -> Result<Self> {
+        Error::check_length("bounds of ln(P/q), one per context", self.log_betas.len(), log_bounds.len())?;
+        log_bounds.iter().flatten().try_for_each(|bound| check_log_bound(*bound))?;
+        self.log_bounds = log_bounds;
+        Ok(self)
+    }
+
+    /// Whether the samples of a context are draws of the target itself: its beta is at least its known bound.
+    pub fn is_certified(&self, context: usize) -> bool {
+        let pairs = self.log_bounds.get(context).copied().flatten().zip(self.log_betas.get(context));
+        pairs.is_some_and(|(bound, log_beta)| *log_beta >= bound)
     }
 
     /// Calls `progress` each time a batch is used up, with the state so far; `Break` ends the run; the samples
@@ -127,11 +152,21 @@ impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Iterator for Qrs<'_, C, X, D,
                 Ok(scored) => scored,
                 Err(error) => return Some(Err(error)),
             };
-            let log_beta = self.log_betas[scored.context];
+            let (context, log_beta) = (scored.context, self.log_betas[scored.context]);
+            if let Some(bound) = self.log_bounds[context]
+                && let Err(error) = check_bound(context, scored.number, scored.log_ratio(), bound)
+            {
+                self.proposals.close();
+                return Some(Err(error));
+            }
             if log_beta < acceptance_threshold(&scored) {
-                self.proposals.accept(scored.context);
-                self.proposals.draw(scored.context);
-                let log_score = log_score(scored.log_target, scored.log_proposal, log_beta);
+                self.proposals.accept(context);
+                self.proposals.draw(context);
+                let log_score = if self.is_certified(context) {
+                    scored.log_target
+                } else {
+                    log_score(scored.log_target, scored.log_proposal, log_beta)
+                };
                 return Some(Ok(scored.into_draw(log_score)));
             }
         }
@@ -148,24 +183,15 @@ impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Sampler<X> for Qrs<'_, C, X, 
     }
 }
 
-/// The rounding error by which a ratio may exceed the bound of [`Rejection`] (nats, relative to 1 + |bound|).
-const ROUNDING: f64 = 1e-9;
-
 /// Rejection sampling (von Neumann 1951): exact samples of the target, where a bound on P/q is known.
 ///
-/// It accepts as [`Qrs`] does with `beta` at the bound, but a ratio above the bound is an error: the
+/// It is [`Qrs`] with `beta` at the bound, and the bound [known](Qrs::with_bounds): a ratio above it is an error, since the
 /// samples returned until then do not follow the target.
-pub struct Rejection<'a, C, X, D, S> {
-    proposals: Proposals<'a, C, X, D, S>,
-    log_bound: f64,
-}
+pub struct Rejection<'a, C, X, D, S>(Qrs<'a, C, X, D, S>);
 
 impl<C, X, D, S> fmt::Debug for Rejection<'_, C, X, D, S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rejection")
-            .field("proposals", &self.proposals)
-            .field("log_bound", &self.log_bound)
-            .finish_non_exhaustive()
+        f.debug_tuple("Rejection").field(&self.0).finish()
     }
 }
 
@@ -175,15 +201,33 @@ impl<'a, C, X, D: Distribution<C, X>, S: Scorer<C, X>> Rejection<'a, C, X, D, S>
     /// # Errors
     /// As [`Qrs::new`].
     pub fn new(proposal: D, target: S, context: C, log_bound: f64, config: RunConfig) -> Result<Self> {
-        check_log_beta(log_bound)?;
-        Ok(Self { proposals: Proposals::new(proposal, target, vec![context], config)?, log_bound })
+        Self::each(proposal, target, vec![context], vec![log_bound], config)
+    }
+
+    /// Samples in each context, with a bound of its own.
+    ///
+    /// # Errors
+    /// As [`Qrs::each`].
+    pub fn each(
+        proposal: D,
+        target: S,
+        contexts: Vec<C>,
+        log_bounds: Vec<f64>,
+        config: RunConfig,
+    ) -> Result<Self> {
+        let bounds = log_bounds.iter().copied().map(Some).collect();
+        Ok(Self(Qrs::each(proposal, target, contexts, log_bounds, config)?.with_bounds(bounds)?))
     }
 
     /// As [`Qrs::on_batch`].
     #[must_use]
-    pub fn on_batch(mut self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
-        self.proposals.on_batch(Box::new(progress));
-        self
+    pub fn on_batch(self, progress: impl FnMut(&Statistics) -> ControlFlow<()> + Send + 'a) -> Self {
+        Self(self.0.on_batch(progress))
+    }
+
+    /// The counts of one context so far.
+    pub fn statistics_of(&self, context: usize) -> Option<Statistics> {
+        self.0.statistics_of(context)
     }
 }
 
@@ -191,23 +235,7 @@ impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Iterator for Rejection<'_, C,
     type Item = Result<Draw<X>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let scored = match self.proposals.next()? {
-                Ok(scored) => scored,
-                Err(error) => return Some(Err(error)),
-            };
-            let (log_ratio, log_bound) = (scored.log_ratio(), self.log_bound);
-            if log_ratio > log_bound + ROUNDING * (1.0 + log_bound.abs()) {
-                self.proposals.close();
-                return Some(Err(QrsError::BoundExceeded { proposal: scored.number, log_ratio, log_bound }));
-            }
-            if log_bound < acceptance_threshold(&scored) {
-                self.proposals.accept(0);
-                self.proposals.draw(0);
-                let log_score = scored.log_target;
-                return Some(Ok(scored.into_draw(log_score)));
-            }
-        }
+        self.0.next()
     }
 }
 
@@ -217,6 +245,6 @@ impl<C, X, D: Distribution<C, X>, S: Scorer<C, X>> Sampler<X> for Rejection<'_, 
     }
 
     fn statistics(&self) -> Statistics {
-        self.proposals.statistics()
+        self.0.statistics()
     }
 }

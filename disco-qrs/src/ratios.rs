@@ -8,6 +8,7 @@ use rayon::prelude::*;
 
 use crate::{
     Result,
+    bounds::{check_bound, check_log_bound},
     proposal_masses::ProposalMasses,
     sums::{log_running_sums, log_sums_from, not_negative},
 };
@@ -54,6 +55,8 @@ pub struct Ratios {
     // log_above[k] = ln sum_{i >= k} g_i exp(r_i); one entry more, -inf, at the end.
     pub(crate) log_above: Vec<f64>,
     pub(crate) features: Vec<FeatureColumn>,
+    /// A number that no `ln(P/q)` exceeds, where it is known.
+    pub(crate) log_bound: Option<f64>,
 }
 
 /// The values of one feature, in the order of the sorted ratios, less `centre`.
@@ -139,7 +142,44 @@ impl Ratios {
             || (log_running_sums(terms(1.0)), log_running_sums(terms(2.0))),
             || log_sums_from(terms(1.0)),
         );
-        Ok(Self { sorted, order, masses, count, log_below, log_below_squares, log_above, features: vec![] })
+        Ok(Self {
+            sorted,
+            order,
+            masses,
+            count,
+            log_below,
+            log_below_squares,
+            log_above,
+            features: vec![],
+            log_bound: None,
+        })
+    }
+
+    /// Says that no `ln(P/q)` is above `log_bound`: at a beta from there on, diagnostics are [certified](crate::Point::certified).
+    /// The error names `context`, the position of these proposals' context.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a bound that is not finite; [`BoundExceeded`](crate::Error::BoundExceeded) for a ratio above it.
+    pub fn with_bound(mut self, context: usize, log_bound: f64) -> Result<Self> {
+        check_log_bound(log_bound)?;
+        let last = self.sorted.len() - 1;
+        check_bound(context, u64::from(self.order[last]), self.sorted[last], log_bound)?;
+        self.log_bound = Some(log_bound);
+        Ok(self)
+    }
+
+    /// The acceptance rate `Z / exp(log_bound)` that rejection sampling has at a known bound of P/q, from these proposals of `q`;
+    /// its error is that of `Z`, by the delta method. It may be 0 in `f64`, where no sampler would ever accept.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a bound that is not finite.
+    pub fn rejection_rate(&self, log_bound: f64) -> Result<Estimate> {
+        check_log_bound(log_bound)?;
+        let log_z = self.log_z();
+        let value = (log_z.value - log_bound).exp();
+        // A rate of 0 with an error that is unknown.
+        let std_error = if value == 0.0 { 0.0 } else { value * log_z.std_error };
+        Ok(Estimate { value, std_error, ess: log_z.ess })
     }
 
     /// The number of proposals, those with P = 0 included.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use disco_core::{Contexts, Distribution, Error, Feature, Result, Scorer};
+use disco_core::{Contexts, Distribution, Error, Feature, Result, Scorer, Space};
 
 /// A statistic of a whole batch of samples, such as [`distinct_n`](crate::distinct_n) or
 /// [`self_bleu`](crate::self_bleu).
@@ -42,6 +42,8 @@ pub struct Problem<'a, C, X> {
     // Invariant: no two have the same name.
     pub(crate) features: Vec<&'a dyn Feature<C, X>>,
     pub(crate) statistics: Vec<(String, Box<Statistic<'a, X>>)>,
+    /// All outcomes of a context.
+    pub(crate) outcomes: Option<Box<Outcomes<'a, C, X>>>,
     pub(crate) length: Option<Box<Length<'a, X>>>,
     pub(crate) held_out: Option<&'a Contexts<C>>,
     pub(crate) facts: BTreeMap<String, serde_json::Value>,
@@ -49,6 +51,7 @@ pub struct Problem<'a, C, X> {
 }
 
 pub(crate) type Length<'a, X> = dyn Fn(&X) -> usize + Send + Sync + 'a;
+pub(crate) type Outcomes<'a, C, X> = dyn Fn(&C) -> Result<Vec<X>> + Send + Sync + 'a;
 pub(crate) type Show<'a, C, X> = dyn Fn(&C, &X) -> String + Send + Sync + 'a;
 
 impl<C, X> std::fmt::Debug for Problem<'_, C, X> {
@@ -72,6 +75,7 @@ impl<'a, C, X> Problem<'a, C, X> {
             base: None,
             features: Vec::new(),
             statistics: Vec::new(),
+            outcomes: None,
             length: None,
             held_out: None,
             facts: BTreeMap::new(),
@@ -159,6 +163,38 @@ impl<'a, C, X> Problem<'a, C, X> {
         }
         self.statistics.push((name, Box::new(statistic)));
         Ok(self)
+    }
+
+    /// Sets the function for all outcomes of a context, for [`Sampling::Enumerated`](crate::Sampling::Enumerated). It has to give
+    /// every outcome to which the policy gives probability, in the same order every time. Spaces may differ by context.
+    ///
+    /// A checkpoint does not hold the spaces: a run that resumes with others is refused only where they are a
+    /// [fact](Self::with_fact).
+    ///
+    /// ```
+    /// use disco_core::{Contexts, Space, scorer};
+    /// use disco_tuner::{InMemory, Problem, Sampling, SoftmaxTable, Tuner, TunerConfig};
+    /// // A die that shows x with probability x/21.
+    /// let (contexts, die) = (Contexts::single(()), Space::new(1..=6u8)?);
+    /// let target = scorer(|_: &(), x: &u8| f64::from(*x).ln());
+    /// let mut policy = SoftmaxTable::uniform(Space::new([()])?, die.clone());
+    /// let problem = Problem::new(&contexts, &target).with_space(|_| Ok(die.clone()));
+    /// let config =
+    ///     TunerConfig { steps: 100, learning_rate: 0.1, sampling: Sampling::Enumerated, ..TunerConfig::default() };
+    /// let mut observed = InMemory::default();
+    /// Tuner::new(config)?.run(&mut policy, &problem, &mut observed)?;
+    /// let log_z = observed.last("log_z").unwrap();
+    /// assert!((log_z.value - 21f64.ln()).abs() < 1e-12 && log_z.std_error == Some(0.0));
+    /// assert!((policy.rows()[0].probabilities()[5] - 6.0 / 21.0).abs() < 1e-3);
+    /// # Ok::<(), disco_tuner::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_space(mut self, space: impl Fn(&C) -> Result<Space<X>> + Send + Sync + 'a) -> Self
+    where
+        X: Clone,
+    {
+        self.outcomes = Some(Box::new(move |context| Ok(space(context)?.outcomes().to_vec())));
+        self
     }
 
     /// Sets the function for the length of a sample, for micro-batches by tokens and the metric `length`.

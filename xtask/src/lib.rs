@@ -14,6 +14,7 @@ mod prerequisites;
 mod process;
 mod repository;
 mod results;
+mod scorers;
 mod spec;
 mod steering;
 mod terminal;
@@ -34,16 +35,18 @@ pub use results::{
     SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, render_report, terminal_table,
     write_outputs,
 };
+pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
 pub use spec::{
-    AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ClassifierSpec, ContextSpec,
-    FeatureKind, FeatureSpec, FitSpec, JsonPath, JsonScalar, JsonSpec, LabelValue, LengthUnit, Level,
-    LongestToken, Measure, ModelSource, ModelSpec, Phrase, QrsGoal, RewardSpec, SampleSpec, Share, Spec,
-    Target, TuneSpec, WEIGHTS, WordListSpec, WordValue, Words, read_spec,
+    AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ChoicesSpec, ClassifierSpec,
+    CommandAsking, CommandSpec, ContextSpec, Dialect, FeatureKind, FeatureSpec, FitSpec, GrammarSpec,
+    HttpAsking, HttpSpec, JsonPath, JsonScalar, JsonSpec, LabelValue, LengthUnit, Level, LongestToken,
+    Measure, ModelSource, ModelSpec, Phrase, QrsGoal, RewardSpec, SampleSpec, Share, Spec, Target, TuneSpec,
+    WEIGHTS, WordListSpec, WordValue, Words, read_spec,
 };
 pub use steering::{
-    CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement, PolicySamples,
-    RunControl, RunPlan, Scored, StartMode, Tuned, WeightBytes, fit, measure, reject, run_pipeline,
-    run_workflow, sample, tune,
+    BaseModel, CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement,
+    Origin, PolicySamples, RunControl, RunPlan, Scored, StartMode, Tuned, WeightBytes, fit, measure, reject,
+    run_pipeline, run_workflow, sample, tune,
 };
 pub use terminal::{Progress, ProgressTarget};
 

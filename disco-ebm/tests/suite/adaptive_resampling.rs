@@ -176,3 +176,49 @@ fn the_loop_says_why_it_gives_up() {
         fit_adaptively(&base, &Contexts::single(()), &far, &config, &mut rng, fails).expect_err("fails");
     assert!(matches!(error, Error::Core(CoreError::Failed { .. })), "{error}");
 }
+
+/// The base has what is asked for in one of 700 samples, in each of two contexts; a conditional mean beside it.
+#[test]
+fn each_context_is_reached_with_coefficients_of_its_own() {
+    let scores = (0..20).map(|x| if x < 2 { -4.0 } else { 0.1 * f64::from(x % 3) }).collect();
+    let base = Table::from_log_scores(Space::new(0..20usize).expect("distinct"), scores).expect("a table");
+    let even: Arc<dyn disco_core::Feature<usize, usize>> =
+        Arc::new(predicate("even", |_: &usize, x: &usize| x.is_multiple_of(2)));
+    let constraints = [
+        Constraint::moment(predicate("rare", |_: &usize, x: &usize| *x < 2), 0.5)
+            .expect("finite")
+            .with_targets(vec![0.4, 0.6])
+            .expect("finite"),
+        Constraint::moment(feature("number", |_: &usize, x: &usize| *x as f64), 6.0)
+            .expect("finite")
+            .given(even)
+            .expect("a mean"),
+    ];
+    let config =
+        AdaptiveConfig { samples: 2000, wanted_ess: 500.0, step_ess: 20.0, ..AdaptiveConfig::default() };
+    let mut rng = StreamRng::seed_from_u64(4);
+    let contexts = Contexts::new(vec![0usize, 1]).expect("two");
+    let found = fit_adaptively(&base, &contexts, &constraints, &config, &mut rng, |tilt, _| {
+        // The intermediate target itself, in each context.
+        let target = Ebm::new(&base, tilt.clone());
+        let of_context = |context| Ok((context, base.space().normalise(&target, &context)?));
+        let parts = [0usize, 1].map(of_context).into_iter().collect::<disco_core::Result<Vec<_>>>()?;
+        Ok(Arc::new(PerContext::new(parts)?) as Arc<dyn Distribution<usize, usize>>)
+    })
+    .expect("reached");
+    assert!(found.rounds.len() > 1, "the base alone is not enough");
+    assert!(found.rounds.last().is_some_and(|round| round.ess >= 500.0));
+    let target = found.fit.target(&base);
+    let (mut sum, mut holds) = (0.0, 0.0);
+    for (context, wanted) in [(0, 0.4), (1, 0.6)] {
+        let p = base.space().normalise(&target, &context).expect("a target");
+        let mass = |x: usize| p.log_prob(&x).exp();
+        let error =
+            found.fit.report().by_context[context].constraints[0].achieved.expect("no condition").std_error;
+        assert!((mass(0) + mass(1) - wanted).abs() < 4.0 * error, "{context}");
+        sum += (0..20).step_by(2).map(|x| mass(x) * x as f64).sum::<f64>();
+        holds += (0..20).step_by(2).map(mass).sum::<f64>();
+    }
+    let error = found.fit.report().constraints[1].achieved.std_error;
+    assert!((sum / holds - 6.0).abs() < 4.0 * error, "{}", sum / holds);
+}

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, sync::Arc};
 
 use disco_core::{Feature, Scorer, Space, StreamRng, Table, feature, predicate};
-use disco_ebm::{Constraint, Error, Fit, FitConfig, Measured, SavedTarget, features};
+use disco_ebm::{Constraint, ConstraintKind, Error, Fit, FitConfig, Measured, SavedTarget, features};
 use rand::SeedableRng;
 
 fn uniform() -> Table<u32> {
@@ -76,6 +76,42 @@ fn targets_from_before_skewness_was_reported_are_read() {
         assert_eq!((read.base, read.achieved), (written.base, written.achieved));
     }
     assert!(saved.report().warnings().is_empty());
+}
+
+#[test]
+fn files_of_the_first_version_are_read() {
+    // Version 1 had neither these parts of the report nor anything but shared coefficients.
+    let folder = tempfile::tempdir().expect("a folder");
+    let fit = exact();
+    let mut json = serde_json::to_value(fit.to_saved()).expect("serialises");
+    json["version"] = 1.into();
+    json["report"].as_object_mut().expect("fields").remove("by_context").expect("it is written");
+    let saved = write(folder.path(), &json.to_string()).expect("reads");
+    assert!(saved.report().by_context.is_empty());
+    let bound = saved.bind([even(), size()]).expect("binds");
+    let coefficients = |fit: &Fit<(), u32>| fit.tilt().coefficients().collect::<Vec<_>>();
+    assert_eq!(coefficients(&bound), coefficients(&fit));
+}
+
+#[test]
+fn a_term_needs_a_factor_for_each_context() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kind = ConstraintKind::Moment { target: 0.4, tolerance: 0.0 };
+    let constraints =
+        [Constraint::new(even(), kind).and_then(Constraint::per_context).expect("a mean in each context")];
+    let measured = Measured::exact(&uniform(), uniform().space(), vec![()], &features(&constraints));
+    let fit = measured.expect("measures").fit(&constraints, &FitConfig::default()).expect("fits");
+    let good = serde_json::to_value(fit.to_saved()).expect("serialises");
+    assert!(write(folder.path(), &good.to_string()).expect("reads").bind([even()]).is_ok());
+    let mut lacking = good.clone();
+    lacking["terms"][0]["by_context"] = serde_json::json!([]);
+    let mut twice = good.clone();
+    twice["contexts"] = serde_json::json!([null, null]);
+    let factor = twice["terms"][0]["by_context"][0].clone();
+    twice["terms"][0]["by_context"].as_array_mut().expect("a list").push(factor);
+    for bad in [lacking, twice] {
+        assert!(write(folder.path(), &bad.to_string()).expect("reads").bind([even()]).is_err());
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
-pub(crate) use next_token::{History, NextToken};
+pub(crate) use next_token::{DEAD_END, History, NextToken};
 
 /// How logits become the distribution of the next token.
 ///

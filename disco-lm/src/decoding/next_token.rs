@@ -6,8 +6,13 @@ use crate::{
         Decoding, RepetitionScope,
         softmax::{BLOCK, Weights, largest},
     },
+    grammar::mask::Mask,
     kernels::vectorised,
 };
+
+/// The token that stands for no token: behind a sequence that cannot go on, because a mask allows none of the tokens that can be
+/// drawn. It is in no vocabulary.
+pub(crate) const DEAD_END: u32 = u32::MAX;
 
 /// The tokens before a token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,7 +24,9 @@ pub(crate) struct History<'a> {
 }
 
 impl Decoding {
-    /// The distribution of the token after `history`, from the model's logits, which are changed in place.
+    /// The distribution of the token after `history`, from the model's logits, which are changed in place. A `mask` comes after
+    /// all other rules: of the tokens that they leave, those that it allows have their probabilities divided by their sum. If it allows
+    /// none of them, the next token is [`DEAD_END`] with probability 1.
     ///
     /// # Errors
     /// [`Error::NotFinite`] if a logit is NaN or infinite.
@@ -28,6 +35,7 @@ impl Decoding {
         logits: &'a mut [f32],
         history: History<'_>,
         end_tokens: &[u32],
+        mask: Option<&Mask>,
     ) -> Result<NextToken<'a>> {
         let (mut most, finite) = largest(logits);
         if let (false, Some(logit)) = (finite, logits.iter().find(|logit| !logit.is_finite())) {
@@ -41,7 +49,13 @@ impl Decoding {
         if !(factors.is_empty() && self.forbidden_tokens.is_empty() && ends.is_empty()) {
             most = largest(logits).0;
         }
-        let weights = self.weights(logits, most);
+        let mut weights = self.weights(logits, most);
+        if let Some(mask) = mask {
+            mask.apply(logits);
+            // The largest logit of all may be far above those that are left, whose weights beside it would be 0.
+            let left = logits.iter().copied().filter(|logit| weights.keeps(*logit));
+            weights.reference = left.fold(f32::NEG_INFINITY, f32::max);
+        }
         let blocks = weights.sums(logits);
         let mass = blocks.iter().sum();
         Ok(NextToken { logits, factors, weights, blocks, mass })
@@ -90,13 +104,25 @@ pub(crate) struct NextToken<'a> {
 }
 
 impl NextToken<'_> {
+    /// Whether no token can be drawn.
+    fn is_dead_end(&self) -> bool {
+        self.mass == 0.0
+    }
+
     /// The log-probability of a token (nats); `-inf` for a token that cannot be drawn.
     pub(crate) fn log_prob(&self, token: u32) -> f64 {
+        if self.is_dead_end() || token == DEAD_END {
+            let is_certain = self.is_dead_end() && token == DEAD_END;
+            return if is_certain { 0.0 } else { f64::NEG_INFINITY };
+        }
         self.weights.log(self.logits[token as usize]) - self.mass.ln()
     }
 
     /// The most probable token; the first of them if several are tied.
     pub(crate) fn mode(&self) -> u32 {
+        if self.is_dead_end() {
+            return DEAD_END;
+        }
         let most = self.weights.reference;
         self.logits.iter().position(|logit| *logit == most).unwrap_or(0) as u32
     }
@@ -117,6 +143,9 @@ impl NextToken<'_> {
 
     /// The token at which the cumulated probability passes `uniform`, in [0, 1).
     pub(crate) fn at(&self, uniform: f64) -> u32 {
+        if self.is_dead_end() {
+            return DEAD_END;
+        }
         let wanted = uniform * self.mass;
         // The block in which the cumulated mass passes `wanted`, and the mass before it. If, because of rounding, no block
         // passes it: the last block that has any weight.
@@ -150,9 +179,12 @@ impl NextToken<'_> {
     /// probability of token `j` and `factor_j` the factor of the repetition penalty, 1 without one. A token that cannot be
     /// drawn contributes nothing.
     pub(crate) fn into_gradient(self, weighted: impl Iterator<Item = (u32, f64)>) {
+        if self.is_dead_end() {
+            return self.logits.fill(0.0);
+        }
         let Self { logits, factors, weights, mass, .. } = self;
-        let weighted: Vec<(u32, f64)> =
-            weighted.filter(|(token, _)| weights.keeps(logits[*token as usize])).collect();
+        let can_be_drawn = |token: u32| token != DEAD_END && weights.keeps(logits[token as usize]);
+        let weighted: Vec<(u32, f64)> = weighted.filter(|(token, _)| can_be_drawn(*token)).collect();
         let total: f64 = weighted.iter().map(|(_, weight)| weight).sum();
         let scale = (-total * weights.inverse_temperature / mass) as f32;
         vectorised(

@@ -2,7 +2,7 @@
 
 use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 
-use crate::decoding::*;
+use crate::{decoding::*, grammar::mask::Mask};
 
 /// Logits are f32, weights have a relative error of 3e-7.
 const LOG_PROB_TOLERANCE: f64 = 5e-6;
@@ -92,6 +92,27 @@ fn reach(scores: &[f64], mass: f64, key: impl Fn(f64) -> f64) -> f64 {
     f64::INFINITY
 }
 
+/// The log-probabilities of the tokens that a mask allows, divided by their mass; all `-inf` if they have none.
+fn masked(mut log_probs: Vec<f64>, mask: Option<&Mask>) -> Vec<f64> {
+    let Some(mask) = mask else { return log_probs };
+    for (token, log_prob) in (0..).zip(&mut log_probs) {
+        *log_prob = if mask.allows(token) { *log_prob } else { f64::NEG_INFINITY };
+    }
+    let mass = log_sum(&log_probs);
+    if mass > f64::NEG_INFINITY {
+        log_probs.iter_mut().for_each(|log_prob| *log_prob -= mass);
+    }
+    log_probs
+}
+
+/// A mask that allows one token of two, of fifty or of two hundred.
+fn random_mask(seed: u64, vocabulary: usize) -> Mask {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let share = [0.5, 0.02, 0.005][seed as usize % 9 / 3];
+    let word = |_| (0..32).map(|bit| u32::from(rng.random_bool(share)) << bit).sum::<u32>();
+    Mask::new((0..vocabulary.div_ceil(32)).map(word).collect::<Vec<_>>())
+}
+
 /// A vocabulary of more than one block, its logits, and a history.
 fn random(rng: &mut ChaCha8Rng) -> (Vec<f32>, Vec<u32>, Vec<u32>) {
     let vocabulary = rng.random_range(8..1500);
@@ -123,22 +144,33 @@ fn choices(rng: &mut ChaCha8Rng) -> Decoding {
 #[test]
 fn log_probabilities_and_gradients_are_those_of_the_definition() {
     let mut rng = ChaCha8Rng::seed_from_u64(1);
-    let mut truncated = 0;
+    let (mut truncated, mut dead_ends, mut at_edges) = (0, 0, 0);
     for case in 0..400 {
         let decoding = choices(&mut rng);
         let (logits, context, generated) = random(&mut rng);
         let history = History { context: &context, generated: &generated };
         let exact: Vec<f64> = logits.iter().copied().map(f64::from).collect();
-        let expected = reference(&decoding, &exact, history);
+        let mask = (case % 3 == 0).then(|| random_mask(case, logits.len()));
+        let reference = |logits: &[f64]| masked(reference(&decoding, logits, history), mask.as_ref());
+        let expected = reference(&exact);
 
         let mut row = logits.clone();
-        let next = decoding.next_token(&mut row, history, &END_TOKENS).expect("finite logits");
+        let next = decoding.next_token(&mut row, history, &END_TOKENS, mask.as_ref()).expect("finite logits");
         for (token, expected) in (0..).zip(&expected) {
             let actual = next.log_prob(token);
             let same = actual == *expected || (actual - expected).abs() < LOG_PROB_TOLERANCE;
             assert!(same, "case {case}, {decoding:?}, token {token}: {actual} for {expected}");
         }
         let most = expected.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        if most == f64::NEG_INFINITY {
+            dead_ends += 1;
+            assert_eq!([next.mode(), next.at(0.0), next.at(0.9)], [DEAD_END; 3]);
+            assert!(next.log_prob(DEAD_END) == 0.0 && next.top(3).is_empty());
+            next.into_gradient([(DEAD_END, 0.7), (1, 0.5)].into_iter());
+            assert!(row.iter().all(|entry| *entry == 0.0));
+            continue;
+        }
+        assert_eq!(next.log_prob(DEAD_END), f64::NEG_INFINITY);
         assert_eq!(expected[next.mode() as usize], most);
 
         assert!(next.top(5).windows(2).all(|pair| expected[pair[0] as usize] >= expected[pair[1] as usize]));
@@ -147,18 +179,27 @@ fn log_probabilities_and_gradients_are_those_of_the_definition() {
         let weighted = [(next.at(0.1), 0.7), (next.at(0.9), -1.6), (3, 5.0)];
         next.into_gradient(weighted.into_iter());
         let value = |logits: &[f64]| -> f64 {
-            let log_probs = reference(&decoding, logits, history);
+            let log_probs = reference(logits);
             let kept = weighted.iter().filter(|(token, _)| log_probs[*token as usize].is_finite());
             kept.map(|(token, weight)| weight * log_probs[*token as usize]).sum()
         };
         for token in weighted.iter().map(|(token, _)| *token).chain(context.clone()).chain(generated.clone())
         {
-            let shifted = |by: f64| {
+            let moved = |by: f64| {
                 let mut logits = exact.clone();
                 logits[token as usize] += by;
-                value(&logits)
+                logits
             };
-            let expected = (shifted(STEP) - shifted(-STEP)) / (2.0 * STEP);
+            // A token at the edge of truncation has no derivative.
+            let is_same = |by: f64| {
+                let moved = reference(&moved(by));
+                moved.iter().zip(&expected).all(|(moved, here)| moved.is_finite() == here.is_finite())
+            };
+            if !(is_same(STEP) && is_same(-STEP)) {
+                at_edges += 1;
+                continue;
+            }
+            let expected = (value(&moved(STEP)) - value(&moved(-STEP))) / (2.0 * STEP);
             let actual = f64::from(row[token as usize]);
             let error = (actual - expected).abs();
             assert!(
@@ -166,9 +207,11 @@ fn log_probabilities_and_gradients_are_those_of_the_definition() {
                 "case {case}, {decoding:?}, {token}: {actual} for {expected}"
             );
         }
-        truncated += usize::from(expected.iter().any(|log_prob| log_prob.is_infinite()));
+        truncated += usize::from(mask.is_none() && expected.iter().any(|log_prob| log_prob.is_infinite()));
     }
-    assert!((100..390).contains(&truncated), "both kinds occur: {truncated}");
+    assert!((60..260).contains(&truncated), "both kinds occur: {truncated}");
+    assert!((5..100).contains(&dead_ends), "some masks leave no token: {dead_ends}");
+    assert!(at_edges < 10, "{at_edges} derivatives are not compared");
 }
 
 /// A uniform number selects the token whose part of [0, 1) it is in. The part of each token is as long as its probability.
@@ -180,7 +223,7 @@ fn numbers_decide_on_tokens_by_their_probability() {
         let (mut row, context, generated) = random(&mut rng);
         let history = History { context: &context, generated: &generated };
         let vocabulary = row.len() as u32;
-        let next = decoding.next_token(&mut row, history, &END_TOKENS).expect("finite logits");
+        let next = decoding.next_token(&mut row, history, &END_TOKENS, None).expect("finite logits");
         let mut start = 0.0;
         for token in 0..vocabulary {
             let probability = next.log_prob(token).exp();
@@ -201,7 +244,7 @@ fn numbers_decide_on_tokens_by_their_probability() {
 fn ties_are_kept_together() {
     let log_probs = |decoding: Decoding| -> Vec<f64> {
         let mut row = [1.0, 3.0, 1.0, 0.0, 1.0];
-        let next = decoding.next_token(&mut row, History::default(), &[]).expect("finite logits");
+        let next = decoding.next_token(&mut row, History::default(), &[], None).expect("finite logits");
         (0..5).map(|token| next.log_prob(token)).collect()
     };
     let off = Decoding::default();
@@ -215,17 +258,30 @@ fn ties_are_kept_together() {
     }
 }
 
+/// An allowed token may be far less probable than the others, so that its weight beside them would be 0.
+#[test]
+fn allowed_tokens_far_below_the_others_keep_their_proportions() {
+    let mut row = [300.0, 0.0, 1.0, -500.0];
+    let mask = Mask::new([0b0110]);
+    let next = Decoding::default()
+        .next_token(&mut row, History::default(), &[], Some(&mask))
+        .expect("finite logits");
+    let odds = 1.0_f64.exp();
+    assert!((next.log_prob(2) - (odds / (1.0 + odds)).ln()).abs() < LOG_PROB_TOLERANCE);
+    assert_eq!([next.at(0.0), next.at(0.99), next.mode()], [1, 2, 2]);
+}
+
 #[test]
 fn a_logit_that_is_no_number_is_an_error() {
     for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut row = [0.0, bad, 1.0];
-        let next = Decoding::default().next_token(&mut row, History::default(), &[]);
+        let next = Decoding::default().next_token(&mut row, History::default(), &[], None);
         assert!(matches!(next.err(), Some(Error::NotFinite { .. })));
     }
     // The most extreme penalty does not turn a finite logit into an infinite one.
     let mut row = [f32::MAX, f32::MIN, 0.0];
     let decoding = Decoding { repetition_penalty: 1e-300, ..Decoding::default() };
     let history = History { context: &[0, 1], generated: &[] };
-    let next = decoding.next_token(&mut row, history, &[]).expect("finite");
+    let next = decoding.next_token(&mut row, history, &[], None).expect("finite");
     assert_eq!((next.mode(), next.log_prob(0)), (0, 0.0));
 }

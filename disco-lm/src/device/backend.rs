@@ -1,5 +1,7 @@
 //! The Burn backend that computes, chosen at run time among the compiled backends.
 
+#[cfg(any(feature = "wgpu", feature = "vulkan"))]
+use std::sync::{Mutex, PoisonError};
 use std::{fmt, str::FromStr};
 
 use burn::tensor::Device;
@@ -72,18 +74,20 @@ impl Backend {
             #[cfg(feature = "wgpu")]
             Self::Wgpu => {
                 #[cfg(feature = "vulkan")]
-                let found = card(DeviceType::Wgpu);
+                let found = || card(DeviceType::Wgpu);
                 #[cfg(not(feature = "vulkan"))]
-                let found = first(DeviceType::Wgpu);
-                found.map(|_| Device::wgpu(DeviceKind::DefaultDevice)).ok_or_else(|| absent(self, WGPU_WANTS))
+                let found = || first(DeviceType::Wgpu);
+                self.remembered(|| found().is_some())
+                    .then(|| Device::wgpu(DeviceKind::DefaultDevice))
+                    .ok_or_else(|| absent(self, WGPU_WANTS))
             }
             #[cfg(feature = "vulkan")]
-            Self::Vulkan => {
-                let found = card(DeviceType::Vulkan).map(|_| Device::vulkan(DeviceKind::DefaultDevice));
-                found.ok_or_else(|| {
+            Self::Vulkan => self
+                .remembered(|| card(DeviceType::Vulkan).is_some())
+                .then(|| Device::vulkan(DeviceKind::DefaultDevice))
+                .ok_or_else(|| {
                     absent(self, "a GPU with its Vulkan driver (a software driver serves `wgpu` alone)")
-                })
-            }
+                }),
             #[cfg(feature = "cuda")]
             Self::Cuda => {
                 first(DeviceType::Cuda).ok_or_else(|| absent(self, "an Nvidia GPU with its driver (libcuda)"))
@@ -91,6 +95,20 @@ impl Backend {
             #[allow(unreachable_patterns)]
             absent => Err(Error::Backend { asked: absent.name().into(), compiled: compiled() }),
         }
+    }
+}
+
+impl Backend {
+    /// Whether this machine has a device for the backend. One that was found once is not looked for again: each search loads and
+    /// unloads the drivers, and Nvidia's (580) can be loaded some 30 times in a process, after which there seems to be no device.
+    #[cfg(any(feature = "wgpu", feature = "vulkan"))]
+    fn remembered(self, is_there: impl FnOnce() -> bool) -> bool {
+        static FOUND: Mutex<Vec<Backend>> = Mutex::new(Vec::new());
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        if !found.contains(&self) && is_there() {
+            found.push(self);
+        }
+        found.contains(&self)
     }
 }
 

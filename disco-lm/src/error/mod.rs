@@ -1,5 +1,6 @@
 //! The errors of loading, running and saving a language model.
 
+pub(crate) mod choice_problem;
 #[cfg(feature = "hub-http")]
 pub(crate) mod hub_problem;
 
@@ -8,6 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use choice_problem::ChoiceProblem;
 #[cfg(feature = "hub-http")]
 pub use hub_problem::HubProblem;
 
@@ -160,6 +162,22 @@ pub enum Error {
         context: String,
         /// The template's error.
         cause: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A list of [choices](crate::Choices) that cannot be scored.
+    #[error("choices{}: {problem}", context.as_ref().map(|context| format!(" of the context {context:?}")).unwrap_or_default())]
+    Choices {
+        /// The context; `None` for a list of all contexts.
+        context: Option<String>,
+        /// The problem.
+        problem: ChoiceProblem,
+    },
+    /// A grammar that cannot be used: it cannot be read, needs too much time or memory, or accepts no sequence of the model.
+    #[error("the grammar ({form}) cannot be used: {reason}")]
+    Grammar {
+        /// The form in which it was given: `regex`, `json_schema`, `lark` or `choices`.
+        form: &'static str,
+        /// The reason; where the grammar cannot be read, the message of the library that reads it.
+        reason: String,
     },
     /// A context and its new tokens do not fit into the model's positions.
     #[error("context of {context} tokens and {new} new ones exceed the model's {positions} positions")]

@@ -1,6 +1,7 @@
 //! Beam search: looks for the most probable sequences with a beam of bounded width.
 
 use burn::tensor::Tensor;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -8,6 +9,7 @@ use crate::{
     attention::kv_cache::{DeviceCache, HostCache, KvCache, is_by_row},
     decoding::History,
     generation::slices,
+    grammar::{mask::Mask, state::GrammarState},
     layers::{block::Mode, transformer::Transformer},
     model::{forward::prefill, lm_head::LmHead},
 };
@@ -101,6 +103,8 @@ pub struct Hypothesis<X> {
 struct Open {
     tokens: Vec<u32>,
     log_prob: f64,
+    /// Under a grammar, the state of the sequence, or of the one that it continues.
+    grammar: Option<GrammarState>,
 }
 
 /// An open sequence extended by one token.
@@ -142,7 +146,7 @@ impl Beam {
                 }
             } else if open.len() < search.width {
                 parents.push(parent);
-                open.push(Open { tokens, log_prob });
+                open.push(Open { tokens, log_prob, grammar: self.open[parent].grammar.clone() });
             }
         }
         self.ended.sort_by(|a, b| b.score.total_cmp(&a.score));
@@ -249,6 +253,7 @@ impl TokenModel {
         beams: &mut [Beam],
         search: &BeamSearch,
     ) -> Result<Vec<usize>> {
+        let masks = self.beam_masks(beams)?;
         let histories: Vec<History<'_>> = beams
             .iter()
             .flat_map(|beam| {
@@ -260,6 +265,7 @@ impl TokenModel {
         let likeliest = head.each_next(
             hidden,
             |row| histories[row],
+            &masks,
             |_, next| {
                 next.top(count).into_iter().map(|token| (token, next.log_prob(token))).collect::<Vec<_>>()
             },
@@ -282,6 +288,19 @@ impl TokenModel {
             start += rows;
         }
         Ok(parents)
+    }
+}
+
+impl TokenModel {
+    /// The mask of every open sequence; none for a model without a grammar.
+    fn beam_masks(&self, beams: &mut [Beam]) -> Result<Vec<Mask>> {
+        let Some(grammar) = &self.grammar else { return Ok(Vec::new()) };
+        let mut open: Vec<&mut Open> = beams.iter_mut().flat_map(|beam| &mut beam.open).collect();
+        let masks = open.par_iter_mut().enumerate().map(|(number, open)| {
+            let state = open.grammar.get_or_insert_with(|| GrammarState::new(grammar, number));
+            state.mask_after(&open.tokens)
+        });
+        masks.collect()
     }
 }
 

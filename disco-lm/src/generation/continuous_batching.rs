@@ -7,6 +7,7 @@
 use std::{collections::VecDeque, sync::Mutex};
 
 use burn::tensor::Tensor;
+use rayon::prelude::*;
 
 use crate::{
     Result, TokenModel,
@@ -17,6 +18,7 @@ use crate::{
         queue::{LOCK_IS_SOUND, Queue},
         sequence::{Sequence, choose},
     },
+    grammar::mask::Mask,
     layers::{block::Mode, transformer::Transformer},
     model::{forward::prefill, lm_head::LmHead},
 };
@@ -138,6 +140,7 @@ impl<'a, G: KvCache> Scheduler<'a, G> {
         let first = self.head.each_next(
             prefilled.last,
             |row| History { context: prefilled.contexts[row], generated: &[] },
+            &self.model.first_masks(contexts.len()),
             |row, next| uniforms[row].iter().map(|uniform| choose(&next, *uniform)).collect::<Vec<_>>(),
         )?;
         let cache_contexts = G::contexts(prefilled.prefix);
@@ -157,10 +160,11 @@ impl<'a, G: KvCache> Scheduler<'a, G> {
     }
 
     /// The row if its sequence is active. Otherwise the sequence is moved to the finished ones, and the result is `None`.
-    fn retain_active(&self, row: ActiveSequence<'a>) -> Option<ActiveSequence<'a>> {
+    fn retain_active(&self, mut row: ActiveSequence<'a>) -> Option<ActiveSequence<'a>> {
         if self.is_active(&row) {
             return Some(row);
         }
+        row.sequence.finish();
         self.finished.lock().expect(LOCK_IS_SOUND).push(row.sequence);
         None
     }
@@ -186,11 +190,10 @@ impl<'a, G: KvCache> Scheduler<'a, G> {
             if rows.is_empty() || self.queue.has_stopped() {
                 return Ok(());
             }
-            let last = |row: &ActiveSequence<'_>| row.sequence.tokens[row.sequence.tokens.len() - 1];
             // A finished row keeps its last position, which exists; the next one may not.
             let position =
                 |row: &ActiveSequence<'_>| row.decoder_context.len() + row.sequence.tokens.len() - 1;
-            let ids: Vec<u32> = rows.iter().map(last).collect();
+            let ids: Vec<u32> = rows.iter().map(|row| row.sequence.last_input()).collect();
             let positions: Vec<usize> = rows.iter().map(position).collect();
             let hidden = self.transformer.hidden_states(&ids, &positions, &mut cache, &mut Mode::Plain);
             self.sample_step(hidden, &mut rows)?;
@@ -230,9 +233,11 @@ impl<'a, G: KvCache> Scheduler<'a, G> {
             row.sequence.uniform().filter(|_| *is_active)
         };
         let uniforms: Vec<Option<f64>> = rows.iter_mut().zip(&active).map(uniform).collect();
+        let masks = self.masks(rows, &active)?;
         let chosen = self.head.each_next(
             hidden,
             |row| rows[row].sequence.history(rows[row].decoder_context),
+            &masks,
             |row, next| active[row].then(|| choose(&next, uniforms[row])),
         )?;
         for (row, chosen) in rows.iter_mut().zip(chosen) {
@@ -241,6 +246,16 @@ impl<'a, G: KvCache> Scheduler<'a, G> {
             }
         }
         Ok(())
+    }
+
+    /// The mask of each row; none for a model without a grammar.
+    fn masks(&self, rows: &mut [ActiveSequence<'a>], active: &[bool]) -> Result<Vec<Mask>> {
+        let Some(grammar) = &self.model.grammar else { return Ok(Vec::new()) };
+        let mask = |(row, is_active): (&mut ActiveSequence<'_>, &bool)| match is_active {
+            true => row.sequence.mask(grammar),
+            false => Ok(Mask::nothing()),
+        };
+        rows.par_iter_mut().zip(active).map(mask).collect()
     }
 }
 

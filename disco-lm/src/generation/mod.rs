@@ -13,7 +13,9 @@ use disco_core::{Sampled, StreamRng, Streams};
 use crate::{
     Completion, LanguageModel, Result, TokenModel,
     attention::kv_cache::{DeviceCache, HostCache, is_by_row},
+    decoding::DEAD_END,
     generation::{continuous_batching::draw_all, sequence::Sequence},
+    grammar::mask::Mask,
 };
 
 pub use beam_search::{BeamSearch, EarlyStopping, Hypothesis};
@@ -70,14 +72,22 @@ impl TokenModel {
         };
         drawn.sort_unstable_by_key(|sequence| sequence.index);
         let mut drawn = drawn.into_iter();
-        let sampled = |sequence: Sequence| Sampled { value: sequence.tokens, log_prob: sequence.log_prob };
+        let sampled = |Sequence { mut tokens, log_prob, .. }: Sequence| {
+            tokens.pop_if(|token| *token == DEAD_END);
+            Sampled { value: tokens, log_prob }
+        };
         Ok(counts.into_iter().map(|count| drawn.by_ref().take(count).map(sampled).collect()).collect())
     }
 
-    /// Whether a sequence ends with an end token, or has the maximal length.
+    /// Whether a sequence ends with an end token, has come to a dead end, or has the maximal length.
     pub(crate) fn is_complete(&self, tokens: &[u32]) -> bool {
         tokens.len() == self.generation.max_new_tokens
-            || tokens.last().is_some_and(|token| self.is_end(*token))
+            || tokens.last().is_some_and(|token| self.is_end(*token) || *token == DEAD_END)
+    }
+
+    /// The masks of the first tokens after some contexts; none for a model without a grammar.
+    pub(crate) fn first_masks(&self, contexts: usize) -> Vec<Mask> {
+        self.grammar.as_ref().map_or_else(Vec::new, |grammar| vec![grammar.first.clone(); contexts])
     }
 }
 

@@ -1,9 +1,15 @@
 //! A sequence while it is being sampled, and the choice of its next token.
 
+use std::sync::Arc;
+
 use disco_core::StreamRng;
 use rand::RngExt;
 
-use crate::decoding::{History, NextToken};
+use crate::{
+    Result,
+    decoding::{DEAD_END, History, NextToken},
+    grammar::{compiled::CompiledGrammar, mask::Mask, state::GrammarState},
+};
 
 /// A sequence while it is being sampled.
 pub(crate) struct Sequence {
@@ -13,11 +19,13 @@ pub(crate) struct Sequence {
     rng: Option<StreamRng>,
     pub(crate) tokens: Vec<u32>,
     pub(crate) log_prob: f64,
+    /// Made when it is first needed, and gone with the last token: many sequences may wait.
+    grammar: Option<GrammarState>,
 }
 
 impl Sequence {
     pub(crate) fn new(index: [usize; 2], rng: Option<StreamRng>) -> Self {
-        Self { index, rng, tokens: Vec::new(), log_prob: 0.0 }
+        Self { index, rng, tokens: Vec::new(), log_prob: 0.0, grammar: None }
     }
 
     /// The uniform number in [0, 1) that decides the next token; `None` for greedy decoding.
@@ -28,6 +36,22 @@ impl Sequence {
     pub(crate) fn push(&mut self, (token, log_prob): (u32, f64)) {
         self.tokens.push(token);
         self.log_prob += log_prob;
+    }
+
+    /// The last token, as an input of the model: 0 in the place of one that stands for none.
+    pub(crate) fn last_input(&self) -> u32 {
+        self.tokens.last().copied().filter(|token| *token != DEAD_END).unwrap_or(0)
+    }
+
+    /// The tokens that the grammar allows next.
+    pub(crate) fn mask(&mut self, grammar: &Arc<CompiledGrammar>) -> Result<Mask> {
+        let number = self.index[1];
+        self.grammar.get_or_insert_with(|| GrammarState::new(grammar, number)).mask_after(&self.tokens)
+    }
+
+    /// Frees the state that only further tokens would need.
+    pub(crate) fn finish(&mut self) {
+        self.grammar = None;
     }
 
     pub(crate) fn history<'a>(&'a self, context: &'a [u32]) -> History<'a> {

@@ -5,10 +5,10 @@ use disco_core::{Sampled, Streams};
 use serde_json::{Value, json};
 
 use crate::{
-    BeamSearch, Decoding, Generation, TokenModel,
+    BeamSearch, Decoding, Generation, Grammar, TokenModel,
     device::host::is_cpu,
     layers::weight::Weight,
-    testing::{config, on_other_device, random},
+    testing::{config, letters, on_other_device, random},
 };
 
 /// Allowed difference in the log-probability of a sequence of at most 12 tokens, in f32.
@@ -102,6 +102,27 @@ fn rows_on_the_cpu_are_the_same_to_the_bit() {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("threads");
             let here = pool.install(|| draw(&model(&config, batch, 12), &short()));
             assert_eq!(here, whole, "{}: batch {batch}, {threads} threads", config["model_type"]);
+        }
+    }
+}
+
+/// Under a grammar too, with sequences that come to a dead end at their first token or later.
+#[test]
+fn a_grammar_allows_the_same_sequences_on_every_device() {
+    let grammar = Grammar::regex("([a-f]g?){1,4}").expect("a grammar");
+    for config in [llama(), gpt2()] {
+        let decoding = Decoding { top_k: 4, ..Decoding::default() };
+        let draw = |batch| {
+            let generation = Generation { max_new_tokens: 12, batch, decoding: decoding.clone() };
+            let model = random(&config, Decoding::default()).with_generation(generation).expect("settings");
+            draw(&model.under_grammar(&grammar, &letters()).expect("it fits"), &short())
+        };
+        let whole = draw(1000);
+        let ends = |sample: &Sampled<Vec<u32>>| sample.value.last() == Some(&2);
+        assert!(whole.iter().any(ends) && !whole.iter().all(ends), "texts and dead ends");
+        for batch in [1, 5, 64] {
+            assert_alike(&draw(batch), &whole);
+            assert_alike(&on_other_device(|| draw(batch)), &whole);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The output layer: from hidden states to distributions of the next token, in chunks, so that no tensor over all rows and the
 //! whole vocabulary exists.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
@@ -10,6 +10,7 @@ use crate::{
     Decoding, Result, TokenModel,
     decoding::{History, NextToken},
     device::transfer::fetch,
+    grammar::{compiled::CompiledGrammar, mask::Mask, state::GrammarState},
     kernels::values_mut,
     layers::{gradients::GradientAccumulator, weight::Weight},
     model::forward::PredictionRow,
@@ -30,6 +31,7 @@ pub(crate) struct LmHead<'a> {
     parameter: usize,
     decoding: &'a Decoding,
     end_tokens: &'a [u32],
+    grammar: Option<&'a Arc<CompiledGrammar>>,
 }
 
 impl TokenModel {
@@ -38,12 +40,12 @@ impl TokenModel {
         if self.shared.config.tied { 0 } else { self.weights.len() - 1 }
     }
 
-    /// The output layer with the model's decoding.
+    /// The output layer with the model's decoding and grammar.
     pub(crate) fn lm_head(&self) -> LmHead<'_> {
-        self.lm_head_with(&self.generation.decoding)
+        LmHead { grammar: self.grammar.as_ref(), ..self.lm_head_with(&self.generation.decoding) }
     }
 
-    /// The output layer with another decoding.
+    /// The output layer with another decoding and no grammar.
     pub(crate) fn lm_head_with<'a>(&'a self, decoding: &'a Decoding) -> LmHead<'a> {
         let parameter = self.head_parameter();
         LmHead {
@@ -51,6 +53,7 @@ impl TokenModel {
             parameter,
             decoding,
             end_tokens: &self.shared.end_tokens,
+            grammar: None,
         }
     }
 }
@@ -71,11 +74,13 @@ impl LmHead<'_> {
         fetch(self.weight.matmul_transposed(hidden))
     }
 
-    /// Calls `work` with the index of each hidden state and the distribution of the token after it, given its history.
+    /// Calls `work` with the index of each hidden state and the distribution of the token after it, given its history and its mask
+    /// in the grammar: `masks` has one for each, or none for a model without a grammar.
     pub(crate) fn each_next<'h, R: Send>(
         &self,
         hidden: Tensor<2>,
         history: impl Fn(usize) -> History<'h> + Sync,
+        masks: &[Mask],
         work: impl Fn(usize, NextToken<'_>) -> R + Sync,
     ) -> Result<Vec<R>> {
         let rows = hidden.dims()[0];
@@ -86,6 +91,7 @@ impl LmHead<'_> {
             results.extend(self.each(
                 &mut logits,
                 |row| history(start + row),
+                masks.get(range).unwrap_or_default(),
                 |row, next| work(start + row, next),
             )?);
         }
@@ -97,11 +103,14 @@ impl LmHead<'_> {
         &self,
         logits: &mut TensorData,
         history: impl Fn(usize) -> History<'h> + Sync,
+        masks: &[Mask],
         work: impl Fn(usize, NextToken<'_>) -> R + Sync,
     ) -> Result<Vec<R>> {
         let rows = values_mut(logits).par_chunks_mut(self.vocabulary()).enumerate();
-        let each =
-            |(row, logits)| Ok(work(row, self.decoding.next_token(logits, history(row), self.end_tokens)?));
+        let each = |(row, logits)| {
+            let next = self.decoding.next_token(logits, history(row), self.end_tokens, masks.get(row))?;
+            Ok(work(row, next))
+        };
         rows.map(each).collect()
     }
 
@@ -116,13 +125,14 @@ impl LmHead<'_> {
     }
 
     /// As [`log_probs`](Self::log_probs), and the logits for [`gradient`](Self::gradient) if they are few enough to be saved and
-    /// the decoding leaves them unchanged.
+    /// decoding and grammar leave them unchanged.
     pub(crate) fn log_probs_and_logits(
         &self,
         hidden: &Tensor<2>,
         rows: &[PredictionRow<'_>],
     ) -> Result<(Vec<Vec<f64>>, Option<TensorData>)> {
-        if rows.len() * self.vocabulary() > BACKWARD_CHUNK || !self.decoding.leaves_logits() {
+        let leaves_logits = self.decoding.leaves_logits() && self.grammar.is_none();
+        if rows.len() * self.vocabulary() > BACKWARD_CHUNK || !leaves_logits {
             return Ok((self.log_probs(hidden, rows)?, None));
         }
         let mut logits = self.logits(hidden.clone())?;
@@ -134,8 +144,26 @@ impl LmHead<'_> {
         self.each(
             logits,
             |row| rows[row].history,
+            &self.masks(rows)?,
             |row, next| rows[row].targets.iter().map(|target| next.log_prob(target.token)).collect(),
         )
+    }
+
+    /// The mask of each row; none for a model without a grammar.
+    fn masks(&self, rows: &[PredictionRow<'_>]) -> Result<Vec<Mask>> {
+        let Some(grammar) = self.grammar else { return Ok(Vec::new()) };
+        // The rows of a sequence follow each other, and one state goes through them.
+        let sequences: Vec<&[PredictionRow<'_>]> = rows
+            .chunk_by(|row, next| {
+                let before = next.history.generated.split_last().map(|(_, before)| before);
+                before == Some(row.history.generated) && !row.history.generated.is_empty()
+            })
+            .collect();
+        let masks = sequences.par_iter().enumerate().map(|(number, rows)| {
+            let mut state = GrammarState::new(grammar, number);
+            rows.iter().map(|row| state.mask_after(row.history.generated)).collect::<Result<Vec<Mask>>>()
+        });
+        Ok(masks.collect::<Result<Vec<Vec<Mask>>>>()?.concat())
     }
 
     /// The gradient of `sum_targets weight[sequence] * log_prob(target)` with respect to the hidden states,
@@ -161,6 +189,7 @@ impl LmHead<'_> {
             self.each(
                 &mut logits,
                 |row| rows[row].history,
+                &self.masks(rows)?,
                 |row, next| {
                     let targets = rows[row].targets.iter();
                     next.into_gradient(targets.map(|target| (target.token, weights[target.sequence])));

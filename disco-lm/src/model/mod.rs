@@ -8,7 +8,9 @@ pub(crate) mod lm_head;
 pub(crate) mod model_files;
 mod score;
 pub(crate) mod token_model;
+mod under_grammar;
 
 pub use generation_config::Generation;
 pub use language_model::{Completion, LanguageModel};
 pub use token_model::TokenModel;
+pub use under_grammar::GrammarFeature;

@@ -1,5 +1,7 @@
 //! Scores: the log-probability of every token of given sequences, and raw logits.
 
+use std::borrow::Cow;
+
 use crate::{
     Error, Result, TokenModel,
     kernels::values,
@@ -13,7 +15,7 @@ impl TokenModel {
     /// The log-probability of every token of `samples` (nats), given `context`.
     ///
     /// A sample that is not a sequence of this model has `None`: it is empty, longer than the maximum, has an end token
-    /// before its end, or is cut before the maximum. The context is prefilled once, and sequences of similar length are
+    /// before its end, or is cut before the maximum (except where a grammar left no token). The context is prefilled once, and sequences of similar length are
     /// scored together; a score depends on neither.
     ///
     /// # Errors
@@ -27,20 +29,22 @@ impl TokenModel {
         for sample in samples {
             self.check_ids(sample)?;
         }
-        let mut order: Vec<usize> = (0..samples.len()).filter(|&i| self.is_event(samples[i])).collect();
+        let events: Vec<Option<Cow<'_, [u32]>>> = samples.iter().map(|sample| self.event(sample)).collect();
+        let tokens = |i: usize| events[i].as_deref().unwrap_or_default();
+        let mut order: Vec<usize> = (0..samples.len()).filter(|&i| events[i].is_some()).collect();
         let mut scored: Vec<Option<Vec<f64>>> = vec![None; samples.len()];
         if order.is_empty() {
             return Ok(scored);
         }
         // Longest first: the largest batch comes first, and the other batches reuse its memory.
-        order.sort_by_key(|&i| std::cmp::Reverse(samples[i].len()));
+        order.sort_by_key(|&i| std::cmp::Reverse(tokens(i).len()));
         let transformer = self.transformer();
         let shared = &self.shared;
         let head = self.lm_head();
         let prefilled = prefill(&transformer, &shared.config, &[context], &shared.device);
-        let most = (TOKENS / samples[order[0]].len()).max(1);
+        let most = (TOKENS / tokens(order[0]).len()).max(1);
         let batches = self.in_batches(&mut order, most, |batch| {
-            let sequences: Vec<&[u32]> = batch.iter().map(|&i| samples[i]).collect();
+            let sequences: Vec<&[u32]> = batch.iter().map(|&i| tokens(i)).collect();
             let context_of = vec![0; batch.len()];
             let PredictionRows { hidden, rows } = forward_sequences(
                 &transformer,
@@ -58,8 +62,10 @@ impl TokenModel {
             }
             Ok(scored)
         })?;
-        for (&i, row) in order.iter().zip(batches.into_iter().flatten()) {
-            scored[i] = Some(row);
+        for (&i, mut row) in order.iter().zip(batches.into_iter().flatten()) {
+            // A sequence that could have gone on is not one of the model's.
+            let could_go_on = row.len() > samples[i].len() && row.pop() != Some(0.0);
+            scored[i] = Some(row).filter(|_| !could_go_on);
         }
         Ok(scored)
     }

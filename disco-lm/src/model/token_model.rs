@@ -1,6 +1,6 @@
 //! The language model over token ids.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use burn::tensor::Device;
 use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Streams};
@@ -11,7 +11,9 @@ use crate::{
         model_config::ModelConfig,
         parameters::{Parameter, parameters},
     },
+    decoding::DEAD_END,
     device::workers::in_batches,
+    grammar::compiled::CompiledGrammar,
     layers::{low_rank::LowRank, rotary::Rotary, transformer::Transformer, weight::Weight},
     lora::adapter::Adapter,
     model::model_files::ModelFiles,
@@ -36,7 +38,9 @@ pub(crate) struct SharedState {
 ///
 /// A sequence is an event: at most `max_new_tokens` ids that end with an end token, whose log-probability
 /// counts, or that are cut at the maximum. Any other sequence of ids has log-probability `-inf`; an id outside the vocabulary
-/// is an error.
+/// is an error. Under a [`Grammar`](crate::Grammar), an event may also end where the grammar allows none of the tokens that can be drawn.
+///
+/// Its methods for grammars are in `model/under_grammar.rs`.
 #[derive(Clone, Debug)]
 pub struct TokenModel {
     pub(crate) shared: Arc<SharedState>,
@@ -45,6 +49,7 @@ pub struct TokenModel {
     /// Its low-rank updates are computed beside the weights, which are shared with the model that this one was made from.
     pub(crate) adapter: Option<Adapter>,
     pub(crate) generation: Generation,
+    pub(crate) grammar: Option<Arc<CompiledGrammar>>,
 }
 
 impl TokenModel {
@@ -91,15 +96,16 @@ impl TokenModel {
             end_tokens,
             ignored,
         };
-        Ok(Self { shared: Arc::new(shared), weights, adapter: None, generation })
+        Ok(Self { shared: Arc::new(shared), weights, adapter: None, generation, grammar: None })
     }
 
     /// The same model with other settings of generation.
     ///
     /// # Errors
-    /// [`Error::Invalid`] naming the setting.
+    /// [`Error::Invalid`] naming the setting; [`Error::Grammar`] if no sequence that the model's grammar accepts is so short.
     pub fn with_generation(&self, generation: Generation) -> Result<Self> {
         generation.validate_for(self.vocabulary(), &self.shared.end_tokens)?;
+        self.check_grammar_fits(&generation)?;
         Ok(Self { generation, ..self.clone() })
     }
 
@@ -192,16 +198,19 @@ impl TokenModel {
         }
     }
 
-    /// Whether `sample` is a sequence that could be drawn: ended once, at its end, or cut at the maximum.
-    pub(crate) fn is_event(&self, sample: &[u32]) -> bool {
+    /// The event that a sample is: `None` if it could not be drawn, as it neither ended once, at its end, nor was cut at the maximum.
+    ///
+    /// Under a grammar, a shorter sequence without an end token may have come to a dead end, which depends on the model: its event
+    /// has [`DEAD_END`] behind it.
+    pub(crate) fn event<'a>(&self, sample: &'a [u32]) -> Option<Cow<'a, [u32]>> {
         let most = self.generation.max_new_tokens;
-        match sample.split_last() {
-            None => false,
-            Some((last, before)) => {
-                sample.len() <= most
-                    && !before.iter().any(|id| self.is_end(*id))
-                    && (self.is_end(*last) || sample.len() == most)
-            }
+        let ends = sample.iter().filter(|id| self.is_end(**id)).count();
+        let has_ended = sample.last().is_some_and(|id| self.is_end(*id));
+        match sample.len() {
+            length if length > most || ends != usize::from(has_ended) => None,
+            length if has_ended || length == most => Some(sample.into()),
+            _ if self.grammar.is_some() => Some([sample, &[DEAD_END]].concat().into()),
+            _ => None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The boundary around the library of tokenizers: a file on which it panics is an error.
+//! The boundary around a library that reads strangers' files: one on which it panics is an error.
 
 use std::{
     cell::Cell,
@@ -11,11 +11,11 @@ thread_local! {
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs `work`; a panic inside of it is an error with the panic's message, and prints nothing.
+/// Runs `work`, which calls the named `library`; a panic inside of it is an error with the panic's message, and prints nothing.
 ///
 /// A process has one panic hook. The first call puts one before it that is silent on threads inside of this function, and hands all
 /// other panics on, so that it does not matter when other threads panic.
-pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+pub(crate) fn contained<T>(library: &str, work: impl FnOnce() -> T) -> Result<T, String> {
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let before = panic::take_hook();
@@ -32,6 +32,6 @@ pub(crate) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     outcome.map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("it gives no reason");
-        format!("the tokenizers library fails on it: {text}")
+        format!("the {library} library fails on it: {text}")
     })
 }

@@ -1,12 +1,13 @@
 //! Text: which text a model reads, and how it becomes token ids. Tokenizers and templates.
 
 pub(crate) mod chat_template;
-mod contained;
+pub(crate) mod contained;
 pub(crate) mod context_template;
 mod jinja;
 mod special_tokens;
 #[cfg(test)]
 mod tests;
+pub(crate) mod token_bytes;
 pub(crate) mod tokenizer;
 pub(crate) mod tokenizer_settings;
 mod vetting;

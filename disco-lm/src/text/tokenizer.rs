@@ -9,6 +9,9 @@ use crate::{
     text::{contained::contained, tokenizer_settings::TokenizerSettings, vetting::vet},
 };
 
+/// The name of the library, for messages.
+const LIBRARY: &str = "tokenizers";
+
 /// Tokens at the end of a context that a completion is decoded with, at first.
 const WINDOW: usize = 8;
 
@@ -37,7 +40,7 @@ impl Tokenizer {
     /// Reads the content of a `tokenizer.json`, and applies the settings of the files beside it; error messages name `path`.
     pub(crate) fn from_json(bytes: &[u8], path: &Path, settings: Option<&TokenizerSettings>) -> Result<Self> {
         vet(bytes, path)?;
-        let read = contained(|| -> Result<HfTokenizer> {
+        let read = contained(LIBRARY, || -> Result<HfTokenizer> {
             let mut tokenizer = HfTokenizer::from_bytes(bytes).map_err(|error| Error::format(path, error))?;
             tokenizer.with_padding(None);
             tokenizer.with_truncation(None).map_err(|cause| Error::Tokenizer { cause })?;
@@ -59,7 +62,9 @@ impl Tokenizer {
     fn ask<T>(&self, question: impl FnOnce(&HfTokenizer) -> tokenizers::Result<T>) -> Result<T> {
         let failed =
             |reason: String| Error::Tokenizer { cause: format!("{}: {reason}", self.path.display()).into() };
-        contained(|| question(&self.library)).map_err(failed)?.map_err(|error| failed(error.to_string()))
+        contained(LIBRARY, || question(&self.library))
+            .map_err(failed)?
+            .map_err(|error| failed(error.to_string()))
     }
 
     /// This tokenizer, which cuts texts on the right so that they have at most `tokens` tokens, with the special tokens.
@@ -160,6 +165,22 @@ impl Tokenizer {
     /// The id of a token by its text.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.library.token_to_id(token)
+    }
+
+    /// The decoder, as `tokenizer.json` describes it.
+    pub(crate) fn decoder(&self) -> Result<serde_json::Value> {
+        let described = self.ask(|library| Ok(serde_json::to_value(library.get_decoder())?))?;
+        Ok(described)
+    }
+
+    /// The text of each id below `vocabulary`, if the id has a token, and whether the token is special.
+    pub(crate) fn tokens(&self, vocabulary: usize) -> Result<Vec<Option<(String, bool)>>> {
+        self.ask(|library| {
+            let added = library.get_added_tokens_decoder();
+            let is_special = |id: u32| added.get(&id).is_some_and(|token| token.special);
+            let token = |id: u32| library.id_to_token(id).map(|text| (text, is_special(id)));
+            Ok((0..vocabulary as u32).map(token).collect())
+        })
     }
 
     /// Checks that a model with a vocabulary of this size has the ids of the tokenizer's vocabulary. Added tokens may lie outside of

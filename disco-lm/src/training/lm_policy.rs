@@ -30,6 +30,23 @@ impl LmPolicy {
         Ok(Self::new(model.with_lora(lora)?))
     }
 
+    /// Adds the gradient of sequences of the same model with another `max_new_tokens` to the pending gradient: of sequences that it
+    /// would cut there, for example. The context is given as token ids.
+    ///
+    /// # Errors
+    /// As [`TokenPolicy::accumulate_sequences`].
+    pub(crate) fn accumulate_up_to(
+        &mut self,
+        max_new_tokens: usize,
+        batch: &[SequenceInContext<'_>],
+        weigh: &mut WeightFn<'_>,
+    ) -> Result<()> {
+        let own = std::mem::replace(&mut self.tokens.model.generation.max_new_tokens, max_new_tokens);
+        let done = self.tokens.accumulate_sequences(batch, weigh);
+        self.tokens.model.generation.max_new_tokens = own;
+        done
+    }
+
     /// A language model with the policy's current parameters, which can be saved.
     pub fn model(&self) -> LanguageModel {
         self.base.with_tokens(self.tokens.model.clone())

@@ -95,23 +95,29 @@ impl TokenPolicy {
         batch: &[SequenceInContext<'_>],
         weigh: &mut WeightFn<'_>,
     ) -> Result<()> {
+        let mut events = Vec::with_capacity(batch.len());
         for (index, sequence) in batch.iter().enumerate() {
             self.model.check_context(sequence.context)?;
             self.model.check_ids(sequence.tokens)?;
-            if !self.model.is_event(sequence.tokens) {
+            let Some(event) = self.model.event(sequence.tokens) else {
                 return Err(CoreError::NotANumber {
                     by: "log-probability under the policy (not one of its sequences)".into(),
                     index,
                     value: f64::NEG_INFINITY,
                 }
                 .into());
-            }
+            };
+            events.push(event);
         }
         if batch.is_empty() {
             return Ok(());
         }
+        let events = batch.iter().zip(&events);
+        let events: Vec<SequenceInContext<'_>> = events
+            .map(|(sequence, tokens)| SequenceInContext { context: sequence.context, tokens })
+            .collect();
         let mut weigh = |log_probs: &[f64]| weigh(log_probs).map_err(Error::from);
-        self.model.accumulate(batch, &mut weigh, &mut self.pending)
+        self.model.accumulate(&events, &mut weigh, &mut self.pending)
     }
 }
 

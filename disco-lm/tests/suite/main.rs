@@ -3,6 +3,11 @@
 mod architectures;
 mod chat;
 mod checkpoints;
+mod choices;
+mod choices_encoding;
+mod choices_gradient;
+mod choices_refusals;
+mod choices_tuning;
 mod classifier;
 mod common;
 mod configurations;
@@ -14,6 +19,9 @@ mod files;
 mod gguf;
 mod gguf_metadata;
 mod golden;
+mod grammar;
+mod grammar_hostile;
+mod grammar_json;
 #[cfg(feature = "hub-http")]
 mod hostile_answers;
 mod hostile_files;
@@ -35,5 +43,6 @@ mod policy;
 mod resume;
 mod saving;
 mod smollm2;
+mod spelled;
 mod template;
 mod tiny;

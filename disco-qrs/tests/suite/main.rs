@@ -6,6 +6,7 @@ mod coverage;
 mod exact;
 mod golden;
 mod huge_scores;
+mod known_bounds;
 mod qrs;
 mod recorded;
 mod sampled_curve;

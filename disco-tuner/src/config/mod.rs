@@ -67,7 +67,7 @@ pub struct TunerConfig {
     pub contexts_per_step: usize,
     /// Seed of all random numbers of the run.
     pub seed: u64,
-    /// The distribution that samples are drawn from: the policy, or a frozen proposal.
+    /// The distribution that samples are drawn from: the policy, or a frozen proposal; or none, if all outcomes are taken.
     pub sampling: Sampling,
     /// The samples that estimate the normalising constant `Z_c` of a context.
     pub partition: Partition,
@@ -262,6 +262,16 @@ impl TunerConfig {
             } else if self.metrics_every == 0 {
                 let allowed = "at least 1, for early stopping to have its metric";
                 return Err(Error::invalid("metrics_every", 0, allowed));
+            }
+        }
+        if self.sampling == Sampling::Enumerated {
+            if self.replay > 0 {
+                let allowed = "0, where a step has all outcomes: there is no other sample to use again";
+                return Err(Error::invalid("replay", self.replay, allowed));
+            }
+            if let Some(ratio) = self.max_importance_ratio {
+                let allowed = "none, where a step has all outcomes: none of them was drawn from a proposal";
+                return Err(Error::invalid("max_importance_ratio", ratio, allowed));
             }
         }
         if self.baseline == Baseline::ForwardKl && self.divergence != FDivergence::KlForward {

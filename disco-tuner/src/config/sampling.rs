@@ -25,6 +25,20 @@ pub enum Sampling {
         /// The interval of the test in steps, at least 1; 1 by default.
         every: u64,
     },
+    /// No sampling: a step takes all outcomes of its contexts, each once, from
+    /// [`Problem::with_space`](crate::Problem::with_space). `Z_c`, divergences and gradient are then exact sums, and
+    /// metrics have a standard error of 0.
+    ///
+    /// A context `c` with `n` outcomes has the gradient `1/n sum_x pi/q (f'(pi/p) - f'(1)) grad log pi(x|c)` with `q = 1/n`,
+    /// which is `sum_x pi (f'(pi/p) - f'(1)) grad log pi`. The constant `f'(1)` changes nothing, since
+    /// `sum_x pi grad log pi = 0`; with it all weights are zero at the target, and no rounding is left there.
+    ///
+    /// These settings have no effect: `samples_per_step` and `validation.samples` (there are as many as there are outcomes),
+    /// `partition` (`Z_c` is the sum over all outcomes), `baseline` (an exact sum has no variance), and
+    /// `max_steps_without_success` (a context in which the target allows no outcome is an error at once). `replay` and
+    /// `max_importance_ratio` are refused: nothing is drawn that could be used again or weighted. `max_pseudo_reward` limits
+    /// `n pi f'(pi/p)`.
+    Enumerated,
 }
 
 impl Sampling {
@@ -39,7 +53,7 @@ impl Sampling {
     /// [`Error::Invalid`](disco_core::Error::Invalid) naming the first setting outside it.
     pub fn validate(&self) -> Result<()> {
         match *self {
-            Self::Online => Ok(()),
+            Self::Online | Self::Enumerated => Ok(()),
             Self::Offline { z, every, .. } => {
                 not_negative("sampling.z", z)?;
                 at_least("sampling.every", every, 1)
@@ -61,6 +75,7 @@ enum Read {
         #[serde(default = "one")]
         every: u64,
     },
+    Enumerated {},
 }
 
 impl From<Read> for Sampling {
@@ -68,6 +83,7 @@ impl From<Read> for Sampling {
         match read {
             Read::Online {} => Self::Online,
             Read::Offline { metric, z, every } => Self::Offline { metric, z, every },
+            Read::Enumerated {} => Self::Enumerated,
         }
     }
 }

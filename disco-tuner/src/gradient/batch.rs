@@ -45,6 +45,13 @@ impl<'b, X> UpdateBatch<'b, X> {
         Self { current: steps.back().map_or(0, Vec::len), groups, normalisers }
     }
 
+    /// The batch of a step whose groups are whole spaces, each outcome once: their sums are the normalising constants.
+    pub(crate) fn of_spaces(steps: &'b VecDeque<Vec<ContextSamples<X>>>) -> Self {
+        let groups: Vec<&ContextSamples<X>> = steps.back().into_iter().flatten().collect();
+        let normalisers = groups.iter().map(|group| Normaliser::exact(group)).collect();
+        Self { current: groups.len(), groups, normalisers }
+    }
+
     /// The groups of the current step.
     pub(crate) fn current_groups(&self) -> &[&'b ContextSamples<X>] {
         &self.groups[..self.current]

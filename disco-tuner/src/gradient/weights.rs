@@ -6,7 +6,7 @@ use super::{
     log_z::{ZEstimate, log_z_without_each},
     samples::ContextSamples,
 };
-use crate::config::{Baseline, TunerConfig};
+use crate::config::{Baseline, Sampling, TunerConfig};
 
 /// Number of parts into which a context's samples are cut for leave-one-out baselines. Up to this many samples each is
 /// a part of its own, which is exactly leave-one-out; beyond, a sample costs this many derivatives, not one per pair.
@@ -16,7 +16,8 @@ const PARTS: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct WeightRule<'a> {
     divergence: &'a dyn Divergence,
-    baseline: Baseline,
+    /// The baseline that is the same for all samples; `None` for the mean over other samples.
+    constant: Option<f64>,
     /// `ln` of the largest importance ratio; `+inf` without a limit.
     max_log_ratio: f64,
     /// `+inf` without a limit.
@@ -53,14 +54,27 @@ impl Normaliser {
         let unnormalised = group.log_target.iter().zip(&log_z).filter(lacking).count();
         Self { log_z, unnormalised, outside }
     }
+
+    /// The constant of a group that is the whole space, each outcome once.
+    pub(crate) fn exact<X>(group: &ContextSamples<X>) -> Self {
+        let log_z = group.z_estimate().log_z();
+        Self { log_z: vec![log_z; group.len()], unnormalised: 0, outside: ZEstimate::NONE }
+    }
 }
 
 impl<'a> WeightRule<'a> {
     /// The rule that `config` asks for, with a divergence that may be the caller's own.
     pub(crate) fn new(config: &TunerConfig, divergence: &'a dyn Divergence) -> Self {
+        let constant = match config.baseline {
+            _ if config.sampling == Sampling::Enumerated => Some(divergence.derivative(0.0)),
+            Baseline::None => Some(0.0),
+            // The exact mean of the derivative.
+            Baseline::ForwardKl => Some(-1.0),
+            Baseline::LeaveOneOut => None,
+        };
         Self {
             divergence,
-            baseline: config.baseline,
+            constant,
             max_log_ratio: config.max_importance_ratio.map_or(f64::INFINITY, f64::ln),
             max_pseudo_reward: config.max_pseudo_reward.unwrap_or(f64::INFINITY),
         }
@@ -68,18 +82,18 @@ impl<'a> WeightRule<'a> {
 
     /// Whether the weight of a sample depends on no other log-probability than its own.
     pub(crate) fn is_local(&self) -> bool {
-        self.baseline != Baseline::LeaveOneOut
+        self.constant.is_some()
     }
 
     /// The baseline where weights are local.
     pub(crate) fn constant(&self) -> f64 {
-        if self.baseline == Baseline::ForwardKl { -1.0 } else { 0.0 }
+        self.constant.unwrap_or(0.0)
     }
 
     /// Whether a sample's weight is zero for every log-probability under the policy.
     pub(crate) fn is_zero<X>(&self, group: &ContextSamples<X>, normaliser: &Normaliser, at: usize) -> bool {
         if group.log_target[at] == f64::NEG_INFINITY {
-            self.baseline == Baseline::None && self.divergence.derivative_at_infinity() == 0.0
+            self.constant == Some(self.divergence.derivative_at_infinity())
         } else {
             normaliser.log_z[at] == f64::NEG_INFINITY
         }
@@ -133,19 +147,17 @@ impl<'a> WeightRule<'a> {
         log_policy: &[f64],
     ) -> Vec<f64> {
         let n = group.len();
-        match self.baseline {
-            Baseline::None | Baseline::ForwardKl => vec![self.constant(); n],
-            Baseline::LeaveOneOut => {
-                let parts = PARTS.min(n);
-                let mut baselines = Vec::with_capacity(n);
-                for part in 0..parts {
-                    let own = part * n / parts..(part + 1) * n / parts;
-                    let value = self.baseline_without(group, normaliser, log_policy, own.clone());
-                    baselines.extend(own.map(|_| value));
-                }
-                baselines
-            }
+        if let Some(constant) = self.constant {
+            return vec![constant; n];
         }
+        let parts = PARTS.min(n);
+        let mut baselines = Vec::with_capacity(n);
+        for part in 0..parts {
+            let own = part * n / parts..(part + 1) * n / parts;
+            let value = self.baseline_without(group, normaliser, log_policy, own.clone());
+            baselines.extend(own.map(|_| value));
+        }
+        baselines
     }
 
     /// The sample of a group whose own pseudo-reward, without a baseline, is the largest in size: the cause where a baseline is

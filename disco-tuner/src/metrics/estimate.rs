@@ -1,6 +1,6 @@
 //! Estimates of metrics from the numbers of all samples of a step.
 
-use disco_core::{Estimate, ImportanceWeights, Result};
+use disco_core::{Error as CoreError, Estimate, ImportanceWeights, Result, numerics::log_sum_exp};
 use disco_divergence::{Comparison, Estimator, FDivergence, LogZ};
 
 use super::{
@@ -24,6 +24,21 @@ pub(crate) struct Measured<'a, X> {
     /// One value per statistic of the problem.
     pub(crate) statistics: Vec<f64>,
 }
+
+/// Where the samples come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The policy drew them.
+    Policy,
+    /// A frozen proposal drew them.
+    Proposal,
+    /// They are all outcomes, each once: means over them, weighted by `pi/q` with `q = 1/n`, are sums over the space.
+    Enumerated,
+}
+
+/// The distance from 1 that a distribution's probabilities of all outcomes may have. A model that computes in f32 stays well
+/// within it, and an outcome that is missing without passing it is too rare to matter to the gradient.
+pub(crate) const MASS_TOLERANCE: f64 = 1e-4;
 
 /// The divergences that are measured between two distributions.
 const DIVERGENCES: [FDivergence; 4] =
@@ -108,19 +123,23 @@ impl Columns {
     }
 }
 
-/// All metrics of some groups of samples, each of at least one sample, and notes on them; `offline` says that a frozen
-/// proposal drew them.
+/// All metrics of some groups of samples, each of at least one sample, and notes on them.
 pub(crate) fn measure<C, X>(
     problem: &Problem<'_, C, X>,
     measured: &[Measured<'_, X>],
-    offline: bool,
+    source: Source,
 ) -> (Metrics, Vec<Note>) {
     let mut columns = Columns::default();
     let mut weights = Weights::default();
     for part in measured {
-        context_columns(problem, part, offline, &mut columns, &mut weights);
+        context_columns(problem, part, source, &mut columns, &mut weights);
     }
     let (mut metrics, notes) = columns.means();
+    if source == Source::Enumerated {
+        let known = metrics.values_mut().filter(|metric| !metric.value.is_nan());
+        known.for_each(|metric| metric.std_error = Some(0.0));
+        return (metrics, notes);
+    }
     if let Some(largest) = weights.largest {
         metrics.insert("ess".into(), weights.ess.into());
         metrics.insert("ess_share".into(), (weights.ess / weights.samples as f64).into());
@@ -141,14 +160,15 @@ struct Weights {
 fn context_columns<C, X>(
     problem: &Problem<'_, C, X>,
     part: &Measured<'_, X>,
-    offline: bool,
+    source: Source,
     columns: &mut Columns,
     all: &mut Weights,
 ) {
     let group = part.group;
     let at = group.context;
     all.samples += group.len();
-    let ratios = offline.then(|| ImportanceWeights::new(part.log_policy, &group.log_proposal));
+    let ratios =
+        (source != Source::Policy).then(|| ImportanceWeights::new(part.log_policy, &group.log_proposal));
     let negative: Vec<f64> = part.log_policy.iter().map(|log_prob| -log_prob).collect();
     columns.push(at, "entropy", under_policy(&ratios, &negative));
     let outside: Vec<f64> =
@@ -157,16 +177,17 @@ fn context_columns<C, X>(
     if let Ok(weights) = ImportanceWeights::from_log(group.log_weights.clone()) {
         all.ess += weights.ess();
         all.largest = Some(all.largest.unwrap_or(0.0).max(weights.largest_share()));
-        target_columns(columns, part, &weights, offline);
+        target_columns(columns, part, &weights, source);
     }
     if let Some(log_base) = part.values.log_base(problem) {
-        let comparison = Estimator::new(log_base, part.log_policy, &group.log_proposal)
+        let comparison = check_base(source, log_base)
+            .and_then(|()| Estimator::new(log_base, part.log_policy, &group.log_proposal))
             .and_then(|estimator| estimator.target_log_z(LogZ::Known(0.0)))
             .and_then(|estimator| estimator.estimate(&DIVERGENCES));
         columns.push_divergences(at, divergence_names("policy", "base", "policy_base"), &comparison);
     }
     for (number, feature) in problem.features.iter().enumerate() {
-        moments(columns, feature.name(), part, part.values.feature(problem, number), offline);
+        moments(columns, feature.name(), part, part.values.feature(problem, number), source);
     }
     if let Some(lengths) = part.values.lengths(problem) {
         columns.push(at, "length", under_policy(&ratios, lengths));
@@ -174,6 +195,16 @@ fn context_columns<C, X>(
     for ((name, _), &value) in problem.statistics.iter().zip(&part.statistics) {
         columns.push(at, format!("statistic/{name}"), Ok(without_error(value)));
     }
+}
+
+/// Refuses a base that gives probability to outcomes outside of the space: the sum over the space would lack them.
+fn check_base(source: Source, log_base: &[f64]) -> disco_divergence::Result<()> {
+    let mass = log_sum_exp(log_base).exp();
+    if source != Source::Enumerated || mass.is_nan() || (mass - 1.0).abs() <= MASS_TOLERANCE {
+        return Ok(());
+    }
+    let field = "sum of the base's probabilities over the space";
+    Err(CoreError::invalid(field, mass, "1, within 1e-4").into())
 }
 
 /// A number that is known without knowing its error.
@@ -195,7 +226,7 @@ fn target_columns<X>(
     columns: &mut Columns,
     part: &Measured<'_, X>,
     weights: &ImportanceWeights,
-    offline: bool,
+    source: Source,
 ) {
     let group = part.group;
     let at = group.context;
@@ -217,11 +248,14 @@ fn target_columns<X>(
         });
         columns.push_noted("missing_mass".into(), Ok(missing));
     }
-    if offline {
+    if source == Source::Proposal {
         let names = divergence_names("proposal", "target", "target_proposal");
         columns.push_divergences(at, names, &compare(&group.log_proposal));
     }
     columns.push(at, "log_z", Ok(weights.log_z()));
+    if source == Source::Enumerated {
+        return;
+    }
     columns.push(at, "log_z_running", Ok(without_error(part.earlier.and(group.z_estimate()).log_z())));
 }
 
@@ -231,7 +265,7 @@ fn moments<X>(
     name: &str,
     part: &Measured<'_, X>,
     found: impl Iterator<Item = FeatureValue>,
-    offline: bool,
+    source: Source,
 ) {
     let group = part.group;
     let (mut values, mut ratios, mut weights) = (Vec::new(), Vec::new(), Vec::new());
@@ -257,18 +291,22 @@ fn moments<X>(
     if values.is_empty() {
         return;
     }
-    if offline {
+    if source == Source::Proposal {
         push("proposal", Ok(Estimate::mean(&values)));
     }
-    push("policy", under_policy(&offline.then(|| ImportanceWeights::from_log(ratios)), &values));
+    push(
+        "policy",
+        under_policy(&(source != Source::Policy).then(|| ImportanceWeights::from_log(ratios)), &values),
+    );
     if weights.iter().any(|weight| *weight != f64::NEG_INFINITY) {
         let mean = ImportanceWeights::from_log(weights).and_then(|weights| weights.mean(&values));
         push("target", mean.map_err(|error| error.to_string()));
     }
 }
 
-/// Adds statistics of the samples' weights in the gradient.
-pub(crate) fn weight_metrics(weights: &[SampleWeight], metrics: &mut Metrics) {
+/// Adds statistics of the samples' weights in the gradient: of outcomes that were `enumerated` only the share that limits
+/// clipped, since nothing is estimated from them.
+pub(crate) fn weight_metrics(weights: &[SampleWeight], enumerated: bool, metrics: &mut Metrics) {
     let columns = [
         ("pseudo_reward", weights.iter().map(|sample| sample.pseudo_reward).collect::<Vec<f64>>()),
         ("advantage", weights.iter().map(|sample| -sample.weight).collect()),
@@ -277,7 +315,7 @@ pub(crate) fn weight_metrics(weights: &[SampleWeight], metrics: &mut Metrics) {
         return;
     }
     let n = weights.len() as f64;
-    for (name, values) in columns {
+    for (name, values) in columns.into_iter().filter(|_| !enumerated) {
         let mean = Estimate::mean(&values);
         let variance = values.iter().map(|value| (value - mean.value).powi(2)).sum::<f64>() / n;
         metrics.insert(format!("{name}/mean"), mean.into());

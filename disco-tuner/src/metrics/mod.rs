@@ -12,7 +12,7 @@ use disco_core::Estimate;
 use serde::Serialize;
 
 pub use diversity::{distinct_n, self_bleu};
-pub(crate) use estimate::{Measured, measure, weight_metrics};
+pub(crate) use estimate::{MASS_TOLERANCE, Measured, Source, measure, weight_metrics};
 pub(crate) use names::check_early_stopping;
 pub(crate) use notes::Note;
 pub(crate) use values::{SampleValues, statistics};
@@ -56,6 +56,10 @@ impl From<Estimate> for Metric {
 /// A sample that the target skips counts as one that it forbids: its weight is zero, and it is one of the `n` samples.
 /// With the log-scores 0.3, 1.2, skipped and 2 of four outcomes, `Z = e^0.3 + e^1.2 + e^2`. Means of features are over the
 /// samples that neither the feature nor the target skipped. A sample that the base skips has no probability under it.
+///
+/// With [`Sampling::Enumerated`](crate::Sampling::Enumerated) the samples are all outcomes, metrics are exact, and standard
+/// errors 0. There are then no metrics of samples: `ess`, `ess_share`, `largest_weight_share`, `missing_mass`,
+/// `log_z_running`, `pseudo_reward` and `advantage`.
 ///
 /// Metrics are only shown. A metric that cannot be estimated, because a feature, base or statistic gave NaN or a ratio is
 /// beyond `f64`, is NaN, and has a [warning](crate::StepReport::warnings).

@@ -20,21 +20,25 @@ pub(crate) fn check_early_stopping<C, X>(config: &TunerConfig, problem: &Problem
 
 /// The names of [`Metrics`](crate::Metrics) that steps or validation may report.
 fn metric_names<C, X>(config: &TunerConfig, problem: &Problem<'_, C, X>) -> Vec<String> {
-    let offline = config.sampling != Sampling::Online;
+    let enumerated = config.sampling == Sampling::Enumerated;
+    let offline = matches!(config.sampling, Sampling::Offline { .. });
     let mut names = Vec::new();
     if config.metrics_every > 0 {
-        names.extend(sample_names(problem, offline));
-        names.extend(["missing_mass", "log_prob_gap"].map(String::from));
-        for of in ["pseudo_reward", "advantage"] {
-            names.extend(["mean", "std", "min", "max"].map(|statistic| format!("{of}/{statistic}")));
+        names.extend(sample_names(problem, offline, enumerated));
+        names.push("log_prob_gap".into());
+        if !enumerated {
+            names.push("missing_mass".into());
+            for of in ["pseudo_reward", "advantage"] {
+                names.extend(["mean", "std", "min", "max"].map(|statistic| format!("{of}/{statistic}")));
+            }
         }
         if config.max_importance_ratio.is_some() || config.max_pseudo_reward.is_some() {
             names.push("cut_share".into());
         }
     }
     if config.validation.is_some() {
-        let mut validated = sample_names(problem, false);
-        if config.partition == Partition::Normalised {
+        let mut validated = sample_names(problem, false, enumerated);
+        if config.partition == Partition::Normalised && !enumerated {
             validated.push("missing_mass".into());
         }
         names.extend(validated.into_iter().map(|name| format!("validation/{name}")));
@@ -44,10 +48,11 @@ fn metric_names<C, X>(config: &TunerConfig, problem: &Problem<'_, C, X>) -> Vec<
 }
 
 /// The names of metrics of any samples.
-fn sample_names<C, X>(problem: &Problem<'_, C, X>, offline: bool) -> Vec<String> {
-    let always =
-        ["entropy", "outside_mass", "ess", "ess_share", "largest_weight_share", "log_z", "log_z_running"];
-    let mut names: Vec<String> = always.map(String::from).into();
+fn sample_names<C, X>(problem: &Problem<'_, C, X>, offline: bool, enumerated: bool) -> Vec<String> {
+    let mut names: Vec<String> = ["entropy", "outside_mass", "log_z"].map(String::from).into();
+    if !enumerated {
+        names.extend(["ess", "ess_share", "largest_weight_share", "log_z_running"].map(String::from));
+    }
     names.extend(divergence_names("policy", "target", "target_policy"));
     if offline {
         names.extend(divergence_names("proposal", "target", "target_proposal"));

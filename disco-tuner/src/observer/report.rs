@@ -26,7 +26,7 @@ pub struct StepReport {
     pub step: u64,
     /// Number of steps of the run.
     pub steps: u64,
-    /// Number of samples drawn.
+    /// Number of samples drawn, or of outcomes where all of them are taken.
     pub samples: usize,
     /// Number of samples in the target's support.
     pub successes: usize,

@@ -4,19 +4,20 @@ use disco_core::{Distribution, Error as CoreError, StreamRng, Streams};
 
 use super::{Run, collective::gather_lists, timer::Timer};
 use crate::{
+    config::Sampling,
     error::{Result, Stage},
     gradient::{ContextSamples, checked_log_probs},
     policy::Policy,
     workers::part,
 };
 
-/// A worker's part of the samples of one context.
+/// A worker's part of the samples, or of all outcomes, of one context.
 pub(crate) struct Part {
     /// The position of the context in the list of contexts.
     pub(crate) context: usize,
     /// The number of the part's first sample among all of the context.
     pub(crate) start: usize,
-    /// One stream per sample of the part.
+    /// One stream per sample of the part; outcomes that are enumerated use nothing of theirs.
     pub(crate) streams: Streams,
 }
 
@@ -29,6 +30,9 @@ where
         let (config, step) = (self.tuner.config(), self.progress.step);
         let count = config.contexts_per_step.min(self.problem.contexts.len());
         let positions = self.order.take(step * count as u64, count);
+        if config.sampling == Sampling::Enumerated {
+            return self.enumerate(Stage::Score, self.problem.contexts.items(), &positions, timer);
+        }
         let mut rng = StreamRng::of_stream(config.seed, step);
         let samples = |slot: usize| {
             config.samples_per_step / count + usize::from(slot < config.samples_per_step % count)

@@ -34,8 +34,7 @@ where
         let mut computed = if computed.is_empty() {
             Vec::new()
         } else {
-            let own = computed.iter().map(|group| self.own_log_probs(group, timer)).collect();
-            gather_lists(self.workers, own)?
+            self.all_log_probs(Stage::LogProb, self.problem.contexts.items(), &computed, timer)?
         }
         .into_iter();
         let mut lists = Vec::with_capacity(batch.groups.len());
@@ -51,10 +50,29 @@ where
         Ok(lists)
     }
 
+    /// The log-probabilities of the samples of some groups under the policy; errors name `stage`.
+    pub(crate) fn all_log_probs(
+        &self,
+        stage: Stage,
+        contexts: &[C],
+        groups: &[&ContextSamples<X>],
+        timer: &mut Timer,
+    ) -> Result<Vec<Vec<f64>>> {
+        let own =
+            groups.iter().map(|group| self.own_log_probs(stage, &contexts[group.context], group, timer));
+        gather_lists(self.workers, own.collect())
+    }
+
     /// The log-probabilities of this worker's samples of a group under the policy, in micro-batches.
-    fn own_log_probs(&self, group: &ContextSamples<X>, timer: &mut Timer) -> Result<Vec<f64>> {
+    fn own_log_probs(
+        &self,
+        stage: Stage,
+        context: &C,
+        group: &ContextSamples<X>,
+        timer: &mut Timer,
+    ) -> Result<Vec<f64>> {
         let named = |error: CoreError| {
-            self.in_context(Stage::LogProb, group.context)(error.at_sample(|index| group.first + index))
+            self.in_context(stage, group.context)(error.at_sample(|index| group.first + index))
         };
         let samples = &group.samples;
         let lengths: Option<Vec<usize>> =
@@ -62,7 +80,6 @@ where
         let mut log_probs = vec![0.0; samples.len()];
         for batch in micro_batches(samples.len(), lengths.as_deref(), self.tuner.config().micro_batch) {
             let samples: Vec<&X> = batch.iter().map(|&at| &samples[at]).collect();
-            let context = &self.problem.contexts.items()[group.context];
             let found = timer.time(Stage::LogProb, || self.policy.log_probs(context, &samples));
             let place = |index: usize| batch.get(index).copied().unwrap_or(index);
             let found = found.map_err(|error| named(error.at_sample(place)))?;

@@ -7,7 +7,7 @@ use super::{
 use crate::{
     error::{Result, Stage},
     gradient::{ContextSamples, LogPolicy, UpdateBatch, ZEstimate},
-    metrics::{Measured, Metrics, Note, SampleValues, measure, statistics},
+    metrics::{Measured, Metrics, Note, SampleValues, Source, measure, statistics},
     observer::DisplayedSample,
     policy::Policy,
 };
@@ -33,16 +33,21 @@ where
             })
             .collect();
         let contexts = self.problem.contexts.items();
-        self.measure(Stage::Metrics, contexts, &scored, self.proposal.is_some(), notes)
+        let source = match self.proposal {
+            Some(_) => Source::Proposal,
+            None if self.is_enumerated() => Source::Enumerated,
+            None => Source::Policy,
+        };
+        self.measure(Stage::Metrics, contexts, &scored, source, notes)
     }
 
-    /// The metrics of some groups of samples; `offline` says that the frozen proposal drew them.
+    /// The metrics of some groups of samples.
     pub(crate) fn measure(
         &self,
         stage: Stage,
         contexts: &[C],
         scored: &[Scored<'_, X>],
-        offline: bool,
+        source: Source,
         notes: &mut Vec<Note>,
     ) -> Result<Metrics> {
         let scored: Vec<&Scored<'_, X>> = scored.iter().filter(|(group, ..)| group.len() > 0).collect();
@@ -58,7 +63,7 @@ where
                 statistics,
             })
             .collect();
-        let (metrics, of_metrics) = measure(self.problem, &measured, offline);
+        let (metrics, of_metrics) = measure(self.problem, &measured, source);
         notes.extend(of_values.into_iter().chain(of_metrics).map(|note| note.at(stage)));
         Ok(metrics)
     }

@@ -6,6 +6,7 @@ mod checkpointing;
 mod collective;
 mod draw;
 mod drive;
+mod enumerate;
 mod log_probs;
 mod measurement;
 mod proposal_test;
@@ -35,6 +36,7 @@ use crate::{
 };
 use checkpointing::Checkpointing;
 use collective::{Sharing, exchange};
+use enumerate::check_space;
 
 pub use tuner::Tuner;
 
@@ -101,7 +103,7 @@ where
         // A pending gradient of the caller's would be taken for part of the first step's.
         policy.clear();
         let proposal = match config.sampling {
-            Sampling::Online => None,
+            Sampling::Online | Sampling::Enumerated => None,
             Sampling::Offline { .. } => Some(policy.freeze()?),
         };
         Ok(Self {
@@ -258,8 +260,9 @@ fn check_problem<C, X>(tuner: &Tuner, problem: &Problem<'_, C, X>) -> Result<()>
         let (found, alternatives) = ("the target says so".into(), Tuner::alternatives());
         return Err(Error::HardConstraints { divergence, found, alternatives });
     }
+    check_space(config.sampling == Sampling::Enumerated, problem)?;
     let contexts = config.contexts_per_step.min(problem.contexts.len());
-    if config.samples_per_step < 2 * contexts {
+    if config.sampling != Sampling::Enumerated && config.samples_per_step < 2 * contexts {
         let allowed = format!("at least {}: two in each of {contexts} contexts", 2 * contexts);
         return Err(CoreError::invalid("samples_per_step", config.samples_per_step, allowed).into());
     }

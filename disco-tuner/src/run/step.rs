@@ -58,7 +58,11 @@ where
     ) -> Result<StepReport> {
         let config = self.tuner.config();
         let (step, offline) = (self.progress.step, self.proposal.is_some());
-        let batch = UpdateBatch::new(steps, &self.progress.z_estimates, config.partition);
+        let enumerated = self.is_enumerated();
+        let batch = match enumerated {
+            true => UpdateBatch::of_spaces(steps),
+            false => UpdateBatch::new(steps, &self.progress.z_estimates, config.partition),
+        };
         let current = steps.back().map_or(&[][..], Vec::as_slice);
         let mut report = self.report(current, &batch);
         let measured = config.metrics_every > 0
@@ -67,7 +71,12 @@ where
             Sampling::Offline { metric, z, every } if step.is_multiple_of(every) => Some((metric, z)),
             _ => None,
         };
-        let mut log_policy = self.log_policy(&batch, !offline, measured || test.is_some(), timer)?;
+        // The first step shows whether the space holds all outcomes of the policy.
+        let all = measured || test.is_some() || (enumerated && step == 0);
+        let mut log_policy = self.log_policy(&batch, !offline && !enumerated, all, timer)?;
+        if enumerated {
+            self.check_mass(&batch, &log_policy)?;
+        }
         // Everything that can fail because of a number comes before the first update.
         if measured {
             report.metrics = timer.time(Stage::Metrics, || self.measure_step(&batch, &log_policy, notes))?;
@@ -99,7 +108,7 @@ where
                 Err(error) => return Err(self.undo(epoch, snapshot, error)),
             };
             if epoch == 0 && measured {
-                weight_metrics(&accumulated.weights, &mut report.metrics);
+                weight_metrics(&accumulated.weights, enumerated, &mut report.metrics);
                 report.metrics.extend(accumulated.gap.map(|gap| ("log_prob_gap".to_owned(), gap.into())));
             }
         }

@@ -31,7 +31,8 @@ use crate::{
 ///
 /// (Go et al. 2023, eq. 4), where `q` is the policy itself or a frozen proposal, `Z_c` inside `p` is the
 /// mean of `P/q` over other samples, and the baseline `b` comes from other samples too. Where `P(x) = 0`,
-/// `f'` is `f'(inf)`. A sample that the target [skips](disco_core::Skipped) counts as one with `P(x) = 0`.
+/// `f'` is `f'(inf)`. A sample that the target [skips](disco_core::Skipped) counts as one with `P(x) = 0`. Where the outcomes
+/// of a context can be listed, [`Sampling::Enumerated`](crate::Sampling::Enumerated) takes exact sums in the place of means.
 ///
 /// # Cost
 /// Per step: each sample is drawn once and scored once under the target; it takes part in a forward and

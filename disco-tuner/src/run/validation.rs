@@ -7,7 +7,7 @@ use crate::{
     config::Partition,
     error::{Result, Stage},
     gradient::{ContextSamples, ZEstimate, checked_log_probs},
-    metrics::{Metrics, Note},
+    metrics::{Metrics, Note, Source},
     policy::Policy,
 };
 
@@ -25,23 +25,33 @@ where
             return Ok(Metrics::new());
         }
         let mut tokens = Timer::default();
+        let source = if self.is_enumerated() { Source::Enumerated } else { Source::Policy };
         let metrics = timer.time(Stage::Validation, || {
-            // These streams are used every time, so that two measurements differ by the policy alone; no step has this number.
-            let mut rng = StreamRng::of_stream(config.seed, u64::MAX);
-            let stream = |context| (context, Streams::from_rng(&mut rng, validation.samples));
-            let streams: Vec<(usize, Streams)> = (0..held_out.len()).map(stream).collect();
-            let parts: Vec<Part> =
-                streams.into_iter().map(|(context, streams)| self.part(context, context, streams)).collect();
-            let own = parts.iter().map(|part| self.draw_held_out(part, held_out.items(), &mut tokens));
-            let groups = self.complete(own.collect())?;
-            notes.extend(self.first_skip(&groups)?.map(|skip| skip.note().at(Stage::Validation)));
-            let earlier = match config.partition {
-                Partition::Normalised => ZEstimate::NORMALISED,
-                Partition::Running | Partition::Step => ZEstimate::NONE,
+            let groups = match self.is_enumerated() {
+                true => {
+                    let positions: Vec<usize> = (0..held_out.len()).collect();
+                    self.enumerate(Stage::Validation, held_out.items(), &positions, &mut tokens)?
+                }
+                false => self.draw_all_held_out(held_out.items(), validation.samples, &mut tokens)?,
             };
-            let scored: Vec<Scored<'_, X>> =
-                groups.iter().map(|group| (group, group.log_proposal.as_slice(), earlier)).collect();
-            let metrics = self.measure(Stage::Validation, held_out.items(), &scored, false, notes)?;
+            notes.extend(self.first_skip(&groups)?.map(|skip| skip.note().at(Stage::Validation)));
+            let log_policy = match self.is_enumerated() {
+                true => {
+                    let groups: Vec<&ContextSamples<X>> = groups.iter().collect();
+                    self.all_log_probs(Stage::Validation, held_out.items(), &groups, &mut tokens)?
+                }
+                false => groups.iter().map(|group| group.log_proposal.clone()).collect(),
+            };
+            let earlier = match config.partition {
+                Partition::Normalised if !self.is_enumerated() => ZEstimate::NORMALISED,
+                _ => ZEstimate::NONE,
+            };
+            let scored: Vec<Scored<'_, X>> = groups
+                .iter()
+                .zip(&log_policy)
+                .map(|(group, log_policy)| (group, log_policy.as_slice(), earlier))
+                .collect();
+            let metrics = self.measure(Stage::Validation, held_out.items(), &scored, source, notes)?;
             Ok(metrics.into_iter().map(|(name, metric)| (format!("validation/{name}"), metric)).collect())
         });
         timer.count(
@@ -49,6 +59,22 @@ where
             tokens.tokens().remove(Stage::Sample.name()).map(|count| count as usize),
         );
         metrics
+    }
+
+    /// Draws and scores the samples of all held-out contexts.
+    fn draw_all_held_out(
+        &self,
+        contexts: &[C],
+        samples: usize,
+        tokens: &mut Timer,
+    ) -> Result<Vec<ContextSamples<X>>> {
+        // These streams are used every time, so that two measurements differ by the policy alone; no step has this number.
+        let mut rng = StreamRng::of_stream(self.tuner.config().seed, u64::MAX);
+        let parts: Vec<Part> = (0..contexts.len())
+            .map(|context| self.part(context, context, Streams::from_rng(&mut rng, samples)))
+            .collect();
+        let own = parts.iter().map(|part| self.draw_held_out(part, contexts, tokens));
+        self.complete(own.collect())
     }
 
     /// Draws and scores a part of the samples of a held-out context.

@@ -8,6 +8,8 @@ mod common;
 mod contract;
 mod convergence;
 mod early_stopping;
+mod enumerated;
+mod enumerated_runs;
 mod exact_gradient;
 mod failures;
 mod hostile_names;

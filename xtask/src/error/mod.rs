@@ -276,11 +276,19 @@ pub enum Error {
     Pattern(regex::Error),
     /// The values of a feature come from a text scorer, such as a classifier, and this workflow was given none for it.
     #[error(
-        "the feature `{feature}` needs a text scorer (its classifier), and the workflow was given none of that name"
+        "the feature `{feature}` needs a text scorer (its classifier, program or server), and the workflow was given none of that name"
     )]
     NoTextScorer {
         /// The feature.
         feature: String,
+    },
+    /// A program or server that gives the values of features failed.
+    #[error("the scorer `{scorer}`: {problem}")]
+    Scorer {
+        /// The command, or the address of the server.
+        scorer: String,
+        /// The problem, with the batch and the sample where there is one.
+        problem: String,
     },
     /// A feature is made of other features that cannot be found.
     #[error("the feature `{feature}` cannot be made of other features: {problem}")]

@@ -79,6 +79,8 @@ impl OwnRule {
                 return Labels::new(category).map(|labels| labels.map(Self::Labels));
             }
             FeatureKind::Classifier(_)
+            | FeatureKind::Command(_)
+            | FeatureKind::Http(_)
             | FeatureKind::Between { .. }
             | FeatureKind::All { .. }
             | FeatureKind::Any { .. }

@@ -33,6 +33,8 @@ enum Step {
     Tests,
     /// The demo, and whether it reached the means that it asks for.
     Demo,
+    /// The other run files in `xtask/specs`, each of which shows what can be asked.
+    Specs,
     /// disco-tuner with every feature, its loggers against TensorBoard and an MLflow server: both are downloaded from PyPI.
     Loggers,
     /// The tests that need SmolLM2-135M, or Python with transformers: both are downloaded from PyPI.
@@ -66,6 +68,7 @@ impl Step {
             Self::Docs => docs(),
             Self::Tests => process::run(tests(Backend::default(), WORKSPACE, &[])?),
             Self::Demo => demo(),
+            Self::Specs => return specs(),
             Self::Loggers => loggers::run(),
             Self::Smollm2 => smollm2_tests(),
             Self::Tch => tch(),
@@ -176,6 +179,32 @@ fn demo() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Runs each run file of the repository; returns those that need more than this machine has.
+fn specs() -> Result<Vec<&'static str>> {
+    // It needs a server, which the tests of scorers have on loopback.
+    const WITHOUT: &str = "http.toml";
+    let folder = workspace_root().join("xtask").join("specs");
+    let entries = fs::read_dir(&folder).map_err(|cause| Error::read(&folder, cause))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|cause| Error::read(&folder, cause))?.file_name();
+        let name = name.to_string_lossy().into_owned();
+        if name.ends_with(".toml") && !["demo.toml", WITHOUT].contains(&name.as_str()) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    for name in names {
+        let out = workspace_root().join("target").join("runs").join(format!("ci-{name}"));
+        let mut command = run_xtask(Backend::default(), &[Backend::default().feature()])?;
+        command.arg("run").arg(folder.join(&name)).args(["--restart", "--out"]).arg(&out);
+        say(format_args!("-- {name}"));
+        process::run(command)?;
+    }
+    say(format_args!("skipped: {WITHOUT} needs a server; the tests of scorers have one"));
+    Ok(vec![WITHOUT])
 }
 
 /// The language model's tests with the model and the Python that some of them need.

@@ -14,6 +14,9 @@ pub struct ContextRow {
     pub name: String,
     /// The mean that is asked of this context; for a target over all contexts, the mean that is asked over them.
     pub asked: Option<f64>,
+    /// Its coefficient in this context alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub coefficient: Option<Estimate>,
     /// Its mean under the base.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<Estimate>,
@@ -75,6 +78,11 @@ impl RunRecord {
                     context,
                     name: spec.name.clone(),
                     asked: if spec.feature.per_context { own } else { over_all },
+                    coefficient: of(
+                        self.target.as_ref().map(|target| &target.coefficients),
+                        context,
+                        measure,
+                    ),
                     base: of(self.base.as_ref().map(|base| &base.by_context), context, measure),
                     fitted: of(self.target.as_ref().map(|target| &target.by_context), context, measure),
                     tuned: of(self.policy.as_ref().map(|policy| &policy.by_context), context, measure),

@@ -88,6 +88,10 @@ pub struct TargetRecord {
     pub features: Vec<FittedFeature>,
     /// Their means in each context, from all samples; `None` in a context without a sample that counts.
     pub by_context: Vec<Vec<Option<Estimate>>>,
+    /// The coefficients that contexts have for themselves, context by context; empty if there are none.
+    pub coefficients: Vec<Vec<Option<Estimate>>>,
+    /// The share of the base's samples that exact rejection accepts, where the supremum of the target's factor is known.
+    pub exact_rejection: Option<Estimate>,
     /// The distances of categories from the shares that were asked for.
     pub categories: Vec<CategoryDistance>,
     /// The divergences from the base to the target, in the order of the report: forward KL, reverse KL, total variation,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use disco_core::Estimate;
 use serde::Serialize;
 
 use super::{
@@ -25,6 +26,9 @@ struct Summary<'a> {
     categories: Vec<CategoryRow>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fit: Option<&'a FitRecord>,
+    /// The share of the base's samples that exact rejection accepts, where a bound is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exact_rejection: Option<Estimate>,
     #[serde(skip_serializing_if = "Option::is_none")]
     steps: Option<&'a Vec<StepRecord>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -58,6 +62,7 @@ pub(super) fn summary(record: &RunRecord) -> Result<Vec<u8>> {
         contexts: record.contexts(),
         categories: record.categories(),
         fit: record.target.as_ref().map(|target| &target.fit),
+        exact_rejection: record.target.as_ref().and_then(|target| target.exact_rejection),
         steps: record.tuning.as_ref().map(|tuning| &tuning.steps),
         distances: record.distances(),
         kl_from_base: record.kl_from_base(),

@@ -48,6 +48,9 @@ pub fn terminal_table(record: &RunRecord) -> String {
             grouped(qrs.proposals as u64),
         ));
     }
+    if let Some(rate) = record.target.as_ref().and_then(|target| target.exact_rejection) {
+        text.push_str(&format!("Exact rejection from the base accepts {}.\n", plus_minus(&rate)));
+    }
     let fit = record.target.iter().flat_map(|target| &target.fit.warnings);
     let qrs = record.qrs.iter().flat_map(|qrs| &qrs.warnings);
     let tuning = record.tuning.iter().flat_map(|tuning| &tuning.warnings);

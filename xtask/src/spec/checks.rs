@@ -6,7 +6,7 @@
 use disco_core::Error as CoreError;
 
 use super::{
-    FeatureKind, FeatureSpec, LengthUnit, QrsGoal, Spec, Target, bounds::Bounded,
+    FeatureKind, FeatureSpec, LengthUnit, QrsGoal, Spec, Target, bounds::Bounded, command::command_conflicts,
     divergence::finite_outside_the_support, document::Conflict, references::reference_conflicts,
 };
 
@@ -18,6 +18,7 @@ pub(super) fn conflicts(spec: &Spec) -> Vec<Conflict> {
     tune(spec, &mut found);
     sample(spec, &mut found);
     names(spec, &mut found);
+    command_conflicts(&spec.features, path, &mut found);
     lengths(spec, &mut found);
     bounds(spec, &mut found);
     found.extend(reference_conflicts(spec));
@@ -81,7 +82,9 @@ const TUNER_FIELDS: &[(&str, &[&str])] = &[
 
 fn tune(spec: &Spec, found: &mut Vec<Conflict>) {
     let tune = &spec.tune;
-    if let Err(error) = tune.tuner_config(spec.checkpoints.best, spec.seed).validate() {
+    if let Err(error) =
+        tune.tuner_config(spec.checkpoints.best, spec.model.choices.is_some(), spec.seed).validate()
+    {
         found.push(refused("tune", TUNER_FIELDS, error));
     }
     if tune.contexts_per_step > spec.contexts.items.len() {

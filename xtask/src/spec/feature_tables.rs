@@ -9,7 +9,9 @@ use super::{
     allowed::SOME_TEXT,
     category::{CATEGORY_FIELDS, read_category},
     classifier::{CLASSIFIER_FIELDS, read_classifier},
+    command::{COMMAND_FIELDS, read_command},
     fields::Fields,
+    http::{HTTP_FIELDS, read_http},
     json::{JSON_FIELDS, read_json},
     names::Alias,
     parts::{read_all_of, read_between, read_of},
@@ -23,7 +25,7 @@ use super::{
 type Kind = (&'static str, (&'static [&'static str], fn(&Section<'_>, &Path) -> FeatureKind));
 
 /// All kinds. A new kind is a line here, a variant of [`FeatureKind`], and a rule of `features::TextFeature`.
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 16] = [
     ("contains", (WORDS, |section, _| FeatureKind::Contains(read_words(section)))),
     ("count", (WORDS, |section, _| FeatureKind::Count(read_words(section)))),
     ("regex", (&["pattern"], |section, _| read_regex(section))),
@@ -36,6 +38,8 @@ const KINDS: [Kind; 14] = [
         "classifier",
         (CLASSIFIER_FIELDS, |section, folder| FeatureKind::Classifier(read_classifier(section, folder))),
     ),
+    ("command", (COMMAND_FIELDS, |section, folder| FeatureKind::Command(read_command(section, folder)))),
+    ("http", (HTTP_FIELDS, |section, _| FeatureKind::Http(read_http(section)))),
     ("length", (&["unit"], |section, _| read_length(section))),
     ("words", (WORD_LIST_FIELDS, |section, folder| FeatureKind::WordList(read_word_list(section, folder)))),
     ("json", (JSON_FIELDS, |section, _| FeatureKind::Json(read_json(section)))),
@@ -88,6 +92,13 @@ const ALIASES: &[Alias] = &[
     ("characters", &["length"]),
     ("sentiment", &["classifier"]),
     ("label", &["classifier"]),
+    ("program", &["command"]),
+    ("script", &["command"]),
+    ("python", &["command"]),
+    ("server", &["http"]),
+    ("https", &["http"]),
+    ("url", &["http"]),
+    ("reward_model", &["http", "command"]),
 ];
 
 /// The fields that a table of `[[features]]` may have.

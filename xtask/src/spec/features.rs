@@ -8,6 +8,8 @@ use super::{
     allowed::{COUNT_MEAN, FINITE, INSIDE_UNIT, NEGATIVE, POSITIVE, PREVALENCE, SIGN_MEAN},
     category::{CategoryRule, CategorySpec},
     classifier::{ClassifierSpec, LabelValue},
+    command::CommandSpec,
+    http::HttpSpec,
     json::JsonSpec,
     phrase::{Phrase, Words},
     target::Target,
@@ -80,6 +82,10 @@ pub enum FeatureKind {
     },
     /// The value that a classifier gives for a label of the text.
     Classifier(ClassifierSpec),
+    /// The value that a program gives.
+    Command(CommandSpec),
+    /// The value that a server gives.
+    Http(HttpSpec),
     /// The words of a list in the text.
     #[serde(rename = "words")]
     WordList(WordListSpec),
@@ -151,6 +157,7 @@ impl FeatureKind {
             Self::WordList(words) => words.value == WordValue::Presence,
             Self::Json(json) => json.is_binary(),
             Self::Count(_) | Self::Length { .. } | Self::Classifier(_) | Self::Category(_) => false,
+            Self::Command(CommandSpec { binary, .. }) | Self::Http(HttpSpec { binary, .. }) => *binary,
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
 impl Section<'_> {
     /// A number, or `{ column = NAME }`, if the field is there.
     pub(super) fn level(&self, field: &'static str, allowed: &Allowed<f64>) -> Option<Level> {
-        if !self.value(field)?.get_ref().is_table() {
+        if !self.is_table(field) {
             return self.number(field, allowed).map(Level::Number);
         }
         self.column_name(field).map(|column| Level::Column { column })

@@ -8,13 +8,16 @@ mod bounds;
 mod category;
 mod checks;
 mod classifier;
+mod command;
 mod context_table;
 mod contexts;
 mod divergence;
 mod document;
+mod entries;
 mod feature_tables;
 mod features;
 mod fields;
+mod http;
 mod items;
 mod json;
 mod json_path;
@@ -28,6 +31,7 @@ mod reach;
 mod read;
 mod references;
 mod rewards;
+mod sample_space;
 mod section;
 mod source;
 mod target;
@@ -41,9 +45,13 @@ use serde::{Deserialize, Serialize};
 pub use backend::Backend;
 pub use category::{CategoryRule, CategorySpec};
 pub use classifier::{ClassifierSpec, LabelValue};
+pub(crate) use command::is_script;
+pub use command::{CommandAsking, CommandSpec};
 pub use contexts::{ChatSpec, ContextSpec};
 pub(crate) use divergence::find_divergence;
 pub use features::{FeatureKind, FeatureSpec, LengthUnit};
+pub(crate) use http::check_url;
+pub use http::{Dialect, HttpAsking, HttpSpec};
 pub use json::{JsonScalar, JsonSpec};
 pub use json_path::JsonPath;
 pub(crate) use json_path::Step;
@@ -55,6 +63,7 @@ pub use reach::LongestToken;
 pub use read::read_spec;
 pub(crate) use read::read_spec_with;
 pub use rewards::RewardSpec;
+pub use sample_space::{ChoicesSpec, GrammarSpec};
 pub(crate) use section::Allowed;
 pub use source::{ModelSource, WEIGHTS};
 pub use target::{Level, Share, Target};
@@ -162,6 +171,24 @@ pub struct ModelSpec {
     pub min_new_tokens: usize,
     /// Token ids that are never drawn.
     pub forbidden_tokens: Vec<u32>,
+    /// The only texts that it may give, if they are listed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub choices: Option<ChoicesSpec>,
+    /// Whether an end token follows each of these texts in their scores.
+    #[serde(default = "yes", skip_serializing_if = "is_yes")]
+    pub choices_end: bool,
+    /// The grammar of the texts that it may give.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<GrammarSpec>,
+}
+
+/// The default of [`ModelSpec::choices_end`].
+fn yes() -> bool {
+    true
+}
+
+fn is_yes(choices_end: &bool) -> bool {
+    *choices_end
 }
 
 impl ModelSpec {
@@ -179,6 +206,9 @@ impl ModelSpec {
             penalize_context: true,
             min_new_tokens: 0,
             forbidden_tokens: Vec::new(),
+            choices: None,
+            choices_end: true,
+            grammar: None,
         }
     }
 

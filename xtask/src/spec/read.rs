@@ -24,6 +24,7 @@ use super::{
     fields::{Fields, Kind},
     names::Alias,
     rewards::{REWARD_FIELDS, read_reward},
+    sample_space::{read_choices, read_grammar},
     section::Section,
 };
 use crate::{Backend, SpecError};
@@ -53,6 +54,9 @@ const MODEL: &[&str] = &[
     "penalize_context",
     "min_new_tokens",
     "forbidden_tokens",
+    "choices",
+    "choices_end",
+    "grammar",
 ];
 const FIT: &[&str] = &["samples", "held_out", "ridge"];
 const TUNE: &[&str] = &[
@@ -193,6 +197,9 @@ fn read_model(model: &Section<'_>, folder: &Path) -> ModelSpec {
         penalize_context: model.boolean("penalize_context").unwrap_or(plain.penalize_context),
         min_new_tokens: model.integer("min_new_tokens", &WHOLE).unwrap_or(0) as usize,
         forbidden_tokens: model.integers("forbidden_tokens", &TOKEN_IDS).unwrap_or_default(),
+        choices: read_choices(model),
+        choices_end: model.boolean("choices_end").unwrap_or(plain.choices_end),
+        grammar: read_grammar(model, folder),
         ..plain
     }
 }

@@ -20,6 +20,7 @@ pub(super) fn reference_conflicts(spec: &Spec) -> Vec<Conflict> {
     phrases(spec, &mut found);
     rewards(spec, &mut found);
     columns(spec, &mut found);
+    sample_space(spec, &mut found);
     found
 }
 
@@ -77,6 +78,12 @@ fn rewards(spec: &Spec, found: &mut Vec<Conflict>) {
             Ok(feature) if feature.kind.labels().is_some() => {
                 let message = format!("is \"{}\", a category", feature.name);
                 found.push(conflict(fields, &message, "the name of a feature that is a number"));
+            }
+            Ok(feature) if feature.target.is_some() => {
+                let message = format!("is \"{}\", of which a mean is asked as well", feature.name);
+                let allowed =
+                    "a feature without a target: a reward and a mean are two coefficients of one feature";
+                found.push(conflict(fields, &message, allowed));
             }
             Ok(_) => {
                 if spec.rewards[..index].iter().any(|other| other.feature == reward.feature) {
@@ -162,6 +169,21 @@ fn phrases(spec: &Spec, found: &mut Vec<Conflict>) {
             others: others.into_iter().chain(["contexts".into()]).collect(),
             ..conflict(path("text"), &message, "a column that every context has, with a text")
         });
+    }
+}
+
+/// The choices of each context, and that there is no grammar beside them.
+fn sample_space(spec: &Spec, found: &mut Vec<Conflict>) {
+    let Some(choices) = &spec.model.choices else { return };
+    if spec.model.grammar.is_some() {
+        let fields = vec!["model.choices".into(), "model.grammar".into()];
+        found.push(conflict(fields, "is given beside a grammar", "one of the two"));
+    }
+    let wrong = |(number, context): (usize, &TextContext)| Some((number, choices.of(context).err()?));
+    if let Some((number, problem)) = spec.contexts.items.iter().enumerate().find_map(wrong) {
+        let message = format!("cannot be had in context {}: {problem}", number + 1);
+        let allowed = "a column of JSON lines with a list of strings in every context";
+        found.push(conflict(vec!["model.choices".into(), "contexts".into()], &message, allowed));
     }
 }
 

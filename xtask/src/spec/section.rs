@@ -119,6 +119,11 @@ impl<'a> Section<'a> {
         self.value(field).is_some()
     }
 
+    /// Whether the field is there and a table.
+    pub(super) fn is_table(&self, field: &'static str) -> bool {
+        self.value(field).is_some_and(|value| value.get_ref().is_table())
+    }
+
     /// Whether the field is there and a number.
     pub(super) fn is_number(&self, field: &'static str) -> bool {
         let value = self.value(field).map(Spanned::get_ref);

@@ -1,7 +1,7 @@
 //! The settings of tuning and of its checkpoints, and the settings of the tuner that they become.
 
 use disco_divergence::FDivergence;
-use disco_tuner::{Decay, EarlyStopping, MicroBatch, Optimizer, Schedule, TunerConfig};
+use disco_tuner::{Decay, EarlyStopping, MicroBatch, Optimizer, Sampling, Schedule, TunerConfig};
 use serde::Serialize;
 
 /// How the policy is tuned towards the target.
@@ -54,12 +54,13 @@ pub struct CheckpointSpec {
 }
 
 impl TuneSpec {
-    /// The settings of the tuner, with `best` the metric that decides which checkpoint is the best.
-    pub(crate) fn tuner_config(&self, best: Option<&str>, seed: u64) -> TunerConfig {
+    /// The settings of the tuner, with `best` the metric that decides which checkpoint is the best, and whether the texts of the model are listed.
+    pub(crate) fn tuner_config(&self, best: Option<&str>, is_listed: bool, seed: u64) -> TunerConfig {
         TunerConfig {
             divergence: self.divergence,
             steps: self.steps as u64,
             samples_per_step: self.samples_per_step,
+            sampling: if is_listed { Sampling::Enumerated } else { Sampling::Online },
             contexts_per_step: self.contexts_per_step,
             seed,
             micro_batch: MicroBatch { samples: self.micro_batch, tokens: None },

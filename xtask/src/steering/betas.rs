@@ -42,7 +42,7 @@ impl Betas {
         let over =
             |of: fn(&Point) -> Estimate| mean(&points.iter().map(of).collect::<Vec<_>>(), &plan.shares);
         let kl = |(scored, log_beta): (&Scored<X>, &f64)| {
-            let pairs = scored.log_target.iter().zip(&scored.log_prob);
+            let pairs = scored.log_target.iter().zip(&scored.log_policy);
             let accepted: Vec<f64> =
                 pairs.map(|(target, proposal)| target.min(log_beta + proposal)).collect();
             scored.kl_to_base(&accepted, LogZ::Estimated)

@@ -1,14 +1,16 @@
 //! Stage "fit": the target, whose constraints are fitted to samples of the base.
 
+use std::collections::VecDeque;
+
 use disco_core::{Estimate, numerics::log_sum_exp};
-use disco_ebm::{ConstraintReport, Fit, HeldOut, Termination};
+use disco_divergence::LogZ;
+use disco_ebm::{ConstraintReport, ContextConstraint, Fit, HeldOut, Termination};
 
 use super::{
     Measurement, RunPlan,
     categories::category_distances,
-    constraints::constraints,
     moments::{ContextValues, moments},
-    scored::{Scored, means, score, sentence},
+    scored::{Drawn, Scored, mean, means, score, sentence},
 };
 use crate::{
     Error, Progress, ProgressTarget, Result,
@@ -36,39 +38,106 @@ pub struct Fitted<X> {
 /// No call of a model; text scorers score each sample once more.
 pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<Fitted<X>> {
     let spec = plan.spec;
-    let constraints = constraints(plan)?;
-    let (positions, constraints): (Vec<usize>, Vec<_>) = constraints.into_iter().unzip();
+    let constraints: Vec<_> = base.constraints.iter().map(|one| one.constraint.clone()).collect();
     let fit = base.measured.fit(&constraints, &spec.fit.config())?;
 
     let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", 0);
-    let of_base = |_: &TextContext, _: &[&X], log_prob: &[f64]| Ok(log_prob.to_vec());
-    let scored = score(&spec.contexts.items, base.samples.clone(), of_base, fit.tilt(), &mut hidden)?;
-    check_log_beta(spec, &scored, &plan.shares)?;
-    let distances: Vec<Vec<Estimate>> =
-        scored.iter().map(Scored::distances_to_target).collect::<Result<_>>()?;
-    let weighted = base.values.iter().zip(&scored).map(|(rows, scored)| ContextValues {
-        rows: rows.iter().collect(),
-        log_weights: Some(scored.log_weights()),
+    // The samples tell of the base here, whatever drew them.
+    let of_base = base.drawn.iter().zip(&base.log_base).map(|(drawn, log_base)| {
+        let drawn = Drawn { log_policy: log_base.clone(), ..drawn.clone() };
+        (drawn, log_base)
     });
-    let weighted: Vec<ContextValues<'_>> = weighted.collect();
+    let (drawn, mut log_base): (Vec<Drawn<X>>, VecDeque<&Vec<f64>>) = of_base.unzip();
+    let next = |_: &TextContext, _: &Drawn<X>| Ok(log_base.pop_front().cloned().unwrap_or_default());
+    let scored = score(&spec.contexts.items, drawn, next, fit.tilt(), &mut hidden)?;
+    check_log_beta(spec, &scored, &plan.shares)?;
+    let is_base = scored.iter().all(|scored| scored.policy_weights().is_none());
+    let log_z = if is_base { LogZ::Known(0.0) } else { LogZ::Estimated };
+    let distances: Vec<Vec<Estimate>> =
+        scored.iter().map(|scored| scored.distances_to_target(log_z)).collect::<Result<_>>()?;
+    let weighted = ContextValues::new(&base.values, &scored, |scored| Some(scored.log_weights()));
     let achieved = moments(plan, &weighted)?;
+    let all = &achieved.all;
     let feature = |index: usize| {
-        let place = positions.iter().position(|position| *position == index);
+        let place = base.constraints.iter().position(|one| one.measure == index);
         let report: Option<&ConstraintReport> = place.and_then(|place| fit.report().constraints.get(place));
         FittedFeature {
             coefficient: report.and_then(|report| report.coefficient),
-            fitted: report.map_or(achieved.all[index], |report| report.achieved),
+            fitted: report.map_or(all[index], |report| report.achieved),
             held_out: report.and_then(|report| report.held_out),
         }
     };
     let record = TargetRecord {
         fit: fit_record(spec, &fit),
         features: (0..plan.measures.len()).map(feature).collect(),
-        by_context: achieved.by_context.clone(),
+        by_context: means_by_context(plan, base, &fit, achieved.by_context),
+        coefficients: coefficients(plan, base, &fit),
+        exact_rejection: exact_rejection(plan, &fit)?,
         categories: category_distances(plan, &weighted)?,
         base_distances: means(&distances, &plan.shares),
     };
     Ok(Fitted { fit, record })
+}
+
+/// What a constraint says of each context, in the places of the measures: `None` for measures without a constraint.
+fn in_each<X, T>(
+    plan: &RunPlan<'_>,
+    base: &Measurement<X>,
+    fit: &Fit<TextContext, X>,
+    of: impl Fn(&ContextConstraint) -> Option<T>,
+) -> Vec<Vec<Option<T>>> {
+    let mut found: Vec<Vec<Option<T>>> = Vec::new();
+    for _ in &plan.spec.contexts.items {
+        found.push(plan.measures.iter().map(|_| None).collect());
+    }
+    for report in &fit.report().by_context {
+        for (one, constraint) in base.constraints.iter().zip(&report.constraints) {
+            found[report.context][one.measure] = of(constraint);
+        }
+    }
+    found
+}
+
+/// The means of all measures in each context. Those of constraints have errors that include the errors of the coefficients.
+fn means_by_context<X>(
+    plan: &RunPlan<'_>,
+    base: &Measurement<X>,
+    fit: &Fit<TextContext, X>,
+    measured: Vec<Vec<Option<Estimate>>>,
+) -> Vec<Vec<Option<Estimate>>> {
+    let constrained = in_each(plan, base, fit, |constraint| constraint.achieved);
+    let either = |(one, other): (Vec<Option<Estimate>>, Vec<Option<Estimate>>)| {
+        one.into_iter().zip(other).map(|(one, other)| one.or(other)).collect()
+    };
+    constrained.into_iter().zip(measured).map(either).collect()
+}
+
+/// The coefficients that contexts have for themselves; empty if there are none.
+fn coefficients<X>(
+    plan: &RunPlan<'_>,
+    base: &Measurement<X>,
+    fit: &Fit<TextContext, X>,
+) -> Vec<Vec<Option<Estimate>>> {
+    let found = in_each(plan, base, fit, |constraint| constraint.coefficient);
+    if found.iter().flatten().any(Option::is_some) { found } else { Vec::new() }
+}
+
+/// The share of the base's samples that exact rejection accepts, with the known supremum of the target's factor in the place of beta;
+/// `None` where a feature has no known bound.
+///
+/// # Errors
+/// [`disco_ebm::Error::UnknownContext`].
+fn exact_rejection<X>(plan: &RunPlan<'_>, fit: &Fit<TextContext, X>) -> Result<Option<Estimate>> {
+    let (mut rates, mut shares) = (Vec::new(), Vec::new());
+    for report in &fit.report().by_context {
+        let context = &plan.spec.contexts.items[report.context];
+        let Some(log_bound) = fit.tilt().log_bound(context)? else { return Ok(None) };
+        // The rate is Z / beta; its relative error is the error of ln Z.
+        let value = (report.log_z.value - log_bound).exp();
+        rates.push(Estimate { value, std_error: value * report.log_z.std_error, ess: report.log_z.ess });
+        shares.push(plan.shares[report.context]);
+    }
+    Ok(Some(mean(&rates, &shares)))
 }
 
 /// Refuses, before anything is tuned, a beta at which not even one proposal can be accepted: whatever the policy is, it accepts at most
@@ -76,10 +145,7 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
 fn check_log_beta<X>(spec: &Spec, scored: &[Scored<X>], shares: &[f64]) -> Result<()> {
     let QrsGoal::LogBeta(log_beta) = spec.sample.qrs else { return Ok(()) };
     let log_mean = |terms: &[f64]| log_sum_exp(terms) - (terms.len() as f64).ln();
-    let log_z = |scored: &Scored<X>| {
-        let pairs = scored.log_target.iter().zip(&scored.log_prob);
-        log_mean(&pairs.map(|(target, proposal)| target - proposal).collect::<Vec<_>>())
-    };
+    let log_z = |scored: &Scored<X>| log_mean(&scored.log_weights());
     let weighed = scored.iter().zip(shares).map(|(scored, share)| log_z(scored) + share.ln());
     let log_z = log_sum_exp(&weighed.collect::<Vec<_>>());
     let proposals = spec.in_all_contexts(spec.sample.count);

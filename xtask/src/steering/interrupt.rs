@@ -14,7 +14,7 @@ use std::{
 use disco_tuner::StopFlag;
 use signal_hook::{consts, flag};
 
-use crate::{Error, Result, results::remove_staging, terminal::say};
+use crate::{Error, Result, results::remove_staging, scorers::kill_process_groups, terminal::say};
 
 /// The exit code of a run that was interrupted: the one that shells report for SIGINT.
 pub const INTERRUPTED: u8 = 130;
@@ -35,7 +35,8 @@ const ATTEMPTS: usize = 20;
 ///
 /// While the policy is tuned, the current step is finished, a checkpoint is written, and the run ends with
 /// [`Error::Interrupted`]. At any other time, and at a second signal, the process ends at once; the
-/// results under construction are removed first. Without [`install`](Self::install), signals have their usual effect.
+/// results under construction are removed first, and the programs that score samples are ended. Without
+/// [`install`](Self::install), signals have their usual effect.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<State>);
 
@@ -89,6 +90,7 @@ impl Interrupt {
             }
         }
         say("interrupted");
+        kill_process_groups();
         std::process::exit(INTERRUPTED.into());
     }
 

@@ -6,22 +6,30 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use disco_lm::{LanguageModel, LmPolicy, Lora, Precision};
+use disco_core::{Condition, Product};
+use disco_lm::{
+    ChoiceModel, ChoicePolicy, Choices, Completion, Grammar, GrammarFeature, LanguageModel, LmPolicy, Lora,
+    Precision,
+};
 
 use super::{
-    Loaded, RunControl, run_workflow,
+    BaseModel, Loaded, Origin, RunControl, run_workflow,
     workflow::{WeightBytes, optimizer_states},
 };
 use crate::{
     Error, Result,
+    contexts::TextContext,
     models::{ModelKind, device, folder_of, generation, text_scorers},
     process::memory_limit,
     results::{ModelRecord, RunRecord, grouped},
-    spec::{AdapterSpec, ChatSpec, LongestToken, Spec},
+    spec::{AdapterSpec, ChatSpec, ChoicesSpec, GrammarSpec, LongestToken, Spec},
 };
 
 /// The folder of a tuned adapter, beside that of the weights, into which the adapter is merged.
 const ADAPTER: &str = "adapter";
+
+type Listed = ChoiceModel<TextContext>;
+type Choosing = ChoicePolicy<TextContext>;
 
 /// Runs a spec on its language model; returns the folder of the results, and their record.
 ///
@@ -29,17 +37,72 @@ const ADAPTER: &str = "adapter";
 /// As [`run_workflow`], and those of the model.
 pub(crate) fn run(spec: &Spec, out: &Path, control: &RunControl) -> Result<(PathBuf, RunRecord)> {
     let folder = folder_of(&spec.model.source, ModelKind::LanguageModel)?;
-    let load = || load(spec, &folder);
-    let save = |policy: &LmPolicy, to: &Path| {
-        let model = policy.model();
-        if model.tokens().lora().is_some() {
-            model.save_adapter(to.with_file_name(ADAPTER))?;
-        }
-        Ok(model.save(to, Precision::F32)?)
-    };
     let weights = weight_bytes(&folder)?;
     check_memory(spec, weights.least)?;
-    run_workflow(spec, out, weights, control, load, save)
+    let save = |policy: &LmPolicy, to: &Path| save_model(&policy.model(), to);
+    match (&spec.model.choices, &spec.model.grammar) {
+        (Some(choices), _) => {
+            let save = |policy: &ChoicePolicy<TextContext>, to: &Path| save_model(&policy.model(), to);
+            run_workflow(spec, out, weights, control, || listed(spec, &folder, choices), save)
+        }
+        (None, Some(grammar)) => {
+            run_workflow(spec, out, weights, control, || masked(spec, &folder, grammar), save)
+        }
+        (None, None) => {
+            let load = || {
+                let (base, record) = load(spec, &folder)?;
+                let policy = policy(spec, &base)?;
+                Ok(Loaded { policy, base: BaseModel::new(base), scorers: text_scorers(spec)?, record })
+            };
+            run_workflow(spec, out, weights, control, load, save)
+        }
+    }
+}
+
+/// A model that may give only the texts of a list.
+fn listed(
+    spec: &Spec,
+    folder: &Path,
+    choices: &ChoicesSpec,
+) -> Result<Loaded<Listed, Listed, Completion, Choosing>> {
+    let (base, record) = load(spec, folder)?;
+    let choices = match choices.clone() {
+        ChoicesSpec::Texts(texts) => Choices::new(texts)?,
+        by_column => Choices::by_context(move |context: &TextContext| Ok(by_column.of(context)?)),
+    };
+    let choices = if spec.model.choices_end { choices } else { choices.without_end_token() };
+    let policy = ChoicePolicy::new(policy(spec, &base)?, choices.clone())?;
+    let base = ChoiceModel::new(base, choices)?;
+    let spaces = spec.contexts.items.iter().map(|context| Ok(base.space(context)?)).collect::<Result<_>>()?;
+    let base = BaseModel { origin: Origin::Listed(spaces), ..BaseModel::new(base) };
+    Ok(Loaded { policy, base, scorers: text_scorers(spec)?, record })
+}
+
+/// A model under a grammar: the base is the model as it is, on the texts of the grammar; the masked model proposes them.
+fn masked(
+    spec: &Spec,
+    folder: &Path,
+    grammar: &GrammarSpec,
+) -> Result<Loaded<Product<LanguageModel, Condition<GrammarFeature>>, LanguageModel, Completion, LmPolicy>> {
+    let (plain, record) = load(spec, folder)?;
+    let grammar = match grammar {
+        GrammarSpec::JsonSchema(schema) => Grammar::json_schema(schema)?,
+        GrammarSpec::Regex(expression) => Grammar::regex(expression)?,
+        GrammarSpec::Lark(grammar) => Grammar::lark(grammar)?,
+        GrammarSpec::Choices(texts) => Grammar::choices(texts)?,
+    };
+    let proposal = plain.under_grammar(&grammar)?;
+    let accepted = proposal.grammar_condition().ok_or(Error::NoGrammar)?;
+    let policy = policy(spec, &proposal)?;
+    let base = BaseModel { base: plain * accepted, proposal, origin: Origin::Proposal };
+    Ok(Loaded { policy, base, scorers: text_scorers(spec)?, record })
+}
+
+fn save_model(model: &LanguageModel, to: &Path) -> Result<()> {
+    if model.tokens().lora().is_some() {
+        model.save_adapter(to.with_file_name(ADAPTER))?;
+    }
+    Ok(model.save(to, Precision::F32)?)
 }
 
 /// Refuses a run that cannot have the memory for its weights: running out of it later ends the process without a word of ours.
@@ -54,7 +117,8 @@ fn check_memory(spec: &Spec, weights: u64) -> Result<()> {
     Err(Error::Memory { model: spec.model.source.name(), needed, limit, allowed })
 }
 
-fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
+/// The model as the spec decodes it, with a description for the report.
+fn load(spec: &Spec, folder: &Path) -> Result<(LanguageModel, ModelRecord)> {
     let base = LanguageModel::load(folder, &device(spec.backend)?, generation(&spec.model))?;
     let base = match &spec.contexts.chat {
         Some(ChatSpec { system }) => base.answering(system.as_deref())?,
@@ -74,14 +138,18 @@ fn load(spec: &Spec, folder: &Path) -> Result<Loaded<LanguageModel, LmPolicy>> {
         let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
         facts.insert("ignored tensors".to_owned(), format!("{first}{more}"));
     }
-    let policy = match &spec.tune.adapter {
+    Ok((base, ModelRecord { name, facts }))
+}
+
+/// The policy that starts as `base`.
+fn policy(spec: &Spec, base: &LanguageModel) -> Result<LmPolicy> {
+    Ok(match &spec.tune.adapter {
         None => LmPolicy::new(base.clone()),
         Some(AdapterSpec { rank, alpha, target_modules }) => {
             let target_modules = target_modules.clone();
-            LmPolicy::lora(&base, &Lora { rank: *rank, alpha: *alpha, target_modules, seed: spec.seed })?
+            LmPolicy::lora(base, &Lora { rank: *rank, alpha: *alpha, target_modules, seed: spec.seed })?
         }
-    };
-    Ok(Loaded { policy, base, scorers: text_scorers(spec)?, record: ModelRecord { name, facts } })
+    })
 }
 
 /// How long the text of one token is, at most. A token may lose the space before it where it is decoded alone.

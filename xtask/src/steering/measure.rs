@@ -1,61 +1,77 @@
 //! Stage "measure": samples of the base and the means of the features.
 
-use std::sync::Arc;
+use std::hash::Hash;
 
-use disco_core::{Distribution, Feature, Sampled};
-use disco_ebm::Measured;
+use disco_core::{Distribution, Scorer};
+use disco_ebm::{Constraint, Measured, features};
 
 use super::{
-    RunPlan,
+    BaseModel, RunPlan,
     categories::category_distances,
+    constraints::{Constrained, constraints},
     moments::{ContextValues, moments},
-    scored::{Values, draw, feature_values, records},
+    scored::{Drawn, Values, feature_values, records},
 };
 use crate::{Progress, Result, contexts::TextContext, features::TextSample, results::BaseRecord};
 
-/// The base, as measured on its own samples.
+/// The base, as measured on samples of it.
 #[derive(Clone, Debug)]
 pub struct Measurement<X> {
-    /// All samples, by context.
-    pub samples: Vec<Vec<Sampled<X>>>,
+    /// The samples, by context.
+    pub(super) drawn: Vec<Drawn<X>>,
+    /// `ln` of the base's score of each.
+    pub(super) log_base: Vec<Vec<f64>>,
     /// The values of all measures for these samples.
     pub(super) values: Vec<Vec<Values>>,
-    /// The samples with the values of all features, ready to be fitted.
+    /// What the targets and rewards of the spec ask for.
+    pub(super) constraints: Vec<Constrained<X>>,
+    /// The samples with the values of the constraints' features, ready to be fitted.
     pub measured: Measured<TextContext, X>,
     /// This stage's part of the record.
     pub record: BaseRecord,
 }
 
-/// Draws `fit.samples` samples of the base and computes the features on them.
+/// Draws `fit.samples` samples of the base, or lists its texts, and computes the features on them.
 ///
 /// # Errors
 /// The errors of the base and of the features; [`disco_ebm::Error::AllSkipped`] where a text scorer skips every sample of a context.
 ///
 /// # Cost
-/// `fit.samples` samples of the base; text scorers score each sample twice.
-pub fn measure<X: TextSample>(
+/// `fit.samples` samples of the proposal, scored by the base if that is another; text scorers score each sample twice.
+pub fn measure<X: TextSample + Eq + Hash>(
     plan: &RunPlan<'_>,
-    base: &impl Distribution<TextContext, X>,
+    model: &BaseModel<impl Scorer<TextContext, X>, impl Distribution<TextContext, X>, X>,
 ) -> Result<Measurement<X>> {
+    let BaseModel { base, proposal, origin } = model;
     let contexts = &plan.spec.contexts.items;
     let count = plan.spec.per_context(plan.spec.fit.samples);
     let mut progress = Progress::new(plan.progress, "measure base", "samples", count * contexts.len());
-    let samples = draw(base, contexts, count, plan.seeds.base, &mut progress)?;
+    let drawn = origin.samples(proposal, contexts, count, plan.seeds.base, &mut progress)?;
     drop(progress);
 
-    let features: Vec<_> = plan
-        .features
+    let constraints = constraints(plan)?;
+    let on: Vec<Constraint<TextContext, X>> = constraints.iter().map(|one| one.constraint.clone()).collect();
+    let measured = origin.measured(plan, base, &drawn, &features(&on))?;
+    let log_base: Vec<Vec<f64>> = contexts
         .iter()
-        .map(|feature| Arc::new(feature.clone()) as Arc<dyn Feature<TextContext, X>>)
-        .collect();
-    let measured = Measured::from_base(contexts.clone(), samples.clone(), &features)?
-        .with_context_weights(&plan.shares)?;
-    let pairs: Vec<Vec<(&X, f64)>> = samples
+        .zip(&drawn)
+        .map(|(context, drawn)| origin.log_base(base, context, drawn))
+        .collect::<Result<_>>()?;
+    let pairs: Vec<Vec<(&X, f64)>> = drawn
         .iter()
-        .map(|samples| samples.iter().map(|sample| (&sample.value, sample.log_prob)).collect())
+        .zip(&log_base)
+        .map(|(drawn, log_base)| drawn.samples.iter().zip(log_base.iter().copied()).collect())
         .collect();
     let values = feature_values(&plan.features, contexts, &pairs)?;
-    let counted = ContextValues::equal(&values);
+    let counted: Vec<ContextValues<'_>> = values
+        .iter()
+        .zip(drawn.iter().zip(&log_base))
+        .map(|(rows, (drawn, log_base))| ContextValues {
+            rows: rows.iter().collect(),
+            log_weights: weights(drawn, log_base),
+            exact: drawn.exact,
+        })
+        .collect();
     let moments = moments(plan, &counted)?;
     let record = BaseRecord {
         means: moments.all,
@@ -64,5 +80,12 @@ pub fn measure<X: TextSample>(
         skipped: measured.skipped().values().sum(),
         samples: records(contexts, &pairs, &values),
     };
-    Ok(Measurement { samples, values, measured, record })
+    Ok(Measurement { drawn, log_base, values, constraints, measured, record })
+}
+
+/// `ln` of the weights by which samples tell of the base; `None` where they count equally.
+fn weights<X>(drawn: &Drawn<X>, log_base: &[f64]) -> Option<Vec<f64>> {
+    let weights: Vec<f64> =
+        log_base.iter().zip(&drawn.log_proposal).map(|(base, proposal)| base - proposal).collect();
+    weights.iter().any(|weight| *weight != 0.0).then_some(weights)
 }

@@ -4,7 +4,7 @@ use disco_core::{Estimate, ImportanceWeights};
 
 use super::{
     RunPlan,
-    scored::{Values, is_skipped, mean},
+    scored::{Scored, Values, certain, is_skipped, mean},
 };
 use crate::Result;
 
@@ -13,12 +13,23 @@ use crate::Result;
 pub(super) struct ContextValues<'a> {
     pub(super) rows: Vec<&'a Values>,
     pub(super) log_weights: Option<Vec<f64>>,
+    /// Whether the samples are all texts that there are, each once.
+    pub(super) exact: bool,
 }
 
 impl<'a> ContextValues<'a> {
-    /// The values of samples that count equally, by context.
-    pub(super) fn equal(contexts: &'a [Vec<Values>]) -> Vec<Self> {
-        contexts.iter().map(|rows| Self { rows: rows.iter().collect(), log_weights: None }).collect()
+    /// The values of the samples of each context, with their weights.
+    pub(super) fn new<X>(
+        values: &'a [Vec<Values>],
+        scored: &[Scored<X>],
+        weights: impl Fn(&Scored<X>) -> Option<Vec<f64>>,
+    ) -> Vec<Self> {
+        let of = |(rows, scored): (&'a Vec<Values>, &Scored<X>)| Self {
+            rows: rows.iter().collect(),
+            log_weights: weights(scored),
+            exact: scored.exact,
+        };
+        values.iter().zip(scored).map(of).collect()
     }
 }
 
@@ -89,6 +100,7 @@ pub(super) fn over_contexts(
 pub(super) struct Counted<'a> {
     rows: Vec<&'a Values>,
     weights: Option<ImportanceWeights>,
+    exact: bool,
 }
 
 impl<'a> Counted<'a> {
@@ -96,12 +108,13 @@ impl<'a> Counted<'a> {
         let is_whole = |index: &usize| !is_skipped(context.rows[*index]);
         let kept: Vec<usize> = (0..context.rows.len()).filter(is_whole).collect();
         let rows: Vec<&Values> = kept.iter().map(|&index| context.rows[index]).collect();
-        let Some(log_weights) = &context.log_weights else { return Ok(Self { rows, weights: None }) };
+        let exact = context.exact;
+        let Some(log_weights) = &context.log_weights else { return Ok(Self { rows, weights: None, exact }) };
         let log_weights: Vec<f64> = kept.iter().map(|&index| log_weights[index]).collect();
         if log_weights.iter().all(|weight| *weight == f64::NEG_INFINITY) {
-            return Ok(Self { rows: Vec::new(), weights: None });
+            return Ok(Self { rows: Vec::new(), weights: None, exact });
         }
-        Ok(Self { rows, weights: Some(ImportanceWeights::from_log(log_weights)?) })
+        Ok(Self { rows, weights: Some(ImportanceWeights::from_log(log_weights)?), exact })
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -110,10 +123,11 @@ impl<'a> Counted<'a> {
 
     fn estimate(&self, value: &dyn Fn(&Values) -> f64) -> Result<Estimate> {
         let values: Vec<f64> = self.rows.iter().map(|row| value(row)).collect();
-        match &self.weights {
-            None => Ok(Estimate::mean(&values)),
-            Some(weights) => Ok(weights.mean(&values)?),
-        }
+        let found = match &self.weights {
+            None => Estimate::mean(&values),
+            Some(weights) => weights.mean(&values)?,
+        };
+        Ok(if self.exact { certain(found.value) } else { found })
     }
 
     /// The mean of a measure among the samples of which the condition holds; `None` if there is no such sample.

@@ -2,12 +2,14 @@
 //!
 //! It knows no language model, only distributions over samples that have a text.
 
-use disco_core::Distribution;
+use std::hash::Hash;
+
+use disco_core::{Distribution, Scorer};
 use disco_ebm::Fit;
 use disco_tuner::{Checkpointed, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{CheckpointFolder, Clock, RunPlan, fit, measure, reject, sample, tune};
+use super::{BaseModel, CheckpointFolder, Clock, RunPlan, fit, measure, reject, sample, tune};
 use crate::{
     Result,
     contexts::TextContext,
@@ -36,25 +38,26 @@ pub struct Finished<X> {
 /// # Cost
 /// The sum of the stages': `fit.samples` samples of the base; `tune.steps * tune.samples_per_step` of the policy, scored by the base
 /// and differentiated; twice `sample.count` of the tuned policy, scored by the base.
-pub fn run_pipeline<X, B, P>(
+pub fn run_pipeline<X, B, Q, P>(
     plan: &RunPlan<'_>,
-    model: ModelRecord,
-    base: &B,
+    about: ModelRecord,
+    model: &BaseModel<B, Q, X>,
     policy: &mut P,
     clock: &mut Clock,
     checkpoints: Option<&CheckpointFolder>,
 ) -> Result<Finished<X>>
 where
-    X: TextSample + Serialize + DeserializeOwned,
-    B: Distribution<TextContext, X>,
+    X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
+    B: Scorer<TextContext, X>,
+    Q: Distribution<TextContext, X>,
     P: Policy<TextContext, X> + Checkpointed,
 {
     let spec = plan.spec;
-    let mut record = RunRecord::new(spec, model);
+    let mut record = RunRecord::new(spec, about);
 
     // The base's samples are dropped before tuning: the record keeps the reported part of them.
     let fitted = {
-        let measured = measure(plan, base)?;
+        let measured = measure(plan, model)?;
         clock.lap("measure base", measured.record.samples.len(), tokens(&measured.record.samples));
         let fitted = fit(plan, &measured)?;
         clock.lap("fit", 0, 0);
@@ -62,7 +65,7 @@ where
         fitted
     };
 
-    let tuned = tune(plan, base, &fitted.fit, policy, checkpoints)?;
+    let tuned = tune(plan, model, &fitted.fit, policy, checkpoints)?;
     let steps = &tuned.record.steps;
     // Samples, tokens and seconds are those of the same steps: of all, unless the log of an early version has no times.
     let (name, counted, earlier) = match tuned.earlier_seconds {
@@ -73,10 +76,10 @@ where
     clock.lap_after(earlier, name, samples, counted.iter().map(|step| step.tokens).sum());
 
     let policy = policy.freeze()?;
-    let samples = sample(plan, base, &fitted.fit, &policy)?;
+    let samples = sample(plan, model, &fitted.fit, &policy)?;
     clock.lap("sample and score", samples.record.samples.len(), tokens(&samples.record.samples));
 
-    let qrs = reject(plan, base, &fitted.fit, &policy, &samples)?;
+    let qrs = reject(plan, &model.base, &fitted.fit, &policy, &samples)?;
     clock.lap("reject", qrs.proposals, 0);
 
     record.target = Some(fitted.record);

@@ -49,6 +49,13 @@ impl<'a> RunPlan<'a> {
     }
 }
 
+impl RunPlan<'_> {
+    /// The position of the first measure of a feature of the spec: the only one, unless it is a category.
+    pub(super) fn first_measure(&self, feature: usize) -> usize {
+        self.measures.iter().position(|measure| measure.index == feature).unwrap_or(0)
+    }
+}
+
 /// The seed of each stage, so that the samples of no stage depend on how many another stage has drawn.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Seeds {

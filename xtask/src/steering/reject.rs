@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use disco_core::{Distribution, Estimate};
+use disco_core::{Distribution, Estimate, Scorer};
 use disco_ebm::Fit;
 use disco_qrs::{Budget, Draw, Qrs, RunConfig, Statistics};
 
@@ -29,7 +29,7 @@ const BATCH: usize = 256;
 /// `sample.count` samples of the policy, scored by the base; text scorers score each proposal once, and accepted ones twice.
 pub fn reject<X: TextSample>(
     plan: &RunPlan<'_>,
-    base: &impl Distribution<TextContext, X>,
+    base: &impl Scorer<TextContext, X>,
     fit: &Fit<TextContext, X>,
     policy: &impl Distribution<TextContext, X>,
     samples: &PolicySamples<X>,
@@ -98,7 +98,7 @@ fn values_of<X: TextSample>(plan: &RunPlan<'_>, draws: &[Draw<X>]) -> Result<Vec
 /// Draws as many proposals as the spec says; returns the accepted ones, and the counts of each context.
 fn draw<X: TextSample>(
     plan: &RunPlan<'_>,
-    base: &impl Distribution<TextContext, X>,
+    base: &impl Scorer<TextContext, X>,
     fit: &Fit<TextContext, X>,
     policy: &impl Distribution<TextContext, X>,
     log_betas: &[f64],

@@ -1,14 +1,16 @@
 //! Stage "sample": samples of the tuned policy, scored under base and target.
 
-use disco_core::{Distribution, Estimate};
+use std::hash::Hash;
+
+use disco_core::{Distribution, Estimate, Scorer};
 use disco_divergence::LogZ;
 use disco_ebm::Fit;
 
 use super::{
-    RunPlan,
+    BaseModel, RunPlan,
     categories::category_distances,
     moments::{ContextValues, moments},
-    scored::{Scored, draw, feature_values, is_skipped, mean, means, records, score},
+    scored::{Drawn, Scored, feature_values, is_skipped, log_scores, mean, means, records, score},
 };
 use crate::{Progress, Result, contexts::TextContext, features::TextSample, results::PolicyRecord};
 
@@ -28,29 +30,32 @@ pub struct PolicySamples<X> {
 ///
 /// # Cost
 /// `sample.count` samples of the policy, scored by the base; text scorers score each sample twice.
-pub fn sample<X: TextSample>(
+pub fn sample<X: TextSample + Eq + Hash>(
     plan: &RunPlan<'_>,
-    base: &impl Distribution<TextContext, X>,
+    model: &BaseModel<impl Scorer<TextContext, X>, impl Distribution<TextContext, X>, X>,
     fit: &Fit<TextContext, X>,
     policy: &impl Distribution<TextContext, X>,
 ) -> Result<PolicySamples<X>> {
+    let BaseModel { base, origin, .. } = model;
     let contexts = &plan.spec.contexts.items;
     let count = plan.spec.per_context(plan.spec.sample.count);
     let mut progress = Progress::new(plan.progress, "sample", "samples", count * contexts.len());
-    let drawn = draw(policy, contexts, count, plan.seeds.sample, &mut progress)?;
+    let drawn = origin.samples(policy, contexts, count, plan.seeds.sample, &mut progress)?;
     drop(progress);
     let mut progress = Progress::new(plan.progress, "score", "samples", count * contexts.len());
-    let of_base = |context: &TextContext, samples: &[&X], _: &[f64]| base.log_probs(context, samples);
+    let of_base = |context: &TextContext, drawn: &Drawn<X>| {
+        Ok(log_scores(base, context, &drawn.samples.iter().collect::<Vec<_>>())?)
+    };
     let scored = score(contexts, drawn, of_base, fit.tilt(), &mut progress)?;
     drop(progress);
 
     let distances: Vec<Vec<Estimate>> =
-        scored.iter().map(Scored::distances_to_target).collect::<Result<_>>()?;
-    let kl = |scored: &Scored<X>| scored.kl_to_base(&scored.log_prob, LogZ::Known(0.0));
+        scored.iter().map(|scored| scored.distances_to_target(LogZ::Known(0.0))).collect::<Result<_>>()?;
+    let kl = |scored: &Scored<X>| scored.kl_to_base(&scored.log_policy, LogZ::Known(0.0));
     let kl_from_base = mean(&scored.iter().map(kl).collect::<Result<Vec<_>>>()?, &plan.shares);
     let pairs: Vec<Vec<(&X, f64)>> = scored.iter().map(Scored::pairs).collect();
     let values = feature_values(&plan.features, contexts, &pairs)?;
-    let counted = ContextValues::equal(&values);
+    let counted = ContextValues::new(&values, &scored, Scored::policy_weights);
     let moments = moments(plan, &counted)?;
     let record = PolicyRecord {
         means: moments.all,

@@ -1,7 +1,7 @@
 //! Samples with their log-probabilities and feature values, each computed once, and the estimates from them.
 
 use disco_core::{Distribution, Error as CoreError, Estimate, Sampled, Scorer, StreamRng, Streams};
-use disco_divergence::{Estimator, FDivergence, LogZ};
+use disco_divergence::{Estimator, FDivergence, LogZ, exact};
 use disco_ebm::Tilt;
 use disco_qrs::Ratios;
 use rand::SeedableRng;
@@ -16,17 +16,46 @@ use crate::{
 /// The number of samples that are drawn or scored between two updates of the progress.
 const CHUNK: usize = 256;
 
+/// Samples of one context, before they are scored. All logarithms are natural, one per sample.
+#[derive(Clone, Debug)]
+pub(super) struct Drawn<X> {
+    pub(super) samples: Vec<X>,
+    /// `ln` of the probability with which they were drawn.
+    pub(super) log_proposal: Vec<f64>,
+    /// `ln` of their probability under the distribution that they are to tell of: the same, unless they are listed.
+    pub(super) log_policy: Vec<f64>,
+    /// Whether they are all texts that there are, each once.
+    pub(super) exact: bool,
+}
+
+impl<X: Clone> Drawn<X> {
+    pub(super) fn new(samples: Vec<Sampled<X>>) -> Self {
+        let (samples, log_prob): (Vec<X>, Vec<f64>) =
+            samples.into_iter().map(|sample| (sample.value, sample.log_prob)).unzip();
+        Self { samples, log_proposal: log_prob.clone(), log_policy: log_prob, exact: false }
+    }
+
+    pub(super) fn sampled(&self) -> Vec<Sampled<X>> {
+        let pairs = self.samples.iter().cloned().zip(self.log_proposal.iter().copied());
+        pairs.map(|(value, log_prob)| Sampled { value, log_prob }).collect()
+    }
+}
+
 /// Samples of one context. All logarithms are natural, one per sample.
 #[derive(Clone, Debug)]
 pub struct Scored<X> {
     /// The samples.
     pub samples: Vec<X>,
     /// `ln` of the probability with which they were drawn.
-    pub log_prob: Vec<f64>,
+    pub log_proposal: Vec<f64>,
+    /// `ln` of their probability under the distribution that they tell of: the same, unless they are listed.
+    pub log_policy: Vec<f64>,
     /// `ln a(x|c)` under the base.
     pub log_base: Vec<f64>,
     /// `ln P(x|c)` under the unnormalised target; `-inf` also for a sample that a text scorer skipped.
     pub log_target: Vec<f64>,
+    /// Whether they are all texts that there are, each once: sums over them are exact.
+    pub exact: bool,
 }
 
 /// The values of all features for one sample, in the order of the spec; `None` where a text scorer skipped the sample.
@@ -95,66 +124,107 @@ pub(super) fn draw<C, X, D: Distribution<C, X>>(
     }
 }
 
-/// Scores samples under base and target. `of_base` returns `ln a(x|c)` of some samples of a context, and is also given the
-/// log-probabilities with which they were drawn.
+/// Scores samples under base and target. `of_base` returns `ln a(x|c)` of the samples of a context.
 ///
 /// A sample that the target skips has the score `-inf`: its share counts as forbidden.
 pub(super) fn score<X: TextSample>(
     contexts: &[TextContext],
-    drawn: Vec<Vec<Sampled<X>>>,
-    of_base: impl Fn(&TextContext, &[&X], &[f64]) -> disco_core::Result<Vec<f64>>,
+    drawn: Vec<Drawn<X>>,
+    mut of_base: impl FnMut(&TextContext, &Drawn<X>) -> Result<Vec<f64>>,
     tilt: &Tilt<TextContext, X>,
     progress: &mut Progress,
 ) -> Result<Vec<Scored<X>>> {
-    let score = |(context, drawn): (&TextContext, Vec<Sampled<X>>)| {
-        let (samples, log_prob): (Vec<X>, Vec<f64>) =
-            drawn.into_iter().map(|sample| (sample.value, sample.log_prob)).unzip();
-        let mut log_base = Vec::with_capacity(samples.len());
-        let mut log_target = Vec::with_capacity(samples.len());
-        for (chunk, own) in samples.chunks(CHUNK).zip(log_prob.chunks(CHUNK)) {
+    let score = |(context, drawn): (&TextContext, Drawn<X>)| {
+        let log_base = of_base(context, &drawn)?;
+        let mut log_target = Vec::with_capacity(drawn.samples.len());
+        for (chunk, log_base) in drawn.samples.chunks(CHUNK).zip(log_base.chunks(CHUNK)) {
             let chunk: Vec<&X> = chunk.iter().collect();
-            let scores = of_base(context, &chunk, own)?;
-            for (factor, log_base) in tilt.log_scores(context, &chunk)?.into_iter().zip(&scores) {
-                log_target.push(factor.map_or(f64::NEG_INFINITY, |factor| factor + log_base));
+            for (factor, log_base) in tilt.log_scores(context, &chunk)?.into_iter().zip(log_base) {
+                log_target.push(factor.map_or(f64::NEG_INFINITY, |factor| sum(factor, *log_base)));
             }
-            log_base.extend(scores);
             progress.advance(chunk.len(), String::new);
         }
-        Ok(Scored { samples, log_prob, log_base, log_target })
+        let Drawn { samples, log_proposal, log_policy, exact } = drawn;
+        Ok(Scored { samples, log_proposal, log_policy, log_base, log_target, exact })
     };
     contexts.iter().zip(drawn).map(score).collect()
 }
 
-impl<X: TextSample> Scored<X> {
-    /// The samples with the log-probability with which each was drawn.
+/// The sum of two log-factors: a sample that one of them forbids is forbidden, whatever the other says.
+fn sum(one: f64, other: f64) -> f64 {
+    if one == f64::NEG_INFINITY || other == f64::NEG_INFINITY { f64::NEG_INFINITY } else { one + other }
+}
+
+/// The log-scores of samples of a context, in chunks; a sample that is skipped has the score `-inf`.
+pub(super) fn log_scores<X>(
+    scorer: &impl Scorer<TextContext, X>,
+    context: &TextContext,
+    samples: &[&X],
+) -> disco_core::Result<Vec<f64>> {
+    let mut found = Vec::with_capacity(samples.len());
+    for chunk in samples.chunks(CHUNK) {
+        let scores = scorer.log_scores(context, chunk)?;
+        CoreError::check_length("log-scores, one per sample", chunk.len(), scores.len())?;
+        found.extend(scores.into_iter().map(|score| score.unwrap_or(f64::NEG_INFINITY)));
+    }
+    Ok(found)
+}
+
+impl<X> Scored<X> {
+    /// The samples with their log-probabilities under the distribution that they tell of.
     pub(super) fn pairs(&self) -> Vec<(&X, f64)> {
-        self.samples.iter().zip(self.log_prob.iter().copied()).collect()
+        self.samples.iter().zip(self.log_policy.iter().copied()).collect()
+    }
+
+    /// `ln` of the weights by which the samples tell of that distribution; `None` where they count equally.
+    pub(super) fn policy_weights(&self) -> Option<Vec<f64>> {
+        let pairs = self.log_policy.iter().zip(&self.log_proposal);
+        let weights: Vec<f64> = pairs.map(|(policy, proposal)| policy - proposal).collect();
+        weights.iter().any(|weight| *weight != 0.0).then_some(weights)
     }
 
     /// `ln` of the importance weights of the target: `ln P(x|c)` less `ln` of the probability of the draw.
     pub(super) fn log_weights(&self) -> Vec<f64> {
-        self.log_target.iter().zip(&self.log_prob).map(|(target, proposal)| target - proposal).collect()
+        self.log_target.iter().zip(&self.log_proposal).map(|(target, proposal)| target - proposal).collect()
     }
 
     /// The importance ratios of the target, for quasi-rejection sampling.
     pub(super) fn ratios(&self) -> Result<Ratios> {
-        Ok(Ratios::new(&self.log_target, &self.log_prob)?)
+        Ok(match self.exact {
+            true => Ratios::exact(&self.log_target, &self.log_policy)?,
+            false => Ratios::new(&self.log_target, &self.log_policy)?,
+        })
     }
 
-    /// The divergences [`DISTANCES`] from the distribution that drew the samples to the target.
-    pub(super) fn distances_to_target(&self) -> Result<Vec<Estimate>> {
-        let estimator = Estimator::new(&self.log_target, &self.log_prob, &self.log_prob)?;
+    /// The divergences [`DISTANCES`] to the target from the distribution that the samples tell of, whose `ln Z` is given.
+    pub(super) fn distances_to_target(&self, policy_log_z: LogZ) -> Result<Vec<Estimate>> {
         let divergences = DISTANCES.map(|distance| distance.divergence);
-        let found = estimator.target_log_z(LogZ::Estimated)?.estimate(&divergences)?;
+        if self.exact {
+            let of = |divergence: &FDivergence| {
+                Ok(certain(exact(divergence, &self.log_target, &self.log_policy)?))
+            };
+            return divergences.iter().map(of).collect();
+        }
+        let estimator = Estimator::new(&self.log_target, &self.log_policy, &self.log_proposal)?;
+        let estimator = estimator.target_log_z(LogZ::Estimated)?.policy_log_z(policy_log_z)?;
+        let found = estimator.estimate(&divergences)?;
         Ok(found.divergences.into_iter().map(|divergence| divergence.estimate).collect())
     }
 
     /// KL to the base of the distribution with these unnormalised log-scores.
     pub(super) fn kl_to_base(&self, log_scores: &[f64], log_z: LogZ) -> Result<Estimate> {
-        let estimator = Estimator::new(&self.log_base, log_scores, &self.log_prob)?;
+        if self.exact {
+            return Ok(certain(exact(&FDivergence::KlReverse, &self.log_base, log_scores)?));
+        }
+        let estimator = Estimator::new(&self.log_base, log_scores, &self.log_proposal)?;
         let estimator = estimator.target_log_z(LogZ::Known(0.0))?.policy_log_z(log_z)?;
         Ok(estimator.estimate(&[FDivergence::KlReverse])?.divergences[0].estimate)
     }
+}
+
+/// A number without sampling error.
+pub(super) fn certain(value: f64) -> Estimate {
+    Estimate { value, std_error: 0.0, ess: f64::INFINITY }
 }
 
 /// The mean of estimates from independent samples, one per context, by the contexts' shares. A context of share 0 counts for nothing.

@@ -1,21 +1,23 @@
 //! Stage "tune": the policy follows the gradient towards the target, and every step is recorded.
 
-use std::{io, time::Instant};
+use std::{hash::Hash, io, time::Instant};
 
-use disco_core::{Contexts, Distribution, Feature};
+use disco_core::{Contexts, Distribution, Feature, Scorer};
 use disco_ebm::Fit;
 use disco_tuner::{
     Checkpointed, Checkpoints, Control, Observer, ObserverError, Policy, Problem, Stage, StepReport,
     StopFlag, Tuner, TunerConfig,
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
-use super::{CheckpointFolder, RunPlan, step_log::StepLog};
+use super::{BaseModel, CheckpointFolder, Origin, RunPlan, step_log::StepLog};
 use crate::{
     Error, Progress, Result,
     contexts::TextContext,
     features::{TextFeature, TextSample},
     results::{DISTANCES, StepRecord, TuningRecord},
+    spec::{FeatureSpec, Spec},
 };
 
 /// The course of tuning.
@@ -38,28 +40,43 @@ pub struct Tuned {
 /// `tune.steps * tune.samples_per_step` samples of the policy, scored by the base and differentiated.
 pub fn tune<X, P>(
     plan: &RunPlan<'_>,
-    base: &impl Distribution<TextContext, X>,
+    model: &BaseModel<impl Scorer<TextContext, X>, impl Distribution<TextContext, X>, X>,
     fit: &Fit<TextContext, X>,
     policy: &mut P,
     checkpoints: Option<&CheckpointFolder>,
 ) -> Result<Tuned>
 where
-    X: TextSample + Serialize + DeserializeOwned,
+    X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
     P: Policy<TextContext, X> + Checkpointed,
 {
     let RunPlan { spec, features, .. } = plan;
     let contexts = Contexts::weighted(spec.contexts.items.clone(), &plan.shares)?;
-    let ebm = fit.target(base);
+    let ebm = fit.target(&model.base);
     // The place of the model does not identify it.
-    let mut model = serde_json::to_value(&spec.model).map_err(Error::Json)?;
-    model.as_object_mut().and_then(|model| model.remove("source"));
+    let mut of_model = serde_json::to_value(&spec.model).map_err(Error::Json)?;
+    of_model.as_object_mut().and_then(|model| model.remove("source"));
     let problem = Problem::new(&contexts, &ebm)
         .with_features(features.iter().map(|feature| feature as &dyn Feature<TextContext, X>))?
         .with_length(TextSample::token_count)
-        .with_fact("features", &spec.features)?
-        .with_fact("model", &model)?
-        .with_fact("target.coefficients", &fit.tilt().coefficients().collect::<Vec<_>>())?;
-    let tuner = Tuner::new(spec.tune.tuner_config(spec.checkpoints.best, plan.seeds.tune))?;
+        .with_fact("features", &features_fact(&spec.features)?)?
+        .with_fact("model", &of_model)?
+        .with_fact("target.coefficients", &coefficients(spec, fit)?)?;
+    let problem = match &model.origin {
+        Origin::Listed(spaces) => {
+            let contexts = contexts.items();
+            problem.with_space(move |context| {
+                let position = contexts.iter().position(|other| other == context);
+                let wrong = || disco_core::Error::invalid("context", context.text(), "one of the run's");
+                position.and_then(|position| spaces.get(position)).cloned().ok_or_else(wrong)
+            })
+        }
+        Origin::Base | Origin::Proposal => problem,
+    };
+    let tuner = Tuner::new(spec.tune.tuner_config(
+        spec.checkpoints.best,
+        spec.model.choices.is_some(),
+        plan.seeds.tune,
+    ))?;
     let progress = Progress::new(plan.progress, "tune", "steps", spec.tune.steps);
     let mut recorder = Recorder {
         progress,
@@ -106,6 +123,20 @@ where
         return Err(Error::Interrupted { step: outcome.step, steps, path: folder.path().into() });
     }
     Ok(recorder.into_tuned())
+}
+
+/// The coefficients of the target in each context.
+fn coefficients<X>(spec: &Spec, fit: &Fit<TextContext, X>) -> Result<Vec<Vec<Option<f64>>>> {
+    spec.contexts.items.iter().map(|context| Ok(fit.tilt().coefficients_in(context)?)).collect()
+}
+
+/// The features as they identify a run: without how programs and servers are asked, on which no value depends.
+fn features_fact(features: &[FeatureSpec]) -> Result<Value> {
+    let mut features = serde_json::to_value(features).map_err(Error::Json)?;
+    for feature in features.as_array_mut().into_iter().flatten() {
+        feature.as_object_mut().and_then(|feature| feature.remove("asking"));
+    }
+    Ok(features)
 }
 
 /// Records each step.

@@ -1,29 +1,33 @@
 //! A run from beginning to end: the folder of its results, the model, the pipeline, the results.
 
-use std::path::{Path, PathBuf};
+use std::{
+    hash::Hash,
+    path::{Path, PathBuf},
+};
 
-use disco_core::Distribution;
+use disco_core::{Distribution, Scorer};
 use disco_tuner::{Checkpointed, Optimizer, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{CheckpointFolder, Clock, RunControl, RunPlan, run_pipeline};
+use super::{BaseModel, CheckpointFolder, Clock, RunControl, RunPlan, run_pipeline};
 use crate::{
     Error, Result,
     contexts::TextContext,
     features::{TextSample, TextScorers},
     process::peak_bytes,
     results::{ModelRecord, OutputFolder, RunRecord, keep_apart, write_outputs},
+    scorers::external_scorers,
     spec::{Spec, WEIGHTS},
 };
 
 /// A model, ready to be tuned.
 #[derive(Debug)]
-pub struct Loaded<B, P> {
+pub struct Loaded<B, Q, X, P> {
     /// The base distribution.
-    pub base: B,
+    pub base: BaseModel<B, Q, X>,
     /// The policy that is tuned; it starts as the base.
     pub policy: P,
-    /// The text scorers of the spec's classifiers.
+    /// The text scorers of the spec's classifiers. Those of its programs and servers are added by [`run_workflow`].
     pub scorers: TextScorers,
     /// The description of the model for the report.
     pub record: ModelRecord,
@@ -46,17 +50,18 @@ pub struct WeightBytes {
 /// As [`OutputFolder::prepare`] and [`CheckpointFolder::prepare`], before anything is computed; those of `load`, of
 /// [`run_pipeline`] and of `save`. After any error, earlier results are still there, and the run has left nothing but the policy's
 /// checkpoints, in the folder `OUT.checkpoints`, from which [`StartMode::Resume`](crate::StartMode::Resume) continues.
-pub fn run_workflow<X, B, P>(
+pub fn run_workflow<X, B, Q, P>(
     spec: &Spec,
     out: &Path,
     weights: WeightBytes,
     control: &RunControl,
-    load: impl FnOnce() -> Result<Loaded<B, P>>,
+    load: impl FnOnce() -> Result<Loaded<B, Q, X, P>>,
     save: impl FnOnce(&P, &Path) -> Result<()>,
 ) -> Result<(PathBuf, RunRecord)>
 where
-    X: TextSample + Serialize + DeserializeOwned,
-    B: Distribution<TextContext, X>,
+    X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
+    B: Scorer<TextContext, X>,
+    Q: Distribution<TextContext, X>,
     P: Policy<TextContext, X> + Checkpointed,
 {
     let interrupt = &control.interrupt;
@@ -70,7 +75,11 @@ where
     let checkpoints = checkpoints.with_room(room);
     let mut clock = Clock::default();
     let tuned = || -> Result<_> {
-        let Loaded { base, mut policy, scorers, record: model } = load()?;
+        // Programs are started before the model is loaded, so that one that cannot run is found first.
+        let features = spec.features.iter().map(|feature| (feature.name.as_str(), &feature.kind));
+        let programs = external_scorers(features)?;
+        let Loaded { base, mut policy, mut scorers, record: model } = load()?;
+        scorers.extend(programs);
         clock.lap("load", 0, 0);
         let plan = RunPlan::new(spec, &scorers, control.progress)?;
         let finished = run_pipeline(&plan, model, &base, &mut policy, &mut clock, Some(&checkpoints))?;

@@ -1,7 +1,10 @@
 //! The tests of the workflows, as one program, which is linked once.
 
 mod command_line;
+#[cfg(unix)]
+mod command_scorer;
 mod common;
+mod http_scorer;
 #[cfg(unix)]
 mod interrupt;
 #[cfg(target_os = "linux")]
@@ -14,13 +17,19 @@ mod language_model;
 mod outputs;
 mod ownership;
 mod pipeline;
+#[cfg(unix)]
+mod python_scorer;
 mod report;
+#[cfg(unix)]
+mod scorer_speed;
 mod skipping;
 mod spec;
 mod spec_conflicts;
 mod spec_contexts;
+mod spec_external;
 mod spec_kinds;
 mod spec_mutations;
+mod targets;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod text;

@@ -5,8 +5,8 @@ use std::{fs, path::Path};
 use disco_core::{Estimate, Scorer};
 use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
 use xtask::{
-    Clock, Error, Finished, Loaded, ModelRecord, ProgressTarget, RunControl, RunOptions, RunPlan, RunRecord,
-    Spec, TextContext, TextScorers, WEIGHTS, WeightBytes, read_spec, run_pipeline, run_workflow,
+    BaseModel, Clock, Error, Finished, Loaded, ModelRecord, ProgressTarget, RunControl, RunOptions, RunPlan,
+    RunRecord, Spec, TextContext, TextScorers, WEIGHTS, WeightBytes, read_spec, run_pipeline, run_workflow,
 };
 
 use crate::common::speech::{Speech, base, speeches};
@@ -61,7 +61,9 @@ fn run(spec: &Spec) -> (Finished<Speech>, SoftmaxTable<TextContext, Speech>) {
     let mut policy = base(&spec.contexts.items);
     let base = policy.freeze().unwrap();
     let plan = RunPlan::new(spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();
-    let finished = run_pipeline(&plan, model(), &base, &mut policy, &mut Clock::default(), None).unwrap();
+    let finished =
+        run_pipeline(&plan, model(), &BaseModel::new(base), &mut policy, &mut Clock::default(), None)
+            .unwrap();
     (finished, policy)
 }
 
@@ -172,7 +174,12 @@ fn the_record_tells_the_whole_run() {
 fn workflow(spec: &Spec, out: &Path) -> xtask::Result<RunRecord> {
     let load = || {
         let policy = base(&spec.contexts.items);
-        Ok(Loaded { base: policy.freeze()?, policy, scorers: TextScorers::new(), record: model() })
+        Ok(Loaded {
+            base: BaseModel::new(policy.freeze()?),
+            policy,
+            scorers: TextScorers::new(),
+            record: model(),
+        })
     };
     let save = |policy: &SoftmaxTable<TextContext, Speech>, to: &Path| {
         fs::create_dir(to).map_err(|source| Error::write(to, source))?;
@@ -256,6 +263,7 @@ fn the_base_is_not_changed_by_tuning() {
     let speech = speeches().outcomes()[0].clone();
     let before = frozen.log_scores(&spec.contexts.items[0], &[&speech]).unwrap();
     let plan = RunPlan::new(&spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();
-    run_pipeline(&plan, model(), &frozen, &mut policy, &mut Clock::default(), None).unwrap();
+    run_pipeline(&plan, model(), &BaseModel::new(frozen.clone()), &mut policy, &mut Clock::default(), None)
+        .unwrap();
     assert_eq!(frozen.log_scores(&spec.contexts.items[0], &[&speech]).unwrap(), before);
 }

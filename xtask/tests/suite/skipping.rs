@@ -5,8 +5,8 @@ use std::{path::Path, sync::Arc};
 use disco_core::{Estimate, Score, Skipped};
 use disco_tuner::Policy;
 use xtask::{
-    ClassifierSpec, Clock, FeatureKind, LabelValue, ModelRecord, ModelSource, ProgressTarget, RunPlan,
-    RunRecord, SampleView, Spec, TextContext, TextScorer, TextScorers, fit, measure, read_spec,
+    BaseModel, ClassifierSpec, Clock, FeatureKind, LabelValue, ModelRecord, ModelSource, ProgressTarget,
+    RunPlan, RunRecord, SampleView, Spec, TextContext, TextScorer, TextScorers, fit, measure, read_spec,
     render_report, run_pipeline, terminal_table,
 };
 
@@ -87,7 +87,15 @@ fn a_skipped_sample_counts_as_forbidden_and_the_run_goes_on() {
     let (start, mut policy) = (base(&spec.contexts.items), base(&spec.contexts.items));
     let frozen = policy.freeze().unwrap();
     let plan = RunPlan::new(&spec, &scorers(), ProgressTarget::Hidden).unwrap();
-    let finished = run_pipeline(&plan, model(), &frozen, &mut policy, &mut Clock::default(), None).unwrap();
+    let finished = run_pipeline(
+        &plan,
+        model(),
+        &BaseModel::new(frozen.clone()),
+        &mut policy,
+        &mut Clock::default(),
+        None,
+    )
+    .unwrap();
     let record = finished.record;
     let lambda: Vec<f64> =
         finished.fit.tilt().coefficients().map(|coefficient| coefficient.unwrap()).collect();
@@ -147,7 +155,7 @@ fn a_workflow_may_fill_some_parts_of_the_record_only() {
     assert!(table.starts_with("feature   asked\ndaylight  0.500\n"), "{table}");
     assert!(!report.contains("<h2>Samples") && !report.contains("<h2>The target"));
 
-    let measured = measure(&plan, &frozen).unwrap();
+    let measured = measure(&plan, &BaseModel::new(frozen.clone())).unwrap();
     record.base = Some(measured.record.clone());
     let (report, table) = said(&record);
     assert!(table.starts_with("feature            before  asked\ndaylight  0."), "{table}");

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use disco_tuner::Policy;
 use xtask::{
-    LongestToken, Problem, ProgressTarget, RunPlan, SpecError, TextScorers, fit, measure, read_spec, tune,
+    BaseModel, LongestToken, Problem, ProgressTarget, RunPlan, SpecError, TextScorers, fit, measure,
+    read_spec, tune,
 };
 
 use crate::common::speech::base;
@@ -250,7 +251,7 @@ fn a_log_beta_that_no_policy_can_meet_is_refused_before_anything_is_tuned() {
         let spec = spec(&[NEVER], &tables).unwrap();
         let plan = RunPlan::new(&spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();
         let base = base(&spec.contexts.items).freeze().unwrap();
-        let measured = measure(&plan, &base).unwrap();
+        let measured = measure(&plan, &BaseModel::new(base.clone())).unwrap();
         fit(&plan, &measured).map(drop).map_err(|error| error.to_string())
     };
     assert_eq!(fitted("6.7"), Ok(()));
@@ -272,8 +273,8 @@ fn every_metric_of_the_best_checkpoint_is_one_that_a_run_has() {
         let plan = RunPlan::new(&spec, &TextScorers::new(), ProgressTarget::Hidden).unwrap();
         let mut policy = base(&spec.contexts.items);
         let base = policy.freeze().unwrap();
-        let fitted = fit(&plan, &measure(&plan, &base).unwrap()).unwrap();
-        let tuned = tune(&plan, &base, &fitted.fit, &mut policy, None).unwrap();
+        let fitted = fit(&plan, &measure(&plan, &BaseModel::new(base.clone())).unwrap()).unwrap();
+        let tuned = tune(&plan, &BaseModel::new(base.clone()), &fitted.fit, &mut policy, None).unwrap();
         assert_eq!(tuned.record.steps.len(), 1, "{name}");
     }
 }

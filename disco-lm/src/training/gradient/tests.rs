@@ -5,10 +5,10 @@ use rand::{RngExt, SeedableRng, rngs::ChaCha8Rng};
 use serde_json::{Value, json};
 
 use crate::{
-    Decoding, Lora, TokenModel,
+    Decoding, Grammar, Lora, TokenModel,
     device::transfer::{download, upload},
     layers::gradients::Gradient,
-    testing::{config, on_other_device, random},
+    testing::{config, letters, on_other_device, random},
     training::{
         autodiff,
         gradient::{SAVED_BYTES, SequenceInContext, split_into_micro_batches},
@@ -43,7 +43,27 @@ fn check(config: &Value, decoding: Decoding) {
 
 #[track_caller]
 fn check_here(config: &Value, decoding: Decoding) {
-    let full = random(config, decoding);
+    check_model(random(config, decoding));
+}
+
+/// A grammar that allows all of [`SEQUENCES`], and not all tokens.
+#[test]
+fn a_grammar_is_part_of_the_gradient() {
+    let grammar = Grammar::regex("[a-n]*").expect("a grammar");
+    let masked = |decoding| {
+        let config = config(json!({"model_type": "llama", "num_key_value_heads": 2, "num_hidden_layers": 1}));
+        random(&config, decoding).under_grammar(&grammar, &letters()).expect("it fits")
+    };
+    let decodings =
+        [Decoding::default(), Decoding { repetition_penalty: 1.3, temperature: 0.8, ..Decoding::default() }];
+    for decoding in decodings {
+        check_model(masked(decoding.clone()));
+        on_other_device(|| check_model(masked(decoding)));
+    }
+}
+
+#[track_caller]
+fn check_model(full: TokenModel) {
     let adapted = full.with_lora(&Lora { rank: 2, ..Lora::default() }).expect("an adapter");
     for mut model in [full, adapted] {
         let mut rng = ChaCha8Rng::seed_from_u64(8);

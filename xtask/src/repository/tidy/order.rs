@@ -18,6 +18,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "kernels",
             "attention",
             "text",
+            "grammar",
             "layers",
             "weights",
             "lora",
@@ -27,6 +28,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "generation",
             "hub",
             "training",
+            "choices",
         ],
     ),
     (
@@ -57,6 +59,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "prerequisites",
             "launch",
             "features",
+            "scorers",
             "results",
             "models",
             "steering",

@@ -49,7 +49,7 @@ pub(super) fn contexts(record: &RunRecord) -> Option<String> {
 
 fn measure(record: &RunRecord, feature: &FeatureRow, rows: &[&ContextRow]) -> String {
     let optional = |value: &Option<Estimate>| value.as_ref().map_or_else(|| "—".into(), estimate);
-    let head = ["context", "before", "asked", "target", "tuned", "QRS", ""];
+    let head = ["context", "before", "asked", "coefficient λ", "target", "tuned", "QRS", ""];
     let mut cells = vec![head.map(str::to_owned).to_vec()];
     for row in rows.iter().take(SHOWN) {
         let text = record.spec.contexts.items[row.context].text();
@@ -57,6 +57,7 @@ fn measure(record: &RunRecord, feature: &FeatureRow, rows: &[&ContextRow]) -> St
             escape(&shortened(text)),
             optional(&row.base),
             format!(r#"<span class="asked">{}</span>"#, row.asked.map_or_else(|| "—".into(), plain)),
+            optional(&row.coefficient),
             optional(&row.fitted),
             optional(&row.tuned),
             optional(&row.qrs),

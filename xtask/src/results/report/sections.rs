@@ -139,8 +139,24 @@ pub(super) fn rejection(record: &RunRecord) -> Option<String> {
         plain(qrs.log_beta),
         estimate(&qrs.total_variation),
     );
-    let content = figures::qrs_curve(qrs) + &warnings(&qrs.warnings);
+    let content = figures::qrs_curve(qrs) + &exact_rejection(record) + &warnings(&qrs.warnings);
     Some(section("Quasi-rejection sampling", &introduction, &content))
+}
+
+/// The row that tuning has to beat: samples of the target itself, from the base alone.
+fn exact_rejection(record: &RunRecord) -> String {
+    let Some(target) = &record.target else { return String::new() };
+    let said = match &target.exact_rejection {
+        Some(rate) => format!(
+            "Exact rejection from the base, with the known bound of the target's factor, accepts {}.",
+            estimate(rate)
+        ),
+        None => {
+            "Exact rejection from the base has no known bound here: a feature of the target is not bounded."
+                .into()
+        }
+    };
+    format!("<p>{said}</p>")
 }
 
 /// The samples of each stage, side by side.

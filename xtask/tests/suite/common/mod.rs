@@ -1,5 +1,6 @@
 //! A finished run with made-up numbers, for what is a function of it.
 
+pub(crate) mod external;
 pub(crate) mod speech;
 
 use std::{
@@ -142,6 +143,8 @@ pub(crate) fn record() -> RunRecord {
                 },
             ],
             by_context: Vec::new(),
+            coefficients: Vec::new(),
+            exact_rejection: Some(estimate(0.031, 0.002)),
             categories: Vec::new(),
             base_distances: vec![
                 estimate(1.81, 0.06),

@@ -6,8 +6,8 @@ use disco_core::{Space, scorer};
 use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
 use serde::{Deserialize, Serialize};
 use xtask::{
-    Error, Loaded, ModelRecord, ProgressTarget, RunControl, Spec, StartMode, TextContext, TextSample,
-    TextScorers, WeightBytes, read_spec, run_workflow,
+    BaseModel, Error, Loaded, ModelRecord, ProgressTarget, RunControl, Spec, StartMode, TextContext,
+    TextSample, TextScorers, WeightBytes, read_spec, run_workflow,
 };
 
 /// Three words; the text ended by itself if the last is a full stop.
@@ -101,7 +101,7 @@ pub(crate) fn run_speeches(spec: &Spec, out: &Path, control: &RunControl) -> xta
     let load = || {
         let policy = base(&spec.contexts.items);
         let record = ModelRecord { name: "speeches".into(), facts: Default::default() };
-        Ok(Loaded { base: policy.freeze()?, policy, scorers: TextScorers::new(), record })
+        Ok(Loaded { base: BaseModel::new(policy.freeze()?), policy, scorers: TextScorers::new(), record })
     };
     let save = |policy: &SoftmaxTable<TextContext, Speech>, to: &Path| {
         fs::create_dir(to).map_err(|source| Error::write(to, source))?;

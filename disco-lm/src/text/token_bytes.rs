@@ -1,0 +1,117 @@
+//! The bytes that each token adds to a text, from the tokenizer's own decoder.
+
+use serde_json::Value;
+
+use crate::{Error, Result, Tokenizer};
+
+/// The first byte of a special token's bytes. No UTF-8 text has this byte, so that no text spells a special token.
+pub(crate) const SPECIAL: u8 = 0xff;
+
+/// The decoders whose tokens have bytes of their own, whatever is around them.
+const ALLOWED: &str = "ByteLevel, Metaspace, ByteFallback, Replace of one character, Fuse, Strip after Fuse";
+
+/// A step of a decoder.
+enum Step {
+    /// Each character stands for one byte.
+    ByteLevel,
+    /// A token `<0x0A>` stands for the byte 10.
+    ByteFallback,
+    /// A character stands for a text.
+    Replace(char, String),
+}
+
+impl Tokenizer {
+    /// The bytes of each id below `vocabulary`: of an ordinary token its text, without regard to where a text begins, so that the
+    /// space of a word is part of it; of a special token [`SPECIAL`] and its name; of an id without a token, none.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a tokenizer whose tokens have no bytes of their own (WordPiece, or no decoder).
+    pub(crate) fn token_bytes(&self, vocabulary: usize) -> Result<Vec<Vec<u8>>> {
+        let steps = steps(&self.decoder()?)?;
+        let byte_of = byte_of_character();
+        let tokens = self.tokens(vocabulary)?;
+        let bytes = tokens.into_iter().map(|token| match token {
+            None => Vec::new(),
+            Some((text, true)) => [&[SPECIAL], text.as_bytes()].concat(),
+            Some((text, false)) => bytes(text, &steps, &byte_of),
+        });
+        Ok(bytes.collect())
+    }
+}
+
+/// The bytes of an ordinary token.
+fn bytes(mut text: String, steps: &[Step], byte_of: &[Option<u8>]) -> Vec<u8> {
+    for step in steps {
+        match step {
+            Step::Replace(from, to) => text = text.replace(*from, to),
+            Step::ByteFallback => {
+                let digits = text.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+                let byte =
+                    digits.filter(|digits| digits.len() == 2).map(|digits| u8::from_str_radix(digits, 16));
+                if let Some(Ok(byte)) = byte {
+                    return vec![byte];
+                }
+            }
+            Step::ByteLevel => {
+                let byte = |character: char| byte_of.get(character as usize).copied().flatten();
+                // As in the library: a token with any other character stands for its own UTF-8.
+                if let Some(bytes) = text.chars().map(byte).collect() {
+                    return bytes;
+                }
+            }
+        }
+    }
+    text.into_bytes()
+}
+
+/// The steps of a decoder, as `tokenizer.json` describes it.
+fn steps(decoder: &Value) -> Result<Vec<Step>> {
+    let kind = decoder["type"].as_str().unwrap_or("none");
+    let refused = |found: String| {
+        let value = format!("of a tokenizer whose decoder is {found}");
+        Err(Error::invalid("grammar", value, ALLOWED))
+    };
+    let one = |text: &Value| {
+        let mut characters = text.as_str().unwrap_or_default().chars();
+        characters.next().filter(|_| characters.next().is_none())
+    };
+    match kind {
+        "ByteLevel" => Ok(vec![Step::ByteLevel]),
+        "ByteFallback" => Ok(vec![Step::ByteFallback]),
+        "Metaspace" => {
+            Ok(one(&decoder["replacement"]).map(|from| Step::Replace(from, " ".into())).into_iter().collect())
+        }
+        "Replace" => match (one(&decoder["pattern"]["String"]), decoder["content"].as_str()) {
+            (Some(from), Some(to)) => Ok(vec![Step::Replace(from, to.into())]),
+            _ => refused("Replace of another pattern".into()),
+        },
+        "Fuse" => Ok(Vec::new()),
+        "Sequence" => {
+            let decoders = decoder["decoders"].as_array().map_or(&[][..], Vec::as_slice);
+            let mut all = Vec::new();
+            let mut is_fused = false;
+            for decoder in decoders {
+                is_fused |= decoder["type"] == "Fuse";
+                // After Fuse it takes characters off the beginning and end of the whole text, which no token is.
+                if !(is_fused && decoder["type"] == "Strip") {
+                    all.extend(steps(decoder)?);
+                }
+            }
+            Ok(all)
+        }
+        other => refused(other.into()),
+    }
+}
+
+/// The byte that each character stands for in byte-level tokens, by the character's code: GPT-2's table.
+fn byte_of_character() -> Vec<Option<u8>> {
+    let mut byte_of = vec![None; 512];
+    let mut next = 256;
+    for byte in 0..=255_u8 {
+        let is_printable = matches!(byte, 0x21..=0x7e | 0xa1..=0xac | 0xae..=0xff);
+        let character = if is_printable { usize::from(byte) } else { next };
+        next += usize::from(!is_printable);
+        byte_of[character] = Some(byte);
+    }
+    byte_of
+}
