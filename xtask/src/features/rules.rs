@@ -87,8 +87,8 @@ impl Rules {
     ) -> Result<Vec<Vec<Score>>> {
         let mut is_needed = vec![false; self.rules.len()];
         parts.iter().for_each(|part| is_needed[part.feature] = true);
-        for &feature in self.order.iter().rev().filter(|&&feature| is_needed[feature]).collect::<Vec<_>>() {
-            if let Source::Made { of, .. } = &self.rules[feature].source {
+        for &feature in self.order.iter().rev() {
+            if let (true, Source::Made { of, .. }) = (is_needed[feature], &self.rules[feature].source) {
                 of.iter().for_each(|part| is_needed[part.feature] = true);
             }
         }

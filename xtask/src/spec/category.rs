@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
-use super::{Allowed, allowed::SOME_TEXT, phrase::pattern_problem, section::Section, target::OTHER};
+use super::{Allowed, parts::read_name, phrase::pattern_problem, section::Section, target::OTHER};
 
 /// A feature whose value is a label. A text without one of the labels has the label `other`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -65,10 +65,10 @@ pub(super) fn read_category(section: &Section<'_>) -> CategorySpec {
     let choices = read_labels(section, "choices");
     let labels = read_labels(section, "labels");
     let patterns = section.strings("patterns", &PATTERNS);
-    let of = section.string("of", &SOME_TEXT);
+    let of = read_name(section);
     let ordered = section.boolean("ordered").unwrap_or(false);
     let has = |field| section.has(field);
-    let is_known = |field| section.may_have(field) == has(field);
+    let is_known = |field| !section.is_doubtful(field);
     let says = [has("choices"), has("labels"), has("patterns"), has("of")];
     let is_clear = ["choices", "labels", "patterns", "of"].into_iter().all(is_known);
     match says {

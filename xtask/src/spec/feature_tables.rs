@@ -114,8 +114,9 @@ pub(super) fn read_feature(section: &Section<'_>, folder: &Path) -> FeatureSpec 
     section.require("kind", &KINDS.map(|(name, _)| name).join(", "));
     let name = section.string("name", &SOME_TEXT).unwrap_or_default();
     let kind = match section.choice("kind", &KINDS, ALIASES) {
-        Some((_, read)) => read(section, folder),
-        None => FeatureKind::Ends { text: None },
+        // Of fields that may be those of another kind, nothing more is said.
+        Some((_, read)) if !section.is_doubtful("kind") => read(section, folder),
+        _ => FeatureKind::Ends { text: None },
     };
     let target = read_target(section, &kind);
     let given = read_given(section);

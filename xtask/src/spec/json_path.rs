@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn steps_are_names_and_positions_and_problems_have_a_position() {
         let name = |name: &str| Step::Name(name.into());
-        let steps = |text| JsonPath::parse(text).map(|path| path.steps);
+        let steps = |text: &str| JsonPath::parse(text).map(|path| path.steps);
         assert_eq!(steps("$"), Ok(vec![]));
         assert_eq!(steps("$.a.b[0]"), Ok(vec![name("a"), name("b"), Step::Item(0)]));
         assert_eq!(steps("$[-1].é-1"), Ok(vec![Step::Item(-1), name("é-1")]));

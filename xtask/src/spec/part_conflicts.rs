@@ -90,7 +90,7 @@ fn equal_names(measures: &[Measure<'_>], found: &mut Vec<Conflict>) {
 enum Unknown<'a> {
     /// Labels that this category does not have.
     LabelsOf(usize),
-    /// A feature of this name.
+    /// A feature of this name, or labels of it.
     Feature(&'a str),
 }
 
@@ -100,7 +100,8 @@ impl<'a> Unknown<'a> {
             let rest = name.strip_prefix(feature.name.as_str());
             feature.kind.labels().is_some() && rest.is_some_and(|rest| rest.starts_with(" = "))
         };
-        features.iter().position(is_label_of).map_or(Self::Feature(name), Self::LabelsOf)
+        let feature = name.split(" = ").next().unwrap_or(name);
+        features.iter().position(is_label_of).map_or(Self::Feature(feature), Self::LabelsOf)
     }
 
     /// The problem, with the places that have such a name.

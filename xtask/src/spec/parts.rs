@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use toml::de::DeValue;
+
 use super::{
     Allowed, FeatureKind, FeatureSpec,
     allowed::{FINITE, SOME_TEXT, TEXTS},
@@ -110,7 +112,7 @@ const NAMES: Allowed<Vec<String>> =
 pub(super) fn read_between(section: &Section<'_>) -> FeatureKind {
     let of = read_of(section);
     let (low, high) = (section.number("low", &FINITE), section.number("high", &FINITE));
-    if !section.may_have("low") && !section.may_have("high") {
+    if !section.may_have("low") && !section.may_have("high") && !section.is_doubtful("kind") {
         section.wrong_table("has no `low` and no `high`", "one of them, or both", &["low", "high"]);
     }
     if let (Some(low), Some(high)) = (low, high)
@@ -124,12 +126,26 @@ pub(super) fn read_between(section: &Section<'_>) -> FeatureKind {
 /// Reads the name of a part.
 pub(super) fn read_of(section: &Section<'_>) -> String {
     section.require("of", NAME.words);
-    section.string("of", &NAME).unwrap_or_default()
+    read_name(section).unwrap_or_default()
+}
+
+/// Reads the name of a part, if it is there.
+pub(super) fn read_name(section: &Section<'_>) -> Option<String> {
+    doubt_kind(section, |value| value.is_str());
+    section.string("of", &NAME)
+}
+
+/// A value of another type than the kind has there may belong to another kind: it is the one mistake.
+fn doubt_kind(section: &Section<'_>, is_right: fn(&DeValue<'_>) -> bool) {
+    if section.value("of").is_some_and(|value| !is_right(value.get_ref())) {
+        section.document.doubt(section.name("kind"));
+    }
 }
 
 /// Reads the names of parts, which differ.
 pub(super) fn read_all_of(section: &Section<'_>) -> Vec<String> {
     section.require("of", NAMES.words);
+    doubt_kind(section, |value| value.is_array());
     let Some(names) = section.strings("of", &NAMES) else { return Vec::new() };
     section.place_items("of");
     let twice = (0..names.len()).find(|&index| names[..index].contains(&names[index]));

@@ -57,11 +57,11 @@ fn conditions(spec: &Spec, found: &mut Vec<Conflict>) {
         if feature.per_context && feature.target.is_none() {
             wrong("per_context", "is of a target, and the feature has none", "a target beside it");
         }
-        if let (Some(target), false) = (&feature.target, feature.per_context) {
-            if target.has_columns() {
-                let allowed = "per_context = true, or no `per_context`";
-                wrong("per_context", "is false, but the target differs by context", allowed);
-            }
+        if let (Some(target), false) = (&feature.target, feature.per_context)
+            && target.has_columns()
+        {
+            let allowed = "per_context = true, or no `per_context`";
+            wrong("per_context", "is false, but the target differs by context", allowed);
         }
         if feature.given.is_some() && feature.target.is_none() {
             wrong("given", "is of a target, and the feature has none", "a target beside it");

@@ -70,7 +70,11 @@ impl<'a> Section<'a> {
     fn unknown(&self, given: &str, span: Range<usize>) {
         let missing = self.missing();
         let mut meant = nearest(given, &missing);
-        let hint = hint(&if meant.is_empty() { nearest(given, &self.fields) } else { meant.clone() });
+        if meant.is_empty() {
+            // A table of an array has its name once more.
+            meant = nearest(given, &self.fields);
+        }
+        let hint = hint(&meant);
         if hint.is_empty() {
             meant = missing;
         }

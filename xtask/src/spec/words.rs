@@ -81,6 +81,9 @@ pub(crate) fn folded(word: &str, ignore_case: bool) -> Cow<'_, str> {
     if word.bytes().all(is_plain) {
         return Cow::Borrowed(word);
     }
+    if word.is_ascii() {
+        return Cow::Owned(word.to_ascii_lowercase());
+    }
     let plain = word.chars().map(|character| match character {
         '’' => '\'',
         '‐' | '‑' => '-',

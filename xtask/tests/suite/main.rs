@@ -9,6 +9,9 @@ mod http_scorer;
 mod interrupt;
 #[cfg(target_os = "linux")]
 mod kills;
+mod kinds;
+mod kinds_json;
+mod kinds_made;
 #[cfg(feature = "flex")]
 mod language_model;
 mod outputs;
@@ -24,6 +27,7 @@ mod spec;
 mod spec_conflicts;
 mod spec_contexts;
 mod spec_external;
+mod spec_kinds;
 mod spec_mutations;
 mod targets;
 #[cfg(target_os = "linux")]

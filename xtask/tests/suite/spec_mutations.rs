@@ -189,7 +189,9 @@ fn one_unknown_field_is_one_problem() {
                     "{} as {by}",
                     field.path
                 );
-                assert!(by == "xyzzy" || said[0].contains(&format!("did you mean `{name}`?")), "{said:?}");
+                // One letter is near to nothing.
+                let is_near = by != "xyzzy" && by.len() > 1;
+                assert!(!is_near || said[0].contains(&format!("did you mean `{name}`?")), "{said:?}");
             }
         }
     }
