@@ -15,8 +15,8 @@ impl TokenModel {
     /// The log-probability of every token of `samples` (nats), given `context`.
     ///
     /// A sample that is not a sequence of this model has `None`: it is empty, longer than the maximum, has an end token
-    /// before its end, or is cut before the maximum (except where a grammar left no token). The context is prefilled once, and sequences of similar length are
-    /// scored together; a score depends on neither.
+    /// before its end, or is cut before the maximum; the first and the last are sequences where a grammar leaves no token. The
+    /// context is prefilled once, and sequences of similar length are scored together; a score depends on neither.
     ///
     /// # Errors
     /// [`Error::EmptyContext`] or [`Error::TooLong`] for the context, [`Error::TokenId`] for an id outside of the vocabulary, or

@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use disco_core::{Distribution, Scorer, Streams};
-use disco_lm::{BeamSearch, Decoding, Generation, Grammar, Lora, TokenModel, TokenPolicy};
-use disco_tuner::{BatchItem, Optimizer, PendingGradient, Policy, Update};
+use disco_lm::{BeamSearch, Decoding, Generation, Grammar, TokenModel};
 
 use crate::{
     common::{assert_close, device, folder, golden, ids},
@@ -169,17 +168,16 @@ impl Uniforms {
     }
 }
 
-/// With truncation many sequences come to a dead end, the first token included; with few tokens many are cut.
+/// With truncation many sequences come to a dead end at their first token, with few tokens many are cut, and no token spells the sign after
+/// `z`.
 #[test]
 fn a_sample_scores_what_it_was_drawn_with_also_if_it_is_no_text() {
     let grammar = Grammar::lark(
-        "start: item (\",\" item)*\nitem: /[a-f]+/ | \"[\" item \"]\" | NUMBER\nNUMBER: /[0-9]+/",
+        "start: item (\",\" item)*\nitem: /[a-f]+/ | \"[\" item \"]\" | NUMBER | \"zß\"\nNUMBER: /[0-9]+/",
     )
     .expect("a grammar");
     let mut seen = BTreeSet::new();
-    for decoding in
-        [vec![Decoding::default(), Decoding { top_k: 8, ..Decoding::default() }], every_choice()].concat()
-    {
+    for decoding in [vec![Decoding::default()], every_choice()].concat() {
         for most in [2, 5, 12] {
             let decoding = Decoding { min_new_tokens: decoding.min_new_tokens.min(most), ..decoding.clone() };
             let masked = under(&model(most, decoding.clone()), &grammar);
@@ -281,42 +279,6 @@ fn greedy_decoding_and_beam_search_follow_the_grammar() {
         };
         let likeliest = (0..VOCABULARY as u32).max_by(|a, b| here(*a).total_cmp(&here(*b))).expect("ids");
         assert_eq!(greedy.value[step], likeliest, "step {step}");
-    }
-}
-
-/// Along the gradient, `f(x + h g) - f(x - h g)` is `2 h |g|^2` up to third order. f32 leaves about three digits of the difference.
-/// OLMo 2 is differentiated automatically.
-#[test]
-fn the_gradient_is_that_of_finite_differences() {
-    let grammar = Grammar::regex("[a-j][0-9](ab)?").expect("a grammar");
-    for (name, is_lora) in [(MODEL, false), (MODEL, true), ("olmo2", false)] {
-        let generation = Generation { max_new_tokens: 6, ..Generation::default() };
-        let base = TokenModel::load(folder(name), &device(), generation).expect("the model loads");
-        let masked = under(&base, &grammar);
-        let masked = if is_lora { masked.with_lora(&Lora::default()).expect("an adapter") } else { masked };
-        assert!(masked.grammar().is_some(), "an adapter keeps the grammar");
-        let context = vec![5, 6, 7];
-        let samples: Vec<Vec<u32>> = ["a1", "c5ab", "j0"].map(|text| spellings(text).remove(0)).to_vec();
-        let refs: Vec<&Vec<u32>> = samples.iter().collect();
-        let weights = [0.7, -1.3, 2.0];
-        let mut ahead = TokenPolicy::new(masked);
-        let batch: Vec<_> = samples.iter().map(|sample| BatchItem { context: &context, sample }).collect();
-        ahead.accumulate(&batch, &mut |_| Ok(weights.to_vec())).expect("a gradient");
-        let value = |policy: &TokenPolicy| -> f64 {
-            let log_probs = policy.log_probs(&context, &refs).expect("scores");
-            log_probs.iter().zip(weights).map(|(log_prob, weight)| weight * log_prob).sum()
-        };
-        let gradient = ahead.pending().expect("pending");
-        let square: f64 = gradient.values().flatten().map(|value| f64::from(*value).powi(2)).sum();
-        let mut behind = ahead.clone();
-        let h = 3e-3 / square.sqrt();
-        let optimizer = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
-        let step =
-            |learning_rate| Update { optimizer: optimizer.clone(), learning_rate, max_gradient_norm: None };
-        behind.step(&step(h)).expect("a step");
-        ahead.step(&step(-h)).expect("a step");
-        let slope = (value(&ahead) - value(&behind)) / (2.0 * h);
-        assert_close(&format!("{name}, adapter: {is_lora}"), &[slope / square], &[1.0], 0.02);
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::common::{assert_close, device, folder, golden, ids};
+use crate::{
+    common::{assert_close, device, folder, golden, ids},
+    spelled::{byte_level_tokenizer, spellings},
+};
 use disco_core::{Distribution, Streams};
-use disco_lm::{Generation, TokenModel, TokenPolicy};
+use disco_lm::{Generation, Grammar, Lora, TokenModel, TokenPolicy};
 use disco_tuner::{
     Adam, BatchItem, Checkpointed, Optimizer, PendingGradient, Policy, Tensors, Update, WeightDecay,
 };
@@ -61,6 +64,45 @@ fn the_gradient_is_that_of_finite_differences() {
     ahead.step(&step(-h)).expect("a step");
     let slope = (value(&ahead) - value(&behind)) / (2.0 * h);
     assert_close("slope along the gradient", &[slope / square], &[1.0], 0.02);
+}
+
+/// As above. OLMo 2 is differentiated automatically.
+#[test]
+fn the_gradient_under_a_grammar_is_that_of_finite_differences() {
+    let grammar = Grammar::regex("[a-j][0-9](ab)?").expect("a grammar");
+    for (name, is_lora) in [(MODEL, false), (MODEL, true), ("olmo2", false)] {
+        let generation = Generation { max_new_tokens: 6, ..Generation::default() };
+        let base = TokenModel::load(folder(name), &device(), generation).expect("the model loads");
+        let masked = base.under_grammar(&grammar, &byte_level_tokenizer()).expect("the grammar fits");
+        let masked = if is_lora { masked.with_lora(&Lora::default()).expect("an adapter") } else { masked };
+        assert!(masked.grammar().is_some(), "an adapter keeps the grammar");
+        let context = vec![5, 6, 7];
+        let end = (0..3).find(|id| base.is_end(*id)).expect("an end token");
+        let sample = |text| {
+            let mut tokens = spellings(text).remove(0);
+            tokens.pop();
+            [tokens, vec![end]].concat()
+        };
+        let samples: Vec<Vec<u32>> = ["a1", "c5ab", "j0"].map(sample).to_vec();
+        let refs: Vec<&Vec<u32>> = samples.iter().collect();
+        let weights = [0.7, -1.3, 2.0];
+        let mut ahead = TokenPolicy::new(masked);
+        let batch: Vec<_> = samples.iter().map(|sample| BatchItem { context: &context, sample }).collect();
+        ahead.accumulate(&batch, &mut |_| Ok(weights.to_vec())).expect("a gradient");
+        let value = |policy: &TokenPolicy| -> f64 {
+            let log_probs = policy.log_probs(&context, &refs).expect("scores");
+            log_probs.iter().zip(weights).map(|(log_prob, weight)| weight * log_prob).sum()
+        };
+        let square: f64 = flat(&ahead.pending().expect("pending")).iter().map(|value| value * value).sum();
+        let mut behind = ahead.clone();
+        let h = 3e-3 / square.sqrt();
+        let plain = Optimizer::Sgd { momentum: 0.0, weight_decay: 0.0 };
+        let step = |learning_rate| Update { learning_rate, ..update(plain.clone()) };
+        behind.step(&step(h)).expect("a step");
+        ahead.step(&step(-h)).expect("a step");
+        let slope = (value(&ahead) - value(&behind)) / (2.0 * h);
+        assert_close(&format!("{name}, adapter: {is_lora}"), &[slope / square], &[1.0], 0.02);
+    }
 }
 
 #[test]
