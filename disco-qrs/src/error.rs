@@ -27,11 +27,16 @@ pub enum Error {
         log_bound: f64,
     },
     /// No beta reaches the acceptance rate: too many proposals lie outside the target's support.
-    #[error("no beta has an acceptance rate of {wanted}: at most {most} of the proposals can be accepted")]
+    #[error("no beta has an acceptance rate of {wanted}: at most {} of the proposals can be accepted", short(*most))]
     Unreachable {
         /// The acceptance rate that was asked for.
         wanted: f64,
         /// The share of proposals with P > 0.
         most: f64,
     },
+}
+
+/// A share with few digits where it is small.
+fn short(share: f64) -> String {
+    if share < 1e-3 { format!("{share:.2e}") } else { share.to_string() }
 }

@@ -23,6 +23,14 @@ pub(crate) fn plus_minus(estimate: &Estimate) -> String {
     }
 }
 
+/// A rate, which may be tiny, and its error.
+pub(crate) fn rate(estimate: &Estimate) -> String {
+    match estimate.value > 0.0 && estimate.value < 1e-3 {
+        true => format!("{:.2e} ± {:.1e}", estimate.value, estimate.std_error),
+        false => plus_minus(estimate),
+    }
+}
+
 /// A number without an error: three decimals, fewer for large ones and none for whole ones.
 pub(crate) fn plain(value: f64) -> String {
     if value.is_nan() {

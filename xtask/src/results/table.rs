@@ -3,7 +3,7 @@
 use disco_core::Estimate;
 
 use super::{
-    numbers::{grouped, megabytes, plain, plus_minus},
+    numbers::{grouped, megabytes, plain, plus_minus, rate},
     record::RunRecord,
     rows::FeatureRow,
 };
@@ -48,8 +48,8 @@ pub fn terminal_table(record: &RunRecord) -> String {
             grouped(qrs.proposals as u64),
         ));
     }
-    if let Some(rate) = record.target.as_ref().and_then(|target| target.exact_rejection) {
-        text.push_str(&format!("Exact rejection from the base accepts {}.\n", plus_minus(&rate)));
+    if let Some(accepted) = record.target.as_ref().and_then(|target| target.exact_rejection) {
+        text.push_str(&format!("Exact rejection from the base accepts {}.\n", rate(&accepted)));
     }
     let fit = record.target.iter().flat_map(|target| &target.fit.warnings);
     let qrs = record.qrs.iter().flat_map(|qrs| &qrs.warnings);

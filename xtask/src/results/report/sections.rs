@@ -12,7 +12,7 @@ use crate::{
     contexts::TextContext,
     features::Marks,
     results::{
-        numbers::{grouped, megabytes, one_decimal, plain},
+        numbers::{grouped, megabytes, one_decimal, plain, rate},
         record::{RunRecord, SampleRecord},
         rows::StageSamples,
     },
@@ -147,9 +147,9 @@ pub(super) fn rejection(record: &RunRecord) -> Option<String> {
 fn exact_rejection(record: &RunRecord) -> String {
     let Some(target) = &record.target else { return String::new() };
     let said = match &target.exact_rejection {
-        Some(rate) => format!(
+        Some(accepted) => format!(
             "Exact rejection from the base, with the known bound of the target's factor, accepts {}.",
-            estimate(rate)
+            escape(&rate(accepted))
         ),
         None => {
             "Exact rejection from the base has no known bound here: a feature of the target is not bounded."
