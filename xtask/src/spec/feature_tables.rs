@@ -24,7 +24,7 @@ use super::{
 /// A kind as a run file names it: its name, the fields of its table, and their reader.
 type Kind = (&'static str, (&'static [&'static str], fn(&Section<'_>, &Path) -> FeatureKind));
 
-/// All kinds. A new kind is a line here, a variant of [`FeatureKind`], and a rule of `features::TextFeature`.
+/// All kinds. A new kind is a line here, a variant of [`FeatureKind`], and a rule in the folder `features`.
 const KINDS: [Kind; 16] = [
     ("contains", (WORDS, |section, _| FeatureKind::Contains(read_words(section)))),
     ("count", (WORDS, |section, _| FeatureKind::Count(read_words(section)))),
