@@ -81,10 +81,8 @@ fn a_grammar_that_no_sequence_satisfies_is_refused() {
 fn hostile_sources_end_in_time() {
     let list = |count: usize, text: fn(usize) -> String| (0..count).map(text).collect::<Vec<_>>();
     let chain = list(15_000, |i| format!("r{i}: r{}\n", i + 1)).concat();
-    let alternatives = vec![
-        r#"{"anyOf": [{"properties": {"a": {"type": "string"}}}, {"properties": {"b": {"type": "number"}}}]}"#;
-        12
-    ];
+    let alternatives = [r#"{"anyOf": [{"properties": {"a": {"type": "string"}}}, {"properties": {"b": {"type": "number"}}}]}"#;
+        12];
     let fields = list(900, |i| format!("\"p{i}\": {{\"type\": \"string\"}}")).join(",");
     let definitions = list(5000, |i| format!("\"a{i}\": {{\"$ref\": \"#/$defs/a{}\"}}", i + 1)).join(",");
     let patterns =

@@ -30,6 +30,8 @@ const ADAPTER: &str = "adapter";
 
 type Listed = ChoiceModel<TextContext>;
 type Choosing = ChoicePolicy<TextContext>;
+/// The model as it is, on the texts of its grammar.
+type OnGrammar = Product<LanguageModel, Condition<GrammarFeature>>;
 
 /// Runs a spec on its language model; returns the folder of the results, and their record.
 ///
@@ -83,7 +85,7 @@ fn masked(
     spec: &Spec,
     folder: &Path,
     grammar: &GrammarSpec,
-) -> Result<Loaded<Product<LanguageModel, Condition<GrammarFeature>>, LanguageModel, Completion, LmPolicy>> {
+) -> Result<Loaded<OnGrammar, LanguageModel, Completion, LmPolicy>> {
     let (plain, record) = load(spec, folder)?;
     let grammar = match grammar {
         GrammarSpec::JsonSchema(schema) => Grammar::json_schema(schema)?,
