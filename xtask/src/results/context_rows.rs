@@ -14,6 +14,9 @@ pub struct ContextRow {
     pub name: String,
     /// The mean that is asked of this context; for a target over all contexts, the mean that is asked over them.
     pub asked: Option<f64>,
+    /// How far from what is asked the mean may be.
+    #[serde(skip)]
+    pub tolerance: f64,
     /// Its coefficient in this context alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub coefficient: Option<Estimate>,
@@ -35,7 +38,8 @@ impl ContextRow {
     /// The distance of the last stage that there is from what was asked, in the units of the measure; 0 if nothing was asked.
     pub(crate) fn miss(&self) -> f64 {
         let last = self.qrs.or(self.tuned).or(self.fitted).or(self.base);
-        self.asked.zip(last).map_or(0.0, |(asked, last)| (last.value - asked).abs())
+        let outside = |(asked, last): (f64, Estimate)| ((last.value - asked).abs() - self.tolerance).max(0.0);
+        self.asked.zip(last).map_or(0.0, outside)
     }
 }
 
@@ -78,6 +82,7 @@ impl RunRecord {
                     context,
                     name: spec.name.clone(),
                     asked: if spec.feature.per_context { own } else { over_all },
+                    tolerance: spec.tolerance(),
                     coefficient: of(
                         self.target.as_ref().map(|target| &target.coefficients),
                         context,

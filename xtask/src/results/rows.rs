@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{
     distances::DISTANCES,
+    numbers::plain,
     record::{BaseRecord, FittedFeature, PolicyRecord, QrsRecord, RunRecord, SampleRecord, TargetRecord},
 };
 use crate::spec::Measure;
@@ -40,6 +41,24 @@ pub struct FeatureRow {
     /// Its coefficient and its means under the target.
     #[serde(flatten)]
     pub fitted: Option<FittedFeature>,
+}
+
+impl FeatureRow {
+    /// The ends of the range in which the mean was asked for: the same number twice, unless there is a tolerance.
+    pub(crate) fn range(&self) -> Option<[f64; 2]> {
+        self.asked.map(|mean| [mean - self.tolerance, mean + self.tolerance])
+    }
+}
+
+/// What was asked for in words: a number, or a range.
+pub(crate) fn asked_in_words(asked: Option<f64>, tolerance: f64) -> String {
+    match asked {
+        None => "—".into(),
+        Some(mean) if tolerance > 0.0 => {
+            format!("{} to {}", plain(mean - tolerance), plain(mean + tolerance))
+        }
+        Some(mean) => plain(mean),
+    }
 }
 
 fn is_zero(tolerance: &f64) -> bool {

@@ -5,7 +5,7 @@ use disco_core::Estimate;
 use super::{
     numbers::{grouped, megabytes, plain, plus_minus, rate},
     record::RunRecord,
-    rows::FeatureRow,
+    rows::asked_in_words,
 };
 use crate::terminal::visible_line;
 
@@ -22,7 +22,9 @@ pub fn terminal_table(record: &RunRecord) -> String {
     let mut rows = vec![row(["feature", "before", "asked", "tuned", "QRS"].map(str::to_owned))];
     for feature in record.features() {
         let [base, tuned, qrs] = [&feature.base, &feature.tuned, &feature.qrs].map(shown);
-        rows.push(row([visible_line(&feature.name), base, asked(&feature), tuned, qrs]));
+        let asked =
+            feature.asked.map_or_else(String::new, |mean| asked_in_words(Some(mean), feature.tolerance));
+        rows.push(row([visible_line(&feature.name), base, asked, tuned, qrs]));
     }
     let mut text = aligned(&rows);
 
@@ -63,17 +65,6 @@ pub fn terminal_table(record: &RunRecord) -> String {
         .map_or_else(String::new, |bytes| format!(", at most {} of memory", megabytes(bytes)));
     text.push_str(&format!("{seconds:.0} seconds{memory}, seed {}.\n", record.spec.seed));
     text
-}
-
-/// The mean that was asked for: a number, or a range.
-fn asked(feature: &FeatureRow) -> String {
-    match feature.asked {
-        None => String::new(),
-        Some(mean) if feature.tolerance > 0.0 => {
-            format!("{} to {}", plain(mean - feature.tolerance), plain(mean + feature.tolerance))
-        }
-        Some(mean) => plain(mean),
-    }
 }
 
 /// Rows of equal length, with columns of equal width; the first column to the left, the others to the right.

@@ -8,7 +8,11 @@ use super::{
     axis::Axis,
     html::{escape, estimate, section, table},
 };
-use crate::results::{context_rows::ContextRow, numbers::plain, record::RunRecord, rows::FeatureRow};
+use crate::results::{
+    context_rows::ContextRow,
+    record::RunRecord,
+    rows::{FeatureRow, asked_in_words},
+};
 
 /// The number of contexts that the table of a measure shows.
 const SHOWN: usize = 40;
@@ -52,7 +56,7 @@ pub(super) fn held_out(record: &RunRecord) -> Option<String> {
     let found = record.held_out.as_ref()?;
     let mut rows = vec![["feature", "before", "asked", "tuned"].map(str::to_owned).to_vec()];
     for ((row, base), tuned) in record.features().iter().zip(&found.base).zip(&found.tuned) {
-        let asked = row.asked.map_or_else(|| "—".into(), plain);
+        let asked = asked_in_words(row.asked, row.tolerance);
         rows.push(vec![
             escape(&row.name),
             estimate(base),
@@ -76,7 +80,7 @@ fn measure(record: &RunRecord, feature: &FeatureRow, rows: &[&ContextRow]) -> St
         cells.push(vec![
             escape(&shortened(text)),
             optional(&row.base),
-            format!(r#"<span class="asked">{}</span>"#, row.asked.map_or_else(|| "—".into(), plain)),
+            format!(r#"<span class="asked">{}</span>"#, asked_in_words(row.asked, row.tolerance)),
             optional(&row.coefficient),
             optional(&row.fitted),
             optional(&row.tuned),
@@ -107,13 +111,16 @@ fn shortened(text: &str) -> String {
 /// The stages of one context as points on a line, with what was asked.
 fn strip(feature: &FeatureRow, row: &ContextRow) -> String {
     let lanes = [(&row.base, "base", 6.0), (&row.tuned, "tuned", 15.0), (&row.qrs, "qrs", 24.0)];
-    let values = lanes.iter().filter_map(|lane| Some((*lane.0)?.value)).chain(row.asked);
+    let values = lanes
+        .iter()
+        .filter_map(|lane| Some((*lane.0)?.value))
+        .chain(row.asked.iter().flat_map(|asked| [asked - row.tolerance, asked + row.tolerance]));
     let axis = match feature.is_binary {
         true => Axis::tight([0.0, 1.0].into_iter(), 6.0, 194.0),
         false => Axis::tight(values, 6.0, 194.0),
     };
     let mut svg = String::from(r#"<svg class="strip" viewBox="0 0 200 30" aria-hidden="true">"#);
-    if let Some(asked) = row.asked {
+    for asked in row.asked.iter().flat_map(|asked| [asked - row.tolerance, asked + row.tolerance]) {
         let at = axis.position(asked);
         let _ = write!(svg, r#"<line class="rule asked" x1="{at:.1}" x2="{at:.1}" y1="0" y2="30"/>"#);
     }

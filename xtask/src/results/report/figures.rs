@@ -28,7 +28,9 @@ const LINES: [&str; 4] = ["line-a", "line-b", "line-c", "line-d"];
 pub(super) fn moments_by_step(record: &RunRecord, tuning: &TuningRecord) -> Vec<String> {
     let chart = |(index, feature): (usize, &FeatureRow)| {
         let (points, errors) = series(tuning, |step| step.moments[index]);
-        let asked = feature.asked.map(|y| Rule { y, name: "asked".into(), class: "asked" });
+        let mut asked = feature.range().map_or_else(Vec::new, |ends| ends.to_vec());
+        asked.dedup();
+        let rules = asked.into_iter().map(|y| Rule { y, name: "asked".into(), class: "asked" });
         let before = feature.base.map(|base| Rule { y: base.value, name: "before".into(), class: "base" });
         let binary = feature.is_binary;
         Chart {
@@ -37,7 +39,7 @@ pub(super) fn moments_by_step(record: &RunRecord, tuning: &TuningRecord) -> Vec<
             x_step: 1.0,
             y_label: if binary { "share of samples" } else { "mean" },
             series: vec![Series { name: "policy".into(), class: "tuned", points, errors }],
-            rules: [asked, before].into_iter().flatten().collect(),
+            rules: rules.chain(before).collect(),
             marks: Vec::new(),
             size: SMALL,
             y_bounds: if binary { (0.0, 1.0) } else { (f64::NEG_INFINITY, f64::INFINITY) },
@@ -124,7 +126,7 @@ pub(super) fn strip(feature: &FeatureRow) -> String {
     let lanes: Vec<(Estimate, &str, f64)> =
         lanes.into_iter().filter_map(|(estimate, class, y)| Some(((*estimate)?, class, y))).collect();
     let reach = |estimate: &Estimate| [-2.0, 2.0].map(|errors| estimate.value + errors * estimate.std_error);
-    let values = lanes.iter().flat_map(|lane| reach(&lane.0)).chain(feature.asked);
+    let values = lanes.iter().flat_map(|lane| reach(&lane.0)).chain(feature.range().into_iter().flatten());
     // Shares are between 0 and 1, whatever their errors; other means are shown as far as the whiskers reach.
     let axis = if feature.is_binary {
         Axis::tight([0.0, 1.0].into_iter(), 6.0, 194.0)
@@ -135,7 +137,7 @@ pub(super) fn strip(feature: &FeatureRow) -> String {
     let mut svg = format!(
         r#"<svg class="strip" viewBox="0 0 200 30" role="img" aria-label="{name}: before, asked, tuned, QRS">"#
     );
-    if let Some(asked) = feature.asked {
+    for asked in feature.range().into_iter().flatten() {
         let at = axis.position(asked);
         let _ = write!(svg, r#"<line class="rule asked" x1="{at:.1}" x2="{at:.1}" y1="0" y2="30"/>"#);
     }

@@ -14,7 +14,7 @@ use crate::{
     results::{
         numbers::{grouped, megabytes, one_decimal, plain, rate},
         record::{RunRecord, SampleRecord},
-        rows::StageSamples,
+        rows::{FeatureRow, StageSamples, asked_in_words},
     },
     spec::{ModelSource, Target},
 };
@@ -37,7 +37,11 @@ fn optional(value: Option<Estimate>) -> String {
 pub(super) fn lede(record: &RunRecord) -> String {
     let features = record.features();
     let measures = record.spec.measures();
-    let sentences = features.iter().zip(&measures).map(|(feature, measure)| {
+    let reward = |name: &str| record.spec.rewards.iter().find(|reward| reward.feature == name);
+    // Features that are measured only are in the table.
+    let is_asked = |feature: &FeatureRow| feature.asked.is_some() || reward(&feature.name).is_some();
+    let asked = features.iter().zip(&measures).filter(|(feature, _)| is_asked(feature));
+    let sentences = asked.map(|(feature, measure)| {
         let words = |value| mean_in_words(value, feature.is_binary);
         let asked = match (&measure.feature.target, feature.asked) {
             (Some(Target::Always), _) => "always".into(),
@@ -46,7 +50,8 @@ pub(super) fn lede(record: &RunRecord) -> String {
                 format!("{} to {}", words(mean - feature.tolerance), words(mean + feature.tolerance))
             }
             (_, Some(mean)) => words(mean),
-            (_, None) => "nothing".into(),
+            (_, None) if reward(&feature.name).is_some_and(|reward| reward.beta < 0.0) => "less".into(),
+            (_, None) => "more".into(),
         };
         let [base, tuned, qrs] =
             [feature.base, feature.tuned, feature.qrs].map(|mean| mean.map(|mean| words(mean.value)));
@@ -77,7 +82,7 @@ pub(super) fn moments(record: &RunRecord) -> String {
         rows.push(row([
             escape(&feature.name),
             optional(feature.base),
-            format!(r#"<span class="asked">{}</span>"#, feature.asked.map_or_else(|| "—".into(), plain)),
+            format!(r#"<span class="asked">{}</span>"#, asked_in_words(feature.asked, feature.tolerance)),
             optional(feature.tuned),
             optional(feature.qrs),
             figures::strip(feature),
@@ -216,7 +221,7 @@ pub(super) fn fit(record: &RunRecord) -> Option<String> {
         };
         rows.push(vec![
             escape(&row.name),
-            row.asked.map_or_else(|| "—".into(), plain),
+            asked_in_words(row.asked, row.tolerance),
             coefficient,
             estimate(&feature.fitted),
             optional(feature.held_out),
