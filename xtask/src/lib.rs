@@ -31,8 +31,8 @@ pub use repository::{
 };
 pub use results::{
     BaseRecord, CategoryDistance, CategoryRow, ContextRow, DistanceRow, FeatureRow, FitRecord, FittedFeature,
-    FromBase, HeldOutRecord, ModelRecord, OutputFile, OutputFolder, PolicyRecord, QrsPoint, QrsRecord,
-    RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, render_report,
+    FromBase, HeldOutRecord, MaskingRecord, ModelRecord, OutputFile, OutputFolder, PolicyRecord, QrsPoint,
+    QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, render_report,
     terminal_table, write_outputs,
 };
 pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};

@@ -203,7 +203,10 @@ fn specs() -> Result<Vec<&'static str>> {
         say(format_args!("-- {name}"));
         process::run(command)?;
     }
-    say(format_args!("skipped: {} need a server, and SmolLM2 and a quarter of an hour", WITHOUT.join(" and ")));
+    say(format_args!(
+        "skipped: {} need a server, and SmolLM2 and a quarter of an hour",
+        WITHOUT.join(" and ")
+    ));
     Ok(WITHOUT.to_vec())
 }
 

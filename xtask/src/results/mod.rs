@@ -26,8 +26,9 @@ pub use output::write_outputs;
 pub use output_file::OutputFile;
 pub(crate) use place::{SUMMARY, keep_apart, resolve, stranger};
 pub use record::{
-    BaseRecord, CategoryDistance, FitRecord, FittedFeature, HeldOutRecord, ModelRecord, PolicyRecord,
-    QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord,
+    BaseRecord, CategoryDistance, FitRecord, FittedFeature, HeldOutRecord, MaskingRecord, ModelRecord,
+    PolicyRecord, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord,
+    TuningRecord,
 };
 pub use report::render_report;
 pub use rows::{DistanceRow, FeatureRow, FromBase};

@@ -76,10 +76,21 @@ pub struct BaseRecord {
     pub by_context: Vec<Vec<Option<Estimate>>>,
     /// The distances of categories from the shares that were asked for.
     pub categories: Vec<CategoryDistance>,
+    /// For a model under a grammar: how the masked model, which proposes, is to the model's own distribution among the texts.
+    pub masking: Option<MaskingRecord>,
     /// The number of samples that a text scorer skipped.
     pub skipped: usize,
     /// All samples.
     pub samples: Vec<SampleRecord>,
+}
+
+/// A model under a grammar.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct MaskingRecord {
+    /// The probability of the grammar's texts under the model as it is: the share of its samples that rejection accepts.
+    pub probability: Estimate,
+    /// KL (nats) from the model's own distribution among these texts to the masked model, which is what plain masking samples.
+    pub kl: Estimate,
 }
 
 /// The fitted target.

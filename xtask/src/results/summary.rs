@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::{
     context_rows::{CategoryRow, ContextRow},
-    record::{FitRecord, HeldOutRecord, ModelRecord, QrsRecord, RunRecord, StageRecord, StepRecord},
+    record::{
+        FitRecord, HeldOutRecord, MaskingRecord, ModelRecord, QrsRecord, RunRecord, StageRecord, StepRecord,
+    },
     rows::{DistanceRow, FeatureRow, FromBase},
 };
 use crate::{Error, Result, spec::Spec};
@@ -24,6 +26,8 @@ struct Summary<'a> {
     contexts: Vec<ContextRow>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     categories: Vec<CategoryRow>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    masking: Option<MaskingRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fit: Option<&'a FitRecord>,
     /// The share of the base's samples that exact rejection accepts, where a bound is known.
@@ -63,6 +67,7 @@ pub(super) fn summary(record: &RunRecord) -> Result<Vec<u8>> {
         features: record.features(),
         contexts: record.contexts(),
         categories: record.categories(),
+        masking: record.base.as_ref().and_then(|base| base.masking),
         fit: record.target.as_ref().map(|target| &target.fit),
         exact_rejection: record.target.as_ref().and_then(|target| target.exact_rejection),
         steps: record.tuning.as_ref().map(|tuning| &tuning.steps),

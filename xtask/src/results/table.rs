@@ -50,6 +50,13 @@ pub fn terminal_table(record: &RunRecord) -> String {
             grouped(qrs.proposals as u64),
         ));
     }
+    if let Some(masking) = record.base.as_ref().and_then(|base| base.masking) {
+        text.push_str(&format!(
+            "The model gives the texts of the grammar with probability {}; masking alone is {} nats from its own distribution among them.\n",
+            rate(&masking.probability),
+            plus_minus(&masking.kl),
+        ));
+    }
     if let Some(accepted) = record.target.as_ref().and_then(|target| target.exact_rejection) {
         text.push_str(&format!("Exact rejection from the base accepts {}.\n", rate(&accepted)));
     }

@@ -2,17 +2,23 @@
 
 use std::hash::Hash;
 
-use disco_core::{Distribution, Scorer};
+use disco_core::{Distribution, Estimate, Scorer};
+use disco_divergence::{Estimator, FDivergence};
 use disco_ebm::{Constraint, Measured, features};
 
 use super::{
-    BaseModel, RunPlan,
+    BaseModel, Origin, RunPlan,
     categories::category_distances,
     constraints::{Constrained, constraints},
     moments::{ContextValues, moments},
-    scored::{Drawn, Values, feature_values, records},
+    scored::{Drawn, Values, feature_values, mean, records},
 };
-use crate::{Progress, Result, contexts::TextContext, features::TextSample, results::BaseRecord};
+use crate::{
+    Progress, Result,
+    contexts::TextContext,
+    features::TextSample,
+    results::{BaseRecord, MaskingRecord},
+};
 
 /// The base, as measured on samples of it.
 #[derive(Clone, Debug)]
@@ -91,10 +97,26 @@ pub(super) fn measure_drawn<X: TextSample + Eq + Hash>(
         means: moments.all,
         by_context: moments.by_context,
         categories: category_distances(plan, &counted)?,
+        masking: match origin {
+            Origin::Proposal => Some(masking(plan, &drawn, &log_base)?),
+            Origin::Base | Origin::Listed(_) => None,
+        },
         skipped: measured.skipped().values().sum(),
         samples: records(contexts, &pairs, &values),
     };
     Ok(Measurement { drawn, log_base, values, constraints, measured, record })
+}
+
+/// How the masked model, which drew the samples, is to the base among the texts of the grammar; means over contexts.
+fn masking<X>(plan: &RunPlan<'_>, drawn: &[Drawn<X>], log_base: &[Vec<f64>]) -> Result<MaskingRecord> {
+    let (mut probabilities, mut kls) = (Vec::new(), Vec::new());
+    for (drawn, log_base) in drawn.iter().zip(log_base) {
+        let estimator = Estimator::new(log_base, &drawn.log_proposal, &drawn.log_proposal)?;
+        kls.push(estimator.estimate(&[FDivergence::KlForward])?.divergences[0].estimate);
+        let ratios = log_base.iter().zip(&drawn.log_proposal).map(|(base, proposal)| (base - proposal).exp());
+        probabilities.push(Estimate::mean(&ratios.collect::<Vec<_>>()));
+    }
+    Ok(MaskingRecord { probability: mean(&probabilities, &plan.shares), kl: mean(&kls, &plan.shares) })
 }
 
 /// `ln` of the weights by which samples tell of the base; `None` where they count equally.

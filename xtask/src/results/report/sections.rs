@@ -108,9 +108,17 @@ pub(super) fn distances(record: &RunRecord) -> Option<String> {
         ]);
     }
     rows.push(vec!["KL to the base".into(), "0".into(), optional(from_base.tuned), optional(from_base.qrs)]);
+    let masking = record.base.as_ref().and_then(|base| base.masking).map_or_else(String::new, |masking| {
+        format!(
+            " The model gives the texts of the grammar with probability {}; masking alone, without weights, is {} nats away from the \
+             model's own distribution among them.",
+            escape(&rate(&masking.probability)),
+            estimate(&masking.kl)
+        )
+    });
     let introduction = format!(
         "The target is the distribution nearest to the base that has what was asked; it is {} nats away from it (KL). \
-         KL in nats, total variation and Jensen-Shannon as they are.",
+         KL in nats, total variation and Jensen-Shannon as they are.{masking}",
         estimate(&target)
     );
     Some(section("How far from the target", &introduction, &table("distances", &rows)))

@@ -112,6 +112,7 @@ pub(crate) fn record() -> RunRecord {
             means: vec![estimate(0.083, 0.0061), estimate(0.551, 0.011)],
             by_context: Vec::new(),
             categories: Vec::new(),
+            masking: None,
             skipped: 0,
             samples: samples(&[
                 ("Why, then the sun will not be seen to-day;\nThe sky doth frown and lour upon our army.", true),
