@@ -1,13 +1,11 @@
 //! Why a command or workflow could not finish.
 
+mod constructors;
 mod spec_problem;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::PathBuf};
 
 pub use spec_problem::{Problem, SpecError};
 
@@ -328,27 +326,4 @@ pub enum Error {
     /// A value cannot be written as JSON.
     #[error("cannot write as JSON: {0}")]
     Json(serde_json::Error),
-}
-
-impl Error {
-    /// An [`Error::File`] of reading.
-    pub fn read(path: &Path, cause: io::Error) -> Self {
-        Self::File { action: "read", path: path.into(), cause }
-    }
-
-    /// An [`Error::File`] of writing.
-    pub fn write(path: &Path, cause: io::Error) -> Self {
-        Self::File { action: "write", path: path.into(), cause }
-    }
-
-    /// An [`Error::Answer`].
-    pub(crate) fn answer(command: &str, problem: &str) -> Self {
-        Self::Answer { command: command.into(), problem: problem.into() }
-    }
-}
-
-impl From<regex::Error> for Error {
-    fn from(cause: regex::Error) -> Self {
-        Self::Pattern(cause)
-    }
 }

@@ -1,3 +1,5 @@
+use std::path::Path;
+
 //! Messages of errors.
 
 use std::error::Error as _;

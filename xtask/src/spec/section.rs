@@ -119,6 +119,11 @@ impl<'a> Section<'a> {
         self.value(field).is_some()
     }
 
+    /// Whether a field of the table has a problem, or may be meant by an unknown field.
+    pub(super) fn has_problem(&self) -> bool {
+        self.document.is_doubtful(&self.path)
+    }
+
     /// Whether the field is there and a table.
     pub(super) fn is_table(&self, field: &'static str) -> bool {
         self.value(field).is_some_and(|value| value.get_ref().is_table())

@@ -163,7 +163,8 @@ pub(super) fn read_target(section: &Section<'_>, kind: &FeatureKind) -> Option<T
     if given.len() > 1 {
         section.wrong_table("has more than one target", ALLOWED, &TARGETS);
     }
-    let is_kind_known = !section.is_doubtful("kind");
+    // Where another field has a problem, the kind may not be what is meant.
+    let is_kind_known = !section.has_problem();
     if is_kind_known && let Some(labels) = kind.labels() {
         for field in given.iter().filter(|field| **field != "distribution") {
             if !section.is_doubtful(field) {

@@ -9,8 +9,9 @@ use disco_ebm::{ConstraintReport, ContextConstraint, Fit, HeldOut, Termination};
 use super::{
     Measurement, RunPlan,
     categories::category_distances,
+    drawn::Drawn,
     moments::{ContextValues, moments},
-    scored::{Drawn, Scored, mean, means, score, sentence},
+    scored::{Scored, mean, means, score, sentence},
 };
 use crate::{
     Error, Progress, ProgressTarget, Result,

@@ -8,8 +8,9 @@ use disco_ebm::Fit;
 
 use super::{
     BaseModel, RunPlan,
+    drawn::{Drawn, draw},
     moments::{ContextValues, moments},
-    scored::{Drawn, Scored, draw, feature_values, log_scores, mean, score},
+    scored::{Scored, feature_values, log_scores, mean, score},
 };
 use crate::{
     Progress, ProgressTarget, Result,

@@ -10,7 +10,7 @@ use disco_core::{Sampled, input};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use super::{RunPlan, scored::Drawn};
+use super::{RunPlan, drawn::Drawn};
 use crate::{Error, Result, results::OutputFile, terminal::say};
 
 /// The file `OUT.measured.jsonl`: the samples of the base of a run whose targets could not be had. A run with the same model,

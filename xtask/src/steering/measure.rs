@@ -10,8 +10,9 @@ use super::{
     BaseModel, Origin, RunPlan,
     categories::category_distances,
     constraints::{Constrained, constraints},
+    drawn::Drawn,
     moments::{ContextValues, moments},
-    scored::{Drawn, Values, feature_values, mean, records},
+    scored::{Values, feature_values, mean, records},
 };
 use crate::{
     Progress, Result,

@@ -10,6 +10,7 @@ mod categories;
 mod checkpoints;
 mod clock;
 mod constraints;
+mod drawn;
 mod fit;
 mod held_out;
 mod interrupt;
@@ -30,6 +31,8 @@ mod workflow;
 
 pub use checkpoints::{CheckpointFolder, RunControl, StartMode};
 pub use clock::Clock;
+#[cfg(feature = "lm")]
+pub(crate) use drawn::draw_in_order;
 pub use fit::{Fitted, fit};
 pub use interrupt::{INTERRUPTED, Interrupt};
 pub use measure::{Measurement, measure};
@@ -39,7 +42,5 @@ pub use plan::RunPlan;
 pub use reject::reject;
 pub use sample::{PolicySamples, sample};
 pub use scored::Scored;
-#[cfg(feature = "lm")]
-pub(crate) use scored::draw_in_order;
 pub use tune::{Tuned, tune};
 pub use workflow::{Loaded, WeightBytes, run_workflow};

@@ -5,7 +5,8 @@ use disco_ebm::Measured;
 
 use super::{
     RunPlan,
-    scored::{Drawn, draw, log_scores},
+    drawn::{Drawn, draw},
+    scored::log_scores,
 };
 use crate::{Progress, Result, contexts::TextContext, features::TextSample};
 

@@ -9,8 +9,9 @@ use disco_ebm::Fit;
 use super::{
     BaseModel, RunPlan,
     categories::category_distances,
+    drawn::Drawn,
     moments::{ContextValues, moments},
-    scored::{Drawn, Scored, feature_values, is_skipped, log_scores, mean, means, records, score},
+    scored::{Scored, feature_values, is_skipped, log_scores, mean, means, records, score},
 };
 use crate::{Progress, Result, contexts::TextContext, features::TextSample, results::PolicyRecord};
 

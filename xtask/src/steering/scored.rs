@@ -1,45 +1,17 @@
 //! Samples with their log-probabilities and feature values, each computed once, and the estimates from them.
 
-use disco_core::{Distribution, Error as CoreError, Estimate, Sampled, Scorer, StreamRng, Streams};
+use disco_core::{Error as CoreError, Estimate, Scorer};
 use disco_divergence::{Estimator, FDivergence, LogZ, exact};
 use disco_ebm::Tilt;
 use disco_qrs::Ratios;
-use rand::SeedableRng;
 
+use super::drawn::{CHUNK, Drawn};
 use crate::{
     Progress, Result,
     contexts::TextContext,
     features::{TextFeatures, TextSample},
     results::{DISTANCES, SampleRecord},
 };
-
-/// The number of samples that are drawn or scored between two updates of the progress.
-const CHUNK: usize = 256;
-
-/// Samples of one context, before they are scored. All logarithms are natural, one per sample.
-#[derive(Clone, Debug)]
-pub(super) struct Drawn<X> {
-    pub(super) samples: Vec<X>,
-    /// `ln` of the probability with which they were drawn.
-    pub(super) log_proposal: Vec<f64>,
-    /// `ln` of their probability under the distribution that they are to tell of: the same, unless they are listed.
-    pub(super) log_policy: Vec<f64>,
-    /// Whether they are all texts that there are, each once.
-    pub(super) exact: bool,
-}
-
-impl<X: Clone> Drawn<X> {
-    pub(super) fn new(samples: Vec<Sampled<X>>) -> Self {
-        let (samples, log_prob): (Vec<X>, Vec<f64>) =
-            samples.into_iter().map(|sample| (sample.value, sample.log_prob)).unzip();
-        Self { samples, log_proposal: log_prob.clone(), log_policy: log_prob, exact: false }
-    }
-
-    pub(super) fn sampled(&self) -> Vec<Sampled<X>> {
-        let pairs = self.samples.iter().cloned().zip(self.log_proposal.iter().copied());
-        pairs.map(|(value, log_prob)| Sampled { value, log_prob }).collect()
-    }
-}
 
 /// Samples of one context. All logarithms are natural, one per sample.
 #[derive(Clone, Debug)]
@@ -60,69 +32,6 @@ pub struct Scored<X> {
 
 /// The values of all features for one sample, in the order of the spec; `None` where a text scorer skipped the sample.
 pub(super) type Values = Vec<Option<f64>>;
-
-/// Draws `count` samples in each context, and gives them to `take` with the number of their context: all of the first context, then
-/// all of the second, and so on. No more than a few hundred are held at a time. They are the samples of [`draw`].
-#[cfg_attr(
-    not(any(feature = "lm", test)),
-    expect(dead_code, reason = "the command that uses it needs a language model")
-)]
-pub(crate) fn draw_in_order<C, X, D: Distribution<C, X>>(
-    distribution: &D,
-    contexts: &[C],
-    count: usize,
-    key: u64,
-    progress: &mut Progress,
-    mut take: impl FnMut(usize, Sampled<X>) -> Result<()>,
-) -> Result<()> {
-    let mut rng = StreamRng::seed_from_u64(key);
-    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::from_rng(&mut rng, count)).collect();
-    // Contexts with few samples are drawn together.
-    let together = (CHUNK / count.max(1)).max(1);
-    for (group, (contexts, streams)) in contexts.chunks(together).zip(streams.chunks(together)).enumerate() {
-        let contexts: Vec<&C> = contexts.iter().collect();
-        let mut chunks: Vec<_> = streams.iter().map(|streams| streams.chunks(CHUNK)).collect();
-        loop {
-            let now: Vec<Streams> = chunks.iter_mut().filter_map(Iterator::next).collect();
-            if now.is_empty() {
-                break;
-            }
-            let samples = distribution.sample_each(&contexts, &now)?;
-            CoreError::check_length("lists of samples, one per context", contexts.len(), samples.len())?;
-            progress.advance(samples.iter().map(Vec::len).sum(), String::new);
-            for (within, samples) in samples.into_iter().enumerate() {
-                samples.into_iter().try_for_each(|sample| take(group * together + within, sample))?;
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Draws `count` samples in each context, in chunks; the samples do not depend on the chunks.
-pub(super) fn draw<C, X, D: Distribution<C, X>>(
-    distribution: &D,
-    contexts: &[C],
-    count: usize,
-    key: u64,
-    progress: &mut Progress,
-) -> Result<Vec<Vec<Sampled<X>>>> {
-    let mut rng = StreamRng::seed_from_u64(key);
-    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::from_rng(&mut rng, count)).collect();
-    let contexts: Vec<&C> = contexts.iter().collect();
-    let size = CHUNK.div_ceil(contexts.len());
-    let mut chunks: Vec<_> = streams.iter().map(|streams| streams.chunks(size)).collect();
-    let mut drawn: Vec<Vec<Sampled<X>>> = contexts.iter().map(|_| Vec::new()).collect();
-    loop {
-        let now: Vec<Streams> = chunks.iter_mut().filter_map(Iterator::next).collect();
-        if now.is_empty() {
-            return Ok(drawn);
-        }
-        let samples = distribution.sample_each(&contexts, &now)?;
-        CoreError::check_length("lists of samples, one per context", contexts.len(), samples.len())?;
-        progress.advance(samples.iter().map(Vec::len).sum(), String::new);
-        drawn.iter_mut().zip(samples).for_each(|(drawn, samples)| drawn.extend(samples));
-    }
-}
 
 /// Scores samples under base and target. `of_base` returns `ln a(x|c)` of the samples of a context.
 ///
@@ -310,49 +219,4 @@ pub(super) fn sentence(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
     format!("{first}{}.", characters.as_str())
-}
-
-#[cfg(test)]
-mod tests {
-    use disco_core::Space;
-    use disco_tuner::SoftmaxTable;
-
-    use super::*;
-    use crate::ProgressTarget;
-
-    #[test]
-    fn samples_in_order_are_those_that_are_drawn_at_once() {
-        let contexts: Vec<String> = ["a", "b", "c"].map(String::from).to_vec();
-        let table =
-            SoftmaxTable::uniform(Space::new(contexts.clone()).unwrap(), Space::new(0..200u8).unwrap());
-        // Several contexts at once, a context in one piece, and a context in several.
-        for count in [1, 100, CHUNK, 2 * CHUNK + 3] {
-            let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", 0);
-            let whole = draw(&table, &contexts, count, 7, &mut hidden).unwrap();
-            let mut taken = Vec::new();
-            let take = |context: usize, sample: Sampled<u8>| {
-                taken.push((context, sample.value));
-                Ok(())
-            };
-            draw_in_order(&table, &contexts, count, 7, &mut hidden, take).unwrap();
-            let expected = whole.iter().enumerate();
-            let expected =
-                expected.flat_map(|(at, drawn)| drawn.iter().map(move |sample| (at, sample.value)));
-            assert!(taken.into_iter().eq(expected), "{count}");
-        }
-    }
-
-    #[test]
-    fn a_count_without_end_is_drawn_as_long_as_somebody_takes() {
-        let contexts = vec![String::new()];
-        let table = SoftmaxTable::uniform(Space::new(contexts.clone()).unwrap(), Space::new(0..2u8).unwrap());
-        let mut left = 1000;
-        let take = |_, _| {
-            left -= 1;
-            if left == 0 { Err(crate::Error::OutputClosed) } else { Ok(()) }
-        };
-        let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", usize::MAX);
-        let drawn = draw_in_order(&table, &contexts, usize::MAX, 7, &mut hidden, take);
-        assert!(matches!(drawn, Err(crate::Error::OutputClosed)));
-    }
 }

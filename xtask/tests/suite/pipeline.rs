@@ -214,21 +214,20 @@ fn a_workflow_leaves_everything_that_a_run_made() {
     }
 }
 
-/// Checks that the spec fails with an error that says `expected`, and leaves nothing behind but the tuned policy.
+/// Checks that the spec fails with an error that says `expected`, and leaves nothing behind but these.
 #[track_caller]
-fn check_failure(spec: &Spec, expected: &str, tuned: bool) {
+fn check_failure(spec: &Spec, expected: &str, left_over: &[&str]) {
     let place = tempfile::tempdir().unwrap();
     let error = workflow(spec, &place.path().join("runs")).unwrap_err().to_string();
     assert!(error.contains(expected), "{error}");
     let left: Vec<_> = fs::read_dir(place.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    let expected: &[&str] = if tuned { &["runs.checkpoints"] } else { &[] };
-    assert_eq!(left, expected);
+    assert_eq!(left, left_over);
 }
 
 #[test]
-fn what_cannot_be_had_is_an_error_that_names_it_and_leaves_nothing() {
-    check_failure(&spec(&[("text = \"king\"", "text = \"emperor\"")]), "`king`", false);
-    check_failure(&spec(&[("mean = 0.9", "mean = 3.5")]), "`stops`: target 3.5", false);
+fn what_cannot_be_had_is_an_error_that_names_it_and_leaves_what_can_be_used_again() {
+    check_failure(&spec(&[("text = \"king\"", "text = \"emperor\"")]), "`king`", &["runs.measured.jsonl"]);
+    check_failure(&spec(&[("mean = 0.9", "mean = 3.5")]), "`stops`: target 3.5", &["runs.measured.jsonl"]);
     check_failure(
         &spec(&[
             ("never = true", "mean = 0.2"),
@@ -236,12 +235,12 @@ fn what_cannot_be_had_is_an_error_that_names_it_and_leaves_nothing() {
             ("steps = 150", "steps = 1"),
         ]),
         "ln beta",
-        false,
+        &["runs.measured.jsonl"],
     );
     check_failure(
         &spec(&[("acceptance_rate = 0.6", "acceptance_rate = 0.999"), ("steps = 150", "steps = 1")]),
         "no beta has an acceptance rate of 0.999",
-        true,
+        &["runs.checkpoints"],
     );
 }
 
