@@ -1,8 +1,6 @@
-use std::path::Path;
-
 //! Messages of errors.
 
-use std::error::Error as _;
+use std::{error::Error as _, path::Path};
 
 use super::*;
 
