@@ -177,9 +177,12 @@ fn a_sample_scores_what_it_was_drawn_with_also_if_it_is_no_text() {
     )
     .expect("a grammar");
     let mut seen = BTreeSet::new();
-    // The most probable first token is no beginning of a text.
+    // Of two letters one at least is not the most probable first token, which alone is left.
     let greedy = Decoding { top_k: 1, ..Decoding::default() };
-    for decoding in [vec![Decoding::default(), greedy], every_choice()].concat() {
+    let letters = ["a", "b"].map(|letter| (Grammar::regex(letter).expect("a grammar"), greedy.clone()));
+    let others = [vec![Decoding::default()], every_choice()].concat();
+    let others = others.into_iter().map(|decoding| (grammar.clone(), decoding));
+    for (grammar, decoding) in letters.into_iter().chain(others) {
         for most in [2, 5, 12] {
             let decoding = Decoding { min_new_tokens: decoding.min_new_tokens.min(most), ..decoding.clone() };
             let masked = under(&model(most, decoding.clone()), &grammar);

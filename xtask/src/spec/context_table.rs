@@ -149,10 +149,10 @@ impl<'s, 'a> TableReader<'s, 'a> {
                 "a text file (UTF-8) with one context a line, at least one"
             }
             TableFormat::JsonLines => {
-                "JSON lines (UTF-8): an object a line, with a string in the field that `column` names (context)"
+                "JSON lines (UTF-8): an object a line, with a string in the field that `column` names (context), or a `template`"
             }
             TableFormat::Csv => {
-                "CSV (UTF-8) with the names of the columns in its first line, among them the one that `column` names (context)"
+                "CSV (UTF-8) with the names of the columns in its first line, among them the one that `column` names (context), or a `template`"
             }
         };
         Some((format, allowed))

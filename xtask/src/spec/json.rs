@@ -8,7 +8,8 @@ use toml::de::DeValue;
 use super::{
     allowed::{FINITE, SOME_TEXT},
     json_path::JsonPath,
-    section::{Section, as_number},
+    section::Section,
+    values::as_number,
 };
 
 /// A question to a text that may be one JSON value of [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259), white space around it

@@ -7,8 +7,9 @@ use super::{
     allowed::SOME_TEXT,
     fields::Fields,
     names::{hint, list, nearest},
-    section::{Section, as_number},
+    section::Section,
     target::{Level, Share},
+    values::as_number,
 };
 
 impl Section<'_> {

@@ -36,6 +36,7 @@ mod section;
 mod source;
 mod target;
 mod tuning;
+mod values;
 mod words;
 
 use disco_divergence::Divergence;

@@ -55,7 +55,11 @@ fn conditions(spec: &Spec, found: &mut Vec<Conflict>) {
             });
         };
         if feature.per_context && feature.target.is_none() {
-            wrong("per_context", "is of a target, and the feature has none", "a target beside it");
+            wrong(
+                "per_context",
+                "is of a target, and the feature has none",
+                "a target beside it: always, never, mean, between or distribution",
+            );
         }
         if let (Some(target), false) = (&feature.target, feature.per_context)
             && target.has_columns()
@@ -64,7 +68,11 @@ fn conditions(spec: &Spec, found: &mut Vec<Conflict>) {
             wrong("per_context", "is false, but the target differs by context", allowed);
         }
         if feature.given.is_some() && feature.target.is_none() {
-            wrong("given", "is of a target, and the feature has none", "a target beside it");
+            wrong(
+                "given",
+                "is of a target, and the feature has none",
+                "a target beside it: always, never, mean, between or distribution",
+            );
         }
     }
 }

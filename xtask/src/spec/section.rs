@@ -15,6 +15,7 @@ use super::{
     document::Document,
     fields::{Fields, Kind},
     names::{Alias, did_you_mean, hint, list, nearest},
+    values::{as_number, is_tables, whole},
 };
 
 /// A condition on a value, in code and in words.
@@ -57,7 +58,7 @@ impl<'a> Section<'a> {
             if is_of_another {
                 of_other_kinds.push((key.span(), given));
             } else {
-                section.unknown(given, key.span());
+                section.unknown(given, key.span(), value.get_ref());
             }
         }
         if let Some((name, kinds)) = kind {
@@ -67,7 +68,15 @@ impl<'a> Section<'a> {
     }
 
     /// Reports a field that no such table can have. The missing field that may be meant by it is doubtful.
-    fn unknown(&self, given: &str, span: Range<usize>) {
+    fn unknown(&self, given: &str, span: Range<usize>, value: &DeValue<'_>) {
+        if is_tables(value) {
+            // It may be one of the tables of an array, of which others are there, or have others inside: what they lack may be in it.
+            let others = self
+                .fields
+                .iter()
+                .filter(|field| self.value(field).is_some_and(|other| is_tables(other.get_ref())));
+            others.for_each(|field| self.document.doubt(self.name(field)));
+        }
         let missing = self.missing();
         let mut meant = nearest(given, &missing);
         if meant.is_empty() {
@@ -316,18 +325,4 @@ impl<'a> Section<'a> {
         };
         array.iter().enumerate().map(read).collect()
     }
-}
-
-pub(super) fn as_number(value: &DeValue<'_>) -> Option<f64> {
-    match value {
-        DeValue::Integer(value) => {
-            whole(value).map(|whole| whole as f64).or_else(|| value.as_str().parse().ok())
-        }
-        DeValue::Float(value) => value.as_str().parse().ok(),
-        _ => None,
-    }
-}
-
-fn whole(value: &toml::de::DeInteger<'_>) -> Option<u64> {
-    u64::from_str_radix(value.as_str(), value.radix()).ok()
 }
