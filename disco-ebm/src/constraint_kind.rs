@@ -23,7 +23,7 @@ pub enum ConstraintKind {
         tolerance: f64,
     },
     /// The mean of the feature in every context: the factor `exp(lambda_c phi(x, c))`, with a coefficient for each
-    /// context. The targets are those of [`Constraint::targets`](crate::Constraint::targets).
+    /// context. The targets are those of [`Constraint::with_targets`](crate::Constraint::with_targets).
     PerContext {
         /// The mean of each context may lie in `target -+ tolerance`.
         tolerance: f64,

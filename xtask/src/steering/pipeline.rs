@@ -36,7 +36,7 @@ pub struct Finished<X> {
 /// stages before it are then computed again.
 ///
 /// # Errors
-/// The errors of the stages: [`measure`](measure()), [`fit`](fit()), [`tune`](tune()), [`sample`](sample()), [`reject`](reject()).
+/// The errors of the stages: [`measure`](crate::measure()), [`fit`](fit()), [`tune`](tune()), [`sample`](sample()), [`reject`](reject()).
 ///
 /// # Cost
 /// The sum of the stages': `fit.samples` samples of the base; `tune.steps * tune.samples_per_step` of the policy, scored by the base
