@@ -86,13 +86,14 @@ fn masked(
     folder: &Path,
     grammar: &GrammarSpec,
 ) -> Result<Loaded<OnGrammar, LanguageModel, Completion, LmPolicy>> {
-    let (plain, record) = load(spec, folder)?;
+    // A grammar that cannot be read is found before the model is loaded.
     let grammar = match grammar {
         GrammarSpec::JsonSchema(schema) => Grammar::json_schema(schema)?,
         GrammarSpec::Regex(expression) => Grammar::regex(expression)?,
         GrammarSpec::Lark(grammar) => Grammar::lark(grammar)?,
         GrammarSpec::Choices(texts) => Grammar::choices(texts)?,
     };
+    let (plain, record) = load(spec, folder)?;
     let proposal = plain.under_grammar(&grammar)?;
     let accepted = proposal
         .grammar_condition()
