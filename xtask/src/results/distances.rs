@@ -13,6 +13,9 @@ pub(crate) struct Distance {
     pub(crate) metric: &'static str,
 }
 
+/// The position of the total variation among [`DISTANCES`].
+pub(crate) const TOTAL_VARIATION: usize = 2;
+
 /// The divergences of a report, in its order.
 pub(crate) const DISTANCES: [Distance; 4] = [
     Distance {

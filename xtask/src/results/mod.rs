@@ -16,7 +16,7 @@ mod summary;
 mod table;
 
 pub use context_rows::{CategoryRow, ContextRow};
-pub(crate) use distances::DISTANCES;
+pub(crate) use distances::{DISTANCES, TOTAL_VARIATION};
 pub use folder::OutputFolder;
 pub(crate) use folder::{free, take_lock};
 #[cfg(feature = "lm")]

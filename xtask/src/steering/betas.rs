@@ -42,7 +42,7 @@ impl Betas {
         let over =
             |of: fn(&Point) -> Estimate| mean(&points.iter().map(of).collect::<Vec<_>>(), &plan.shares);
         let kl = |(scored, log_beta): (&Scored<X>, &f64)| {
-            let pairs = scored.log_target.iter().zip(&scored.log_policy);
+            let pairs = scored.log_target.iter().zip(&scored.drawn.log_policy);
             let accepted: Vec<f64> =
                 pairs.map(|(target, proposal)| target.min(log_beta + proposal)).collect();
             scored.kl_to_base(&accepted, LogZ::Estimated)
@@ -68,8 +68,13 @@ impl Betas {
 
     /// The mean of `ln beta` over contexts, by their shares.
     pub(super) fn mean_log_beta(&self, shares: &[f64]) -> f64 {
-        self.log_betas.iter().zip(shares).map(|(log_beta, share)| log_beta * share).sum()
+        over_contexts(&self.log_betas, shares)
     }
+}
+
+/// The mean of numbers over contexts, by their shares.
+fn over_contexts(numbers: &[f64], shares: &[f64]) -> f64 {
+    numbers.iter().zip(shares).map(|(number, share)| number * share).sum()
 }
 
 fn log_betas(plan: &RunPlan<'_>, ratios: &[Ratios]) -> Result<Vec<f64>> {
@@ -98,11 +103,11 @@ fn curve(plan: &RunPlan<'_>, ratios: &[Ratios], log_betas: &[f64]) -> Result<(Ve
         Ok(ratios.curve(&grid)?)
     };
     let curves: Vec<Curve> = ratios.iter().zip(log_betas).map(own).collect::<Result<_>>()?;
+    let centre = over_contexts(log_betas, &plan.shares);
     let point = |index: usize| {
         let over = |of: fn(&Point) -> Estimate| {
             mean(&curves.iter().map(|curve| of(&curve.points[index])).collect::<Vec<_>>(), &plan.shares)
         };
-        let centre: f64 = log_betas.iter().zip(&plan.shares).map(|(log_beta, share)| log_beta * share).sum();
         QrsPoint {
             log_beta: centre + shift(index),
             acceptance_rate: over(|point| point.acceptance_rate),

@@ -27,9 +27,24 @@ impl<X: Clone> Drawn<X> {
         Self { samples, log_proposal: log_prob.clone(), log_policy: log_prob, exact: false }
     }
 
+    /// The samples with the log-probability with which each was drawn.
     pub(super) fn sampled(&self) -> Vec<Sampled<X>> {
         let pairs = self.samples.iter().cloned().zip(self.log_proposal.iter().copied());
         pairs.map(|(value, log_prob)| Sampled { value, log_prob }).collect()
+    }
+}
+
+impl<X> Drawn<X> {
+    /// The samples with their log-probabilities under the distribution that they tell of.
+    pub(super) fn pairs(&self) -> impl Iterator<Item = (&X, f64)> {
+        self.samples.iter().zip(self.log_policy.iter().copied())
+    }
+
+    /// `ln` of the weights by which the samples tell of that distribution; `None` where they count equally.
+    pub(super) fn log_weights(&self) -> Option<Vec<f64>> {
+        let pairs = self.log_policy.iter().zip(&self.log_proposal);
+        let weights: Vec<f64> = pairs.map(|(policy, proposal)| policy - proposal).collect();
+        weights.iter().any(|weight| *weight != 0.0).then_some(weights)
     }
 }
 

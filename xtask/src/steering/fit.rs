@@ -1,7 +1,5 @@
 //! Stage "fit": the target, whose constraints are fitted to samples of the base.
 
-use std::collections::VecDeque;
-
 use disco_core::{Estimate, numerics::log_sum_exp};
 use disco_divergence::LogZ;
 use disco_ebm::{ConstraintReport, ContextConstraint, Fit, HeldOut, Termination};
@@ -9,12 +7,11 @@ use disco_ebm::{ConstraintReport, ContextConstraint, Fit, HeldOut, Termination};
 use super::{
     Measurement, RunPlan,
     categories::category_distances,
-    drawn::Drawn,
     moments::{ContextValues, moments},
     scored::{Scored, mean, means, score, sentence},
 };
 use crate::{
-    Error, Progress, ProgressTarget, Result,
+    Error, Result,
     contexts::TextContext,
     features::TextSample,
     results::{FitRecord, FittedFeature, TargetRecord},
@@ -42,21 +39,15 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
     let constraints: Vec<_> = base.constraints.iter().map(|one| one.constraint.clone()).collect();
     let fit = base.measured.fit(&constraints, &spec.fit.config())?;
 
-    let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", 0);
-    // The samples tell of the base here, whatever drew them.
-    let of_base = base.drawn.iter().zip(&base.log_base).map(|(drawn, log_base)| {
-        let drawn = Drawn { log_policy: log_base.clone(), ..drawn.clone() };
-        (drawn, log_base)
-    });
-    let (drawn, mut log_base): (Vec<Drawn<X>>, VecDeque<&Vec<f64>>) = of_base.unzip();
-    let next = |_: &TextContext, _: &Drawn<X>| Ok(log_base.pop_front().cloned().unwrap_or_default());
-    let scored = score(&spec.contexts.items, drawn, next, fit.tilt(), &mut hidden)?;
+    let log_base = base.drawn.iter().map(|drawn| drawn.log_policy.clone()).collect();
+    let scored = score(&spec.contexts.items, base.drawn.clone(), log_base, fit.tilt())?;
     check_log_beta(spec, &scored, &plan.shares)?;
-    let is_base = scored.iter().all(|scored| scored.policy_weights().is_none());
-    let log_z = if is_base { LogZ::Known(0.0) } else { LogZ::Estimated };
+    // The score of a base under a grammar is not normalised.
+    let is_normalised = base.drawn.iter().all(|drawn| drawn.log_weights().is_none());
+    let log_z = if is_normalised { LogZ::Known(0.0) } else { LogZ::Estimated };
     let distances: Vec<Vec<Estimate>> =
         scored.iter().map(|scored| scored.distances_to_target(log_z)).collect::<Result<_>>()?;
-    let weighted = ContextValues::new(&base.values, &scored, |scored| Some(scored.log_weights()));
+    let weighted = ContextValues::of_target(&base.values, &scored);
     let achieved = moments(plan, &weighted)?;
     let all = &achieved.all;
     let feature = |index: usize| {
@@ -80,7 +71,7 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
     Ok(Fitted { fit, record })
 }
 
-/// What a constraint says of each context, in the places of the measures: `None` for measures without a constraint.
+/// The numbers that constraints have in each context, in the places of the measures: `None` for measures without a constraint.
 fn in_each<X, T>(
     plan: &RunPlan<'_>,
     base: &Measurement<X>,

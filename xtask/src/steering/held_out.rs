@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 
-use disco_core::{Distribution, Estimate, Scorer};
+use disco_core::{Distribution, Estimate, Sampled, Scorer};
 use disco_divergence::LogZ;
 use disco_ebm::Fit;
 
@@ -13,10 +13,10 @@ use super::{
     scored::{Scored, feature_values, log_scores, mean, score},
 };
 use crate::{
-    Progress, ProgressTarget, Result,
+    Progress, Result,
     contexts::TextContext,
     features::TextSample,
-    results::HeldOutRecord,
+    results::{HeldOutRecord, TOTAL_VARIATION},
     spec::{ContextSpec, Spec},
 };
 
@@ -50,55 +50,25 @@ pub(super) fn held_out<X: TextSample + Eq + Hash>(
     // Coefficients of contexts are of those that were fitted: there is no target in others.
     let has_target = spec.features.iter().all(|feature| !feature.per_context);
 
-    let base = draw(&model.proposal, contexts, count, plan.seeds.base, &mut progress)?;
-    let base: Vec<Drawn<X>> = base.into_iter().map(Drawn::new).collect();
-    let of_policy = draw(policy, contexts, count, plan.seeds.sample, &mut progress)?;
+    let drawn =
+        |samples: Vec<Vec<Sampled<X>>>| -> Vec<Drawn<X>> { samples.into_iter().map(Drawn::new).collect() };
+    let mut base = drawn(draw(&model.proposal, contexts, count, plan.seeds.base, &mut progress)?);
+    model.origin.tell_of_base(&model.base, contexts, &mut base)?;
+    let of_policy = drawn(draw(policy, contexts, count, plan.seeds.sample, &mut progress)?);
     drop(progress);
-    let of_policy: Vec<Drawn<X>> = of_policy.into_iter().map(Drawn::new).collect();
-    let means = |drawn: &[Drawn<X>],
-                 weights: &dyn Fn(usize) -> Result<Option<Vec<f64>>>|
-     -> Result<Vec<Estimate>> {
-        let pairs = |drawn: &'_ Drawn<X>| drawn.samples.iter().map(|sample| (sample.clone(), 0.0)).collect();
-        let owned: Vec<Vec<(X, f64)>> = drawn.iter().map(pairs).collect();
-        let pairs: Vec<Vec<(&X, f64)>> =
-            owned.iter().map(|own| own.iter().map(|(sample, zero)| (sample, *zero)).collect()).collect();
-        let values = feature_values(&plan.features, contexts, &pairs)?;
-        let counted: Vec<ContextValues<'_>> = values
-            .iter()
-            .enumerate()
-            .map(|(context, rows)| {
-                Ok(ContextValues {
-                    rows: rows.iter().collect(),
-                    log_weights: weights(context)?,
-                    exact: false,
-                })
-            })
-            .collect::<Result<_>>()?;
-        Ok(moments(&plan, &counted)?.all)
+    let means = |drawn: &[Drawn<X>]| -> Result<Vec<Estimate>> {
+        let values = feature_values(&plan.features, contexts, drawn)?;
+        Ok(moments(&plan, &ContextValues::of_drawn(&values, drawn))?.all)
     };
-    let of_base = |context: usize| -> Result<Option<Vec<f64>>> {
-        let drawn = &base[context];
-        let log_base = model.origin.log_base(&model.base, &contexts[context], drawn)?;
-        let weights: Vec<f64> =
-            log_base.iter().zip(&drawn.log_proposal).map(|(base, own)| base - own).collect();
-        Ok(weights.iter().any(|weight| *weight != 0.0).then_some(weights))
+    let (before, tuned) = (means(&base)?, means(&of_policy)?);
+    let total_variation = if has_target {
+        let mut progress = Progress::new(plan.progress, "score held out", "samples", count * contexts.len());
+        let log_base = log_scores(&model.base, contexts, &of_policy, &mut progress)?;
+        let scored = score(contexts, of_policy, log_base, fit.tilt())?;
+        let of = |scored: &Scored<X>| Ok(scored.distances_to_target(LogZ::Known(0.0))?[TOTAL_VARIATION]);
+        Some(mean(&scored.iter().map(of).collect::<Result<Vec<_>>>()?, &plan.shares))
+    } else {
+        None
     };
-    let total_variation = match has_target {
-        false => None,
-        true => {
-            let scores = |context: &TextContext, drawn: &Drawn<X>| {
-                Ok(log_scores(&model.base, context, &drawn.samples.iter().collect::<Vec<_>>())?)
-            };
-            let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", 0);
-            let scored: Vec<Scored<X>> = score(contexts, of_policy.clone(), scores, fit.tilt(), &mut hidden)?;
-            let of = |scored: &Scored<X>| Ok(scored.distances_to_target(LogZ::Known(0.0))?[2]);
-            Some(mean(&scored.iter().map(of).collect::<Result<Vec<_>>>()?, &plan.shares))
-        }
-    };
-    Ok(Some(HeldOutRecord {
-        contexts: contexts.len(),
-        base: means(&base, &of_base)?,
-        tuned: means(&of_policy, &|_| Ok(None))?,
-        total_variation,
-    }))
+    Ok(Some(HeldOutRecord { contexts: contexts.len(), base: before, tuned, total_variation }))
 }

@@ -24,10 +24,8 @@ use crate::{
 /// The base, as measured on samples of it.
 #[derive(Clone, Debug)]
 pub struct Measurement<X> {
-    /// The samples, by context.
+    /// The samples, by context, which tell of the base.
     pub(super) drawn: Vec<Drawn<X>>,
-    /// `ln` of the base's score of each.
-    pub(super) log_base: Vec<Vec<f64>>,
     /// The values of all measures for these samples.
     pub(super) values: Vec<Vec<Values>>,
     /// What the targets and rewards of the spec ask for.
@@ -61,7 +59,7 @@ pub(super) fn measure_drawn<X: TextSample + Eq + Hash>(
     let BaseModel { base, proposal, origin } = model;
     let contexts = &plan.spec.contexts.items;
     let count = plan.spec.per_context(plan.spec.fit.samples);
-    let drawn = match drawn {
+    let mut drawn = match drawn {
         Some(drawn) => drawn,
         None => {
             let mut progress =
@@ -73,56 +71,34 @@ pub(super) fn measure_drawn<X: TextSample + Eq + Hash>(
     let constraints = constraints(plan)?;
     let on: Vec<Constraint<TextContext, X>> = constraints.iter().map(|one| one.constraint.clone()).collect();
     let measured = origin.measured(plan, base, &drawn, &features(&on))?;
-    let log_base: Vec<Vec<f64>> = contexts
-        .iter()
-        .zip(&drawn)
-        .map(|(context, drawn)| origin.log_base(base, context, drawn))
-        .collect::<Result<_>>()?;
-    let pairs: Vec<Vec<(&X, f64)>> = drawn
-        .iter()
-        .zip(&log_base)
-        .map(|(drawn, log_base)| drawn.samples.iter().zip(log_base.iter().copied()).collect())
-        .collect();
-    let values = feature_values(&plan.features, contexts, &pairs)?;
-    let counted: Vec<ContextValues<'_>> = values
-        .iter()
-        .zip(drawn.iter().zip(&log_base))
-        .map(|(rows, (drawn, log_base))| ContextValues {
-            rows: rows.iter().collect(),
-            log_weights: weights(drawn, log_base),
-            exact: drawn.exact,
-        })
-        .collect();
+    origin.tell_of_base(base, contexts, &mut drawn)?;
+    let values = feature_values(&plan.features, contexts, &drawn)?;
+    let counted = ContextValues::of_drawn(&values, &drawn);
     let moments = moments(plan, &counted)?;
     let record = BaseRecord {
         means: moments.all,
         by_context: moments.by_context,
         categories: category_distances(plan, &counted)?,
         masking: match origin {
-            Origin::Proposal => Some(masking(plan, &drawn, &log_base)?),
+            Origin::Proposal => Some(masking(plan, &drawn)?),
             Origin::Base | Origin::Listed(_) => None,
         },
         skipped: measured.skipped().values().sum(),
-        samples: records(contexts, &pairs, &values),
+        samples: records(contexts, &drawn, &values),
     };
-    Ok(Measurement { drawn, log_base, values, constraints, measured, record })
+    Ok(Measurement { drawn, values, constraints, measured, record })
 }
 
 /// How the masked model, which drew the samples, is to the base among the texts of the grammar; means over contexts.
-fn masking<X>(plan: &RunPlan<'_>, drawn: &[Drawn<X>], log_base: &[Vec<f64>]) -> Result<MaskingRecord> {
+fn masking<X>(plan: &RunPlan<'_>, drawn: &[Drawn<X>]) -> Result<MaskingRecord> {
     let (mut probabilities, mut kls) = (Vec::new(), Vec::new());
-    for (drawn, log_base) in drawn.iter().zip(log_base) {
-        let estimator = Estimator::new(log_base, &drawn.log_proposal, &drawn.log_proposal)?;
+    for drawn in drawn {
+        let (log_base, log_masked) = (&drawn.log_policy, &drawn.log_proposal);
+        let estimator = Estimator::new(log_base, log_masked, log_masked)?;
         kls.push(estimator.estimate(&[FDivergence::KlForward])?.divergences[0].estimate);
-        let ratios = log_base.iter().zip(&drawn.log_proposal).map(|(base, proposal)| (base - proposal).exp());
-        probabilities.push(Estimate::mean(&ratios.collect::<Vec<_>>()));
+        let ratios: Vec<f64> =
+            log_base.iter().zip(log_masked).map(|(base, masked)| (base - masked).exp()).collect();
+        probabilities.push(Estimate::mean(&ratios));
     }
     Ok(MaskingRecord { probability: mean(&probabilities, &plan.shares), kl: mean(&kls, &plan.shares) })
-}
-
-/// `ln` of the weights by which samples tell of the base; `None` where they count equally.
-fn weights<X>(drawn: &Drawn<X>, log_base: &[f64]) -> Option<Vec<f64>> {
-    let weights: Vec<f64> =
-        log_base.iter().zip(&drawn.log_proposal).map(|(base, proposal)| base - proposal).collect();
-    weights.iter().any(|weight| *weight != 0.0).then_some(weights)
 }

@@ -9,6 +9,7 @@ mod betas;
 mod categories;
 mod checkpoints;
 mod clock;
+mod conditional;
 mod constraints;
 mod drawn;
 mod fit;

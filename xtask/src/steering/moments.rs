@@ -4,6 +4,7 @@ use disco_core::{Estimate, ImportanceWeights};
 
 use super::{
     RunPlan,
+    drawn::Drawn,
     scored::{Scored, Values, certain, is_skipped, mean},
 };
 use crate::Result;
@@ -18,16 +19,25 @@ pub(super) struct ContextValues<'a> {
 }
 
 impl<'a> ContextValues<'a> {
-    /// The values of the samples of each context, with their weights.
-    pub(super) fn new<X>(
+    /// The values of the samples of each context, which tell of the distribution that they are to tell of.
+    pub(super) fn of_drawn<'d, X: 'd>(
         values: &'a [Vec<Values>],
-        scored: &[Scored<X>],
-        weights: impl Fn(&Scored<X>) -> Option<Vec<f64>>,
+        drawn: impl IntoIterator<Item = &'d Drawn<X>>,
     ) -> Vec<Self> {
+        let of = |(rows, drawn): (&'a Vec<Values>, &Drawn<X>)| Self {
+            rows: rows.iter().collect(),
+            log_weights: drawn.log_weights(),
+            exact: drawn.exact,
+        };
+        values.iter().zip(drawn).map(of).collect()
+    }
+
+    /// The values of the samples of each context, which tell of the target.
+    pub(super) fn of_target<X>(values: &'a [Vec<Values>], scored: &[Scored<X>]) -> Vec<Self> {
         let of = |(rows, scored): (&'a Vec<Values>, &Scored<X>)| Self {
             rows: rows.iter().collect(),
-            log_weights: weights(scored),
-            exact: scored.exact,
+            log_weights: Some(scored.log_weights()),
+            exact: scored.drawn.exact,
         };
         values.iter().zip(scored).map(of).collect()
     }
@@ -71,8 +81,7 @@ pub(super) fn moments(plan: &RunPlan<'_>, contexts: &[ContextValues<'_>]) -> Res
 
 /// `E[g phi] / E[g]`, both over contexts. The error is that of `E[g (phi - ratio)] / E[g]`, to first order.
 fn pooled(plan: &RunPlan<'_>, contexts: &[Counted<'_>], index: usize, condition: usize) -> Result<Estimate> {
-    let group: Vec<usize> = (0..contexts.len()).collect();
-    let over = |value: &dyn Fn(&Values) -> f64| over_contexts(plan, contexts, &group, value);
+    let over = |value: &dyn Fn(&Values) -> f64| over_contexts(plan, contexts, value);
     let given = |row: &Values| row[condition].unwrap_or(0.0);
     let share = over(&given)?;
     let ratio = over(&|row| given(row) * row[index].unwrap_or(0.0))?.value / share.value;
@@ -80,20 +89,28 @@ fn pooled(plan: &RunPlan<'_>, contexts: &[Counted<'_>], index: usize, condition:
     Ok(Estimate { value: ratio, std_error: residual.std_error / share.value, ess: share.ess * share.value })
 }
 
-/// The mean of a function of the values over some contexts that have samples, by their shares.
-pub(super) fn over_contexts(
+/// The mean of a function of the values over contexts that have samples, by their shares.
+fn over_contexts(
     plan: &RunPlan<'_>,
     contexts: &[Counted<'_>],
-    group: &[usize],
     value: &dyn Fn(&Values) -> f64,
 ) -> Result<Estimate> {
-    let mut found = Vec::new();
-    let mut shares = Vec::new();
-    for &context in group.iter().filter(|&&context| !contexts[context].is_empty()) {
-        found.push(contexts[context].estimate(value)?);
-        shares.push(plan.shares[context]);
+    let (mut found, mut shares) = (Vec::new(), Vec::new());
+    for (context, share) in contexts.iter().zip(&plan.shares).filter(|(context, _)| !context.rows.is_empty())
+    {
+        found.push(context.estimate(value)?);
+        shares.push(*share);
     }
     Ok(mean(&found, &shares))
+}
+
+/// Samples of a context with the label of each.
+pub(super) struct Labelled {
+    pub(super) weights: ImportanceWeights,
+    /// The position of the label.
+    pub(super) labels: Vec<usize>,
+    /// The share of the context's samples that these are.
+    pub(super) mass: f64,
 }
 
 /// The samples of a context that count.
@@ -117,8 +134,22 @@ impl<'a> Counted<'a> {
         Ok(Self { rows, weights: Some(ImportanceWeights::from_log(log_weights)?), exact })
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows.is_empty()
+    /// The samples of which the condition holds, with their labels, given the measures of the labels; `None` if there are none.
+    pub(super) fn labelled(&self, labels: &[usize], condition: Option<usize>) -> Result<Option<Labelled>> {
+        let holds = |row: &Values| condition.is_none_or(|condition| row[condition] == Some(1.0));
+        let label = |row: &Values| labels.iter().position(|label| row[*label] == Some(1.0));
+        let log_weights = self.weights.as_ref().map(ImportanceWeights::log_weights);
+        let (mut own, mut found) = (Vec::new(), Vec::new());
+        for (index, row) in self.rows.iter().enumerate().filter(|(_, row)| holds(row)) {
+            // Every sample has a label: the last of them is that of all others.
+            found.push(label(row).unwrap_or(labels.len() - 1));
+            own.push(log_weights.map_or(0.0, |weights| weights[index]));
+        }
+        if own.iter().all(|weight| *weight == f64::NEG_INFINITY) {
+            return Ok(None);
+        }
+        let mass = self.estimate(&|row| f64::from(u8::from(holds(row))))?.value;
+        Ok(Some(Labelled { weights: ImportanceWeights::from_log(own)?, labels: found, mass }))
     }
 
     fn estimate(&self, value: &dyn Fn(&Values) -> f64) -> Result<Estimate> {

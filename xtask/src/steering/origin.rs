@@ -1,14 +1,16 @@
 //! The base, and the origin of its samples: the base itself, a proposal, or a list.
 
-use disco_core::{Distribution, Sampled, Scorer, Space};
+use std::{hash::Hash, sync::Arc};
+
+use disco_core::{Distribution, Feature, Sampled, Scorer, Space};
 use disco_ebm::Measured;
 
 use super::{
     RunPlan,
     drawn::{Drawn, draw},
-    scored::log_scores,
+    scored::{log_scores, log_scores_in},
 };
-use crate::{Progress, Result, contexts::TextContext, features::TextSample};
+use crate::{Progress, ProgressTarget, Result, contexts::TextContext, features::TextSample};
 
 /// The base, as the stages of a run see it.
 #[derive(Clone, Debug)]
@@ -41,7 +43,7 @@ pub enum Origin<X> {
     Listed(Vec<Space<X>>),
 }
 
-impl<X: TextSample + Eq + std::hash::Hash> Origin<X> {
+impl<X: TextSample + Eq + Hash> Origin<X> {
     /// The samples of a distribution over the texts of the base: `count` in each context, or all texts where they are listed.
     ///
     /// # Errors
@@ -61,8 +63,7 @@ impl<X: TextSample + Eq + std::hash::Hash> Origin<X> {
         let mut found = Vec::with_capacity(spaces.len());
         for (context, space) in contexts.iter().zip(spaces) {
             let samples = space.outcomes().to_vec();
-            let log_policy = log_scores(distribution, context, &samples.iter().collect::<Vec<_>>())?;
-            progress.advance(samples.len(), String::new);
+            let log_policy = log_scores_in(distribution, context, &samples, progress)?;
             // Each outcome once is a sample of the uniform distribution without noise.
             let log_proposal = vec![-(samples.len() as f64).ln(); samples.len()];
             found.push(Drawn { samples, log_proposal, log_policy, exact: true });
@@ -70,17 +71,22 @@ impl<X: TextSample + Eq + std::hash::Hash> Origin<X> {
         Ok(found)
     }
 
-    /// `ln` of the base's score of samples that the base's proposal drew.
-    pub(super) fn log_base<B: Scorer<TextContext, X>>(
+    /// Makes samples of the proposal tell of the base.
+    ///
+    /// # Errors
+    /// The errors of the base.
+    pub(super) fn tell_of_base<B: Scorer<TextContext, X>>(
         &self,
         base: &B,
-        context: &TextContext,
-        drawn: &Drawn<X>,
-    ) -> Result<Vec<f64>> {
-        match self {
-            Self::Proposal => Ok(log_scores(base, context, &drawn.samples.iter().collect::<Vec<_>>())?),
-            Self::Base | Self::Listed(_) => Ok(drawn.log_policy.clone()),
+        contexts: &[TextContext],
+        drawn: &mut [Drawn<X>],
+    ) -> Result<()> {
+        if let Self::Proposal = self {
+            let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", 0);
+            let log_base = log_scores(base, contexts, drawn, &mut hidden)?;
+            drawn.iter_mut().zip(log_base).for_each(|(drawn, log_base)| drawn.log_policy = log_base);
         }
+        Ok(())
     }
 
     /// The samples of the base with the values of features.
@@ -92,7 +98,7 @@ impl<X: TextSample + Eq + std::hash::Hash> Origin<X> {
         plan: &RunPlan<'_>,
         base: &B,
         drawn: &[Drawn<X>],
-        features: &[std::sync::Arc<dyn disco_core::Feature<TextContext, X>>],
+        features: &[Arc<dyn Feature<TextContext, X>>],
     ) -> Result<Measured<TextContext, X>> {
         let contexts = plan.spec.contexts.items.clone();
         let samples = || -> Vec<Vec<Sampled<X>>> { drawn.iter().map(Drawn::sampled).collect() };

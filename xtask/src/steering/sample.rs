@@ -9,7 +9,6 @@ use disco_ebm::Fit;
 use super::{
     BaseModel, RunPlan,
     categories::category_distances,
-    drawn::Drawn,
     moments::{ContextValues, moments},
     scored::{Scored, feature_values, is_skipped, log_scores, mean, means, records, score},
 };
@@ -44,19 +43,17 @@ pub fn sample<X: TextSample + Eq + Hash>(
     let drawn = origin.samples(policy, contexts, count, plan.seeds.sample, &mut progress)?;
     drop(progress);
     let mut progress = Progress::new(plan.progress, "score", "samples", count * contexts.len());
-    let of_base = |context: &TextContext, drawn: &Drawn<X>| {
-        Ok(log_scores(base, context, &drawn.samples.iter().collect::<Vec<_>>())?)
-    };
-    let scored = score(contexts, drawn, of_base, fit.tilt(), &mut progress)?;
+    let log_base = log_scores(base, contexts, &drawn, &mut progress)?;
     drop(progress);
+    let scored = score(contexts, drawn, log_base, fit.tilt())?;
 
     let distances: Vec<Vec<Estimate>> =
         scored.iter().map(|scored| scored.distances_to_target(LogZ::Known(0.0))).collect::<Result<_>>()?;
-    let kl = |scored: &Scored<X>| scored.kl_to_base(&scored.log_policy, LogZ::Known(0.0));
+    let kl = |scored: &Scored<X>| scored.kl_to_base(&scored.drawn.log_policy, LogZ::Known(0.0));
     let kl_from_base = mean(&scored.iter().map(kl).collect::<Result<Vec<_>>>()?, &plan.shares);
-    let pairs: Vec<Vec<(&X, f64)>> = scored.iter().map(Scored::pairs).collect();
-    let values = feature_values(&plan.features, contexts, &pairs)?;
-    let counted = ContextValues::new(&values, &scored, Scored::policy_weights);
+    let drawn = || scored.iter().map(|scored| &scored.drawn);
+    let values = feature_values(&plan.features, contexts, drawn())?;
+    let counted = ContextValues::of_drawn(&values, drawn());
     let moments = moments(plan, &counted)?;
     let record = PolicyRecord {
         means: moments.all,
@@ -65,7 +62,7 @@ pub fn sample<X: TextSample + Eq + Hash>(
         distances: means(&distances, &plan.shares),
         kl_from_base,
         skipped: values.iter().flatten().filter(|values| is_skipped(values)).count(),
-        samples: records(contexts, &pairs, &values),
+        samples: records(contexts, drawn(), &values),
     };
     Ok(PolicySamples { scored, record })
 }

@@ -13,50 +13,40 @@ use crate::{
     results::{DISTANCES, SampleRecord},
 };
 
-/// Samples of one context. All logarithms are natural, one per sample.
+/// Samples of one context with their scores. All logarithms are natural, one per sample.
 #[derive(Clone, Debug)]
 pub struct Scored<X> {
-    /// The samples.
-    pub samples: Vec<X>,
-    /// `ln` of the probability with which they were drawn.
-    pub log_proposal: Vec<f64>,
-    /// `ln` of their probability under the distribution that they tell of: the same, unless they are listed.
-    pub log_policy: Vec<f64>,
+    /// The samples, and the log-probabilities of the distribution that they tell of.
+    pub(super) drawn: Drawn<X>,
     /// `ln a(x|c)` under the base.
     pub log_base: Vec<f64>,
     /// `ln P(x|c)` under the unnormalised target; `-inf` also for a sample that a text scorer skipped.
     pub log_target: Vec<f64>,
-    /// Whether they are all texts that there are, each once: sums over them are exact.
-    pub exact: bool,
 }
 
 /// The values of all features for one sample, in the order of the spec; `None` where a text scorer skipped the sample.
 pub(super) type Values = Vec<Option<f64>>;
 
-/// Scores samples under base and target. `of_base` returns `ln a(x|c)` of the samples of a context.
+/// Scores samples under the target, given `ln a(x|c)` of each under the base.
 ///
 /// A sample that the target skips has the score `-inf`: its share counts as forbidden.
 pub(super) fn score<X: TextSample>(
     contexts: &[TextContext],
     drawn: Vec<Drawn<X>>,
-    mut of_base: impl FnMut(&TextContext, &Drawn<X>) -> Result<Vec<f64>>,
+    log_base: Vec<Vec<f64>>,
     tilt: &Tilt<TextContext, X>,
-    progress: &mut Progress,
 ) -> Result<Vec<Scored<X>>> {
-    let score = |(context, drawn): (&TextContext, Drawn<X>)| {
-        let log_base = of_base(context, &drawn)?;
+    let score = |(context, (drawn, log_base)): (&TextContext, (Drawn<X>, Vec<f64>))| {
         let mut log_target = Vec::with_capacity(drawn.samples.len());
         for (chunk, log_base) in drawn.samples.chunks(CHUNK).zip(log_base.chunks(CHUNK)) {
             let chunk: Vec<&X> = chunk.iter().collect();
             for (factor, log_base) in tilt.log_scores(context, &chunk)?.into_iter().zip(log_base) {
                 log_target.push(factor.map_or(f64::NEG_INFINITY, |factor| sum(factor, *log_base)));
             }
-            progress.advance(chunk.len(), String::new);
         }
-        let Drawn { samples, log_proposal, log_policy, exact } = drawn;
-        Ok(Scored { samples, log_proposal, log_policy, log_base, log_target, exact })
+        Ok(Scored { drawn, log_base, log_target })
     };
-    contexts.iter().zip(drawn).map(score).collect()
+    contexts.iter().zip(drawn.into_iter().zip(log_base)).map(score).collect()
 }
 
 /// The sum of two log-factors: a sample that one of them forbids is forbidden, whatever the other says.
@@ -64,57 +54,65 @@ fn sum(one: f64, other: f64) -> f64 {
     if one == f64::NEG_INFINITY || other == f64::NEG_INFINITY { f64::NEG_INFINITY } else { one + other }
 }
 
-/// The log-scores of samples of a context, in chunks; a sample that is skipped has the score `-inf`.
+/// The log-scores of samples, by context, in chunks; a sample that is skipped has the score `-inf`.
 pub(super) fn log_scores<X>(
     scorer: &impl Scorer<TextContext, X>,
+    contexts: &[TextContext],
+    drawn: &[Drawn<X>],
+    progress: &mut Progress,
+) -> Result<Vec<Vec<f64>>> {
+    contexts
+        .iter()
+        .zip(drawn)
+        .map(|(context, drawn)| log_scores_in(scorer, context, &drawn.samples, progress))
+        .collect()
+}
+
+/// As [`log_scores`], of the samples of one context.
+pub(super) fn log_scores_in<X>(
+    scorer: &impl Scorer<TextContext, X>,
     context: &TextContext,
-    samples: &[&X],
-) -> disco_core::Result<Vec<f64>> {
+    samples: &[X],
+    progress: &mut Progress,
+) -> Result<Vec<f64>> {
     let mut found = Vec::with_capacity(samples.len());
     for chunk in samples.chunks(CHUNK) {
-        let scores = scorer.log_scores(context, chunk)?;
+        let scores = scorer.log_scores(context, &chunk.iter().collect::<Vec<_>>())?;
         CoreError::check_length("log-scores, one per sample", chunk.len(), scores.len())?;
         found.extend(scores.into_iter().map(|score| score.unwrap_or(f64::NEG_INFINITY)));
+        progress.advance(chunk.len(), String::new);
     }
     Ok(found)
 }
 
 impl<X> Scored<X> {
-    /// The samples with their log-probabilities under the distribution that they tell of.
-    pub(super) fn pairs(&self) -> Vec<(&X, f64)> {
-        self.samples.iter().zip(self.log_policy.iter().copied()).collect()
-    }
-
-    /// `ln` of the weights by which the samples tell of that distribution; `None` where they count equally.
-    pub(super) fn policy_weights(&self) -> Option<Vec<f64>> {
-        let pairs = self.log_policy.iter().zip(&self.log_proposal);
-        let weights: Vec<f64> = pairs.map(|(policy, proposal)| policy - proposal).collect();
-        weights.iter().any(|weight| *weight != 0.0).then_some(weights)
-    }
-
     /// `ln` of the importance weights of the target: `ln P(x|c)` less `ln` of the probability of the draw.
     pub(super) fn log_weights(&self) -> Vec<f64> {
-        self.log_target.iter().zip(&self.log_proposal).map(|(target, proposal)| target - proposal).collect()
+        self.log_target
+            .iter()
+            .zip(&self.drawn.log_proposal)
+            .map(|(target, proposal)| target - proposal)
+            .collect()
     }
 
     /// The importance ratios of the target, for quasi-rejection sampling.
     pub(super) fn ratios(&self) -> Result<Ratios> {
-        Ok(match self.exact {
-            true => Ratios::exact(&self.log_target, &self.log_policy)?,
-            false => Ratios::new(&self.log_target, &self.log_policy)?,
+        Ok(match self.drawn.exact {
+            true => Ratios::exact(&self.log_target, &self.drawn.log_policy)?,
+            false => Ratios::new(&self.log_target, &self.drawn.log_policy)?,
         })
     }
 
     /// The divergences [`DISTANCES`] to the target from the distribution that the samples tell of, whose `ln Z` is given.
     pub(super) fn distances_to_target(&self, policy_log_z: LogZ) -> Result<Vec<Estimate>> {
         let divergences = DISTANCES.map(|distance| distance.divergence);
-        if self.exact {
+        if self.drawn.exact {
             let of = |divergence: &FDivergence| {
-                Ok(certain(exact(divergence, &self.log_target, &self.log_policy)?))
+                Ok(certain(exact(divergence, &self.log_target, &self.drawn.log_policy)?))
             };
             return divergences.iter().map(of).collect();
         }
-        let estimator = Estimator::new(&self.log_target, &self.log_policy, &self.log_proposal)?;
+        let estimator = Estimator::new(&self.log_target, &self.drawn.log_policy, &self.drawn.log_proposal)?;
         let estimator = estimator.target_log_z(LogZ::Estimated)?.policy_log_z(policy_log_z)?;
         let found = estimator.estimate(&divergences)?;
         Ok(found.divergences.into_iter().map(|divergence| divergence.estimate).collect())
@@ -122,10 +120,10 @@ impl<X> Scored<X> {
 
     /// KL to the base of the distribution with these unnormalised log-scores.
     pub(super) fn kl_to_base(&self, log_scores: &[f64], log_z: LogZ) -> Result<Estimate> {
-        if self.exact {
+        if self.drawn.exact {
             return Ok(certain(exact(&FDivergence::KlReverse, &self.log_base, log_scores)?));
         }
-        let estimator = Estimator::new(&self.log_base, log_scores, &self.log_proposal)?;
+        let estimator = Estimator::new(&self.log_base, log_scores, &self.drawn.log_proposal)?;
         let estimator = estimator.target_log_z(LogZ::Known(0.0))?.policy_log_z(log_z)?;
         Ok(estimator.estimate(&[FDivergence::KlReverse])?.divergences[0].estimate)
     }
@@ -165,15 +163,15 @@ pub(super) fn values<X: TextSample>(
 }
 
 /// The values of all features for all samples, by context.
-pub(super) fn feature_values<X: TextSample>(
+pub(super) fn feature_values<'d, X: TextSample + 'd>(
     features: &TextFeatures,
     contexts: &[TextContext],
-    samples: &[Vec<(&X, f64)>],
+    drawn: impl IntoIterator<Item = &'d Drawn<X>>,
 ) -> Result<Vec<Vec<Values>>> {
-    let of = |(context, samples): (&TextContext, &Vec<(&X, f64)>)| {
-        values(features, context, &samples.iter().map(|(sample, _)| *sample).collect::<Vec<_>>())
+    let of = |(context, drawn): (&TextContext, &Drawn<X>)| {
+        values(features, context, &drawn.samples.iter().collect::<Vec<_>>())
     };
-    contexts.iter().zip(samples).map(of).collect()
+    contexts.iter().zip(drawn).map(of).collect()
 }
 
 /// Whether some feature skipped the sample.
@@ -199,14 +197,15 @@ pub(super) fn record<X: TextSample>(
 }
 
 /// Samples in the form of the record: the first of every context, the second of every context, and so on.
-pub(super) fn records<X: TextSample>(
+pub(super) fn records<'d, X: TextSample + 'd>(
     contexts: &[TextContext],
-    samples: &[Vec<(&X, f64)>],
+    drawn: impl IntoIterator<Item = &'d Drawn<X>>,
     values: &[Vec<Values>],
 ) -> Vec<SampleRecord> {
+    let samples: Vec<Vec<(&X, f64)>> = drawn.into_iter().map(|drawn| drawn.pairs().collect()).collect();
     let most = samples.iter().map(Vec::len).max().unwrap_or(0);
     let of = |index: usize| {
-        contexts.iter().zip(samples).zip(values).filter_map(move |((context, samples), values)| {
+        contexts.iter().zip(&samples).zip(values).filter_map(move |((context, samples), values)| {
             let (sample, log_prob) = *samples.get(index)?;
             Some(record(context, sample, log_prob, values[index].clone()))
         })

@@ -5,13 +5,17 @@ use std::{hash::Hash, io, time::Instant};
 use disco_core::{Contexts, Distribution, Feature, Scorer};
 use disco_ebm::Fit;
 use disco_tuner::{
-    Checkpointed, Checkpoints, Control, Observer, ObserverError, Policy, Problem, Stage, StepReport,
+    Checkpointed, Checkpoints, Control, Metric, Observer, ObserverError, Policy, Problem, Stage, StepReport,
     StopFlag, Tuner, TunerConfig,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{BaseModel, CheckpointFolder, Origin, RunPlan, step_log::StepLog};
+use super::{
+    BaseModel, CheckpointFolder, Origin, RunPlan,
+    conditional::{Conditional, policy_moment},
+    step_log::StepLog,
+};
 use crate::{
     Error, Progress, Result,
     contexts::TextContext,
@@ -55,8 +59,11 @@ where
     // The place of the model does not identify it.
     let mut of_model = serde_json::to_value(&spec.model).map_err(Error::Json)?;
     of_model.as_object_mut().and_then(|model| model.remove("source"));
+    let conditional = Conditional::all(plan);
+    let alone = features.iter().map(|feature| feature as &dyn Feature<TextContext, X>);
+    let together = conditional.iter().map(|feature| feature as &dyn Feature<TextContext, X>);
     let problem = Problem::new(&contexts, &ebm)
-        .with_features(features.iter().map(|feature| feature as &dyn Feature<TextContext, X>))?
+        .with_features(alone.chain(together))?
         .with_length(TextSample::token_count)
         .with_fact("features", &features_fact(&spec.features)?)?
         .with_fact("model", &of_model)?
@@ -81,6 +88,7 @@ where
     let mut recorder = Recorder {
         progress,
         features,
+        conditional: &conditional,
         records: Vec::new(),
         warnings: Vec::new(),
         earlier: 0,
@@ -143,6 +151,7 @@ fn features_fact(features: &[FeatureSpec]) -> Result<Value> {
 struct Recorder<'a> {
     progress: Progress,
     features: &'a [TextFeature],
+    conditional: &'a [Conditional],
     records: Vec<StepRecord>,
     warnings: Vec<String>,
     /// The number of records of steps that an earlier run had made.
@@ -180,13 +189,14 @@ impl Observer for Recorder<'_> {
 
     fn step(&mut self, report: &StepReport) -> std::result::Result<Control, ObserverError> {
         let metrics = &report.metrics;
-        let moment =
-            |feature: &TextFeature| metrics.get(&format!("moment/{}/policy", feature.name())).copied();
+        let mut moments: Vec<Option<Metric>> =
+            self.features.iter().map(|feature| policy_moment(metrics, feature.name())).collect();
+        self.conditional.iter().for_each(|one| moments[one.measure()] = one.mean(metrics));
         let divergences =
             DISTANCES.iter().filter_map(|distance| Some((distance.formula, *metrics.get(distance.metric)?)));
         let record = StepRecord {
             step: report.step as usize,
-            moments: self.features.iter().map(moment).collect(),
+            moments,
             divergences: divergences.map(|(name, metric)| (name.to_owned(), metric)).collect(),
             tokens: report.tokens.get(Stage::Sample.name()).map_or(0, |tokens| *tokens as usize),
             ess: metrics.get("ess").map(|metric| metric.value),

@@ -113,6 +113,10 @@ fn a_conditional_mean_holds_among_the_samples_of_its_condition() {
         assert_eq!(row.given.as_deref(), Some("king"));
         near((both[0] + both[1]) / (king[0] + king[1]), 0.8, &row.fitted.unwrap().fitted);
         assert!((row.tuned.unwrap().value - 0.8).abs() < 0.15, "{row:?}");
+        // The course of tuning shows it too: `night` alone has a mean of about 0.6.
+        let steps = &finished.record.tuning.as_ref().unwrap().steps;
+        let last: f64 = steps[50..].iter().map(|step| step.moments[1].unwrap().value).sum::<f64>() / 10.0;
+        assert!((last - 0.8).abs() < 0.12, "{last}");
         if per_context {
             let rows = finished.record.contexts();
             let own = rows.iter().filter(|row| row.name == "night");
