@@ -3,7 +3,10 @@
 use disco_core::Estimate;
 use serde::Serialize;
 
-use super::record::{CategoryDistance, RunRecord};
+use super::{
+    record::{CategoryDistance, RunRecord},
+    rows::AskedRange,
+};
 
 /// One measure in one context, at every stage.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -35,6 +38,11 @@ pub struct ContextRow {
 }
 
 impl ContextRow {
+    /// The range in which the mean is asked for.
+    pub(crate) fn range(&self) -> Option<AskedRange> {
+        self.asked.map(|mean| AskedRange::around(mean, self.tolerance))
+    }
+
     /// The distance of the last stage that there is from what was asked, in the units of the measure; 0 if nothing was asked.
     pub(crate) fn miss(&self) -> f64 {
         let last = self.qrs.or(self.tuned).or(self.fitted).or(self.base);

@@ -5,7 +5,6 @@ use serde::Serialize;
 
 use super::{
     distances::DISTANCES,
-    numbers::plain,
     record::{BaseRecord, FittedFeature, PolicyRecord, QrsRecord, RunRecord, SampleRecord, TargetRecord},
 };
 use crate::spec::Measure;
@@ -44,20 +43,35 @@ pub struct FeatureRow {
 }
 
 impl FeatureRow {
-    /// The ends of the range in which the mean was asked for: the same number twice, unless there is a tolerance.
-    pub(crate) fn range(&self) -> Option<[f64; 2]> {
-        self.asked.map(|mean| [mean - self.tolerance, mean + self.tolerance])
+    /// The range in which the mean was asked for.
+    pub(crate) fn range(&self) -> Option<AskedRange> {
+        self.asked.map(|mean| AskedRange::around(mean, self.tolerance))
     }
 }
 
-/// What was asked for in words: a number, or a range.
-pub(crate) fn asked_in_words(asked: Option<f64>, tolerance: f64) -> String {
-    match asked {
-        None => "—".into(),
-        Some(mean) if tolerance > 0.0 => {
-            format!("{} to {}", plain(mean - tolerance), plain(mean + tolerance))
+/// The range in which a mean was asked for: both ends are the same number, unless there is a tolerance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct AskedRange {
+    low: f64,
+    high: f64,
+}
+
+impl AskedRange {
+    pub(crate) fn around(mean: f64, tolerance: f64) -> Self {
+        Self { low: mean - tolerance, high: mean + tolerance }
+    }
+
+    pub(crate) fn ends(self) -> [f64; 2] {
+        [self.low, self.high]
+    }
+
+    /// The range in words, each end written by `words`: one number where the ends are the same.
+    pub(crate) fn in_words(self, words: impl Fn(f64) -> String) -> String {
+        if self.low < self.high {
+            format!("{} to {}", words(self.low), words(self.high))
+        } else {
+            words(self.low)
         }
-        Some(mean) => plain(mean),
     }
 }
 

@@ -5,7 +5,6 @@ use disco_core::Estimate;
 use super::{
     numbers::{grouped, megabytes, plain, plus_minus, rate},
     record::RunRecord,
-    rows::asked_in_words,
 };
 use crate::terminal::visible_line;
 
@@ -22,8 +21,7 @@ pub fn terminal_table(record: &RunRecord) -> String {
     let mut rows = vec![row(["feature", "before", "asked", "tuned", "QRS"].map(str::to_owned))];
     for feature in record.features() {
         let [base, tuned, qrs] = [&feature.base, &feature.tuned, &feature.qrs].map(shown);
-        let asked =
-            feature.asked.map_or_else(String::new, |mean| asked_in_words(Some(mean), feature.tolerance));
+        let asked = feature.range().map_or_else(String::new, |range| range.in_words(plain));
         rows.push(row([visible_line(&feature.name), base, asked, tuned, qrs]));
     }
     let mut text = aligned(&rows);

@@ -28,7 +28,7 @@ pub struct Measurement<X> {
     pub(super) drawn: Vec<Drawn<X>>,
     /// The values of all measures for these samples.
     pub(super) values: Vec<Vec<Values>>,
-    /// What the targets and rewards of the spec ask for.
+    /// The constraints of the targets and rewards of the spec.
     pub(super) constraints: Vec<Constrained<X>>,
     /// The samples with the values of the constraints' features, ready to be fitted.
     pub measured: Measured<TextContext, X>,

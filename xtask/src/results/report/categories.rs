@@ -6,7 +6,7 @@ use disco_core::Estimate;
 
 use super::{
     axis::Axis,
-    html::{escape, estimate, section, table},
+    html::{cells, escape, optional, section, table},
 };
 use crate::results::{
     context_rows::CategoryRow,
@@ -97,18 +97,14 @@ fn bars(name: &str, labels: &[(&str, &FeatureRow)]) -> String {
 
 fn distances(row: &CategoryRow) -> String {
     let stages = [&row.base, &row.fitted, &row.tuned, &row.qrs];
-    let cells = |name: &str, of: &dyn Fn(&CategoryDistance) -> Option<Estimate>| {
-        let cell = |stage: &Option<CategoryDistance>| {
-            stage.as_ref().and_then(of).as_ref().map_or_else(|| "—".into(), estimate)
-        };
+    let line = |name: &str, of: &dyn Fn(&CategoryDistance) -> Option<Estimate>| {
+        let cell = |stage: &Option<CategoryDistance>| optional(stage.as_ref().and_then(of));
         std::iter::once(name.to_owned()).chain(stages.map(cell)).collect::<Vec<String>>()
     };
-    let mut rows = vec![
-        ["distance from what was asked", "before", "target", "tuned", "QRS"].map(str::to_owned).to_vec(),
-    ];
-    rows.push(cells("total variation", &|distance| Some(distance.total_variation)));
+    let mut rows = vec![cells(["distance from what was asked", "before", "target", "tuned", "QRS"])];
+    rows.push(line("total variation", &|distance| Some(distance.total_variation)));
     if stages.into_iter().flatten().any(|distance| distance.wasserstein.is_some()) {
-        rows.push(cells("Wasserstein, in steps of labels", &|distance| distance.wasserstein));
+        rows.push(line("Wasserstein, in steps of labels", &|distance| distance.wasserstein));
     }
     table("distances", &rows)
 }

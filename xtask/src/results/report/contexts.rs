@@ -1,18 +1,10 @@
 //! The section on single contexts: a small multiple per measure, and a table, the worst first.
 
-use std::fmt::Write;
-
-use disco_core::Estimate;
-
 use super::{
-    axis::Axis,
-    html::{escape, estimate, section, table},
+    html::{asked, cells, escape, estimate, optional, section, table},
+    strip::Strip,
 };
-use crate::results::{
-    context_rows::ContextRow,
-    record::RunRecord,
-    rows::{FeatureRow, asked_in_words},
-};
+use crate::results::{context_rows::ContextRow, record::RunRecord, rows::FeatureRow};
 
 /// The number of contexts that the table of a measure shows.
 const SHOWN: usize = 40;
@@ -54,15 +46,9 @@ pub(super) fn contexts(record: &RunRecord) -> Option<String> {
 /// The means on contexts that neither fit nor tuning saw; `None` without such.
 pub(super) fn held_out(record: &RunRecord) -> Option<String> {
     let found = record.held_out.as_ref()?;
-    let mut rows = vec![["feature", "before", "asked", "tuned"].map(str::to_owned).to_vec()];
+    let mut rows = vec![cells(["feature", "before", "asked", "tuned"])];
     for ((row, base), tuned) in record.features().iter().zip(&found.base).zip(&found.tuned) {
-        let asked = asked_in_words(row.asked, row.tolerance);
-        rows.push(vec![
-            escape(&row.name),
-            estimate(base),
-            format!(r#"<span class="asked">{asked}</span>"#),
-            estimate(tuned),
-        ]);
+        rows.push(vec![escape(&row.name), estimate(base), asked(row.range()), estimate(tuned)]);
     }
     let distance = found.total_variation.as_ref().map_or_else(String::new, |distance| {
         format!(" The total variation from the policy to the target is {} there.", estimate(distance))
@@ -72,20 +58,25 @@ pub(super) fn held_out(record: &RunRecord) -> Option<String> {
 }
 
 fn measure(record: &RunRecord, feature: &FeatureRow, rows: &[&ContextRow]) -> String {
-    let optional = |value: &Option<Estimate>| value.as_ref().map_or_else(|| "—".into(), estimate);
     let head = ["context", "before", "asked", "coefficient λ", "target", "tuned", "QRS", ""];
-    let mut cells = vec![head.map(str::to_owned).to_vec()];
+    let mut lines = vec![cells(head)];
     for row in rows.iter().take(SHOWN) {
         let text = record.spec.contexts.items[row.context].text();
-        cells.push(vec![
+        let strip = Strip {
+            name: &feature.name,
+            stages: [row.base, row.tuned, row.qrs],
+            asked: row.range(),
+            is_binary: feature.is_binary,
+        };
+        lines.push(vec![
             escape(&shortened(text)),
-            optional(&row.base),
-            format!(r#"<span class="asked">{}</span>"#, asked_in_words(row.asked, row.tolerance)),
-            optional(&row.coefficient),
-            optional(&row.fitted),
-            optional(&row.tuned),
-            optional(&row.qrs),
-            strip(feature, row),
+            optional(row.base),
+            asked(row.range()),
+            optional(row.coefficient),
+            optional(row.fitted),
+            optional(row.tuned),
+            optional(row.qrs),
+            strip.svg(),
         ]);
     }
     let more = rows.len().saturating_sub(SHOWN);
@@ -94,7 +85,7 @@ fn measure(record: &RunRecord, feature: &FeatureRow, rows: &[&ContextRow]) -> St
     } else {
         String::new()
     };
-    format!("<h3>{}</h3>{}{note}", escape(&feature.name), table("moments", &cells))
+    format!("<h3>{}</h3>{}{note}", escape(&feature.name), table("moments", &lines))
 }
 
 /// The last words of a context, which tell contexts apart.
@@ -106,37 +97,4 @@ fn shortened(text: &str) -> String {
         true => format!("…{}", line.chars().skip(count - MOST).collect::<String>()),
         false => line,
     }
-}
-
-/// The stages of one context as points on a line, with what was asked.
-fn strip(feature: &FeatureRow, row: &ContextRow) -> String {
-    let lanes = [(&row.base, "base", 6.0), (&row.tuned, "tuned", 15.0), (&row.qrs, "qrs", 24.0)];
-    let values = lanes
-        .iter()
-        .filter_map(|lane| Some((*lane.0)?.value))
-        .chain(row.asked.iter().flat_map(|asked| [asked - row.tolerance, asked + row.tolerance]));
-    let axis = match feature.is_binary {
-        true => Axis::tight([0.0, 1.0].into_iter(), 6.0, 194.0),
-        false => Axis::tight(values, 6.0, 194.0),
-    };
-    let mut svg = String::from(r#"<svg class="strip" viewBox="0 0 200 30" aria-hidden="true">"#);
-    for asked in row.asked.iter().flat_map(|asked| [asked - row.tolerance, asked + row.tolerance]) {
-        let at = axis.position(asked);
-        let _ = write!(svg, r#"<line class="rule asked" x1="{at:.1}" x2="{at:.1}" y1="0" y2="30"/>"#);
-    }
-    for (estimate, class, y) in lanes {
-        let Some(estimate) = estimate else { continue };
-        let _ = write!(svg, r#"<line class="axis" x1="6" x2="194" y1="{y}" y2="{y}"/>"#);
-        let reach = 2.0 * estimate.std_error;
-        if reach.is_finite() {
-            let (low, high) = (axis.position(estimate.value - reach), axis.position(estimate.value + reach));
-            let _ = write!(
-                svg,
-                r#"<line class="whisker {class}" x1="{low:.1}" x2="{high:.1}" y1="{y}" y2="{y}"/>"#
-            );
-        }
-        let x = axis.position(estimate.value);
-        let _ = write!(svg, r#"<circle class="mark {class}" cx="{x:.1}" cy="{y}" r="3.4"/>"#);
-    }
-    svg + "</svg>"
 }

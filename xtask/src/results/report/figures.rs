@@ -1,12 +1,10 @@
 //! The figures of the report.
 
-use std::{collections::BTreeSet, fmt::Write};
+use std::collections::BTreeSet;
 
-use disco_core::Estimate;
 use disco_tuner::Metric;
 
 use super::{
-    axis::Axis,
     chart::{Chart, Mark, Rule, Series},
     html::escape,
 };
@@ -28,7 +26,7 @@ const LINES: [&str; 4] = ["line-a", "line-b", "line-c", "line-d"];
 pub(super) fn moments_by_step(record: &RunRecord, tuning: &TuningRecord) -> Vec<String> {
     let chart = |(index, feature): (usize, &FeatureRow)| {
         let (points, errors) = series(tuning, |step| step.moments[index]);
-        let mut asked = feature.range().map_or_else(Vec::new, |ends| ends.to_vec());
+        let mut asked = feature.range().map_or_else(Vec::new, |range| range.ends().to_vec());
         asked.dedup();
         let rules = asked.into_iter().map(|y| Rule { y, name: "asked".into(), class: "asked" });
         let before = feature.base.map(|base| Rule { y: base.value, name: "before".into(), class: "base" });
@@ -117,44 +115,6 @@ pub(super) fn qrs_curve(qrs: &QrsRecord) -> String {
         y_includes: vec![0.0],
     };
     figure(&chart.title, &chart)
-}
-
-/// The means of base, tuned policy and QRS as points on a line, with the mean that was asked for.
-pub(super) fn strip(feature: &FeatureRow) -> String {
-    // Each on a lane of its own, so that no point hides another.
-    let lanes = [(&feature.base, "base", 6.0), (&feature.tuned, "tuned", 15.0), (&feature.qrs, "qrs", 24.0)];
-    let lanes: Vec<(Estimate, &str, f64)> =
-        lanes.into_iter().filter_map(|(estimate, class, y)| Some(((*estimate)?, class, y))).collect();
-    let reach = |estimate: &Estimate| [-2.0, 2.0].map(|errors| estimate.value + errors * estimate.std_error);
-    let values = lanes.iter().flat_map(|lane| reach(&lane.0)).chain(feature.range().into_iter().flatten());
-    // Shares are between 0 and 1, whatever their errors; other means are shown as far as the whiskers reach.
-    let axis = if feature.is_binary {
-        Axis::tight([0.0, 1.0].into_iter(), 6.0, 194.0)
-    } else {
-        Axis::tight(values, 6.0, 194.0)
-    };
-    let name = escape(&feature.name);
-    let mut svg = format!(
-        r#"<svg class="strip" viewBox="0 0 200 30" role="img" aria-label="{name}: before, asked, tuned, QRS">"#
-    );
-    for asked in feature.range().into_iter().flatten() {
-        let at = axis.position(asked);
-        let _ = write!(svg, r#"<line class="rule asked" x1="{at:.1}" x2="{at:.1}" y1="0" y2="30"/>"#);
-    }
-    for (estimate, class, y) in lanes {
-        let (x, error) = (axis.position(estimate.value), estimate.std_error);
-        let _ = write!(svg, r#"<line class="axis" x1="6" x2="194" y1="{y}" y2="{y}"/>"#);
-        if error.is_finite() {
-            let (low, high) =
-                (axis.position(estimate.value - 2.0 * error), axis.position(estimate.value + 2.0 * error));
-            let _ = write!(
-                svg,
-                r#"<line class="whisker {class}" x1="{low:.1}" x2="{high:.1}" y1="{y}" y2="{y}"/>"#
-            );
-        }
-        let _ = write!(svg, r#"<circle class="mark {class}" cx="{x:.1}" cy="{y}" r="3.4"/>"#);
-    }
-    svg + "</svg>"
 }
 
 fn figure(caption: &str, chart: &Chart) -> String {

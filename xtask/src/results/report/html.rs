@@ -4,7 +4,13 @@ use std::ops::Range;
 
 use disco_core::Estimate;
 
-use crate::results::numbers::with_error;
+use crate::results::{
+    numbers::{plain, with_error},
+    rows::AskedRange,
+};
+
+/// The cell of a number that there is not.
+pub(super) const NOTHING: &str = "—";
 
 /// Text with the characters that HTML gives a meaning replaced.
 pub(super) fn escape(text: &str) -> String {
@@ -44,6 +50,26 @@ pub(super) fn estimate(estimate: &Estimate) -> String {
         (value, Some(error)) => format!(r#"{value}<span class="error"> ± {error}</span>"#),
         (value, None) => value,
     }
+}
+
+/// An estimate that may not exist.
+pub(super) fn optional(value: Option<Estimate>) -> String {
+    value.as_ref().map_or_else(|| NOTHING.into(), estimate)
+}
+
+/// The range in which a mean was asked for, in its colour.
+pub(super) fn asked(range: Option<AskedRange>) -> String {
+    format!(r#"<span class="asked">{}</span>"#, asked_in_words(range))
+}
+
+/// The range in which a mean was asked for, in words.
+pub(super) fn asked_in_words(range: Option<AskedRange>) -> String {
+    range.map_or_else(|| NOTHING.into(), |range| range.in_words(plain))
+}
+
+/// A row of plain cells.
+pub(super) fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
 }
 
 /// A table; the first row is its head, the first column names the rows. Cells are HTML.

@@ -8,6 +8,7 @@ mod figures;
 mod html;
 mod rewards;
 mod sections;
+mod strip;
 
 use html::escape;
 

@@ -1,8 +1,6 @@
 //! The section on rewards: how far tuning got on the way to the optimum.
 
-use disco_core::Estimate;
-
-use super::html::{escape, estimate, section, table};
+use super::html::{cells, escape, estimate, optional, section, table};
 use crate::results::{numbers::plain, record::RunRecord};
 
 /// The rewards before, at the optimum, tuned and by QRS; `None` for a run without rewards.
@@ -11,9 +9,7 @@ pub(super) fn rewards(record: &RunRecord) -> Option<String> {
     if spec.rewards.is_empty() {
         return None;
     }
-    let optional = |value: Option<Estimate>| value.as_ref().map_or_else(|| "—".into(), estimate);
-    let mut rows =
-        vec![["reward", "β", "before", "at the optimum", "tuned", "QRS"].map(str::to_owned).to_vec()];
+    let mut rows = vec![cells(["reward", "β", "before", "at the optimum", "tuned", "QRS"])];
     let features = record.features();
     for reward in &spec.rewards {
         let Some(row) = features.iter().find(|row| row.name == reward.feature) else { continue };

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use disco_core::Estimate;
-
 use super::{
     figures,
-    html::{escape, estimate, marked, section, table},
+    html::{NOTHING, asked, asked_in_words, cells, escape, estimate, marked, optional, section, table},
+    strip::Strip,
 };
 use crate::{
     contexts::TextContext,
@@ -14,23 +13,14 @@ use crate::{
     results::{
         numbers::{grouped, megabytes, one_decimal, plain, rate},
         record::{RunRecord, SampleRecord},
-        rows::{FeatureRow, StageSamples, asked_in_words},
+        rows::{FeatureRow, StageSamples},
     },
     spec::{ModelSource, Target},
 };
 
-fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
-    cells.map(str::to_owned).to_vec()
-}
-
 /// A share as a percentage, other means as they are.
 fn mean_in_words(value: f64, binary: bool) -> String {
     if binary { format!("{:.0}%", 100.0 * value) } else { plain(value) }
-}
-
-/// An estimate that may not exist.
-fn optional(value: Option<Estimate>) -> String {
-    value.as_ref().map_or_else(|| "—".into(), estimate)
 }
 
 /// The means of all features in one paragraph.
@@ -43,13 +33,10 @@ pub(super) fn lede(record: &RunRecord) -> String {
     let asked = features.iter().zip(&measures).filter(|(feature, _)| is_asked(feature));
     let sentences = asked.map(|(feature, measure)| {
         let words = |value| mean_in_words(value, feature.is_binary);
-        let asked = match (&measure.feature.target, feature.asked) {
+        let asked = match (&measure.feature.target, feature.range()) {
             (Some(Target::Always), _) => "always".into(),
             (Some(Target::Never), _) => "never".into(),
-            (_, Some(mean)) if feature.tolerance > 0.0 => {
-                format!("{} to {}", words(mean - feature.tolerance), words(mean + feature.tolerance))
-            }
-            (_, Some(mean)) => words(mean),
+            (_, Some(range)) => range.in_words(words),
             (_, None) if reward(&feature.name).is_some_and(|reward| reward.beta < 0.0) => "less".into(),
             (_, None) => "more".into(),
         };
@@ -82,16 +69,25 @@ pub(super) fn moments(record: &RunRecord) -> String {
         rows.push(row([
             escape(&feature.name),
             optional(feature.base),
-            format!(r#"<span class="asked">{}</span>"#, asked_in_words(feature.asked, feature.tolerance)),
+            asked(feature.range()),
             optional(feature.tuned),
             optional(feature.qrs),
-            figures::strip(feature),
+            strip(feature).svg(),
         ]));
     }
     let key = "Means over samples of the <span class=\"base\">base</span>, of the <span class=\"tuned\">tuned policy</span>, and of what \
                <span class=\"qrs\">quasi-rejection sampling</span> accepts of it, with what was <span class=\"asked\">asked</span>.";
     let notes = warnings(&record.skipped_notes());
     section("What was asked, and what came of it", key, &(table("moments", &rows) + &notes))
+}
+
+fn strip(feature: &FeatureRow) -> Strip<'_> {
+    Strip {
+        name: &feature.name,
+        stages: [feature.base, feature.tuned, feature.qrs],
+        asked: feature.range(),
+        is_binary: feature.is_binary,
+    }
 }
 
 /// The divergences to the target and to the base.
@@ -225,11 +221,11 @@ pub(super) fn fit(record: &RunRecord) -> Option<String> {
         let coefficient = match (feature.coefficient, row.asked) {
             (Some(coefficient), _) => estimate(&coefficient),
             (None, Some(_)) if !row.per_context => "hard".into(),
-            (None, _) => "—".into(),
+            (None, _) => NOTHING.into(),
         };
         rows.push(vec![
             escape(&row.name),
-            asked_in_words(row.asked, row.tolerance),
+            asked_in_words(row.range()),
             coefficient,
             estimate(&feature.fitted),
             optional(feature.held_out),
@@ -280,13 +276,13 @@ pub(super) fn settings(record: &RunRecord) -> String {
     let total = record.stages.iter().fold(0.0, |sum, stage| sum + stage.seconds);
     for stage in &record.stages {
         let rate = (stage.tokens > 0).then(|| grouped((stage.tokens as f64 / stage.seconds).round() as u64));
-        let count = |count: usize| if count > 0 { grouped(count as u64) } else { "—".into() };
+        let count = |count: usize| if count > 0 { grouped(count as u64) } else { NOTHING.into() };
         stages.push(vec![
             escape(stage.name),
             format!("{:.1}", stage.seconds),
             count(stage.samples),
             count(stage.tokens),
-            rate.unwrap_or_else(|| "—".into()),
+            rate.unwrap_or_else(|| NOTHING.into()),
         ]);
     }
     stages.push(vec!["all".into(), format!("{total:.1}"), String::new(), String::new(), String::new()]);
