@@ -5,7 +5,7 @@ use disco_core::{Estimate, ImportanceWeights};
 use super::{
     RunPlan,
     drawn::Drawn,
-    scored::{Scored, Values, certain, is_skipped, mean},
+    scored::{Scored, Values, certain, is_skipped, mean_of_known},
 };
 use crate::Result;
 
@@ -43,6 +43,9 @@ impl<'a> ContextValues<'a> {
     }
 }
 
+/// A mean of no sample.
+const UNKNOWN: Estimate = Estimate { value: f64::NAN, std_error: f64::NAN, ess: 0.0 };
+
 /// The means of all measures.
 #[derive(Clone, Debug)]
 pub(super) struct Moments {
@@ -55,7 +58,7 @@ pub(super) struct Moments {
 /// The means of all measures over samples, of which one that some feature skips counts for none.
 ///
 /// The mean of a measure with a condition `g` is `E[g phi] / E[g]`. Over contexts it is the ratio of the two means; but the mean of the
-/// contexts' ratios, if it is asked for in each context.
+/// contexts' ratios, if it is asked for in each context. It is unknown (NaN) where no sample has the condition.
 ///
 /// # Errors
 /// [`disco_core::Error`] for weights that are NaN.
@@ -65,28 +68,35 @@ pub(super) fn moments(plan: &RunPlan<'_>, contexts: &[ContextValues<'_>]) -> Res
     for (index, condition) in plan.conditions.iter().enumerate() {
         let own: Vec<Option<Estimate>> =
             counted.iter().map(|context| context.mean(index, *condition)).collect::<Result<_>>()?;
-        let is_pooled = condition.is_some() && !plan.measures[index].feature.per_context;
-        all.push(match condition {
-            Some(condition) if is_pooled => pooled(plan, &counted, index, *condition)?,
-            _ => {
-                let known = own.iter().zip(&plan.shares).filter_map(|(own, share)| Some(((*own)?, *share)));
-                let (known, shares): (Vec<Estimate>, Vec<f64>) = known.unzip();
-                mean(&known, &shares)
+        let pooled = condition.filter(|_| !plan.measures[index].feature.per_context);
+        all.push(match pooled {
+            Some(condition) => {
+                mean_given(index, condition, |value| over_contexts(plan, &counted, value))?.unwrap_or(UNKNOWN)
             }
+            None => mean_of_known(own.iter().copied(), &plan.shares),
         });
         by_context.iter_mut().zip(own).for_each(|(context, own)| context.push(own));
     }
     Ok(Moments { by_context, all })
 }
 
-/// `E[g phi] / E[g]`, both over contexts. The error is that of `E[g (phi - ratio)] / E[g]`, to first order.
-fn pooled(plan: &RunPlan<'_>, contexts: &[Counted<'_>], index: usize, condition: usize) -> Result<Estimate> {
-    let over = |value: &dyn Fn(&Values) -> f64| over_contexts(plan, contexts, value);
+/// The mean of a measure given a condition, `E[g phi] / E[g]`, from the means of functions of the values; `None` if no sample has the
+/// condition. The error is that of `E[g (phi - ratio)] / E[g]`, to first order.
+fn mean_given(
+    measure: usize,
+    condition: usize,
+    mean: impl Fn(&dyn Fn(&Values) -> f64) -> Result<Estimate>,
+) -> Result<Option<Estimate>> {
     let given = |row: &Values| row[condition].unwrap_or(0.0);
-    let share = over(&given)?;
-    let ratio = over(&|row| given(row) * row[index].unwrap_or(0.0))?.value / share.value;
-    let residual = over(&|row| given(row) * (row[index].unwrap_or(0.0) - ratio))?;
-    Ok(Estimate { value: ratio, std_error: residual.std_error / share.value, ess: share.ess * share.value })
+    let value = |row: &Values| row[measure].unwrap_or(0.0);
+    let share = mean(&given)?;
+    if share.value.is_nan() || share.value == 0.0 {
+        return Ok(None);
+    }
+    let ratio = mean(&|row| given(row) * value(row))?.value / share.value;
+    let residual = mean(&|row| given(row) * (value(row) - ratio))?;
+    let std_error = residual.std_error / share.value;
+    Ok(Some(Estimate { value: ratio, std_error, ess: share.ess * share.value }))
 }
 
 /// The mean of a function of the values over contexts that have samples, by their shares.
@@ -95,13 +105,12 @@ fn over_contexts(
     contexts: &[Counted<'_>],
     value: &dyn Fn(&Values) -> f64,
 ) -> Result<Estimate> {
-    let (mut found, mut shares) = (Vec::new(), Vec::new());
-    for (context, share) in contexts.iter().zip(&plan.shares).filter(|(context, _)| !context.rows.is_empty())
-    {
-        found.push(context.estimate(value)?);
-        shares.push(*share);
-    }
-    Ok(mean(&found, &shares))
+    let of = |context: &Counted<'_>| match context.rows.is_empty() {
+        true => Ok(None),
+        false => context.estimate(value).map(Some),
+    };
+    let found: Vec<Option<Estimate>> = contexts.iter().map(of).collect::<Result<_>>()?;
+    Ok(mean_of_known(found, &plan.shares))
 }
 
 /// Samples of a context with the label of each.
@@ -166,19 +175,9 @@ impl<'a> Counted<'a> {
         if self.rows.is_empty() {
             return Ok(None);
         }
-        let value = |row: &Values| row[index].unwrap_or(0.0);
-        let Some(condition) = condition else { return self.estimate(&value).map(Some) };
-        let given = |row: &Values| row[condition].unwrap_or(0.0);
-        let share = self.estimate(&given)?;
-        if share.value == 0.0 {
-            return Ok(None);
+        match condition {
+            Some(condition) => mean_given(index, condition, |value| self.estimate(value)),
+            None => self.estimate(&|row| row[index].unwrap_or(0.0)).map(Some),
         }
-        let ratio = self.estimate(&|row| given(row) * value(row))?.value / share.value;
-        let residual = self.estimate(&|row| given(row) * (value(row) - ratio))?;
-        Ok(Some(Estimate {
-            value: ratio,
-            std_error: residual.std_error / share.value,
-            ess: share.ess * share.value,
-        }))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use disco_core::{Distribution, Estimate, Scorer};
+use disco_core::{Distribution, Scorer};
 use disco_ebm::Fit;
 use disco_qrs::{Budget, Draw, Qrs, RunConfig, Statistics};
 
@@ -11,7 +11,7 @@ use super::{
     betas::Betas,
     categories::category_distances,
     moments::{ContextValues, moments},
-    scored::{Values, mean, record, values},
+    scored::{Values, mean_of_known, record, values},
 };
 use crate::{
     Error, Progress, Result, contexts::TextContext, features::TextSample, results::QrsRecord, spec::QrsGoal,
@@ -48,9 +48,7 @@ pub fn reject<X: TextSample>(
             },
         });
     }
-    let rates = statistics.iter().zip(&plan.shares);
-    let rates = rates.filter_map(|(statistics, share)| Some((statistics.acceptance_rate()?, *share)));
-    let (rates, shares): (Vec<Estimate>, Vec<f64>) = rates.unzip();
+    let rates = statistics.iter().map(Statistics::acceptance_rate);
 
     let contexts = &plan.spec.contexts.items;
     let values = values_of(plan, &draws)?;
@@ -64,7 +62,7 @@ pub fn reject<X: TextSample>(
         log_betas: if is_common { Vec::new() } else { betas.log_betas },
         proposals: count(|statistics| statistics.proposals),
         accepted: draws.len(),
-        acceptance_rate: mean(&rates, &shares),
+        acceptance_rate: mean_of_known(rates, &plan.shares),
         total_variation: betas.total_variation,
         curve: betas.curve,
         warnings: betas.warnings,

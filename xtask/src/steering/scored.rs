@@ -134,6 +134,16 @@ pub(super) fn certain(value: f64) -> Estimate {
     Estimate { value, std_error: 0.0, ess: f64::INFINITY }
 }
 
+/// The [`mean`] of the estimates that there are, by the shares of their contexts; an unknown number (NaN) where there are none.
+pub(super) fn mean_of_known(
+    estimates: impl IntoIterator<Item = Option<Estimate>>,
+    shares: &[f64],
+) -> Estimate {
+    let known = estimates.into_iter().zip(shares).filter_map(|(estimate, share)| Some((estimate?, *share)));
+    let (known, shares): (Vec<Estimate>, Vec<f64>) = known.unzip();
+    mean(&known, &shares)
+}
+
 /// The mean of estimates from independent samples, one per context, by the contexts' shares. A context of share 0 counts for nothing.
 pub(super) fn mean(estimates: &[Estimate], shares: &[f64]) -> Estimate {
     let sum: f64 = shares.iter().sum();
