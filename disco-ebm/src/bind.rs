@@ -21,7 +21,8 @@ impl SavedTarget {
     ///
     /// # Errors
     /// [`Error::MissingFeature`], [`Error::UnknownFeature`], [`Error::DuplicateFeature`];
-    /// [`disco_core::Error::Invalid`] for targets, tolerances or coefficients out of range, and
+    /// [`disco_core::Error::Invalid`] for targets, tolerances or coefficients out of range, and for terms per context
+    /// without contexts, or contexts without such terms;
     /// [`disco_core::Error::Length`] for a term that has not one factor for each context.
     pub fn bind<C: Serialize + ?Sized, X: ?Sized>(
         &self,
@@ -42,6 +43,19 @@ impl SavedTarget {
                 given: features.iter().map(|feature| feature.name().to_owned()).collect(),
             })
         };
+        // The factors of such a term are looked up by context.
+        let own = self.terms.iter().find(|term| matches!(term.asked, ConstraintKind::PerContext { .. }));
+        match (own, self.contexts.len()) {
+            (Some(term), 0) => {
+                let allowed = format!("one or more: `{}` has a factor for each", term.feature);
+                return Err(CoreError::invalid("contexts of a saved target", 0, allowed).into());
+            }
+            (None, count @ 1..) => {
+                let allowed = "none: no term has a factor for each";
+                return Err(CoreError::invalid("contexts of a saved target", count, allowed).into());
+            }
+            _ => {}
+        }
         let terms = self.terms.iter().enumerate().map(|(i, term)| self.term(i, term, &named));
         let terms = terms.collect::<Result<Vec<_>>>()?;
         let index = match self.contexts.is_empty() {
@@ -102,7 +116,7 @@ impl SavedTarget {
         Ok((constraint.with_targets(targets)?, Factors::Each(factors)))
     }
 
-    /// What a term asks of each context is what the report says.
+    /// Checks that the report says the same of each context as the term.
     fn check_report(&self, position: usize, term: &SavedTerm) -> Result<()> {
         let reports = &self.report.by_context;
         CoreError::check_length(

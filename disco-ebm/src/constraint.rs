@@ -182,8 +182,12 @@ impl<C: ?Sized, X: ?Sized> Constraint<C, X> {
     /// [`Tilt::log_bound`](crate::Tilt::log_bound) follows. A value outside of them is an error wherever one is met.
     ///
     /// # Errors
-    /// [`disco_core::Error::Invalid`] for NaN, or a `high` below `low`.
+    /// [`disco_core::Error::Invalid`] for NaN, or a `high` below `low`, and for a constraint on a label of a category.
     pub fn ranged(mut self, low: f64, high: f64) -> Result<Self> {
+        if self.label.is_some() {
+            let (field, value) = (format!("range of `{}`", self.name), format!("{low} to {high}"));
+            return Err(Error::invalid(field, value, "none: it is a label, 0 or 1").into());
+        }
         self.range = Range::new(&self.name, low, high)?;
         Ok(self)
     }

@@ -138,7 +138,13 @@ impl<C, X> Problem<'_, C, X> {
         }
     }
 
-    fn coordinates(&self, context: usize, rows: &[usize], moments: &[(usize, Moment)]) -> Array2<f64> {
+    /// The values of moments for these samples, as their dual has them: `[rows, moments]`.
+    pub(crate) fn coordinates(
+        &self,
+        context: usize,
+        rows: &[usize],
+        moments: &[(usize, Moment)],
+    ) -> Array2<f64> {
         Array2::from_shape_fn((rows.len(), moments.len()), |(row, k)| {
             let (i, moment) = &moments[k];
             self.coordinate(self.row(context, rows[row]), *i, moment.target)

@@ -1,12 +1,14 @@
-//! What a fit must satisfy before it is returned, and what is said where contexts do not.
+//! Checks of a fit before it is returned, and the errors of contexts that fail them.
+
+use ndarray::Array2;
 
 use crate::{
     ContextFault, Error, FitConfig, Result,
     duals::Faults,
     fitted::Fitted,
-    problem::Problem,
+    problem::{Moment, Problem},
     split::Split,
-    strata::{Mean, Strata},
+    strata::Strata,
     weighed::Weighed,
 };
 
@@ -30,7 +32,6 @@ impl<C, X> Problem<'_, C, X> {
         weighed: &Weighed,
         config: &FitConfig,
     ) -> Result<()> {
-        let shared: Vec<usize> = self.shared_moments().iter().map(|(i, _)| *i).collect();
         let check = |dual: &crate::Dual, coefficients: &[f64], achieved: Vec<f64>, ridge: f64| {
             let reach = &dual.standard.reach;
             for (((target, achieved), lambda), reach) in
@@ -52,14 +53,15 @@ impl<C, X> Problem<'_, C, X> {
             Ok(())
         };
         if let Some(dual) = &fitted.duals.shared {
-            let achieved = self.coordinate_means(&weighed.strata, &weighed.rows, &shared);
+            let achieved = self.coordinate_means(&weighed.strata, &weighed.rows, &self.shared_moments());
             check(dual, &fitted.solved.shared, achieved, config.ridge)?;
         }
         let mut faults = Vec::new();
         for (c, context) in fitted.duals.contexts.iter().enumerate() {
             let Some(dual) = &context.dual else { continue };
             let rows = std::slice::from_ref(&weighed.rows[c]);
-            let achieved = self.coordinate_means(&weighed.strata.single(c), rows, &context.constraints);
+            let moments = self.own_moments(context.position);
+            let achieved = self.coordinate_means(&weighed.strata.single(c), rows, &moments);
             if let Err(error) = check(dual, &fitted.solved.own[c], achieved, config.ridge) {
                 faults.push((context.position, error));
             }
@@ -68,23 +70,17 @@ impl<C, X> Problem<'_, C, X> {
     }
 
     /// The means of the coordinates of moments: of features, or under a condition of `g (phi - m)`.
-    fn coordinate_means(&self, strata: &Strata, rows: &[(usize, Vec<usize>)], moments: &[usize]) -> Vec<f64> {
-        let mut columns: Vec<usize> = moments.iter().map(|&i| self.column(i)).collect();
-        columns.extend(moments.iter().filter_map(|&i| self.condition_column(i)));
-        let means = strata.means(&columns, |context, point| {
-            let (index, rows) = &rows[context];
-            self.row(*index, rows[point])
-        });
-        let (own, mut conditions) = (&means[..moments.len()], means[moments.len()..].iter());
-        let context = rows[0].0;
-        let mean = |(&i, mean): (&usize, &Mean)| match (self.condition_column(i), self.moment(i, context)) {
-            (Some(_), Some(moment)) => {
-                let holds = conditions.next().expect("one for each condition").estimate.value;
-                mean.estimate.value - moment.target * holds
-            }
-            _ => mean.estimate.value,
-        };
-        moments.iter().zip(own).map(mean).collect()
+    fn coordinate_means(
+        &self,
+        strata: &Strata,
+        rows: &[(usize, Vec<usize>)],
+        moments: &[(usize, Moment)],
+    ) -> Vec<f64> {
+        let values: Vec<Array2<f64>> =
+            rows.iter().map(|(context, rows)| self.coordinates(*context, rows, moments)).collect();
+        let columns: Vec<usize> = (0..moments.len()).collect();
+        let means = strata.means(&columns, |context, point| values[context].row(point));
+        means.iter().map(|mean| mean.estimate.value).collect()
     }
 
     /// The samples carry enough information: all together, and where coefficients are per context, in each, which is a fit of

@@ -1,4 +1,4 @@
-//! What a fit reports.
+//! The report of a fit.
 
 use ndarray::ArrayView1;
 
@@ -286,17 +286,19 @@ impl<C, X> Problem<'_, C, X> {
         for constraint in self.constraints.iter().filter(|one| one.condition().is_none()) {
             let Some(label) = constraint.label_of() else { continue };
             let category = constraint.feature().name();
-            if found.iter().any(|other| other.category == category) {
+            if found.iter().any(|other| other.category == category && *other.labels == *label.labels) {
                 continue;
             }
-            let mut asked = vec![0.0; label.labels.len()];
+            let mut asked = vec![None; label.labels.len()];
             let same =
                 |one: &crate::Constraint<C, X>| one.condition().is_none() && one.feature().name() == category;
             for (i, one) in self.constraints.iter().enumerate().filter(|(_, one)| same(one)) {
-                if let Some(label) = one.label_of() {
-                    asked[label.position] = self.asked_on_average(i, weighed);
+                if let Some(other) = one.label_of().filter(|other| other.labels == label.labels) {
+                    asked[other.position] = Some(self.asked_on_average(i, weighed));
                 }
             }
+            // There is no distance from shares of which some were not asked for.
+            let Some(asked) = asked.into_iter().collect::<Option<Vec<f64>>>() else { continue };
             let column = self.measured.columns_of([category])?[0];
             let distance = |weighed: &Weighed| {
                 CategoryDistance::of(&weighed.strata, &asked, None, |context, point| {

@@ -7,6 +7,11 @@ use crate::{ContextErrors, Dual, Redundant, Result, Solver, dual::At, linalg::Ch
 /// The effective sample size of a context below which its own mean tells nothing about its variance.
 pub(crate) const LONELY: f64 = 1.0 + 1e-6;
 
+/// The standard error of a variance: rounding can leave one of 0 slightly negative, and one that is not a number is unknown.
+pub(crate) fn root(square: f64) -> f64 {
+    if square.is_nan() { f64::INFINITY } else { square.max(0.0).sqrt() }
+}
+
 impl Dual {
     /// The covariance matrix of the estimated coefficients: the sandwich `H^-1 V H^-1`, with `H` the Hessian
     /// at `lambda` and `V` the covariance of the estimated moments there (delta method: White 1982).
@@ -143,11 +148,8 @@ impl<'a> Inference<'a> {
 
     /// The standard error of each coefficient.
     pub(crate) fn coefficient_errors(&self) -> Vec<f64> {
-        // Rounding can leave a variance of zero slightly negative; if it is NaN the error is unknown. The root comes
-        // first: the variance of a coefficient of a feature in tiny units may be beyond `f64`.
-        let error = |(variance, scale): (&f64, &f64)| {
-            if variance.is_nan() { f64::INFINITY } else { variance.max(0.0).sqrt() / scale }
-        };
+        // The root comes first: the variance of a coefficient of a feature in tiny units may be beyond `f64`.
+        let error = |(variance, scale): (&f64, &f64)| root(*variance) / scale;
         self.sandwich().diag().iter().zip(&self.dual.standard.scale).map(error).collect()
     }
 
@@ -188,10 +190,7 @@ impl<'a> Inference<'a> {
         let Some(variance) = &self.variance else {
             return vec![f64::INFINITY; self.dual.dimension()];
         };
-        let error = |((variance, bias), scale): ((&f64, &f64), &f64)| {
-            let square = variance + bias * bias;
-            if square.is_nan() { f64::INFINITY } else { square.max(0.0).sqrt() * scale }
-        };
+        let error = |((variance, bias), scale): ((&f64, &f64), &f64)| root(variance + bias * bias) * scale;
         variance.diag().iter().zip(&self.moment_biases()).zip(&self.dual.standard.scale).map(error).collect()
     }
 

@@ -14,6 +14,7 @@ use crate::{
     arrow::Arrow,
     dual::At,
     duals::Duals,
+    inference::{LONELY, root},
     linalg::{Cholesky, block},
     solved::Solved,
     strata::Strata,
@@ -32,6 +33,8 @@ pub(crate) struct JointInference {
     shared_scale: Array1<f64>,
     shared_moment_errors: Vec<f64>,
     exact: bool,
+    /// Exact, in contexts that are all there are.
+    certain: bool,
 }
 
 /// What is known of one context.
@@ -45,6 +48,10 @@ pub(crate) struct OwnErrors {
     /// The means of the shared and of the own features above the origins that their factors have, standardised.
     pub(crate) origins: (Array1<f64>, Array1<f64>),
     pub(crate) leverages: Array1<f64>,
+    /// The distance of its shared moments from those over contexts, standardised; empty without shared moments.
+    pub(crate) between: Array1<f64>,
+    /// Whether a single point has all its weight: its own errors are unknown.
+    lonely: bool,
     own_scale: Array1<f64>,
     /// The standard error of each own coefficient and moment.
     pub(crate) coefficients: Vec<f64>,
@@ -143,6 +150,7 @@ impl JointInference {
             shares: duals.contexts.iter().map(|context| context.share).collect(),
             arrow,
             exact: strata.is_exact(),
+            certain: strata.is_certain(),
         };
         this.collect(shared.as_ref(), &own, shifts, strata, errors);
         this
@@ -162,6 +170,7 @@ impl JointInference {
         let (mut variance, mut biases) = (zero.clone(), Array1::<f64>::zeros(d));
         let mut raw_variance = Array1::<f64>::zeros(d);
         let mut between = zero.clone();
+        let alone = own.len() == 1;
         for (index, own) in own.iter().enumerate() {
             let share = self.shares[index];
             let all = strata.normalised_of(index);
@@ -188,36 +197,43 @@ impl JointInference {
                 &weights * &(1.0 + form(&own_part, own_inverse) + share * form(&left, &inverse))
             };
             let squares = &weights * &weights * (1.0 + &leverages);
-            let scatter = |rows: &Array2<f64>| rows.t().dot(&(rows * &squares.view().insert_axis(Axis(1))));
-            let certain = self.exact;
-            let lonely = !certain && (&weights * &weights).sum() > 1.0 - 1e-6;
+            let sum = |rows: &Array2<f64>, squares: &Array1<f64>| {
+                rows.t().dot(&(rows * &squares.view().insert_axis(Axis(1))))
+            };
+            let scatter = |rows: &Array2<f64>| sum(rows, &squares);
+            let about = |rows: &Array2<f64>| sum(rows, &(&weights * &weights));
+            let lonely = !self.exact && 1.0 < LONELY * (&weights * &weights).sum();
+            let distance =
+                shared.map_or_else(|| Array1::zeros(0), |(_, at)| &at.means.row(index) - &at.moments);
             let pulls = &weights * &leverages;
             biases.scaled_add(share, &shared_part.t().dot(&pulls));
-            let mut from_samples = scatter(&left) * (share * share);
-            if certain {
-                from_samples.fill(0.0);
-            } else {
-                raw_variance.scaled_add(share * share, &scatter(&shared_part).diag());
+            let mut from_samples = zero.clone();
+            if lonely && alone {
+                raw_variance.fill(f64::INFINITY);
+                variance.fill(f64::INFINITY);
+            } else if !self.exact {
+                // A single point varies about the mean over contexts, as in `Inference`.
+                let of = |rows: &Array2<f64>| if lonely { about(&(rows + &distance)) } else { scatter(rows) };
+                from_samples = of(&left) * (share * share);
+                raw_variance.scaled_add(share * share, &of(&shared_part).diag());
                 variance += &from_samples;
             }
-            if let Some((_, at)) = shared {
-                let deviation = (&at.means.row(index) - &at.moments) * share;
-                for i in 0..d {
-                    for j in 0..d {
-                        between[[i, j]] += deviation[i] * deviation[j];
-                    }
+            let deviation = &distance * share;
+            for i in 0..d {
+                for j in 0..d {
+                    between[[i, j]] += deviation[i] * deviation[j];
                 }
             }
             self.shared_from.push(inverse.dot(&from_samples).dot(&inverse));
             let scale =
                 own.as_ref().map_or_else(|| Array1::zeros(0), |(dual, _)| dual.standard.scale.clone());
             let error = |i: usize, square: f64| {
-                if lonely { f64::INFINITY } else { square.max(0.0).sqrt() * scale[i] }
+                if lonely { f64::INFINITY } else { root(square) * scale[i] }
             };
             let own_bias = own_part.t().dot(&pulls);
             let own_scatter = scatter(&own_part);
             let moment = |i: usize| {
-                if certain { 0.0 } else { error(i, own_scatter[[i, i]] + own_bias[i] * own_bias[i]) }
+                if self.exact { 0.0 } else { error(i, own_scatter[[i, i]] + own_bias[i] * own_bias[i]) }
             };
             let moments = (0..scale.len()).map(moment).collect();
             self.contexts.push(OwnErrors {
@@ -226,6 +242,8 @@ impl JointInference {
                 own: own_part,
                 origins: (shared_origin, own_origin),
                 leverages,
+                between: distance,
+                lonely,
                 own_scale: scale,
                 coefficients: Vec::new(),
                 moments,
@@ -241,7 +259,7 @@ impl JointInference {
         }
         self.shared = inverse.dot(&variance).dot(&inverse);
         let scale = &self.shared_scale;
-        let moment = |i: usize| (raw_variance[i] + biases[i] * biases[i]).max(0.0).sqrt() * scale[i];
+        let moment = |i: usize| root(raw_variance[i] + biases[i] * biases[i]) * scale[i];
         self.shared_moment_errors = (0..d).map(moment).collect();
         for index in 0..self.contexts.len() {
             self.contexts[index].coefficients = self.own_coefficient_errors(index);
@@ -259,10 +277,14 @@ impl JointInference {
             if block.inverse[[i, i]] == 0.0 {
                 return 0.0;
             }
+            // The errors of shared coefficients that the samples do not determine are unknown.
+            if self.inverse.is_none() && !self.certain && !block.cross.is_empty() {
+                return f64::INFINITY;
+            }
             let row = response.row(i);
             let of_others = row.dot(&others.dot(&row));
             if self.exact {
-                return of_others.max(0.0).sqrt() / context.own_scale[i];
+                return root(of_others) / context.own_scale[i];
             }
             // -H^-1 W (phi_o - m_o) + H^-1 H_os t S^-1 W e, of each point.
             let share = self.share(index);
@@ -270,8 +292,7 @@ impl JointInference {
             let shared = context.shared.dot(&through.row(i)) * share;
             let terms = (own - shared) * &context.weights;
             let of_own = (&terms * &terms * (1.0 + &context.leverages)).sum();
-            let lonely = (&context.weights * &context.weights).sum() > 1.0 - 1e-6;
-            if lonely { f64::INFINITY } else { (of_own + of_others).max(0.0).sqrt() / context.own_scale[i] }
+            if context.lonely { f64::INFINITY } else { root(of_own + of_others) / context.own_scale[i] }
         };
         (0..count).map(error).collect()
     }
@@ -287,7 +308,7 @@ impl JointInference {
     /// The standard error of each shared coefficient.
     pub(crate) fn shared_coefficient_errors(&self) -> Vec<f64> {
         let error = |(variance, scale): (&f64, &f64)| {
-            if self.inverse.is_none() { f64::INFINITY } else { variance.max(0.0).sqrt() / scale }
+            if self.inverse.is_none() { f64::INFINITY } else { root(*variance) / scale }
         };
         self.shared.diag().iter().zip(&self.shared_scale).map(error).collect()
     }

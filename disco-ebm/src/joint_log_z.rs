@@ -5,7 +5,7 @@
 use disco_core::Estimate;
 use ndarray::Array1;
 
-use crate::{joint_inference::JointInference, strata::Strata};
+use crate::{inference::root, joint_inference::JointInference, strata::Strata};
 
 impl JointInference {
     /// `ln Z` and `KL(p||base)` with the errors of samples and coefficients: the means over contexts, and of each context.
@@ -32,8 +32,16 @@ impl JointInference {
                 let through = context.shared.dot(&inverse.dot(along)) * share;
                 self.spread(strata, index, -(own + through), kl.then_some(log_factors[index].as_slice()))
             };
-            let mean: Vec<Array1<f64>> =
-                (0..self.contexts.len()).map(|index| exponents(index, &shared, 1.0)).collect();
+            // Of the mean over contexts, also the part that the shared moments of a context, other than those over contexts, have in
+            // the shared coefficients: the errors of drawn contexts come from such differences. Its mean over contexts is 0.
+            let moved = inverse.dot(&shared);
+            let of_mean = |index: usize| {
+                let mut exponents = exponents(index, &shared, 1.0);
+                let between = self.contexts[index].between.dot(&moved);
+                strata.in_support(index).for_each(|point| exponents[point] -= between);
+                exponents
+            };
+            let mean: Vec<Array1<f64>> = (0..self.contexts.len()).map(of_mean).collect();
             let inflations: Vec<Array1<f64>> = (0..self.contexts.len())
                 .map(|index| {
                     let inflation = self.contexts[index].leverages.mapv(|leverage| (1.0 + leverage).sqrt());
@@ -53,7 +61,7 @@ impl JointInference {
                 let found = single.with_log_z(sign, |_| own.view(), |_, point| inflations[index][point]);
                 let along = &gradients[index].0;
                 let others = &self.shared - &self.shared_from[index];
-                let variance = found.std_error.powi(2) + along.dot(&others.dot(along)).max(0.0);
+                let variance = found.std_error.powi(2) + root(along.dot(&others.dot(along))).powi(2);
                 known(Estimate { std_error: variance.sqrt(), ..found })
             };
             (known(overall), (0..self.contexts.len()).map(of_context).collect())

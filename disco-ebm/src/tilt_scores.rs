@@ -82,7 +82,7 @@ impl<C: ?Sized, X: ?Sized> Values<'_, C, X> {
         }
         let feature = &self.tilt.features[column];
         let left: Vec<&_> = missing.iter().map(|&index| self.samples[index]).collect();
-        let values = feature.values(self.context, &left)?;
+        let values = feature.values(self.context, &left).map_err(|error| error.at_sample(|i| missing[i]))?;
         if values.len() != left.len() {
             let what = format!("values of feature `{}`", feature.name()).into();
             return Err(CoreError::Length { what, expected: left.len(), actual: values.len() });

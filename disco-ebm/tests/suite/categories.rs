@@ -198,3 +198,30 @@ fn errors_of_distances_cover_the_truth() {
     println!("covered of 300: {covered:?}");
     assert!(covered.iter().all(|count| *count >= 268), "{covered:?}");
 }
+
+#[test]
+fn categories_are_reported_where_all_labels_are_asked_for() {
+    let fit = |constraints: &[disco_ebm::Constraint<usize, usize>]| {
+        let measured = Measured::exact(&base(1, 22), &space(22), vec![0], &features(constraints));
+        measured.expect("measured").fit(constraints, &FitConfig::default()).expect("fits").report().clone()
+    };
+    let mut constraints = weekday().shares(&[0.1, 0.2, 0.3, 0.4]).expect("they sum to 1");
+    constraints.pop();
+    assert!(fit(&constraints).categories.is_empty());
+    // Two categories of the same feature, with other labels.
+    let rest = feature("rest", |_: &usize, x: &usize| (x % 4) as f64);
+    let more = Category::new(Arc::new(rest), ["p", "q", "r", "s", "t"]).expect("five labels");
+    let mut constraints = weekday().shares(&[0.1, 0.2, 0.3, 0.4]).expect("they sum to 1");
+    constraints.extend(more.shares(&[0.1, 0.2, 0.3, 0.4, 0.0]).expect("they sum to 1"));
+    let report = fit(&constraints);
+    let asked: Vec<usize> = report.categories.iter().map(|one| one.asked.len()).collect();
+    assert_eq!(asked, [4, 5]);
+    assert!(report.categories.iter().all(|one| one.achieved.total_variation.value < 1e-9));
+}
+
+#[test]
+fn a_label_has_no_other_range() {
+    let label = weekday().shares(&[0.1, 0.2, 0.3, 0.4]).expect("they sum to 1").swap_remove(0);
+    let error = label.ranged(0.0, 0.5).expect_err("a label").to_string();
+    assert!(error.contains("none: it is a label, 0 or 1"), "{error}");
+}

@@ -247,6 +247,68 @@ fn drawn_contexts_have_errors_between_contexts() {
     let variance = means.iter().map(|mean| (mean - centre).powi(2)).sum::<f64>() / 5.0 / 6.0;
     assert!((report.constraints[0].achieved.std_error - variance.sqrt()).abs() < 1e-12);
     assert!(report.constraints[0].coefficient.expect("shared").std_error > 0.0);
+    // Influence functions, from fits in which one context counts a little more: the error of a mean of independent contexts is
+    // that of the mean of what each moves the estimate by.
+    let estimates = |context: usize, more: f64| {
+        let shares: Vec<f64> =
+            (0..6).map(|other| (1.0 - more) / 6.0 + if other == context { more } else { 0.0 }).collect();
+        let measured = Measured::exact(&base(6, 40), &space(40), (0..6).collect(), &features(&constraints));
+        let measured = measured.expect("measured").with_context_weights(&shares).expect("weights");
+        let report = measured.fit(&constraints, &config).expect("fits").report().clone();
+        [report.log_z.value, report.kl_from_base.value]
+    };
+    let mut squares = [0.0; 2];
+    for context in 0..6 {
+        let (high, low) = (estimates(context, 1e-4), estimates(context, -1e-4));
+        for (square, (high, low)) in squares.iter_mut().zip(high.iter().zip(low)) {
+            *square += ((high - low) / 2e-4).powi(2);
+        }
+    }
+    for (found, square) in [report.log_z, report.kl_from_base].iter().zip(squares) {
+        let expected = (square / 6.0 / 5.0).sqrt();
+        // Differences of the second order, squared.
+        assert!((found.std_error / expected - 1.0).abs() < 1e-5, "{found:?} {expected}");
+    }
+}
+
+#[test]
+fn one_drawn_context_says_nothing_of_others() {
+    let constraints = [moment(values(1), 0.8), moment(bits(4), 0.6).per_context().expect("a mean")];
+    let measured =
+        Measured::exact(&base(6, 40), &space(40), vec![0], &features(&constraints)).expect("measured");
+    let config = FitConfig { context_errors: ContextErrors::Drawn, ..FitConfig::default() };
+    let report = measured.fit(&constraints, &config).expect("fits").report().clone();
+    assert_eq!(report.constraints[0].coefficient.expect("shared").std_error, f64::INFINITY);
+    assert_eq!(report.constraints[0].achieved.std_error, f64::INFINITY);
+    let own = report.by_context[0].constraints[1].coefficient.expect("its own");
+    assert_eq!(own.std_error, f64::INFINITY);
+    assert_eq!(report.by_context[0].log_z.std_error, f64::INFINITY);
+}
+
+#[test]
+fn a_context_of_one_sample_varies_about_the_mean_over_contexts() {
+    let measure = |features: &[std::sync::Arc<dyn disco_core::Feature<usize, usize>>]| {
+        let mut rng = StreamRng::seed_from_u64(9);
+        Measured::draw(&space(900).uniform(), vec![0, 1, 2], features, 300, &mut rng).expect("measured")
+    };
+    let outcome = feature("outcome", |_: &usize, x: &usize| *x as f64);
+    let outcomes = measure(&[std::sync::Arc::new(outcome)]);
+    let outcomes: Vec<f64> = outcomes.values(0).expect("one").column(0).to_vec();
+    let once =
+        |x: &&f64| outcomes.iter().filter(|other| other == x).count() == 1 && value(1, 0, **x as usize) > 2.5;
+    let single = *outcomes.iter().find(once).expect("many are drawn once") as usize;
+    let chosen = feature("chosen", move |c: &usize, x: &usize| {
+        if *c == 0 { f64::from(u8::from(*x == single)) } else { crate::worlds::bit(4, *x) }
+    });
+    let constraints =
+        [moment(values(1), 1.5), moment(chosen, 0.0).with_targets(vec![1.0, 0.5, 0.6]).expect("finite")];
+    let config = FitConfig { held_out: 0.0, min_ess: 0.5, ..FitConfig::default() };
+    let fit = measure(&features(&constraints)).fit(&constraints, &config).expect("fits");
+    let report = fit.report();
+    assert_eq!(report.by_context[0].samples_in_support, 1);
+    let achieved = report.constraints[0].achieved;
+    let distance = report.by_context[0].constraints[0].achieved.expect("no condition").value - achieved.value;
+    assert!(achieved.std_error >= distance.abs() / 3.0, "{achieved:?} {distance}");
 }
 
 #[test]

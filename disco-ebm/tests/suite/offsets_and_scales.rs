@@ -134,3 +134,26 @@ fn a_shifted_target_comes_back_bit_for_bit() {
         assert_eq!(scores(&bound), scores(&fit));
     }
 }
+
+/// A conditional mean of values beside which their distances are near rounding.
+#[test]
+fn conditional_means_have_no_offset() {
+    let report = |offset: f64| {
+        let x = feature("x", move |_: &(), x: &u32| offset + f64::from(u8::from(*x % 2 == 0)));
+        let g = disco_core::predicate("low", |_: &(), x: &u32| *x < 3);
+        let constraints = [Constraint::moment(x, offset + 0.25)
+            .and_then(|one| one.given(std::sync::Arc::new(g)))
+            .expect("a mean")];
+        let measured =
+            Measured::exact(&base(), base().space(), vec![()], &features(&constraints)).expect("measures");
+        measured.fit(&constraints, &FitConfig::default()).expect("fits").report().clone()
+    };
+    let plain = report(0.0);
+    for offset in [1e6, 1e10, -1e12] {
+        let found = report(offset);
+        let value = |report: &disco_ebm::FitReport| report.constraints[0].coefficient.expect("a mean").value;
+        assert!((value(&found) - value(&plain)).abs() < 1e-9, "{offset}");
+        assert!((found.log_z.value - plain.log_z.value).abs() < 1e-9, "{offset}");
+        assert!((found.kl_from_base.value - plain.kl_from_base.value).abs() < 1e-9, "{offset}");
+    }
+}

@@ -112,6 +112,20 @@ fn a_term_needs_a_factor_for_each_context() {
     for bad in [lacking, twice] {
         assert!(write(folder.path(), &bad.to_string()).expect("reads").bind([even()]).is_err());
     }
+    let mut nowhere = good.clone();
+    nowhere["contexts"] = serde_json::json!([]);
+    nowhere["terms"][0]["by_context"] = serde_json::json!([]);
+    nowhere["report"]["by_context"] = serde_json::json!([]);
+    let mut unasked = serde_json::to_value(exact().to_saved()).expect("serialises");
+    unasked["contexts"] = serde_json::json!([null]);
+    for (bad, features) in [(nowhere, vec![even()]), (unasked, vec![even(), size()])] {
+        match write(folder.path(), &bad.to_string()).expect("reads").bind(features).err() {
+            Some(Error::Core(disco_core::Error::Invalid { field, .. })) => {
+                assert_eq!(field, "contexts of a saved target");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[test]

@@ -146,3 +146,15 @@ fn a_pointwise_fit_is_the_base_conditioned() {
     assert!((report.log_z.value - 0.4f64.ln()).abs() < 1e-14);
     assert!((report.kl_from_base.value + 0.4f64.ln()).abs() < 1e-14);
 }
+
+#[test]
+fn a_value_that_is_no_number_is_named_by_its_place_among_all_samples() {
+    let even = Constraint::pointwise(predicate("even", |_: &(), x: &u32| x.is_multiple_of(2)));
+    let odd = disco_core::feature("odd", |_: &(), x: &u32| if *x == 4 { f64::NAN } else { 0.0 });
+    let odd = Constraint::moment(odd, 0.1).expect("finite");
+    let tilt = Tilt::new([(even, None), (odd, Some(0.5))]).expect("a tilt");
+    match tilt.log_scores(&(), &[&1, &2, &3, &4]) {
+        Err(disco_core::Error::NotANumber { index: 3, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
