@@ -75,7 +75,9 @@ where
         let all = measured || test.is_some() || (enumerated && step == 0);
         let mut log_policy = self.log_policy(&batch, !offline && !enumerated, all, timer)?;
         if enumerated {
-            self.check_mass(&batch, &log_policy)?;
+            let known = batch.current_groups().iter().zip(&log_policy);
+            let known = known.filter_map(|(group, log_policy)| Some((*group, log_policy.as_deref()?)));
+            self.check_mass(Stage::LogProb, known)?;
         }
         // Everything that can fail because of a number comes before the first update.
         if measured {
