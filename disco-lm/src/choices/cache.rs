@@ -10,7 +10,7 @@ use super::list::Texts;
 /// A context's text and its choices: two contexts of the same text may have different lists.
 pub(crate) type Key = (String, Texts);
 
-/// The largest number of choices in a cache, of all its contexts together: some ten megabytes for choices of a few words.
+/// The largest number of choices in a cache, of all its contexts together, which bounds its memory.
 const CHOICES: usize = 1 << 16;
 
 /// Values by [`Key`]. If they are too many, the oldest are dropped; a value is the same whenever it is computed, so that this

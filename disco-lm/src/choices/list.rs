@@ -9,7 +9,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// The texts of a context, shared by all who ask.
 pub(crate) type Texts = Arc<[String]>;
 
-type Listing<C> = dyn Fn(&C) -> std::result::Result<Texts, Failure> + Send + Sync;
+/// Gives the texts of a context, which are checked.
+type Listing<C> = dyn Fn(&C) -> Result<Texts, ChoiceProblem> + Send + Sync;
 
 /// The texts that a model may give, for [`ChoiceModel`](crate::ChoiceModel) and [`ChoicePolicy`](crate::ChoicePolicy): one list for
 /// all contexts, or a list by context.
@@ -53,7 +54,12 @@ impl<C: ?Sized> Choices<C> {
     pub fn by_context(
         list: impl Fn(&C) -> std::result::Result<Vec<String>, Failure> + Send + Sync + 'static,
     ) -> Self {
-        Self { listing: Arc::new(move |context| Ok(list(context)?.into())), end_token: true }
+        let listing = move |context: &C| {
+            let texts = list(context).map_err(|cause| ChoiceProblem::Listing { cause })?;
+            check(&texts)?;
+            Ok(texts.into())
+        };
+        Self { listing: Arc::new(listing), end_token: true }
     }
 
     /// The same texts, of which each stands for every completion that begins with its tokens: `a(x|c)` has no factor for an end
@@ -74,9 +80,7 @@ impl<C: ?Sized> Choices<C> {
 
     /// The texts of a context, all different, at least one.
     pub(crate) fn texts(&self, context: &C) -> Result<Texts, ChoiceProblem> {
-        let texts = (self.listing)(context).map_err(|cause| ChoiceProblem::Listing { cause })?;
-        check(&texts)?;
-        Ok(texts)
+        (self.listing)(context)
     }
 }
 

@@ -1,4 +1,4 @@
-//! What if the model may give only the texts of a list? Their distribution, scored exactly, and its policy.
+//! Listed choices: the distribution of a model over the texts of a list, scored exactly, and its policy.
 
 mod cache;
 mod encode;

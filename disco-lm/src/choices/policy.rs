@@ -1,6 +1,6 @@
 //! The policy over listed choices.
 
-use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, ptr, sync::Arc};
 
 use disco_core::{Distribution, Error as CoreError, Sampled, Score, Scorer, Space, Streams};
 use disco_tuner::{BatchItem, Checkpointed, PendingGradient, Policy, Tensors, Update, UpdateStats, WeightFn};
@@ -177,24 +177,35 @@ impl<C: AsRef<str>> Policy<C, Completion> for ChoicePolicy<C> {
         weigh: &mut WeightFn<'_>,
     ) -> disco_core::Result<()> {
         let model = self.choice_model();
-        let (mut places, mut log_probs) = (Vec::with_capacity(batch.len()), Vec::with_capacity(batch.len()));
-        for (index, item) in batch.iter().enumerate() {
-            let key = self.listing.key(item.context)?;
+        let (mut places, mut log_probs) = (Vec::new(), Vec::with_capacity(batch.len()));
+        // One key for all items of a context that follow each other: it costs as much as the list is long.
+        for items in batch.chunk_by(|item, next| ptr::eq(item.context, next.context)) {
+            let key = self.listing.key(items[0].context)?;
             let scored = model.scored_of(&key)?;
-            let Some(position) = scored.listed.space.position(item.sample) else {
-                let by = "log-probability under the policy (not one of its choices)".into();
-                return Err(CoreError::NotANumber { by, index, value: f64::NEG_INFINITY });
-            };
-            log_probs.push(scored.table.as_log_probs()[position]);
-            places.push((key, scored, position));
+            let mut positions = Vec::with_capacity(items.len());
+            for item in items {
+                let Some(position) = scored.listed.space.position(item.sample) else {
+                    let by = "log-probability under the policy (not one of its choices)".into();
+                    let index = log_probs.len();
+                    return Err(CoreError::NotANumber { by, index, value: f64::NEG_INFINITY });
+                };
+                log_probs.push(scored.table.as_log_probs()[position]);
+                positions.push(position);
+            }
+            places.push((key, scored, positions));
         }
         let weights = weigh(&log_probs)?;
         CoreError::check_length("weights of a batch", batch.len(), weights.len())?;
         self.batch = self.batch.max(batch.len());
-        for ((key, scored, position), weight) in places.into_iter().zip(weights) {
-            let of_choices = vec![0.0; scored.listed.space.len()];
-            let entry = self.weights.entry(key).or_insert(Weights { scored, of_choices });
-            entry.of_choices[position] += weight;
+        let mut weights = weights.into_iter();
+        for (key, scored, positions) in places {
+            let entry = self.weights.entry(key).or_insert_with(|| {
+                let of_choices = vec![0.0; scored.listed.space.len()];
+                Weights { scored, of_choices }
+            });
+            for (position, weight) in positions.into_iter().zip(&mut weights) {
+                entry.of_choices[position] += weight;
+            }
         }
         Ok(())
     }

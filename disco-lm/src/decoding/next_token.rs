@@ -53,8 +53,13 @@ impl Decoding {
         if let Some(mask) = mask {
             mask.apply(logits);
             // The largest logit of all may be far above those that are left, whose weights beside it would be 0.
-            let left = logits.iter().copied().filter(|logit| weights.keeps(*logit));
-            weights.reference = left.fold(f32::NEG_INFINITY, f32::max);
+            let mut left = largest(logits).0;
+            // Truncation may have left out the largest logits (typical-p).
+            if left > weights.reference {
+                let kept = logits.iter().copied().filter(|logit| weights.keeps(*logit));
+                left = kept.fold(f32::NEG_INFINITY, f32::max);
+            }
+            weights.reference = left;
         }
         let blocks = weights.sums(logits);
         let mass = blocks.iter().sum();

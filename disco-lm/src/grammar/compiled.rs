@@ -64,7 +64,7 @@ impl CompiledGrammar {
         Ok(compiled)
     }
 
-    /// What is known about the shortest sequence that is accepted.
+    /// Bounds on the length of the shortest accepted sequence.
     pub(crate) fn shortest(&self) -> Shortest {
         self.shortest.get().copied().unwrap_or(Shortest { at_least: 1, found: None })
     }

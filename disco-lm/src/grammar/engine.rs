@@ -11,7 +11,7 @@ use llguidance::{
 
 use crate::text::contained::contained;
 
-/// The most states of a lexer, which take up to some 2 kB each.
+/// The most states of a lexer, which bounds its memory.
 const LEXER_STATES: usize = 20_000;
 
 /// The stack on which a grammar is compiled: the library recurses into rules and expressions.

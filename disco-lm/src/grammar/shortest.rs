@@ -12,10 +12,10 @@ use crate::{
     grammar::{compiled::CompiledGrammar, mask::Mask, state::GrammarState},
 };
 
-/// The most masks that the search computes; each takes some 50 us in most grammars.
+/// The most masks that the search computes.
 const BUDGET: usize = 2000;
 
-/// The longest time that the search takes: in an ambiguous grammar, a mask may take 100 ms.
+/// The time after which the search ends: in an ambiguous grammar, masks are slow.
 const TIME: Duration = Duration::from_secs(1);
 
 /// The most tokens of a state that are tried, as long as the search is exhaustive.
@@ -27,7 +27,7 @@ const STATES: usize = 128;
 /// The tokens of a state that are tried, and the states of a length that are kept, from then on.
 const BEAM: usize = 8;
 
-/// What is known about the shortest accepted sequence. Lengths count tokens, the end token included.
+/// Bounds on the length of the shortest accepted sequence, in tokens, the end token included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Shortest {
     /// No shorter sequence is accepted.
@@ -63,7 +63,7 @@ impl Shortest {
         let mut at_least = 1;
         let mut masks = 0;
         let begin = Instant::now();
-        while !open.is_empty() && masks < BUDGET && begin.elapsed() < TIME {
+        while !open.is_empty() {
             let length = open[0].tokens.len() + 1;
             if is_exhaustive {
                 at_least = length;
@@ -77,6 +77,9 @@ impl Shortest {
                 let (tokens, are_all) = candidates(&from.mask, bytes);
                 is_exhaustive &= are_all;
                 for token in tokens {
+                    if masks >= BUDGET || begin.elapsed() >= TIME {
+                        return Ok(Some(Self { at_least, found: None }));
+                    }
                     let text = [from.bytes.as_slice(), &bytes[token as usize]].concat();
                     if !seen.insert(text.clone()) {
                         continue;
@@ -90,20 +93,15 @@ impl Shortest {
                     }
                 }
             }
-            if next.len() > STATES || !is_exhaustive {
-                is_exhaustive &= next.len() <= STATES;
+            is_exhaustive &= next.len() <= STATES;
+            if !is_exhaustive {
                 next.sort_by_cached_key(|open| (open.mask.tokens().count(), Reverse(open.bytes.len())));
-                if !is_exhaustive {
-                    next.dedup_by(|a, b| a.mask == b.mask);
-                    next.truncate(BEAM);
-                }
+                next.dedup_by(|a, b| a.mask == b.mask);
+                next.truncate(BEAM);
             }
             open = next;
         }
-        if open.is_empty() && is_exhaustive {
-            return Ok(None);
-        }
-        Ok(Some(Self { at_least, found: None }))
+        Ok(if is_exhaustive { None } else { Some(Self { at_least, found: None }) })
     }
 }
 

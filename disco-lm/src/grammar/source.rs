@@ -64,7 +64,7 @@ impl Grammar {
     /// # Errors
     /// [`Error::Grammar`] for an empty list, or one with an empty text.
     pub fn choices<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Result<Self> {
-        let escaped: Vec<String> = texts.into_iter().map(|text| escaped(text.as_ref())).collect();
+        let escaped: Vec<String> = texts.into_iter().map(|text| regex::escape(text.as_ref())).collect();
         let refused = |reason: &str| Err(Error::Grammar { form: "choices", reason: reason.into() });
         if escaped.is_empty() {
             return refused("there is no text to choose");
@@ -115,16 +115,4 @@ impl fmt::Debug for Grammar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple(self.form).field(&self.source).finish()
     }
-}
-
-/// A text as a regular expression that matches it alone.
-fn escaped(text: &str) -> String {
-    let mut escaped = String::new();
-    for character in text.chars() {
-        if r"\.+*?()|[]{}^$#&-~".contains(character) {
-            escaped.push('\\');
-        }
-        escaped.push(character);
-    }
-    escaped
 }

@@ -84,6 +84,7 @@ impl LmHead<'_> {
         work: impl Fn(usize, NextToken<'_>) -> R + Sync,
     ) -> Result<Vec<R>> {
         let rows = hidden.dims()[0];
+        debug_assert!(masks.is_empty() || masks.len() == rows, "{} masks for {rows} rows", masks.len());
         let mut results = Vec::with_capacity(rows);
         for range in self.chunks(rows, CHUNK) {
             let start = range.start;
@@ -107,6 +108,12 @@ impl LmHead<'_> {
         work: impl Fn(usize, NextToken<'_>) -> R + Sync,
     ) -> Result<Vec<R>> {
         let rows = values_mut(logits).par_chunks_mut(self.vocabulary()).enumerate();
+        debug_assert!(
+            masks.is_empty() || masks.len() == rows.len(),
+            "{} masks for {} rows",
+            masks.len(),
+            rows.len()
+        );
         let each = |(row, logits)| {
             let next = self.decoding.next_token(logits, history(row), self.end_tokens, masks.get(row))?;
             Ok(work(row, next))

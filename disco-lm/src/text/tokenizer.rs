@@ -169,8 +169,7 @@ impl Tokenizer {
 
     /// The decoder, as `tokenizer.json` describes it.
     pub(crate) fn decoder(&self) -> Result<serde_json::Value> {
-        let described = self.ask(|library| Ok(serde_json::to_value(library.get_decoder())?))?;
-        Ok(described)
+        self.ask(|library| Ok(serde_json::to_value(library.get_decoder())?))
     }
 
     /// The text of each id below `vocabulary`, if the id has a token, and whether the token is special.

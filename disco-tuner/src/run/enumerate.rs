@@ -9,7 +9,7 @@ use super::{Run, timer::Timer};
 use crate::{
     config::Sampling,
     error::{Error, Result, Stage},
-    gradient::{ContextSamples, LogPolicy, UpdateBatch},
+    gradient::ContextSamples,
     metrics::MASS_TOLERANCE,
     policy::Policy,
     problem::Problem,
@@ -88,16 +88,22 @@ where
         self.in_context(stage, group.context)(cause)
     }
 
-    /// Refuses a space that lacks outcomes of the policy, as far as the policy's log-probabilities are known.
-    pub(crate) fn check_mass(&self, batch: &UpdateBatch<'_, X>, log_policy: &LogPolicy) -> Result<()> {
-        for (group, log_policy) in batch.current_groups().iter().zip(log_policy) {
-            let Some(log_policy) = log_policy else { continue };
+    /// Refuses a space that lacks outcomes of the policy, given all outcomes of some contexts with their log-probabilities.
+    pub(crate) fn check_mass<'g>(
+        &self,
+        stage: Stage,
+        groups: impl IntoIterator<Item = (&'g ContextSamples<X>, &'g [f64])>,
+    ) -> Result<()>
+    where
+        X: 'g,
+    {
+        for (group, log_policy) in groups {
             let mass = log_sum_exp(log_policy).exp();
             if !((mass - 1.0).abs() <= MASS_TOLERANCE) {
                 let allowed = "1, within 1e-4: the space has to hold every outcome of the policy";
                 let cause =
                     CoreError::invalid("sum of the policy's probabilities over the space", mass, allowed);
-                return Err(self.in_context(Stage::LogProb, group.context)(cause));
+                return Err(self.in_context(stage, group.context)(cause));
             }
         }
         Ok(())

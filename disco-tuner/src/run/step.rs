@@ -71,11 +71,15 @@ where
             Sampling::Offline { metric, z, every } if step.is_multiple_of(every) => Some((metric, z)),
             _ => None,
         };
-        // The first step shows whether the space holds all outcomes of the policy.
-        let all = measured || test.is_some() || (enumerated && step == 0);
+        // The first pass over the contexts shows whether their spaces hold all outcomes of the policy.
+        let contexts = self.problem.contexts.len() as u64;
+        let is_first_pass = step.saturating_mul(contexts.min(config.contexts_per_step as u64)) < contexts;
+        let all = measured || test.is_some() || (enumerated && is_first_pass);
         let mut log_policy = self.log_policy(&batch, !offline && !enumerated, all, timer)?;
         if enumerated {
-            self.check_mass(&batch, &log_policy)?;
+            let known = batch.current_groups().iter().zip(&log_policy);
+            let known = known.filter_map(|(group, log_policy)| Some((*group, log_policy.as_deref()?)));
+            self.check_mass(Stage::LogProb, known)?;
         }
         // Everything that can fail because of a number comes before the first update.
         if measured {

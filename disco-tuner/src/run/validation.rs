@@ -25,9 +25,10 @@ where
             return Ok(Metrics::new());
         }
         let mut tokens = Timer::default();
-        let source = if self.is_enumerated() { Source::Enumerated } else { Source::Policy };
+        let enumerated = self.is_enumerated();
+        let source = if enumerated { Source::Enumerated } else { Source::Policy };
         let metrics = timer.time(Stage::Validation, || {
-            let groups = match self.is_enumerated() {
+            let groups = match enumerated {
                 true => {
                     let positions: Vec<usize> = (0..held_out.len()).collect();
                     self.enumerate(Stage::Validation, held_out.items(), &positions, &mut tokens)?
@@ -35,15 +36,17 @@ where
                 false => self.draw_all_held_out(held_out.items(), validation.samples, &mut tokens)?,
             };
             notes.extend(self.first_skip(&groups)?.map(|skip| skip.note().at(Stage::Validation)));
-            let log_policy = match self.is_enumerated() {
+            let log_policy = match enumerated {
                 true => {
-                    let groups: Vec<&ContextSamples<X>> = groups.iter().collect();
-                    self.all_log_probs(Stage::Validation, held_out.items(), &groups, &mut tokens)?
+                    let all: Vec<&ContextSamples<X>> = groups.iter().collect();
+                    let found = self.all_log_probs(Stage::Validation, held_out.items(), &all, &mut tokens)?;
+                    self.check_mass(Stage::Validation, groups.iter().zip(found.iter().map(Vec::as_slice)))?;
+                    found
                 }
                 false => groups.iter().map(|group| group.log_proposal.clone()).collect(),
             };
             let earlier = match config.partition {
-                Partition::Normalised if !self.is_enumerated() => ZEstimate::NORMALISED,
+                Partition::Normalised if !enumerated => ZEstimate::NORMALISED,
                 _ => ZEstimate::NONE,
             };
             let scored: Vec<Scored<'_, X>> = groups

@@ -145,6 +145,41 @@ fn spaces_that_will_not_do_are_refused_with_their_context() {
     );
 }
 
+/// One context in each step: the space of the last one lacks outcomes, and no step has metrics.
+#[test]
+fn a_space_that_lacks_an_outcome_is_refused_in_the_first_pass() {
+    for lacking in 0..2 {
+        let error = refused(
+            TunerConfig {
+                contexts_per_step: 1,
+                metrics_every: 0,
+                steps: 2,
+                ..config(FDivergence::JensenShannon)
+            },
+            |problem| problem.with_space(move |context| Space::new(0..6 - usize::from(*context == lacking))),
+        );
+        let is_named =
+            matches!(error, Error::Context { stage: Stage::LogProb, context, .. } if context == lacking);
+        assert!(is_named, "{error}");
+    }
+}
+
+/// Steps in context 0, whose space is whole; the space of the held-out context 1 lacks outcome 5.
+#[test]
+fn a_held_out_space_that_lacks_an_outcome_is_refused() {
+    let (contexts, held_out) = (Contexts::single(0), Contexts::single(1));
+    let target = crate::common::small::target(false);
+    let problem = Problem::new(&contexts, &target)
+        .with_space(|context| Space::new(0..6 - context))
+        .with_held_out(&held_out);
+    let validation = Some(Validation { every: 1, samples: 2 });
+    let config = TunerConfig { contexts_per_step: 1, validation, ..config(FDivergence::JensenShannon) };
+    let tuner = Tuner::new(config).unwrap();
+    let error = tuner.run(&mut crate::common::small::first(), &problem, &mut ()).unwrap_err();
+    assert!(matches!(error, Error::Context { stage: Stage::Validation, context: 0, .. }), "{error}");
+    assert!(error.to_string().contains("sum of the policy's probabilities over the space"), "{error}");
+}
+
 #[test]
 fn a_context_in_which_the_target_allows_nothing_is_an_error_at_once() {
     let contexts = contexts();

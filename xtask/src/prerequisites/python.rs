@@ -13,10 +13,11 @@ use crate::{
 };
 
 /// The packages that are installed, in versions that were tried together. The `tch` backend needs this version of torch too.
-const PACKAGES: [&str; 9] = [
+const PACKAGES: [&str; 10] = [
     "torch==2.9.0",
     "transformers==5.23.0",
     "peft==0.21.2",
+    "jsonschema==4.26.0",
     "accelerate",
     "gguf",
     "jinja2",
