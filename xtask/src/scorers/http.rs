@@ -226,7 +226,7 @@ impl BatchSource for Server {
                 Ok(answer) => return self.rows(&answer, features, samples.len()).map_err(hide),
                 Err(Fault { again: Some(asked), .. }) if tries < self.settings.tries => {
                     thread::sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE));
-                    pause *= 2;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                     tries += 1;
                 }
                 Err(fault) => {

@@ -167,6 +167,19 @@ fn a_server_that_is_busy_is_asked_again_after_a_pause() {
     assert!(error.ends_with("(tried 2 times)"), "{error}");
 }
 
+/// More tries than a pause can be doubled without a limit.
+#[test]
+fn a_server_that_stays_busy_is_asked_as_often_as_the_settings_say() {
+    let columns = BTreeMap::new();
+    let (url, bodies) =
+        server(|_, _, stream| send(stream, "503 Service Unavailable\r\nRetry-After: 0", b"busy"));
+    let with = HttpSettings { tries: 80, ..settings(&url, Dialect::OpenRlhf) };
+    let scorer = ExternalScorer::from_server(vec!["r".into()], with).unwrap();
+    let error = scorer.rows(&samples(&["x"], &columns)).unwrap_err().to_string();
+    assert!(error.ends_with("\"busy\" (tried 80 times)"), "{error}");
+    assert_eq!(bodies.lock().unwrap().len(), 80);
+}
+
 type Answer = fn(&mut TcpStream);
 
 /// A server that misbehaves, and a part of the error.
