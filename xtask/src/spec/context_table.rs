@@ -205,8 +205,11 @@ impl<'s, 'a> TableReader<'s, 'a> {
             _ => one.columns.get(WEIGHT) == other.columns.get(WEIGHT),
         };
         // A text that is made from the column is no weight.
-        let is_used = self.template.is_none() && self.column.as_deref() != Some(WEIGHT);
-        match rows.iter().find(|row| is_used && !is_same(row, &rows[0])) {
+        let is_text = match &self.template {
+            Some(template) => template.names(WEIGHT),
+            None => self.column.as_deref() == Some(WEIGHT),
+        };
+        match rows.iter().find(|row| !is_text && !is_same(row, &rows[0])) {
             None => Ok(()),
             Some(row) => {
                 let own = row.columns.get(WEIGHT).map_or("none".to_owned(), ToString::to_string);

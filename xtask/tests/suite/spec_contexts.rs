@@ -153,6 +153,11 @@ fn weights_that_nobody_asked_for_are_refused() {
     // Also beside a number that only Python writes; and neither line counts twice.
     let lines = "{\"context\": \"a\", \"weight\": 1, \"score\": NaN}\n{\"context\": \"b\", \"weight\": 5, \"score\": NaN}\n";
     refused("x.jsonl", lines, "", &["line 2: `weight` is 5", "weight = \"weight\" weighs"]);
+    // A template makes no other use of them, unless it names them.
+    let lines = "{\"job\": \"a\", \"weight\": 1}\n{\"job\": \"b\", \"weight\": 5}\n";
+    refused("x.jsonl", lines, "template = \"The {job}\"", &["line 2: `weight` is 5", "weight = \"weight\" weighs"]);
+    let heavy = file("x.jsonl", lines.as_bytes(), "template = \"The {job} of {weight} kg\"");
+    assert_eq!(heavy.unwrap(), ["The a of 1 kg", "The b of 5 kg"]);
     let twice = "{\"context\": \"a\", \"weight\": 1, \"weight\": 2}\n";
     refused("x.jsonl", twice, "", &["line 1: duplicate field `weight`"]);
 }
