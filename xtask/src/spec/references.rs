@@ -143,13 +143,18 @@ fn columns(spec: &Spec, found: &mut Vec<Conflict>) {
     }
 }
 
-/// Columns that features look for: each context has them, with texts that can be looked for. One column is one problem.
-fn phrases(spec: &Spec, found: &mut Vec<Conflict>) {
+/// The contexts and those that are held out, with their names in messages.
+fn all_contexts(spec: &Spec) -> Vec<(String, &TextContext)> {
     let contexts = &spec.contexts;
     let items = (1..).zip(&contexts.items).map(|(number, context)| (format!("context {number}"), context));
     let held_out = (1..).zip(&contexts.held_out);
     let held_out = held_out.map(|(number, context)| (format!("held-out context {number}"), context));
-    let contexts: Vec<(String, &TextContext)> = items.chain(held_out).collect();
+    items.chain(held_out).collect()
+}
+
+/// Columns that features look for: each context has them, with texts that can be looked for. One column is one problem.
+fn phrases(spec: &Spec, found: &mut Vec<Conflict>) {
+    let contexts = all_contexts(spec);
     let mut wrong: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, feature) in spec.features.iter().enumerate().filter(|(_, feature)| feature.kind.has_column())
     {
@@ -187,9 +192,9 @@ fn sample_space(spec: &Spec, found: &mut Vec<Conflict>) {
         let fields = vec!["model.choices".into(), "model.grammar".into()];
         found.push(conflict(fields, "is given beside a grammar", "one of the two"));
     }
-    let wrong = |(number, context): (usize, &TextContext)| Some((number, choices.of(context).err()?));
-    if let Some((number, problem)) = spec.contexts.items.iter().enumerate().find_map(wrong) {
-        let message = format!("cannot be had in context {}: {problem}", number + 1);
+    let wrong = |(name, context): (String, &TextContext)| Some((name, choices.of(context).err()?));
+    if let Some((name, problem)) = all_contexts(spec).into_iter().find_map(wrong) {
+        let message = format!("cannot be had in {name}: {problem}");
         let allowed = "a column of JSON lines with a list of strings in every context";
         found.push(conflict(vec!["model.choices".into(), "contexts".into()], &message, allowed));
     }

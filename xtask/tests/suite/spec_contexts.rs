@@ -264,6 +264,24 @@ fn contexts_are_held_out_by_a_share_or_a_file() {
     assert_eq!(problem("list = [\"a\"]\nheld_out = true"), "`contexts.held_out` is of type boolean");
 }
 
+/// They are drawn at the end of a run, which would be late to find it.
+#[test]
+fn contexts_that_are_held_out_have_the_choices_too() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x.jsonl"), "{\"context\": \"a\", \"says\": [\"night\", \"day\"]}\n").unwrap();
+    let said = |held_out: &str| {
+        fs::write(folder.path().join("y.jsonl"), held_out).unwrap();
+        let text = "[model]\nsource = \"embedded\"\nchoices = { column = \"says\" }\n[contexts]\nfile = \"x.jsonl\"\n\
+                    held_out = \"y.jsonl\"\n[[features]]\nname = \"night\"\nkind = \"contains\"\ntext = \"night\"\nmean = 0.5\n";
+        read_spec("mine.toml", text, folder.path()).map_err(|error| error.to_string())
+    };
+    let first = "{\"context\": \"b\", \"says\": [\"night\", \"noon\"]}\n";
+    assert_eq!(said(first).unwrap().contexts.held_out.len(), 1);
+    let error = said(&format!("{first}{{\"context\": \"c\"}}\n")).unwrap_err();
+    let expected = "`model.choices` cannot be had in held-out context 2: there is no field `says`";
+    assert!(error.contains(expected), "{error}");
+}
+
 #[test]
 fn contexts_may_be_messages_of_a_chat() {
     let here = Path::new("");
