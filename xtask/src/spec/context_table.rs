@@ -94,28 +94,35 @@ impl<'s, 'a> TableReader<'s, 'a> {
         }
     }
 
-    /// The contexts of the file that `field` names, and their weights, if they have some.
+    /// The contexts of the file that `field` names, and their weights, if they have some. Where it does not weigh them, the column of
+    /// weights is one like any other.
     pub(super) fn read(
         &self,
         field: &'static str,
         path: &Path,
+        weighs: bool,
     ) -> Option<(Vec<TextContext>, Option<Vec<f64>>)> {
         let contexts = self.contexts;
-        let (format, allowed) = self.format_of(field, path)?;
+        let (format, allowed) = self.format_of(field, path, weighs)?;
         if self.is_doubtful {
             return None;
         }
         let rows = read_rows(path, format, COLUMN);
         let read = rows.and_then(|rows| {
             let place = |line: u64| format!("{}, line {line}", path.display());
-            let weights = self.weights(&rows, &place)?;
+            let weights = if weighs { self.weights(&rows, &place)? } else { None };
             Ok((self.texts(rows, &place)?, weights))
         });
         read.map_err(|problem| contexts.wrong(field, &format!("gives no contexts: {problem}"), allowed)).ok()
     }
 
     /// The format of a file, and the allowed contents in words.
-    fn format_of(&self, field: &'static str, path: &Path) -> Option<(TableFormat, &'static str)> {
+    fn format_of(
+        &self,
+        field: &'static str,
+        path: &Path,
+        weighs: bool,
+    ) -> Option<(TableFormat, &'static str)> {
         let contexts = self.contexts;
         let ending =
             path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -134,7 +141,8 @@ impl<'s, 'a> TableReader<'s, 'a> {
         };
         let allowed = match format {
             TableFormat::Text => {
-                let has_columns = [("column", self.column.is_some()), ("weight", self.weight.is_some())];
+                let has_columns =
+                    [("column", self.column.is_some()), ("weight", weighs && self.weight.is_some())];
                 for (other, _) in has_columns.into_iter().filter(|(_, has)| *has) {
                     let message = "is of a table with columns, and the file is read as text";
                     contexts.wrong(

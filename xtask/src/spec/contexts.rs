@@ -70,7 +70,7 @@ pub(super) fn read_contexts(contexts: &Section<'_>, folder: &Path, seed: u64) ->
         }
     } else if let Some(file) = contexts.string("held_out", &HELD_OUT) {
         // Contexts that are held out all count the same.
-        let read = reader.read("held_out", &folder.join(file));
+        let read = reader.read("held_out", &folder.join(file), false);
         found.held_out = read.map_or_else(Vec::new, |(items, _)| items);
     }
     found
@@ -152,6 +152,6 @@ fn find_contexts(contexts: &Section<'_>, folder: &Path, reader: &TableReader<'_,
         });
         return Some(ContextSpec { items: items.ok()?, ..ContextSpec::texts([""; 0]) });
     }
-    let (items, weights) = reader.read("file", &folder.join(file?))?;
+    let (items, weights) = reader.read("file", &folder.join(file?), true)?;
     Some(ContextSpec { items, weights, ..ContextSpec::texts([""; 0]) })
 }

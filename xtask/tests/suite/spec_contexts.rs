@@ -264,6 +264,20 @@ fn contexts_are_held_out_by_a_share_or_a_file() {
     assert_eq!(problem("list = [\"a\"]\nheld_out = true"), "`contexts.held_out` is of type boolean");
 }
 
+#[test]
+fn contexts_that_are_held_out_need_no_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x.csv"), "context,n\na,2\nb,1\n").unwrap();
+    let unequal = "context,weight\nc,1\nd,2\n";
+    for (name, content) in [("y.csv", "context,m\nc,1\nd,2\n"), ("y.txt", "c\nd\n"), ("z.csv", unequal)] {
+        fs::write(folder.path().join(name), content).unwrap();
+        let fields = format!("file = \"x.csv\"\nweight = \"n\"\nheld_out = \"{name}\"");
+        let contexts = with(&fields, folder.path()).unwrap_or_else(|error| panic!("{name}: {error}")).contexts;
+        let texts: Vec<&str> = contexts.held_out.iter().map(TextContext::text).collect();
+        assert_eq!((texts, contexts.weights), (vec!["c", "d"], Some(vec![2.0, 1.0])), "{name}");
+    }
+}
+
 /// They are drawn at the end of a run, which would be late to find it.
 #[test]
 fn contexts_that_are_held_out_have_the_choices_too() {
