@@ -155,7 +155,12 @@ fn weights_that_nobody_asked_for_are_refused() {
     refused("x.jsonl", lines, "", &["line 2: `weight` is 5", "weight = \"weight\" weighs"]);
     // A template makes no other use of them, unless it names them.
     let lines = "{\"job\": \"a\", \"weight\": 1}\n{\"job\": \"b\", \"weight\": 5}\n";
-    refused("x.jsonl", lines, "template = \"The {job}\"", &["line 2: `weight` is 5", "weight = \"weight\" weighs"]);
+    refused(
+        "x.jsonl",
+        lines,
+        "template = \"The {job}\"",
+        &["line 2: `weight` is 5", "weight = \"weight\" weighs"],
+    );
     let heavy = file("x.jsonl", lines.as_bytes(), "template = \"The {job} of {weight} kg\"");
     assert_eq!(heavy.unwrap(), ["The a of 1 kg", "The b of 5 kg"]);
     let twice = "{\"context\": \"a\", \"weight\": 1, \"weight\": 2}\n";
@@ -272,7 +277,8 @@ fn contexts_that_are_held_out_need_no_weights() {
     for (name, content) in [("y.csv", "context,m\nc,1\nd,2\n"), ("y.txt", "c\nd\n"), ("z.csv", unequal)] {
         fs::write(folder.path().join(name), content).unwrap();
         let fields = format!("file = \"x.csv\"\nweight = \"n\"\nheld_out = \"{name}\"");
-        let contexts = with(&fields, folder.path()).unwrap_or_else(|error| panic!("{name}: {error}")).contexts;
+        let contexts =
+            with(&fields, folder.path()).unwrap_or_else(|error| panic!("{name}: {error}")).contexts;
         let texts: Vec<&str> = contexts.held_out.iter().map(TextContext::text).collect();
         assert_eq!((texts, contexts.weights), (vec!["c", "d"], Some(vec![2.0, 1.0])), "{name}");
     }
@@ -282,7 +288,8 @@ fn contexts_that_are_held_out_need_no_weights() {
 #[test]
 fn contexts_that_are_held_out_have_the_choices_too() {
     let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("x.jsonl"), "{\"context\": \"a\", \"says\": [\"night\", \"day\"]}\n").unwrap();
+    fs::write(folder.path().join("x.jsonl"), "{\"context\": \"a\", \"says\": [\"night\", \"day\"]}\n")
+        .unwrap();
     let said = |held_out: &str| {
         fs::write(folder.path().join("y.jsonl"), held_out).unwrap();
         let text = "[model]\nsource = \"embedded\"\nchoices = { column = \"says\" }\n[contexts]\nfile = \"x.jsonl\"\n\
