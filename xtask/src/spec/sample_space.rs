@@ -1,6 +1,6 @@
 //! The texts that a model may give: a list of choices, or a grammar.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use disco_core::input;
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,8 @@ impl ChoicesSpec {
 
 /// Whether texts are at least one, and all different.
 fn is_list(texts: &[String]) -> bool {
-    !texts.is_empty() && (1..texts.len()).all(|index| !texts[..index].contains(&texts[index]))
+    let mut known = HashSet::new();
+    !texts.is_empty() && texts.iter().all(|text| known.insert(text))
 }
 
 /// A grammar: the model may give only its texts. The files that a run file names are read with it.
