@@ -208,9 +208,11 @@ impl<'s, 'a> TableReader<'s, 'a> {
     /// Refuses rows with weights of their own that differ, unless the run file says what they are.
     fn check_own_weights(&self, rows: &[Row], place: &dyn Fn(u64) -> String) -> Result<(), String> {
         let number = |row: &Row| number_in(&row.columns, WEIGHT).ok();
-        let is_same = |one: &Row, other: &Row| match (number(one), number(other)) {
-            (Some(one), Some(other)) => one == other,
-            _ => one.columns.get(WEIGHT) == other.columns.get(WEIGHT),
+        // It is the number that counts, however it is written.
+        let is_same_number =
+            |one: &Row, other: &Row| number(one).is_some_and(|weight| number(other) == Some(weight));
+        let is_same = |one: &Row, other: &Row| {
+            one.columns.get(WEIGHT) == other.columns.get(WEIGHT) || is_same_number(one, other)
         };
         // A text that is made from the column is no weight.
         let is_text = match &self.template {
