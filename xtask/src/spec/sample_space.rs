@@ -31,9 +31,9 @@ impl ChoicesSpec {
     /// # Errors
     /// The problem with the column, as a sentence that names it.
     pub fn of(&self, context: &TextContext) -> Result<Vec<String>, String> {
-        let Self::Column { column } = self else {
-            let Self::Texts(texts) = self else { return Ok(Vec::new()) };
-            return Ok(texts.clone());
+        let column = match self {
+            Self::Texts(texts) => return Ok(texts.clone()),
+            Self::Column { column } => column,
         };
         let wrong = || format!("field `{column}` is no list of different strings, at least one");
         let value = context.columns().get(column);
@@ -71,15 +71,7 @@ const GRAMMAR: [&str; 4] = ["json_schema", "regex", "lark", "choices"];
 /// Reads the field `choices` of `[model]`.
 pub(super) fn read_choices(model: &Section<'_>) -> Option<ChoicesSpec> {
     if model.is_table("choices") {
-        let column = model.table(
-            "choices",
-            |_| Fields::of(&["column"]),
-            |table| {
-                table.require("column", SOME_TEXT.words);
-                table.string("column", &SOME_TEXT)
-            },
-        );
-        return column.map(|column| ChoicesSpec::Column { column });
+        return model.column_name("choices").map(|column| ChoicesSpec::Column { column });
     }
     let texts = model.strings("choices", &TEXTS)?;
     if !is_list(&texts) {
