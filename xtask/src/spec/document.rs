@@ -24,6 +24,23 @@ pub(crate) struct Conflict {
     pub(crate) allowed: String,
 }
 
+impl Conflict {
+    /// A conflict that looked at no other fields.
+    pub(super) fn new(
+        fields: impl IntoIterator<Item = impl Into<String>>,
+        message: impl Into<String>,
+        allowed: impl Into<String>,
+    ) -> Self {
+        let fields = fields.into_iter().map(Into::into).collect();
+        Self { fields, others: Vec::new(), message: message.into(), allowed: allowed.into() }
+    }
+}
+
+/// The path of a field of a feature, counted from 0.
+pub(super) fn feature_path(index: usize, field: &str) -> String {
+    format!("features.{}.{field}", index + 1)
+}
+
 /// A parsed file, and the problems found so far.
 ///
 /// A reader goes on after a problem with a default in the place of the wrong value, so that it asks for every field of every table.
