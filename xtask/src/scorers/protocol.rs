@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::secrets::Secrets;
-use crate::contexts::Columns;
+use crate::{contexts::Columns, terminal::cut};
 
 /// The longest answer to a batch, in bytes: of a longer one, nothing is kept.
 pub(super) const LONGEST_ANSWER: usize = 16 << 20;
@@ -162,14 +162,6 @@ pub(super) fn beginning(text: &[u8]) -> String {
     // No character has more than four bytes.
     let text = String::from_utf8_lossy(&text[..text.len().min(4 * SHOWN + 4)]);
     format!("{:?}", cut(&text, SHOWN))
-}
-
-/// A text of at most `most` characters, with a mark if it was cut.
-pub(super) fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]

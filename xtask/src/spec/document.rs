@@ -9,7 +9,7 @@ use std::{
 use toml::de::DeTable;
 
 use super::{fields::Fields, section::Section};
-use crate::{Problem, SpecError};
+use crate::{Problem, SpecError, terminal::cut};
 
 /// Settings that do not go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,10 +107,7 @@ impl<'a> Document<'a> {
     pub(super) fn shown(&self, span: Range<usize>) -> String {
         const MOST: usize = 60;
         let words = self.text[span].split_whitespace().collect::<Vec<_>>().join(" ");
-        match words.char_indices().nth(MOST) {
-            Some((end, _)) => format!("{}...", &words[..end]),
-            None => words,
-        }
+        cut(&words, MOST)
     }
 
     /// The value of the field `path` may not be what the file means.
