@@ -6,8 +6,12 @@
 use disco_core::Error as CoreError;
 
 use super::{
-    FeatureKind, FeatureSpec, LengthUnit, QrsGoal, Spec, Target, bounds::Bounded, command::command_conflicts,
-    divergence::finite_outside_the_support, document::{Conflict, feature_path}, references::reference_conflicts,
+    FeatureKind, FeatureSpec, LengthUnit, QrsGoal, Spec, Target,
+    bounds::Bounded,
+    command::command_conflicts,
+    divergence::finite_outside_the_support,
+    document::{Conflict, feature_path},
+    references::reference_conflicts,
 };
 
 /// All conflicts of a spec.
@@ -236,11 +240,13 @@ fn bounds(spec: &Spec, found: &mut Vec<Conflict>) {
                     format!("{asks} in no text is it below {}, whose mean is to be {others}", times(factor)),
                     format!("at least {}", short(others * factor)),
                 ),
-                _ if bounded[index].excludes(&bounded[before]) && asked + others > 1.0 + 1e-12 => Conflict::new(
-                    fields,
-                    format!("{asks} no text can have both it and `{name}`, whose mean is to be {others}"),
-                    format!("at most {}", short(1.0 - others)),
-                ),
+                _ if bounded[index].excludes(&bounded[before]) && asked + others > 1.0 + 1e-12 => {
+                    Conflict::new(
+                        fields,
+                        format!("{asks} no text can have both it and `{name}`, whose mean is to be {others}"),
+                        format!("at most {}", short(1.0 - others)),
+                    )
+                }
                 _ if bounded[index].is_opposite_of(&bounded[before])
                     && (asked + others - 1.0).abs() > 1e-12 =>
                 {

@@ -47,7 +47,8 @@ impl Section<'_> {
     /// As [`Self::wrong_item`], with the item shown: the message goes on from it.
     pub(super) fn wrong_entry(&self, field: &'static str, index: usize, message: &str, allowed: &str) {
         let shown = self.array(field).get(index).map(|item| self.document.shown(item.span()));
-        let message = shown.map_or_else(|| message.to_owned(), |shown| format!("has {shown}, which {message}"));
+        let message =
+            shown.map_or_else(|| message.to_owned(), |shown| format!("has {shown}, which {message}"));
         self.wrong_item(field, index, &message, allowed);
     }
 

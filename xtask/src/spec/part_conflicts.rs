@@ -118,14 +118,18 @@ impl<'a> Unknown<'a> {
         };
         // The feature that is meant may have a problem with its name or its labels.
         let fields = ["name", "kind", "distribution"].into_iter().chain(LABEL_FIELDS);
-        let others = fields.flat_map(|field| (0..features.len()).map(move |feature| feature_path(feature, field)));
+        let others =
+            fields.flat_map(|field| (0..features.len()).map(move |feature| feature_path(feature, field)));
         let (fields, others): (Vec<String>, Vec<String>) =
             (places.into_iter().map(|(path, _)| path).collect(), others.collect());
         let also = match &fields[1..] {
             [] => String::new(),
             more => format!("; nor for {}", more.join(", ")),
         };
-        Conflict { others, ..Conflict::new(fields, format!("is \"{name}\", and {said}{hint}{also}"), allowed) }
+        Conflict {
+            others,
+            ..Conflict::new(fields, format!("is \"{name}\", and {said}{hint}{also}"), allowed)
+        }
     }
 }
 

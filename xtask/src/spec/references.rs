@@ -110,11 +110,8 @@ fn rewards(spec: &Spec, found: &mut Vec<Conflict>) {
 fn columns(spec: &Spec, found: &mut Vec<Conflict>) {
     for (index, feature) in spec.features.iter().enumerate() {
         let Some(target) = feature.target.as_ref().filter(|target| target.has_columns()) else { continue };
-        let fields = vec![
-            feature_path(index, target.field()),
-            format!("features.{}", index + 1),
-            "contexts".into(),
-        ];
+        let fields =
+            vec![feature_path(index, target.field()), format!("features.{}", index + 1), "contexts".into()];
         for (number, context) in spec.contexts.items.iter().enumerate() {
             let problem = match target {
                 Target::Distribution(shares) => {
@@ -173,9 +170,7 @@ fn phrases(spec: &Spec, found: &mut Vec<Conflict>) {
         wrong.entry(format!("has no text in {first}{more}")).or_default().push(index);
     }
     for (message, features) in wrong {
-        let path = |field: &str| {
-            features.iter().map(|&index| feature_path(index, field)).collect::<Vec<_>>()
-        };
+        let path = |field: &str| features.iter().map(|&index| feature_path(index, field)).collect::<Vec<_>>();
         found.push(Conflict {
             others: path("kind").into_iter().chain(["contexts".into()]).collect(),
             ..Conflict::new(path("text"), message, "a column that every context has, with a text")
