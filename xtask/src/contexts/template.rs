@@ -55,6 +55,11 @@ impl Template {
         self.parts.iter().any(|part| matches!(part, Part::Column(_)))
     }
 
+    /// Whether it has a place for this column.
+    pub(crate) fn names(&self, column: &str) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Column(name) if name == column))
+    }
+
     /// The text of a row.
     ///
     /// # Errors
@@ -90,5 +95,7 @@ mod tests {
         assert!(fill("who}").unwrap_err().contains("closes nothing"));
         assert!(fill("{}").unwrap_err().contains("names no column"));
         assert!(!Template::parse("{{x}}").unwrap().has_columns());
+        let template = Template::parse("{{x}} {who}").unwrap();
+        assert!(template.names("who") && !template.names("x"));
     }
 }

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::terminal::cut;
+
 /// The fields of a row, by name.
 pub type Columns = BTreeMap<String, Value>;
 
@@ -76,7 +78,7 @@ pub(super) fn text_in(columns: &Columns, column: &str) -> Result<String, String>
         Some(Value::String(text)) => Ok(text.clone()),
         Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(value.to_string()),
         Some(value) => {
-            Err(format!("field `{column}` is {}; allowed: a string, a number or a truth value", cut(value)))
+            Err(format!("field `{column}` is {}; allowed: a string, a number or a truth value", shown(value)))
         }
         None => Err(missing(columns, column)),
     }
@@ -91,7 +93,7 @@ pub(crate) fn number_in(columns: &Columns, column: &str) -> Result<f64, String> 
         _ => None,
     };
     let number = number.filter(|number: &f64| number.is_finite());
-    number.ok_or_else(|| format!("field `{column}` is {}; allowed: a finite number", cut(value)))
+    number.ok_or_else(|| format!("field `{column}` is {}; allowed: a finite number", shown(value)))
 }
 
 /// That there is no such column, and which there are.
@@ -104,13 +106,9 @@ fn missing(columns: &Columns, column: &str) -> String {
 }
 
 /// A value in a message.
-fn cut(value: &Value) -> String {
+fn shown(value: &Value) -> String {
     const MOST: usize = 60;
-    let text = value.to_string();
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
+    cut(&value.to_string(), MOST)
 }
 
 /// A context as JSON has it.

@@ -14,6 +14,7 @@ use super::{
     external_scorer::{BatchSource, Rows},
     line_process::LineProcess,
     protocol::{self, BatchFault},
+    secrets::Secrets,
 };
 use crate::Result;
 
@@ -131,6 +132,7 @@ impl Running {
             id,
             features,
             samples.len(),
+            &Secrets::default(),
         )
     }
 }

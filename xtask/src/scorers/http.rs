@@ -12,7 +12,8 @@ use ureq::{
 use super::{
     ExternalScorer, ScoredSample,
     external_scorer::{BatchSource, Rows},
-    protocol::{self, BatchFault, LONGEST_ANSWER, beginning},
+    protocol::{self, BatchFault, LONGEST_ANSWER},
+    secrets::Secrets,
 };
 use crate::{
     Error, Result,
@@ -99,7 +100,8 @@ impl ExternalScorer {
             .user_agent(concat!("disco/", env!("CARGO_PKG_VERSION")))
             .build();
         let (name, workers, batch) = (settings.url.clone(), settings.workers, settings.batch);
-        let server = Server { settings, headers, agent: agent.into() };
+        let secrets = Secrets::of(settings.headers.iter().map(|(_, value)| value.as_str()));
+        let server = Server { settings, headers, secrets, agent: agent.into() };
         Ok(Self::new(name, features, Box::new(server), workers, batch))
     }
 }
@@ -108,6 +110,8 @@ impl ExternalScorer {
 struct Server {
     settings: HttpSettings,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The words of the headers.
+    secrets: Secrets,
     agent: Agent,
 }
 
@@ -144,10 +148,10 @@ impl Server {
                 cause => Fault { problem: format!("its answer broke off: {cause}"), again: Some(None) },
             });
         }
-        let said = body.map_or_else(|_| String::new(), |body| format!(": {}", beginning(&body)));
+        let said = body.map_or_else(|_| String::new(), |body| format!(": {}", self.secrets.beginning(&body)));
         let target = response.headers().get("location").and_then(|target| target.to_str().ok());
         let target = target.map_or_else(String::new, |target| {
-            format!(" to {}, which is not followed", beginning(target.as_bytes()))
+            format!(" to {}, which is not followed", self.secrets.beginning(target.as_bytes()))
         });
         Err(Fault { problem: format!("it answered with status {status}{target}{said}"), again })
     }
@@ -169,16 +173,6 @@ impl Server {
         }
     }
 
-    /// A message without the words of headers, which are secret and which a server may have repeated.
-    fn without_secrets(&self, message: String) -> String {
-        /// Shorter words are those of a scheme, such as Bearer.
-        const SECRET: usize = 8;
-        let words = self.settings.headers.iter().flat_map(|(_, value)| value.split_whitespace());
-        words
-            .filter(|word| word.len() >= SECRET)
-            .fold(message, |message, secret| message.replace(secret, "[secret]"))
-    }
-
     fn rows(
         &self,
         answer: &[u8],
@@ -186,12 +180,12 @@ impl Server {
         samples: usize,
     ) -> std::result::Result<Rows, BatchFault> {
         let field = match self.settings.dialect {
-            Dialect::Disco => return protocol::rows(answer, ID, features, samples),
+            Dialect::Disco => return protocol::rows(answer, ID, features, samples, &self.secrets),
             Dialect::OpenRlhf => "rewards",
             Dialect::LlamaFactory => "scores",
         };
-        let answer: BTreeMap<String, Value> =
-            serde_json::from_slice(answer).map_err(|cause| protocol::unreadable(answer, &cause))?;
+        let answer: BTreeMap<String, Value> = serde_json::from_slice(answer)
+            .map_err(|cause| protocol::unreadable(answer, &cause, &self.secrets))?;
         let Some(Value::Array(values)) = answer.get(field) else {
             return Err(format!("its answer has no list `{field}`").into());
         };
@@ -204,7 +198,7 @@ impl Server {
                 Value::Array(only) if only.len() == 1 => &only[0],
                 other => other,
             };
-            Ok(vec![protocol::score(value, &features[0], index)?])
+            Ok(vec![protocol::score(value, &features[0], index, &self.secrets)?])
         };
         values.iter().enumerate().map(row).collect()
     }
@@ -218,7 +212,8 @@ impl BatchSource for Server {
         samples: &[ScoredSample<'_>],
     ) -> std::result::Result<Rows, BatchFault> {
         let request = self.request(features, samples);
-        let hide = |fault: BatchFault| BatchFault { problem: self.without_secrets(fault.problem), ..fault };
+        // Also in what a library says of the answer.
+        let hide = |fault: BatchFault| BatchFault { problem: self.secrets.hide(&fault.problem), ..fault };
         let mut pause = FIRST_PAUSE;
         let mut tries = 1;
         loop {
@@ -226,7 +221,7 @@ impl BatchSource for Server {
                 Ok(answer) => return self.rows(&answer, features, samples.len()).map_err(hide),
                 Err(Fault { again: Some(asked), .. }) if tries < self.settings.tries => {
                     thread::sleep(asked.unwrap_or(pause).min(LONGEST_PAUSE));
-                    pause *= 2;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
                     tries += 1;
                 }
                 Err(fault) => {

@@ -9,7 +9,8 @@ use disco_core::{Score, Skipped};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::contexts::Columns;
+use super::secrets::Secrets;
+use crate::{contexts::Columns, terminal::cut};
 
 /// The longest answer to a batch, in bytes: of a longer one, nothing is kept.
 pub(super) const LONGEST_ANSWER: usize = 16 << 20;
@@ -70,7 +71,7 @@ pub(super) fn request(id: u64, features: &[String], samples: &[ScoredSample<'_>]
         .expect("text and numbers can always be written as JSON")
 }
 
-/// The rows of the answer to batch `id`: per sample one score per feature.
+/// The rows of the answer to batch `id`: per sample one score per feature. `secrets` are hidden in what is told of it.
 ///
 /// # Errors
 /// The problem with the answer.
@@ -79,11 +80,12 @@ pub(super) fn rows(
     id: u64,
     features: &[String],
     samples: usize,
+    secrets: &Secrets,
 ) -> Result<Vec<Vec<Score>>, BatchFault> {
-    let read: Answer = serde_json::from_slice(answer).map_err(|cause| unreadable(answer, &cause))?;
+    let read: Answer = serde_json::from_slice(answer).map_err(|cause| unreadable(answer, &cause, secrets))?;
     if let Some(error) = read.error {
         let said = error.as_str().map_or_else(|| error.to_string(), str::to_owned);
-        return Err(format!("it reports an error: {}", beginning(said.as_bytes())).into());
+        return Err(format!("it reports an error: {}", secrets.beginning(said.as_bytes())).into());
     }
     if read.id != Some(id) {
         let given = read.id.map_or("no id".into(), |given| format!("id {given}"));
@@ -100,17 +102,22 @@ pub(super) fn rows(
             let problem = format!("it gave {} values for {} features", row.len(), features.len());
             return Err(BatchFault { sample: Some(index), problem });
         }
-        row.iter().zip(features).map(|(value, feature)| score(value, feature, index)).collect()
+        row.iter().zip(features).map(|(value, feature)| score(value, feature, index, secrets)).collect()
     };
     values.iter().enumerate().map(row).collect()
 }
 
-/// The score that a value of sample `index` stands for.
+/// The score that a value of sample `index` stands for; `secrets` are hidden in what is told of it.
 ///
 /// # Errors
 /// For what is no value.
-pub(super) fn score(value: &Value, feature: &str, index: usize) -> Result<Score, BatchFault> {
-    let skipped = |reason: &str| Ok(Err(Skipped::new(feature, cut(reason, LONGEST_REASON))));
+pub(super) fn score(
+    value: &Value,
+    feature: &str,
+    index: usize,
+    secrets: &Secrets,
+) -> Result<Score, BatchFault> {
+    let skipped = |reason: &str| Ok(Err(Skipped::new(feature, cut(&secrets.hide(reason), LONGEST_REASON))));
     let number = match value {
         Value::Bool(holds) => Some(f64::from(u8::from(*holds))),
         Value::Number(number) => number.as_f64().filter(|number| number.is_finite()),
@@ -125,16 +132,16 @@ pub(super) fn score(value: &Value, feature: &str, index: usize) -> Result<Score,
         sample: Some(index),
         problem: format!(
             "feature `{feature}`: {} is no value; allowed: {VALUES}",
-            beginning(value.to_string().as_bytes())
+            secrets.beginning(value.to_string().as_bytes())
         ),
     })
 }
 
-/// The problem with an answer that is no JSON of the expected form.
-pub(super) fn unreadable(answer: &[u8], cause: &serde_json::Error) -> BatchFault {
+/// The problem with an answer that is no JSON of the expected form; `secrets` are hidden in it.
+pub(super) fn unreadable(answer: &[u8], cause: &serde_json::Error, secrets: &Secrets) -> BatchFault {
+    let shown = secrets.beginning(answer);
     if let Err(cause) = std::str::from_utf8(answer) {
-        return format!("its answer is not UTF-8 at byte {}: {}", cause.valid_up_to(), beginning(answer))
-            .into();
+        return format!("its answer is not UTF-8 at byte {}: {shown}", cause.valid_up_to()).into();
     }
     // Python's json module writes these, which JSON does not have. serde's column is that of the first letter that is wrong, which
     // may be the second of -Infinity.
@@ -144,7 +151,7 @@ pub(super) fn unreadable(answer: &[u8], cause: &serde_json::Error) -> BatchFault
     };
     match ["NaN", "-Infinity", "Infinity"].iter().find(|name| is_there(name)) {
         Some(name) => format!("its answer has {name}, which is no value (and no JSON); allowed: {VALUES}"),
-        None => format!("its answer is no JSON object as documented ({cause}): {}", beginning(answer)),
+        None => format!("its answer is no JSON object as documented ({cause}): {shown}"),
     }
     .into()
 }
@@ -155,14 +162,6 @@ pub(super) fn beginning(text: &[u8]) -> String {
     // No character has more than four bytes.
     let text = String::from_utf8_lossy(&text[..text.len().min(4 * SHOWN + 4)]);
     format!("{:?}", cut(&text, SHOWN))
-}
-
-/// A text of at most `most` characters, with a mark if it was cut.
-pub(super) fn cut(text: &str, most: usize) -> String {
-    match text.char_indices().nth(most) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
-    }
 }
 
 #[cfg(test)]
@@ -186,7 +185,7 @@ mod tests {
     #[test]
     fn numbers_truth_values_and_skips_are_values() {
         let line = br#"{"id": 7, "values": [[0.5, true], [null, false], [{"skip": "no text"}, -3e2]]}"#;
-        let rows = rows(line, 7, &features(), 3).unwrap();
+        let rows = rows(line, 7, &features(), 3, &Secrets::default()).unwrap();
         assert_eq!(rows[0], [Ok(0.5), Ok(1.0)]);
         assert_eq!(rows[1], [Err(Skipped::new("polite", "it gave null")), Ok(0.0)]);
         assert_eq!(rows[2], [Err(Skipped::new("polite", "no text")), Ok(-300.0)]);
@@ -194,7 +193,7 @@ mod tests {
 
     #[test]
     fn an_answer_of_another_form_is_told_with_its_sample_and_feature() {
-        let fault = |line: &str| rows(line.as_bytes(), 7, &features(), 2).unwrap_err();
+        let fault = |line: &str| rows(line.as_bytes(), 7, &features(), 2, &Secrets::default()).unwrap_err();
         for (line, told) in [
             (r#"{"id": 8, "values": [[0, 0], [0, 0]]}"#, "id 8 where id 7 was asked"),
             (r#"{"values": [[0, 0], [0, 0]]}"#, "no id where id 7 was asked"),
@@ -221,7 +220,8 @@ mod tests {
             let BatchFault { sample, problem } = fault(line);
             assert!(sample == Some(1) && problem.contains(told), "{line}: {problem}");
         }
-        let problem = rows(b"{\"id\": 7, \"values\": \xff}", 7, &features(), 2).unwrap_err().problem;
+        let line = b"{\"id\": 7, \"values\": \xff}";
+        let problem = rows(line, 7, &features(), 2, &Secrets::default()).unwrap_err().problem;
         assert!(problem.contains("not UTF-8 at byte 20"), "{problem}");
     }
 
@@ -229,7 +229,7 @@ mod tests {
     fn long_foreign_text_is_cut() {
         let reason = "ä".repeat(1000);
         let line = format!(r#"{{"id": 7, "values": [[{{"skip": "{reason}"}}]]}}"#);
-        let rows = rows(line.as_bytes(), 7, &features()[..1], 1).unwrap();
+        let rows = rows(line.as_bytes(), 7, &features()[..1], 1, &Secrets::default()).unwrap();
         assert_eq!(rows[0][0].as_ref().unwrap_err().reason(), format!("{}...", "ä".repeat(200)));
         assert_eq!(beginning(reason.as_bytes()), format!("\"{}...\"", "ä".repeat(200)));
         assert_eq!(beginning(b"short \xff"), "\"short \u{fffd}\"");

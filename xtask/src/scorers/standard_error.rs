@@ -5,8 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::protocol::cut;
-use crate::terminal::say;
+use crate::terminal::{cut, say};
 
 /// Lines that are shown of one process, and their bytes together.
 const SHOWN: usize = 1000;

@@ -6,8 +6,12 @@
 use disco_core::Error as CoreError;
 
 use super::{
-    FeatureKind, FeatureSpec, LengthUnit, QrsGoal, Spec, Target, bounds::Bounded, command::command_conflicts,
-    divergence::finite_outside_the_support, document::Conflict, references::reference_conflicts,
+    FeatureKind, FeatureSpec, LengthUnit, QrsGoal, Spec, Target,
+    bounds::Bounded,
+    command::command_conflicts,
+    divergence::finite_outside_the_support,
+    document::{Conflict, feature_path},
+    references::reference_conflicts,
 };
 
 /// All conflicts of a spec.
@@ -18,16 +22,11 @@ pub(super) fn conflicts(spec: &Spec) -> Vec<Conflict> {
     tune(spec, &mut found);
     sample(spec, &mut found);
     names(spec, &mut found);
-    command_conflicts(&spec.features, path, &mut found);
+    command_conflicts(&spec.features, &mut found);
     lengths(spec, &mut found);
     bounds(spec, &mut found);
     found.extend(reference_conflicts(spec));
     found
-}
-
-fn conflict(fields: &[&str], message: impl Into<String>, allowed: impl Into<String>) -> Conflict {
-    let fields = fields.iter().map(|field| (*field).to_owned()).collect();
-    Conflict { fields, others: Vec::new(), message: message.into(), allowed: allowed.into() }
 }
 
 fn model(spec: &Spec, found: &mut Vec<Conflict>) {
@@ -35,15 +34,15 @@ fn model(spec: &Spec, found: &mut Vec<Conflict>) {
     if model.min_new_tokens > model.max_new_tokens {
         let message = format!("is {}", model.min_new_tokens);
         let allowed = format!("at most max_new_tokens, {}", model.max_new_tokens);
-        found.push(conflict(&["model.min_new_tokens", "model.max_new_tokens"], message, allowed));
+        found.push(Conflict::new(["model.min_new_tokens", "model.max_new_tokens"], message, allowed));
     }
     let asks_for_a_mean = spec.features.iter().any(|feature| feature.target.is_some() && !feature.is_hard());
     let one_text = [("model.top_k", model.top_k == Some(1)), ("model.min_p", model.min_p == Some(1.0))];
     for (field, _) in one_text.into_iter().filter(|(_, holds)| *holds && asks_for_a_mean) {
         let message =
             "is 1, which leaves one text in each context: no feature can have another mean than it has";
-        found.push(conflict(
-            &[field, "features"],
+        found.push(Conflict::new(
+            [field, "features"],
             message,
             "a value that leaves several tokens to draw from",
         ));
@@ -59,7 +58,7 @@ fn fit(spec: &Spec, found: &mut Vec<Conflict>) {
     if (drawn as f64) < config.min_ess {
         let message = format!("is {}", spec.fit.samples);
         let allowed = format!("at least {}: a fit needs that effective sample size", config.min_ess);
-        found.push(conflict(&["fit.samples", "contexts"], message, allowed));
+        found.push(Conflict::new(["fit.samples", "contexts"], message, allowed));
     }
 }
 
@@ -90,14 +89,14 @@ fn tune(spec: &Spec, found: &mut Vec<Conflict>) {
     if tune.contexts_per_step > spec.contexts.items.len() {
         let message = format!("is {}", tune.contexts_per_step);
         let allowed = format!("at most the number of contexts, {}", spec.contexts.items.len());
-        found.push(conflict(&["tune.contexts_per_step", "contexts"], message, allowed));
+        found.push(Conflict::new(["tune.contexts_per_step", "contexts"], message, allowed));
     }
     // A baseline is the mean over the other samples of the same context.
     if tune.samples_per_step < 2 * tune.contexts_per_step {
         let message = format!("is {}", tune.samples_per_step);
-        let fields = &["tune.samples_per_step", "tune.contexts_per_step"];
+        let fields = ["tune.samples_per_step", "tune.contexts_per_step"];
         let allowed = format!("at least {}: two for each of `contexts_per_step`", 2 * tune.contexts_per_step);
-        found.push(conflict(fields, message, allowed));
+        found.push(Conflict::new(fields, message, allowed));
     }
     if let Some(feature) = spec.refused_hard_constraint() {
         let message = format!(
@@ -107,7 +106,7 @@ fn tune(spec: &Spec, found: &mut Vec<Conflict>) {
         );
         let allowed =
             format!("one that is finite: {}; or a mean for the feature", finite_outside_the_support());
-        found.push(conflict(&["tune.divergence", "features"], message, allowed));
+        found.push(Conflict::new(["tune.divergence", "features"], message, allowed));
     }
 }
 
@@ -115,10 +114,10 @@ fn tune(spec: &Spec, found: &mut Vec<Conflict>) {
 fn refused(table: &str, names: &[(&str, &[&str])], error: CoreError) -> Conflict {
     match error {
         CoreError::Invalid { field, value, allowed } => match names.iter().find(|(name, _)| *name == field) {
-            Some((_, fields)) => conflict(fields, format!("is {value}"), allowed),
-            None => conflict(&[table], format!("has {field} = {value}"), allowed),
+            Some((_, fields)) => Conflict::new(fields.iter().copied(), format!("is {value}"), allowed),
+            None => Conflict::new([table], format!("has {field} = {value}"), allowed),
         },
-        other => conflict(&[table], format!("cannot be used: {other}"), "other settings"),
+        other => Conflict::new([table], format!("cannot be used: {other}"), "other settings"),
     }
 }
 
@@ -130,34 +129,29 @@ fn sample(spec: &Spec, found: &mut Vec<Conflict>) {
             "is 1, but the policy's samples on which `{}` is not as asked are never accepted",
             feature.name
         );
-        found.push(conflict(&["sample.acceptance_rate", "features"], message, "above 0 and below 1"));
+        found.push(Conflict::new(["sample.acceptance_rate", "features"], message, "above 0 and below 1"));
     }
     let proposals = spec.in_all_contexts(spec.sample.count) as f64;
     if rate * proposals < 1.0 {
         let message = format!("is {rate}: of {proposals} proposals, not even one would be accepted");
         let allowed = format!("at least 1 / {proposals}, or a larger `sample.count`");
-        found.push(conflict(&["sample.acceptance_rate", "sample.count", "contexts"], message, allowed));
+        found.push(Conflict::new(["sample.acceptance_rate", "sample.count", "contexts"], message, allowed));
     }
 }
 
 fn names(spec: &Spec, found: &mut Vec<Conflict>) {
     for (index, feature) in spec.features.iter().enumerate() {
         if let Some(first) = spec.features[..index].iter().position(|other| other.name == feature.name) {
-            let fields = [path(index, "name"), path(first, "name")];
+            let fields = [feature_path(index, "name"), feature_path(first, "name")];
             let message = format!("is \"{}\": two features have the name \"{}\"", feature.name, feature.name);
-            found.push(conflict(&fields.each_ref().map(String::as_str), message, "names that differ"));
+            found.push(Conflict::new(fields, message, "names that differ"));
         }
     }
 }
 
-/// The path of a field of a feature.
-fn path(index: usize, field: &str) -> String {
-    format!("features.{}.{field}", index + 1)
-}
-
 /// The path of the target of a feature.
 fn target_path(index: usize, feature: &FeatureSpec) -> String {
-    path(index, feature.target.as_ref().map_or("kind", Target::field))
+    feature_path(index, feature.target.as_ref().map_or("kind", Target::field))
 }
 
 /// Numbers of tokens that samples cannot have on average.
@@ -185,7 +179,7 @@ fn lengths(spec: &Spec, found: &mut Vec<Conflict>) {
             };
             let allowed =
                 format!("{range} (max_new_tokens = {most}, min_new_tokens = {})", spec.model.min_new_tokens);
-            found.push(conflict(&fields, format!("is {mean}"), allowed));
+            found.push(Conflict::new(fields, format!("is {mean}"), allowed));
         } else if let Some((other, ends)) = ends
             && let Some(share) = ends.asked()
         {
@@ -199,7 +193,7 @@ fn lengths(spec: &Spec, found: &mut Vec<Conflict>) {
                 );
                 let other = format!("features.{}", other + 1);
                 let fields = [&own, &whole, &other, "model.max_new_tokens", "model.min_new_tokens"];
-                found.push(conflict(&fields, message, format!("at least {}", short(lowest))));
+                found.push(Conflict::new(fields, message, format!("at least {}", short(lowest))));
             }
         }
     }
@@ -214,7 +208,7 @@ fn bounds(spec: &Spec, found: &mut Vec<Conflict>) {
         let Some(asked) = feature.asked() else { continue };
         if bounded[index].always_holds() && feature.target != Some(Target::Always) {
             let message = "is asked of a pattern that matches every text, even an empty one";
-            found.push(conflict(&[&own, &whole], message, "always = true, or another pattern"));
+            found.push(Conflict::new([&own, &whole], message, "always = true, or another pattern"));
         }
         for (before, other) in spec.features[..index].iter().enumerate() {
             let other_whole = format!("features.{}", before + 1);
@@ -228,34 +222,36 @@ fn bounds(spec: &Spec, found: &mut Vec<Conflict>) {
                 if factor == 1.0 { format!("`{name}`") } else { format!("{} times `{name}`", short(factor)) }
             };
             let conflict = match (below, above) {
-                (Some(1.0), Some(1.0)) if asked != others => conflict(
-                    &fields,
+                (Some(1.0), Some(1.0)) if asked != others => Conflict::new(
+                    fields,
                     format!("{asks} `{name}` is the same feature, and its mean is to be {others}"),
                     format!("{others}, or one of the two features alone"),
                 ),
-                (Some(factor), _) if asked * factor > others => conflict(
-                    &fields,
+                (Some(factor), _) if asked * factor > others => Conflict::new(
+                    fields,
                     format!(
                         "{asks} in no text is it above {}, whose mean is to be {others}",
                         times(1.0 / factor)
                     ),
                     format!("at most {}", short(others / factor)),
                 ),
-                (_, Some(factor)) if asked < others * factor => conflict(
-                    &fields,
+                (_, Some(factor)) if asked < others * factor => Conflict::new(
+                    fields,
                     format!("{asks} in no text is it below {}, whose mean is to be {others}", times(factor)),
                     format!("at least {}", short(others * factor)),
                 ),
-                _ if bounded[index].excludes(&bounded[before]) && asked + others > 1.0 + 1e-12 => conflict(
-                    &fields,
-                    format!("{asks} no text can have both it and `{name}`, whose mean is to be {others}"),
-                    format!("at most {}", short(1.0 - others)),
-                ),
+                _ if bounded[index].excludes(&bounded[before]) && asked + others > 1.0 + 1e-12 => {
+                    Conflict::new(
+                        fields,
+                        format!("{asks} no text can have both it and `{name}`, whose mean is to be {others}"),
+                        format!("at most {}", short(1.0 - others)),
+                    )
+                }
                 _ if bounded[index].is_opposite_of(&bounded[before])
                     && (asked + others - 1.0).abs() > 1e-12 =>
                 {
-                    conflict(
-                        &fields,
+                    Conflict::new(
+                        fields,
                         format!("{asks} every text has either it or `{name}`, whose mean is to be {others}"),
                         short(1.0 - others),
                     )

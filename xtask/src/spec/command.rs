@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::{
     Allowed, FeatureKind, FeatureSpec,
     allowed::{SOME_TEXT, TEXTS},
-    document::Conflict,
+    document::{Conflict, feature_path},
     section::Section,
 };
 
@@ -178,12 +178,8 @@ pub(super) fn asked_name(section: &Section<'_>) -> String {
     section.string("feature", &SOME_TEXT).or_else(own).unwrap_or_default()
 }
 
-/// Features that ask the same program, of which both say how, and not the same. `path` is the path of a feature's field.
-pub(super) fn command_conflicts(
-    features: &[FeatureSpec],
-    path: impl Fn(usize, &str) -> String,
-    found: &mut Vec<Conflict>,
-) {
+/// Features that ask the same program, of which both say how, and not the same.
+pub(super) fn command_conflicts(features: &[FeatureSpec], found: &mut Vec<Conflict>) {
     let commands = features.iter().enumerate().filter_map(|(index, feature)| match &feature.kind {
         FeatureKind::Command(command) => Some((index, command)),
         _ => None,
@@ -195,13 +191,10 @@ pub(super) fn command_conflicts(
                 continue;
             }
             for (field, value, before) in command.asking.differences(other.asking) {
-                found.push(Conflict {
-                    fields: vec![path(*index, field), path(*earlier, field)],
-                    others: Vec::new(),
-                    message: format!("is {value}, and {before} for a feature that asks the same program"),
-                    allowed: "one value for all features of a program; it is enough if one of them has it"
-                        .into(),
-                });
+                let fields = [feature_path(*index, field), feature_path(*earlier, field)];
+                let message = format!("is {value}, and {before} for a feature that asks the same program");
+                let allowed = "one value for all features of a program; it is enough if one of them has it";
+                found.push(Conflict::new(fields, message, allowed));
             }
         }
     }

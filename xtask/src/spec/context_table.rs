@@ -94,28 +94,35 @@ impl<'s, 'a> TableReader<'s, 'a> {
         }
     }
 
-    /// The contexts of the file that `field` names, and their weights, if they have some.
+    /// The contexts of the file that `field` names, and their weights, if they have some. Where it does not weigh them, the column of
+    /// weights is one like any other.
     pub(super) fn read(
         &self,
         field: &'static str,
         path: &Path,
+        weighs: bool,
     ) -> Option<(Vec<TextContext>, Option<Vec<f64>>)> {
         let contexts = self.contexts;
-        let (format, allowed) = self.format_of(field, path)?;
+        let (format, allowed) = self.format_of(field, path, weighs)?;
         if self.is_doubtful {
             return None;
         }
         let rows = read_rows(path, format, COLUMN);
         let read = rows.and_then(|rows| {
             let place = |line: u64| format!("{}, line {line}", path.display());
-            let weights = self.weights(&rows, &place)?;
+            let weights = if weighs { self.weights(&rows, &place)? } else { None };
             Ok((self.texts(rows, &place)?, weights))
         });
         read.map_err(|problem| contexts.wrong(field, &format!("gives no contexts: {problem}"), allowed)).ok()
     }
 
     /// The format of a file, and the allowed contents in words.
-    fn format_of(&self, field: &'static str, path: &Path) -> Option<(TableFormat, &'static str)> {
+    fn format_of(
+        &self,
+        field: &'static str,
+        path: &Path,
+        weighs: bool,
+    ) -> Option<(TableFormat, &'static str)> {
         let contexts = self.contexts;
         let ending =
             path.extension().map(|ending| ending.to_string_lossy().to_lowercase()).unwrap_or_default();
@@ -134,7 +141,8 @@ impl<'s, 'a> TableReader<'s, 'a> {
         };
         let allowed = match format {
             TableFormat::Text => {
-                let has_columns = [("column", self.column.is_some()), ("weight", self.weight.is_some())];
+                let has_columns =
+                    [("column", self.column.is_some()), ("weight", weighs && self.weight.is_some())];
                 for (other, _) in has_columns.into_iter().filter(|(_, has)| *has) {
                     let message = "is of a table with columns, and the file is read as text";
                     contexts.wrong(
@@ -200,13 +208,18 @@ impl<'s, 'a> TableReader<'s, 'a> {
     /// Refuses rows with weights of their own that differ, unless the run file says what they are.
     fn check_own_weights(&self, rows: &[Row], place: &dyn Fn(u64) -> String) -> Result<(), String> {
         let number = |row: &Row| number_in(&row.columns, WEIGHT).ok();
-        let is_same = |one: &Row, other: &Row| match (number(one), number(other)) {
-            (Some(one), Some(other)) => one == other,
-            _ => one.columns.get(WEIGHT) == other.columns.get(WEIGHT),
+        // It is the number that counts, however it is written.
+        let is_same_number =
+            |one: &Row, other: &Row| number(one).is_some_and(|weight| number(other) == Some(weight));
+        let is_same = |one: &Row, other: &Row| {
+            one.columns.get(WEIGHT) == other.columns.get(WEIGHT) || is_same_number(one, other)
         };
         // A text that is made from the column is no weight.
-        let is_used = self.template.is_none() && self.column.as_deref() != Some(WEIGHT);
-        match rows.iter().find(|row| is_used && !is_same(row, &rows[0])) {
+        let is_text = match &self.template {
+            Some(template) => template.names(WEIGHT),
+            None => self.column.as_deref() == Some(WEIGHT),
+        };
+        match rows.iter().find(|row| !is_text && !is_same(row, &rows[0])) {
             None => Ok(()),
             Some(row) => {
                 let own = row.columns.get(WEIGHT).map_or("none".to_owned(), ToString::to_string);

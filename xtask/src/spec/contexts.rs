@@ -70,7 +70,7 @@ pub(super) fn read_contexts(contexts: &Section<'_>, folder: &Path, seed: u64) ->
         }
     } else if let Some(file) = contexts.string("held_out", &HELD_OUT) {
         // Contexts that are held out all count the same.
-        let read = reader.read("held_out", &folder.join(file));
+        let read = reader.read("held_out", &folder.join(file), false);
         found.held_out = read.map_or_else(Vec::new, |(items, _)| items);
     }
     found
@@ -97,8 +97,9 @@ fn hold_out(contexts: &Section<'_>, found: &mut ContextSpec, share: f64, seed: u
     let count = ((share * total as f64).round() as usize).clamp(1, total - 1);
     let mut order: Vec<usize> = (0..total).collect();
     order.shuffle(&mut StreamRng::seed_from_u64(seed));
-    let is_held_out = |index: &usize| order[..count].contains(index);
-    let (held_out, kept): (Vec<usize>, Vec<usize>) = (0..total).partition(is_held_out);
+    let mut is_held_out = vec![false; total];
+    order[..count].iter().for_each(|&index| is_held_out[index] = true);
+    let (held_out, kept): (Vec<usize>, Vec<usize>) = (0..total).partition(|&index| is_held_out[index]);
     found.held_out = held_out.iter().map(|&index| found.items[index].clone()).collect();
     found.weights = found.weights.as_ref().map(|weights| kept.iter().map(|&index| weights[index]).collect());
     found.items = kept.iter().map(|&index| found.items[index].clone()).collect();
@@ -152,6 +153,6 @@ fn find_contexts(contexts: &Section<'_>, folder: &Path, reader: &TableReader<'_,
         });
         return Some(ContextSpec { items: items.ok()?, ..ContextSpec::texts([""; 0]) });
     }
-    let (items, weights) = reader.read("file", &folder.join(file?))?;
+    let (items, weights) = reader.read("file", &folder.join(file?), true)?;
     Some(ContextSpec { items, weights, ..ContextSpec::texts([""; 0]) })
 }

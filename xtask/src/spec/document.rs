@@ -9,7 +9,7 @@ use std::{
 use toml::de::DeTable;
 
 use super::{fields::Fields, section::Section};
-use crate::{Problem, SpecError};
+use crate::{Problem, SpecError, terminal::cut};
 
 /// Settings that do not go together.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,23 @@ pub(crate) struct Conflict {
     pub(crate) message: String,
     /// The values that are allowed.
     pub(crate) allowed: String,
+}
+
+impl Conflict {
+    /// A conflict that looked at no other fields.
+    pub(super) fn new(
+        fields: impl IntoIterator<Item = impl Into<String>>,
+        message: impl Into<String>,
+        allowed: impl Into<String>,
+    ) -> Self {
+        let fields = fields.into_iter().map(Into::into).collect();
+        Self { fields, others: Vec::new(), message: message.into(), allowed: allowed.into() }
+    }
+}
+
+/// The path of a field of a feature, counted from 0.
+pub(super) fn feature_path(index: usize, field: &str) -> String {
+    format!("features.{}.{field}", index + 1)
 }
 
 /// A parsed file, and the problems found so far.
@@ -90,10 +107,7 @@ impl<'a> Document<'a> {
     pub(super) fn shown(&self, span: Range<usize>) -> String {
         const MOST: usize = 60;
         let words = self.text[span].split_whitespace().collect::<Vec<_>>().join(" ");
-        match words.char_indices().nth(MOST) {
-            Some((end, _)) => format!("{}...", &words[..end]),
-            None => words,
-        }
+        cut(&words, MOST)
     }
 
     /// The value of the field `path` may not be what the file means.

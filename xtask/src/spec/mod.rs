@@ -13,7 +13,6 @@ mod context_table;
 mod contexts;
 mod divergence;
 mod document;
-mod entries;
 mod feature_tables;
 mod features;
 mod fields;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     FeatureKind, FeatureSpec,
     category::LABEL_FIELDS,
-    document::Conflict,
+    document::{Conflict, feature_path},
     measures::{Measure, measures},
     names::{hint, list, nearest},
     parts::{Part, evaluation_order, named_parts},
@@ -53,18 +53,13 @@ fn references(features: &[FeatureSpec]) -> Vec<Reference<'_>> {
     let mut found = Vec::new();
     for (feature, spec) in features.iter().enumerate() {
         for (field, name) in spec.kind.part_names() {
-            found.push(Reference { feature, path: path(feature, &field), name, is_condition: false });
+            found.push(Reference { feature, path: feature_path(feature, &field), name, is_condition: false });
         }
         if let Some(name) = &spec.given {
-            found.push(Reference { feature, path: path(feature, "given"), name, is_condition: true });
+            found.push(Reference { feature, path: feature_path(feature, "given"), name, is_condition: true });
         }
     }
     found
-}
-
-/// The path of a field of a feature.
-fn path(feature: usize, field: &str) -> String {
-    format!("features.{}.{field}", feature + 1)
 }
 
 /// A feature has the name that a label of a category has. That two features have one name is found elsewhere.
@@ -76,11 +71,10 @@ fn equal_names(measures: &[Measure<'_>], found: &mut Vec<Conflict>) {
             continue;
         }
         let (feature, category) = if measure.label.is_none() { (measure, first) } else { (first, measure) };
+        let message = format!("is \"{}\", the name of a label of `{}`", measure.name, category.feature.name);
         found.push(Conflict {
-            fields: vec![path(feature.index, "name")],
             others: vec![format!("features.{}", category.index + 1)],
-            message: format!("is \"{}\", the name of a label of `{}`", measure.name, category.feature.name),
-            allowed: "names that differ".into(),
+            ..Conflict::new([feature_path(feature.index, "name")], message, "names that differ")
         });
     }
 }
@@ -124,14 +118,18 @@ impl<'a> Unknown<'a> {
         };
         // The feature that is meant may have a problem with its name or its labels.
         let fields = ["name", "kind", "distribution"].into_iter().chain(LABEL_FIELDS);
-        let others = fields.flat_map(|field| (0..features.len()).map(move |feature| path(feature, field)));
+        let others =
+            fields.flat_map(|field| (0..features.len()).map(move |feature| feature_path(feature, field)));
         let (fields, others): (Vec<String>, Vec<String>) =
             (places.into_iter().map(|(path, _)| path).collect(), others.collect());
         let also = match &fields[1..] {
             [] => String::new(),
             more => format!("; nor for {}", more.join(", ")),
         };
-        Conflict { fields, others, message: format!("is \"{name}\", and {said}{hint}{also}"), allowed }
+        Conflict {
+            others,
+            ..Conflict::new(fields, format!("is \"{name}\", and {said}{hint}{also}"), allowed)
+        }
     }
 }
 
@@ -159,23 +157,21 @@ fn wrong_kind(features: &[FeatureSpec], reference: &Reference<'_>, part: Part) -
     } else {
         return None;
     };
-    let others = vec![path(reference.feature, "kind"), format!("features.{}", part.feature + 1)];
-    Some(Conflict { fields: vec![reference.path.clone()], others, message, allowed })
+    let others = vec![feature_path(reference.feature, "kind"), format!("features.{}", part.feature + 1)];
+    Some(Conflict { others, ..Conflict::new([reference.path.clone()], message, allowed) })
 }
 
 /// The problem of features that are made of each other.
 fn ring_conflict(features: &[FeatureSpec], ring: &[usize]) -> Conflict {
     let names: Vec<String> =
         ring.iter().chain(&ring[..1]).map(|&feature| format!("`{}`", features[feature].name)).collect();
-    let fields = ring.iter().map(|&feature| path(feature, "of"));
+    let fields = ring.iter().map(|&feature| feature_path(feature, "of"));
     let message = match ring {
         [_] => "makes the feature of itself".to_owned(),
         _ => format!("makes features of each other: {}", names.join(" of ")),
     };
     Conflict {
-        fields: fields.collect(),
         others: ring.iter().map(|feature| format!("features.{}", feature + 1)).collect(),
-        message,
-        allowed: "features that are made of others, and those not of them".into(),
+        ..Conflict::new(fields, message, "features that are made of others, and those not of them")
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     FeatureKind, FeatureSpec, Spec, Target,
-    document::Conflict,
+    document::{Conflict, feature_path},
     names::{hint, nearest},
     part_conflicts::part_conflicts,
     target::SUM_TOLERANCE,
@@ -29,12 +29,12 @@ fn asked(spec: &Spec, found: &mut Vec<Conflict>) {
     if spec.rewards.is_empty() && spec.features.iter().all(|feature| feature.target.is_none()) {
         let message = "ask for nothing: none has a target, and there are no [[rewards]]";
         let allowed = "a target for a feature (always, never, mean, between or distribution), or a reward";
-        found.push(conflict(vec!["features".into(), "rewards".into()], message, allowed));
+        found.push(Conflict::new(["features", "rewards"], message, allowed));
     }
 }
 
 /// The feature of a name, or the problem with the reference to it.
-pub(super) fn find_feature<'s>(spec: &'s Spec, name: &str) -> Result<&'s FeatureSpec, (String, String)> {
+fn find_feature<'s>(spec: &'s Spec, name: &str) -> Result<&'s FeatureSpec, (String, String)> {
     spec.features.iter().find(|feature| feature.name == name).ok_or_else(|| {
         let names: Vec<&str> = spec.features.iter().map(|feature| feature.name.as_str()).collect();
         (
@@ -47,11 +47,10 @@ pub(super) fn find_feature<'s>(spec: &'s Spec, name: &str) -> Result<&'s Feature
 /// Conditions under which means are asked.
 fn conditions(spec: &Spec, found: &mut Vec<Conflict>) {
     for (index, feature) in spec.features.iter().enumerate() {
-        let own = |field: &str| format!("features.{}.{field}", index + 1);
         let mut wrong = |field: &str, message: &str, allowed: &str| {
             found.push(Conflict {
                 others: vec![format!("features.{}", index + 1)],
-                ..conflict(vec![own(field)], message, allowed)
+                ..Conflict::new([feature_path(index, field)], message, allowed)
             });
         };
         if feature.per_context && feature.target.is_none() {
@@ -82,23 +81,23 @@ fn rewards(spec: &Spec, found: &mut Vec<Conflict>) {
         let own = format!("rewards.{}.feature", index + 1);
         let fields = vec![own, "features".into()];
         match find_feature(spec, &reward.feature) {
-            Err((message, allowed)) => found.push(conflict(fields, &message, &allowed)),
+            Err((message, allowed)) => found.push(Conflict::new(fields, message, allowed)),
             Ok(feature) if feature.kind.labels().is_some() => {
                 let message = format!("is \"{}\", a category", feature.name);
-                found.push(conflict(fields, &message, "the name of a feature that is a number"));
+                found.push(Conflict::new(fields, message, "the name of a feature that is a number"));
             }
             Ok(feature) if feature.target.is_some() => {
                 let message = format!("is \"{}\", of which a mean is asked as well", feature.name);
                 let allowed =
                     "a feature without a target: a reward and a mean are two coefficients of one feature";
-                found.push(conflict(fields, &message, allowed));
+                found.push(Conflict::new(fields, message, allowed));
             }
             Ok(_) => {
                 if spec.rewards[..index].iter().any(|other| other.feature == reward.feature) {
                     let message = format!("is \"{}\" for the second time", reward.feature);
-                    found.push(conflict(
+                    found.push(Conflict::new(
                         fields,
-                        &message,
+                        message,
                         "each feature once: the factors of two rewards multiply",
                     ));
                 }
@@ -111,11 +110,8 @@ fn rewards(spec: &Spec, found: &mut Vec<Conflict>) {
 fn columns(spec: &Spec, found: &mut Vec<Conflict>) {
     for (index, feature) in spec.features.iter().enumerate() {
         let Some(target) = feature.target.as_ref().filter(|target| target.has_columns()) else { continue };
-        let fields = vec![
-            format!("features.{}.{}", index + 1, target.field()),
-            format!("features.{}", index + 1),
-            "contexts".into(),
-        ];
+        let fields =
+            vec![feature_path(index, target.field()), format!("features.{}", index + 1), "contexts".into()];
         for (number, context) in spec.contexts.items.iter().enumerate() {
             let problem = match target {
                 Target::Distribution(shares) => {
@@ -136,20 +132,25 @@ fn columns(spec: &Spec, found: &mut Vec<Conflict>) {
             if let Err(problem) = problem {
                 let message = format!("cannot be had in context {}: {problem}", number + 1);
                 let allowed = "a column of numbers that every context has";
-                found.push(conflict(fields, &message, allowed));
+                found.push(Conflict::new(fields, message, allowed));
                 break;
             }
         }
     }
 }
 
-/// Columns that features look for: each context has them, with texts that can be looked for. One column is one problem.
-fn phrases(spec: &Spec, found: &mut Vec<Conflict>) {
+/// The contexts and those that are held out, with their names in messages.
+fn all_contexts(spec: &Spec) -> Vec<(String, &TextContext)> {
     let contexts = &spec.contexts;
     let items = (1..).zip(&contexts.items).map(|(number, context)| (format!("context {number}"), context));
     let held_out = (1..).zip(&contexts.held_out);
     let held_out = held_out.map(|(number, context)| (format!("held-out context {number}"), context));
-    let contexts: Vec<(String, &TextContext)> = items.chain(held_out).collect();
+    items.chain(held_out).collect()
+}
+
+/// Columns that features look for: each context has them, with texts that can be looked for. One column is one problem.
+fn phrases(spec: &Spec, found: &mut Vec<Conflict>) {
+    let contexts = all_contexts(spec);
     let mut wrong: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for (index, feature) in spec.features.iter().enumerate().filter(|(_, feature)| feature.kind.has_column())
     {
@@ -169,13 +170,10 @@ fn phrases(spec: &Spec, found: &mut Vec<Conflict>) {
         wrong.entry(format!("has no text in {first}{more}")).or_default().push(index);
     }
     for (message, features) in wrong {
-        let path = |field: &str| {
-            features.iter().map(move |index| format!("features.{}.{field}", index + 1)).collect()
-        };
-        let others: Vec<String> = path("kind");
+        let path = |field: &str| features.iter().map(|&index| feature_path(index, field)).collect::<Vec<_>>();
         found.push(Conflict {
-            others: others.into_iter().chain(["contexts".into()]).collect(),
-            ..conflict(path("text"), &message, "a column that every context has, with a text")
+            others: path("kind").into_iter().chain(["contexts".into()]).collect(),
+            ..Conflict::new(path("text"), message, "a column that every context has, with a text")
         });
     }
 }
@@ -184,14 +182,14 @@ fn phrases(spec: &Spec, found: &mut Vec<Conflict>) {
 fn sample_space(spec: &Spec, found: &mut Vec<Conflict>) {
     let Some(choices) = &spec.model.choices else { return };
     if spec.model.grammar.is_some() {
-        let fields = vec!["model.choices".into(), "model.grammar".into()];
-        found.push(conflict(fields, "is given beside a grammar", "one of the two"));
+        let fields = ["model.choices", "model.grammar"];
+        found.push(Conflict::new(fields, "is given beside a grammar", "one of the two"));
     }
-    let wrong = |(number, context): (usize, &TextContext)| Some((number, choices.of(context).err()?));
-    if let Some((number, problem)) = spec.contexts.items.iter().enumerate().find_map(wrong) {
-        let message = format!("cannot be had in context {}: {problem}", number + 1);
+    let wrong = |(name, context): (String, &TextContext)| Some((name, choices.of(context).err()?));
+    if let Some((name, problem)) = all_contexts(spec).into_iter().find_map(wrong) {
+        let message = format!("cannot be had in {name}: {problem}");
         let allowed = "a column of JSON lines with a list of strings in every context";
-        found.push(conflict(vec!["model.choices".into(), "contexts".into()], &message, allowed));
+        found.push(Conflict::new(["model.choices", "contexts"], message, allowed));
     }
 }
 
@@ -205,8 +203,4 @@ fn check_shares(values: &[f64]) -> Result<(), String> {
         true => Ok(()),
         false => Err(format!("the shares sum to {sum}; allowed: 1")),
     }
-}
-
-fn conflict(fields: Vec<String>, message: &str, allowed: &str) -> Conflict {
-    Conflict { fields, others: Vec::new(), message: message.into(), allowed: allowed.into() }
 }

@@ -1,6 +1,6 @@
 //! The texts that a model may give: a list of choices, or a grammar.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use disco_core::input;
 use serde::{Deserialize, Serialize};
@@ -31,9 +31,9 @@ impl ChoicesSpec {
     /// # Errors
     /// The problem with the column, as a sentence that names it.
     pub fn of(&self, context: &TextContext) -> Result<Vec<String>, String> {
-        let Self::Column { column } = self else {
-            let Self::Texts(texts) = self else { return Ok(Vec::new()) };
-            return Ok(texts.clone());
+        let column = match self {
+            Self::Texts(texts) => return Ok(texts.clone()),
+            Self::Column { column } => column,
         };
         let wrong = || format!("field `{column}` is no list of different strings, at least one");
         let value = context.columns().get(column);
@@ -47,7 +47,8 @@ impl ChoicesSpec {
 
 /// Whether texts are at least one, and all different.
 fn is_list(texts: &[String]) -> bool {
-    !texts.is_empty() && (1..texts.len()).all(|index| !texts[..index].contains(&texts[index]))
+    let mut known = HashSet::new();
+    !texts.is_empty() && texts.iter().all(|text| known.insert(text))
 }
 
 /// A grammar: the model may give only its texts. The files that a run file names are read with it.
@@ -70,15 +71,7 @@ const GRAMMAR: [&str; 4] = ["json_schema", "regex", "lark", "choices"];
 /// Reads the field `choices` of `[model]`.
 pub(super) fn read_choices(model: &Section<'_>) -> Option<ChoicesSpec> {
     if model.is_table("choices") {
-        let column = model.table(
-            "choices",
-            |_| Fields::of(&["column"]),
-            |table| {
-                table.require("column", SOME_TEXT.words);
-                table.string("column", &SOME_TEXT)
-            },
-        );
-        return column.map(|column| ChoicesSpec::Column { column });
+        return model.column_name("choices").map(|column| ChoicesSpec::Column { column });
     }
     let texts = model.strings("choices", &TEXTS)?;
     if !is_list(&texts) {

@@ -1,5 +1,7 @@
 //! Text of strangers on a terminal: file names of a hub, names of features, samples, messages of templates.
 
+use disco_core::terminal::is_obeyed;
+
 /// The longest line that is shown, in characters.
 const LONGEST: usize = 8000;
 
@@ -49,13 +51,12 @@ pub(crate) fn visible_json(json: &str) -> String {
     shown
 }
 
-/// Whether a terminal does something else than draw the character: controls (C0, DEL, C1), the ends of lines and paragraphs, and
-/// the characters that change the direction of text, are drawn over others, or hide.
-fn is_obeyed(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0001}')
+/// A text of at most `most` characters, with `...` if it was cut.
+pub(crate) fn cut(text: &str, most: usize) -> String {
+    match text.char_indices().nth(most) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 #[cfg(test)]

@@ -167,6 +167,19 @@ fn a_server_that_is_busy_is_asked_again_after_a_pause() {
     assert!(error.ends_with("(tried 2 times)"), "{error}");
 }
 
+/// More tries than a pause can be doubled without a limit.
+#[test]
+fn a_server_that_stays_busy_is_asked_as_often_as_the_settings_say() {
+    let columns = BTreeMap::new();
+    let (url, bodies) =
+        server(|_, _, stream| send(stream, "503 Service Unavailable\r\nRetry-After: 0", b"busy"));
+    let with = HttpSettings { tries: 80, ..settings(&url, Dialect::OpenRlhf) };
+    let scorer = ExternalScorer::from_server(vec!["r".into()], with).unwrap();
+    let error = scorer.rows(&samples(&["x"], &columns)).unwrap_err().to_string();
+    assert!(error.ends_with("\"busy\" (tried 80 times)"), "{error}");
+    assert_eq!(bodies.lock().unwrap().len(), 80);
+}
+
 type Answer = fn(&mut TcpStream);
 
 /// A server that misbehaves, and a part of the error.
@@ -248,6 +261,34 @@ fn each_misbehaviour_is_one_clear_error_within_its_time() {
         assert!(start.elapsed() < Duration::from_millis(2500), "{number}: {:?}", start.elapsed());
     };
     thread::scope(|scope| (0..CASES.len()).for_each(|number| drop(scope.spawn(move || run(number)))));
+}
+
+/// The header's words are not shown in part: where the answer is cut, or where its quotes are escaped.
+#[test]
+fn secrets_are_hidden_before_an_answer_is_cut_and_quoted() {
+    const SECRET: &str = "my\"word\"and-more";
+    // Each form of the secret stands at the place where a message is cut.
+    let cases: [fn(&str) -> (&'static str, String); 5] = [
+        |long| ("401 Unauthorized", format!("{long}{SECRET}")),
+        |long| ("200 OK", format!("<{long}{SECRET}>")),
+        |long| ("200 OK", json!({"rewards": [format!("{long}{SECRET}")]}).to_string()),
+        |long| ("200 OK", json!({"rewards": [{"skip": format!("{long}{SECRET}")}]}).to_string()),
+        |_| ("302 Found", String::new()),
+    ];
+    for (number, case) in cases.into_iter().enumerate() {
+        for before in [0, 170, 190, 195] {
+            let (url, _) = server(move |_, _, stream| {
+                let (status, body) = case(&"x".repeat(before));
+                let target = format!("{status}\r\nLocation: /{}{SECRET}", "x".repeat(before));
+                send(stream, &target, body.as_bytes());
+            });
+            let headers = vec![("X-Word".to_owned(), format!("Bearer {SECRET}"))];
+            let settings = HttpSettings { headers, ..settings(&url, Dialect::OpenRlhf) };
+            let scorer = ExternalScorer::from_server(vec!["r".into()], settings).unwrap();
+            let said = format!("{:?}", scorer.rows(&samples(&["x"], &BTreeMap::new())));
+            assert!(said.contains("[s") && !said.contains("my"), "{number} {before}: {said}");
+        }
+    }
 }
 
 #[test]

@@ -153,6 +153,16 @@ fn weights_that_nobody_asked_for_are_refused() {
     // Also beside a number that only Python writes; and neither line counts twice.
     let lines = "{\"context\": \"a\", \"weight\": 1, \"score\": NaN}\n{\"context\": \"b\", \"weight\": 5, \"score\": NaN}\n";
     refused("x.jsonl", lines, "", &["line 2: `weight` is 5", "weight = \"weight\" weighs"]);
+    // A template makes no other use of them, unless it names them.
+    let lines = "{\"job\": \"a\", \"weight\": 1}\n{\"job\": \"b\", \"weight\": 5}\n";
+    refused(
+        "x.jsonl",
+        lines,
+        "template = \"The {job}\"",
+        &["line 2: `weight` is 5", "weight = \"weight\" weighs"],
+    );
+    let heavy = file("x.jsonl", lines.as_bytes(), "template = \"The {job} of {weight} kg\"");
+    assert_eq!(heavy.unwrap(), ["The a of 1 kg", "The b of 5 kg"]);
     let twice = "{\"context\": \"a\", \"weight\": 1, \"weight\": 2}\n";
     refused("x.jsonl", twice, "", &["line 1: duplicate field `weight`"]);
 }
@@ -257,6 +267,40 @@ fn contexts_are_held_out_by_a_share_or_a_file() {
     assert_eq!(problem("list = [\"a\", \"b\"]\nheld_out = 1.5"), "`contexts.held_out` is 1.5");
     assert!(problem("list = [\"a\"]\nheld_out = \"none.jsonl\"").contains("cannot read"));
     assert_eq!(problem("list = [\"a\"]\nheld_out = true"), "`contexts.held_out` is of type boolean");
+}
+
+#[test]
+fn contexts_that_are_held_out_need_no_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x.csv"), "context,n\na,2\nb,1\n").unwrap();
+    let unequal = "context,weight\nc,1\nd,2\n";
+    for (name, content) in [("y.csv", "context,m\nc,1\nd,2\n"), ("y.txt", "c\nd\n"), ("z.csv", unequal)] {
+        fs::write(folder.path().join(name), content).unwrap();
+        let fields = format!("file = \"x.csv\"\nweight = \"n\"\nheld_out = \"{name}\"");
+        let contexts =
+            with(&fields, folder.path()).unwrap_or_else(|error| panic!("{name}: {error}")).contexts;
+        let texts: Vec<&str> = contexts.held_out.iter().map(TextContext::text).collect();
+        assert_eq!((texts, contexts.weights), (vec!["c", "d"], Some(vec![2.0, 1.0])), "{name}");
+    }
+}
+
+/// They are drawn at the end of a run, which would be late to find it.
+#[test]
+fn contexts_that_are_held_out_have_the_choices_too() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("x.jsonl"), "{\"context\": \"a\", \"says\": [\"night\", \"day\"]}\n")
+        .unwrap();
+    let said = |held_out: &str| {
+        fs::write(folder.path().join("y.jsonl"), held_out).unwrap();
+        let text = "[model]\nsource = \"embedded\"\nchoices = { column = \"says\" }\n[contexts]\nfile = \"x.jsonl\"\n\
+                    held_out = \"y.jsonl\"\n[[features]]\nname = \"night\"\nkind = \"contains\"\ntext = \"night\"\nmean = 0.5\n";
+        read_spec("mine.toml", text, folder.path()).map_err(|error| error.to_string())
+    };
+    let first = "{\"context\": \"b\", \"says\": [\"night\", \"noon\"]}\n";
+    assert_eq!(said(first).unwrap().contexts.held_out.len(), 1);
+    let error = said(&format!("{first}{{\"context\": \"c\"}}\n")).unwrap_err();
+    let expected = "`model.choices` cannot be had in held-out context 2: there is no field `says`";
+    assert!(error.contains(expected), "{error}");
 }
 
 #[test]
