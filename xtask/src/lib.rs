@@ -7,6 +7,7 @@ mod commands;
 mod contexts;
 mod error;
 mod features;
+mod http;
 mod launch;
 #[cfg(feature = "lm")]
 mod models;

@@ -55,6 +55,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "terminal",
             "process",
             "contexts",
+            "http",
             "spec",
             "prerequisites",
             "launch",
