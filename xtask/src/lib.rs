@@ -47,7 +47,7 @@ pub use spec::{
 pub use steering::{
     BaseModel, CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement,
     Origin, PolicySamples, RunControl, RunPlan, Scored, StartMode, Tuned, WeightBytes, fit, measure, reject,
-    run_pipeline, run_workflow, sample, tune,
+    run_pipeline, run_untuned, run_workflow, sample, tune,
 };
 pub use terminal::{Progress, ProgressTarget};
 

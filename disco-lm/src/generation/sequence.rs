@@ -54,8 +54,11 @@ impl Sequence {
         self.grammar = None;
     }
 
+    /// The tokens before its next one. On some devices a finished row stays in its batch, and its history is asked for too: what stands for
+    /// no token is left out.
     pub(crate) fn history<'a>(&'a self, context: &'a [u32]) -> History<'a> {
-        History { context, generated: &self.tokens }
+        let generated = self.tokens.strip_suffix(&[DEAD_END]).unwrap_or(&self.tokens);
+        History { context, generated }
     }
 }
 
@@ -63,4 +66,19 @@ impl Sequence {
 pub(crate) fn choose(next: &NextToken<'_>, uniform: Option<f64>) -> (u32, f64) {
     let token = uniform.map_or_else(|| next.mode(), |uniform| next.at(uniform));
     (token, next.log_prob(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_history_of_a_dead_end_is_its_tokens() {
+        let mut sequence = Sequence::new([0, 0], None);
+        for token in [4, 7, DEAD_END] {
+            sequence.push((token, -1.0));
+        }
+        assert_eq!(sequence.history(&[1]).generated, [4, 7]);
+        assert_eq!(sequence.last_input(), 0);
+    }
 }

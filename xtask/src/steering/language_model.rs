@@ -113,8 +113,9 @@ fn save_model(model: &LanguageModel, to: &Path) -> Result<()> {
 /// Refuses a run that cannot have the memory for its weights: running out of it later ends the process without a word of ours.
 fn check_memory(spec: &Spec, weights: u64) -> Result<()> {
     let Some((allowed, limit)) = memory_limit() else { return Ok(()) };
-    // The base, and, unless an adapter is tuned, the policy with its gradient and the state of its optimizer.
-    let copies = if spec.tune.adapter.is_some() { 1 } else { 3 + optimizer_states(spec) };
+    // The base, and, if all weights are tuned, the policy with its gradient and the state of its optimizer.
+    let is_base_alone = spec.tune.steps == 0 || spec.tune.adapter.is_some();
+    let copies = if is_base_alone { 1 } else { 3 + optimizer_states(spec) };
     let needed = weights.saturating_mul(copies);
     if needed <= allowed {
         return Ok(());

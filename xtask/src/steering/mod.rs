@@ -38,7 +38,7 @@ pub use fit::{Fitted, fit};
 pub use interrupt::{INTERRUPTED, Interrupt};
 pub use measure::{Measurement, measure};
 pub use origin::{BaseModel, Origin};
-pub use pipeline::{Finished, run_pipeline};
+pub use pipeline::{Finished, run_pipeline, run_untuned};
 pub use plan::RunPlan;
 pub use reject::reject;
 pub use sample::{PolicySamples, sample};

@@ -2,7 +2,7 @@
 //!
 //! It knows no language model, only distributions over samples that have a text.
 
-use std::hash::Hash;
+use std::{hash::Hash, path::PathBuf};
 
 use disco_core::{Distribution, Scorer};
 use disco_ebm::Fit;
@@ -30,7 +30,8 @@ pub struct Finished<X> {
     pub fit: Fit<TextContext, X>,
 }
 
-/// Tunes `policy`, which starts as `base`, towards the target of the plan's spec, and samples from it.
+/// Tunes `policy`, which starts as `base`, towards the target of the plan's spec, and samples from it. If the spec tunes nothing
+/// (`tune.steps` is 0), this is [`run_untuned`].
 ///
 /// Two runs of a spec give the same record but for seconds and memory, also if tuning is resumed from a checkpoint; the
 /// stages before it are then computed again.
@@ -55,68 +56,120 @@ where
     Q: Distribution<TextContext, X>,
     P: Policy<TextContext, X> + Checkpointed,
 {
-    let spec = plan.spec;
-    let mut record = RunRecord::new(spec, about);
-
-    // The base's samples are dropped before tuning: the record keeps the reported part of them.
-    let fitted = {
-        let kept = match (checkpoints, &model.origin) {
-            (Some(folder), Origin::Base | Origin::Proposal) => {
-                Some(KeptSamples::new(folder.measured(), plan)?)
-            }
-            _ => None,
-        };
-        let earlier = match &kept {
-            Some(kept) => kept.read(spec.contexts.items.len())?,
-            None => None,
-        };
-        let is_kept = earlier.is_some();
-        let measured = measure_drawn(plan, model, earlier)?;
-        clock.lap("measure base", measured.record.samples.len(), tokens(&measured.record.samples));
-        let fitted = match (fit(plan, &measured), &kept) {
-            (Ok(fitted), _) => fitted,
-            (Err(cause), Some(kept)) => {
-                // The error of the fit is the one to report.
-                return Err(match is_kept || kept.write(&measured.drawn).is_ok() {
-                    true => Error::Unfit { cause: Box::new(cause), path: kept.path().into() },
-                    false => cause,
-                });
-            }
-            (Err(cause), None) => return Err(cause),
-        };
-        if let (Some(kept), true) = (&kept, is_kept) {
-            kept.remove()?;
-        }
-        clock.lap("fit", 0, 0);
-        record.base = Some(measured.record);
-        fitted
-    };
-
-    let tuned = tune(plan, model, &fitted.fit, policy, checkpoints)?;
+    let kept = checkpoints.map(CheckpointFolder::measured);
+    if plan.spec.tune.steps == 0 {
+        return run_untuned(plan, about, model, clock, kept);
+    }
+    let (mut record, fit) = find_target(plan, about, model, clock, kept)?;
+    let tuned = tune(plan, model, &fit, policy, checkpoints)?;
     let steps = &tuned.record.steps;
     // Samples, tokens and seconds are those of the same steps: of all, unless the log of an early version has no times.
     let (name, counted, earlier) = match tuned.earlier_seconds {
         Some(seconds) => ("tune", &steps[..], seconds),
         None => ("tune (resumed steps)", &steps[tuned.earlier..], 0.0),
     };
-    let samples = counted.len() * spec.tune.samples_per_step;
+    let samples = counted.len() * plan.spec.tune.samples_per_step;
     clock.lap_after(earlier, name, samples, counted.iter().map(|step| step.tokens).sum());
+    record.tuning = Some(tuned.record);
+    generate(plan, record, model, fit, &policy.freeze()?, clock)
+}
 
-    let policy = policy.freeze()?;
-    let samples = sample(plan, model, &fitted.fit, &policy)?;
+/// Fits the target of the plan's spec, and samples from it with the base as proposal: a run without a policy.
+///
+/// Samples of the base whose targets cannot be had are kept in the file `kept`, if there is one, for the next run.
+///
+/// # Errors
+/// The errors of the stages: [`measure`](crate::measure()), [`fit`](fit()), [`sample`](sample()), [`reject`](reject()).
+///
+/// # Cost
+/// `fit.samples` samples of the base, and twice `sample.count`.
+pub fn run_untuned<X, B, Q>(
+    plan: &RunPlan<'_>,
+    about: ModelRecord,
+    model: &BaseModel<B, Q, X>,
+    clock: &mut Clock,
+    kept: Option<PathBuf>,
+) -> Result<Finished<X>>
+where
+    X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
+    B: Scorer<TextContext, X>,
+    Q: Distribution<TextContext, X>,
+{
+    let (record, fit) = find_target(plan, about, model, clock, kept)?;
+    generate(plan, record, model, fit, &model.proposal, clock)
+}
+
+/// Measures the base and fits the target.
+fn find_target<X, B, Q>(
+    plan: &RunPlan<'_>,
+    about: ModelRecord,
+    model: &BaseModel<B, Q, X>,
+    clock: &mut Clock,
+    kept: Option<PathBuf>,
+) -> Result<(RunRecord, Fit<TextContext, X>)>
+where
+    X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
+    B: Scorer<TextContext, X>,
+    Q: Distribution<TextContext, X>,
+{
+    let mut record = RunRecord::new(plan.spec, about);
+    let kept = match (kept, &model.origin) {
+        (Some(path), Origin::Base | Origin::Proposal) => Some(KeptSamples::new(path, plan)?),
+        _ => None,
+    };
+    let earlier = match &kept {
+        Some(kept) => kept.read(plan.spec.contexts.items.len())?,
+        None => None,
+    };
+    let is_kept = earlier.is_some();
+    // The base's samples are dropped before tuning: the record keeps the reported part of them.
+    let measured = measure_drawn(plan, model, earlier)?;
+    clock.lap("measure base", measured.record.samples.len(), tokens(&measured.record.samples));
+    let fitted = match (fit(plan, &measured), &kept) {
+        (Ok(fitted), _) => fitted,
+        (Err(cause), Some(kept)) => {
+            // The error of the fit is the one to report.
+            return Err(match is_kept || kept.write(&measured.drawn).is_ok() {
+                true => Error::Unfit { cause: Box::new(cause), path: kept.path().into() },
+                false => cause,
+            });
+        }
+        (Err(cause), None) => return Err(cause),
+    };
+    if let (Some(kept), true) = (&kept, is_kept) {
+        kept.remove()?;
+    }
+    clock.lap("fit", 0, 0);
+    record.base = Some(measured.record);
+    record.target = Some(fitted.record);
+    Ok((record, fitted.fit))
+}
+
+/// Samples from the policy and, by quasi-rejection sampling, from the target.
+fn generate<X, B, Q>(
+    plan: &RunPlan<'_>,
+    mut record: RunRecord,
+    model: &BaseModel<B, Q, X>,
+    fit: Fit<TextContext, X>,
+    policy: &impl Distribution<TextContext, X>,
+    clock: &mut Clock,
+) -> Result<Finished<X>>
+where
+    X: TextSample + Eq + Hash,
+    B: Scorer<TextContext, X>,
+    Q: Distribution<TextContext, X>,
+{
+    let samples = sample(plan, model, &fit, policy)?;
     clock.lap("sample and score", samples.record.samples.len(), tokens(&samples.record.samples));
-
-    record.held_out = held_out(plan, model, &fitted.fit, &policy)?;
-    let qrs = reject(plan, &model.base, &fitted.fit, &policy, &samples)?;
+    record.held_out = held_out(plan, model, &fit, policy)?;
+    let qrs = reject(plan, &model.base, &fit, policy, &samples)?;
     clock.lap("reject", qrs.proposals, 0);
 
-    record.target = Some(fitted.record);
-    record.tuning = Some(tuned.record);
     record.policy = Some(samples.record);
     record.qrs = Some(qrs);
     record.stages = clock.stages().to_vec();
     record.peak_memory_bytes = peak_bytes();
-    Ok(Finished { record, fit: fitted.fit })
+    Ok(Finished { record, fit })
 }
 
 /// The number of tokens of all samples.

@@ -66,7 +66,9 @@ where
 {
     let interrupt = &control.interrupt;
     keep_apart(out, spec)?;
-    let folder = interrupt.begin(|| OutputFolder::prepare(out, weights.most), OutputFolder::temporary)?;
+    // A run that tunes nothing saves no weights.
+    let saved = if spec.tune.steps == 0 { 0 } else { weights.most };
+    let folder = interrupt.begin(|| OutputFolder::prepare(out, saved), OutputFolder::temporary)?;
     let checkpoints = CheckpointFolder::prepare(out, control)?;
     let room = folder.reserve_room(checkpoint_bytes(spec, weights.least)).inspect_err(|_| {
         // The error of the run is the one to report.
@@ -94,8 +96,10 @@ where
         }
     };
     folder.begin_writing()?;
-    save(&policy, &folder.path().join(WEIGHTS))?;
-    clock.lap("save", 0, 0);
+    if finished.record.tuning.is_some() {
+        save(&policy, &folder.path().join(WEIGHTS))?;
+        clock.lap("save", 0, 0);
+    }
     finished.record.stages = clock.stages().to_vec();
     finished.record.peak_memory_bytes = peak_bytes();
     finished.fit.save(folder.path().join("target.json"))?;

@@ -6,7 +6,8 @@ use disco_core::{Estimate, Scorer};
 use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
 use xtask::{
     BaseModel, Clock, Error, Finished, Loaded, ModelRecord, ProgressTarget, RunControl, RunOptions, RunPlan,
-    RunRecord, Spec, TextContext, TextScorers, WEIGHTS, WeightBytes, read_spec, run_pipeline, run_workflow,
+    RunRecord, Spec, TextContext, TextScorers, TuneSpec, WEIGHTS, WeightBytes, read_spec, run_pipeline,
+    run_workflow,
 };
 
 use crate::common::speech::{Speech, base, speeches};
@@ -74,6 +75,29 @@ fn near(found: Estimate, exact: f64, what: &str) {
         (found.value - exact).abs() <= 4.0 * found.std_error + 1e-9,
         "{what}: {found:?}, exactly {exact}"
     );
+}
+
+#[test]
+fn without_tuning_proposals_come_from_the_base() {
+    let spec = spec(&[("steps = 150", "steps = 1")]);
+    let spec = Spec { tune: TuneSpec { steps: 0, ..spec.tune.clone() }, ..spec };
+    let (finished, policy) = run(&spec);
+    assert!(finished.record.tuning.is_none());
+    let speeches = speeches();
+    let texts: Vec<&Speech> = speeches.outcomes().iter().collect();
+    let scores = |table: &SoftmaxTable<TextContext, Speech>| {
+        table.log_scores(&spec.contexts.items[0], &texts).unwrap()
+    };
+    assert_eq!(scores(&policy), scores(&base(&spec.contexts.items)));
+    let (of_base, proposals) = (finished.record.base.unwrap(), finished.record.policy.unwrap());
+    // Other samples of the same distribution.
+    let (one, other) = (of_base.means[0], proposals.means[0]);
+    assert_ne!(one.value, other.value);
+    assert!((one.value - other.value).abs() <= 4.0 * one.std_error.hypot(other.std_error));
+    let qrs = finished.record.qrs.unwrap();
+    near(qrs.means[1], 0.0, "sword");
+    let bias = 2.0 * qrs.total_variation.value;
+    assert!((qrs.means[0].value - 0.5).abs() <= bias + 4.0 * qrs.means[0].std_error, "{:?}", qrs.means[0]);
 }
 
 #[test]
