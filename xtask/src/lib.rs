@@ -13,6 +13,7 @@ mod launch;
 mod models;
 mod prerequisites;
 mod process;
+mod remote;
 mod repository;
 mod results;
 mod scorers;
@@ -26,6 +27,7 @@ pub use contexts::{Columns, TextContext};
 pub use error::{Error, Problem, Result, SpecError};
 pub use features::{Marks, SampleView, TextFeature, TextFeatures, TextSample, TextScorer, TextScorers};
 pub use process::workspace_root;
+pub use remote::{RemoteModel, RemoteSample};
 pub use repository::{
     CrateGraph, Finding, Import, ModuleGraph, Tree, check_crates, check_document, check_modules, check_order,
     check_source, findings, graph_text,
@@ -41,13 +43,13 @@ pub use spec::{
     AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ChoicesSpec, ClassifierSpec,
     CommandAsking, CommandSpec, ContextSpec, Dialect, FeatureKind, FeatureSpec, FitSpec, GrammarSpec,
     HttpAsking, HttpSpec, JsonPath, JsonScalar, JsonSpec, LabelValue, LengthUnit, Level, LongestToken,
-    Measure, ModelSource, ModelSpec, Phrase, QrsGoal, RewardSpec, SampleSpec, Share, Spec, Target, TuneSpec,
-    WEIGHTS, WordListSpec, WordValue, Words, read_spec,
+    Measure, ModelSource, ModelSpec, Phrase, QrsGoal, RewardSpec, SampleSpec, ServerDialect, ServerSpec,
+    Share, Spec, Target, TuneSpec, WEIGHTS, WordListSpec, WordValue, Words, read_spec,
 };
 pub use steering::{
     BaseModel, CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement,
-    Origin, PolicySamples, RunControl, RunPlan, Scored, StartMode, Tuned, WeightBytes, fit, measure, reject,
-    run_pipeline, run_untuned, run_workflow, sample, tune,
+    Origin, PolicySamples, RunControl, RunPlan, Scored, StartMode, Tuned, Untuned, WeightBytes, fit, measure,
+    reject, run_pipeline, run_untuned, run_untuned_workflow, run_workflow, sample, tune,
 };
 pub use terminal::{Progress, ProgressTarget};
 

@@ -4,7 +4,7 @@ mod client;
 mod in_order;
 mod secrets;
 
-pub(crate) use client::{Client, ClientSettings};
+pub(crate) use client::{Client, ClientSettings, Unanswered};
 pub(crate) use in_order::in_order;
 pub(crate) use secrets::Secrets;
 

@@ -80,8 +80,8 @@ pub(crate) fn keep_apart(out: &Path, spec: &Spec) -> Result<()> {
     });
     let folders = classifiers.chain([&spec.model.source]).filter_map(|source| match source {
         ModelSource::Folder(folder) => Some(("the run reads a model from", folder.clone())),
-        // The one is protected in every run, and a hub's is in the cache.
-        ModelSource::Embedded | ModelSource::Hub(_) => None,
+        // The one is protected in every run, a hub's is in the cache, and a server's is elsewhere.
+        ModelSource::Embedded | ModelSource::Hub(_) | ModelSource::Server(_) => None,
     });
     for (what, model) in folders.chain([("the embedded model is in", embedded_model())]) {
         // A model that is not there has an error of its own.

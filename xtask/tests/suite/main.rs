@@ -19,6 +19,8 @@ mod ownership;
 mod pipeline;
 #[cfg(unix)]
 mod python_scorer;
+mod remote_faults;
+mod remote_model;
 mod report;
 #[cfg(unix)]
 mod scorer_speed;
@@ -29,6 +31,7 @@ mod spec_contexts;
 mod spec_external;
 mod spec_kinds;
 mod spec_mutations;
+mod spec_server;
 mod targets;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -61,6 +61,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "launch",
             "features",
             "scorers",
+            "remote",
             "results",
             "models",
             "steering",
