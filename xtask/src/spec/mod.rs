@@ -37,6 +37,7 @@ mod target;
 mod tuning;
 mod values;
 mod words;
+mod written;
 
 use disco_divergence::Divergence;
 use disco_ebm::FitConfig;
@@ -99,6 +100,9 @@ pub struct Spec {
     pub checkpoints: CheckpointSpec,
     /// The samples that are drawn from the tuned policy.
     pub sample: SampleSpec,
+    /// The complete run file, as TOML: reading it from any folder gives this spec, with the paths of models absolute.
+    #[serde(skip)]
+    pub written: String,
 }
 
 impl Spec {

@@ -228,6 +228,27 @@ fn paths_are_seen_from_the_folder_of_the_spec() {
 }
 
 #[test]
+fn the_written_file_is_complete_and_gives_the_same_spec_from_any_folder() {
+    let place = tempfile::tempdir().unwrap();
+    let (files, other) = (place.path().join("files"), place.path().join("other"));
+    fs::create_dir_all(&files).unwrap();
+    fs::create_dir_all(&other).unwrap();
+    fs::write(files.join("contexts.txt"), "Once\nTwice\n").unwrap();
+    let text = LEAST.replace("list = [\"Once\"]", "file = \"contexts.txt\" # mine");
+    let first = read_spec("mine.toml", &text, &files).unwrap();
+    assert_eq!((first.title.as_str(), first.contexts.items.len()), ("mine", 2));
+    assert!(first.written.contains("file = \"contexts.txt\" # mine"), "{}", first.written);
+    assert_eq!(read_spec("run.toml", &first.written, &other).unwrap(), first);
+
+    let text = format!("folder = \"../files\"\n{text}");
+    let moved = read_spec("mine.toml", &text, &other).unwrap();
+    assert_eq!(moved.contexts, first.contexts);
+    assert_eq!(read_spec("run.toml", &moved.written, Path::new("nowhere")).unwrap(), moved);
+    let error = read_spec("mine.toml", &text.replace("../files", "../file"), &other).unwrap_err();
+    assert!(error.problems[0].message.starts_with("`folder` names no folder that is there"), "{error}");
+}
+
+#[test]
 fn what_is_not_toml_is_found_where_it_ends_to_be() {
     check("title = \n", "1:9: is not TOML: string values must be quoted, expected literal string", "TOML");
 }
