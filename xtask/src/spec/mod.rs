@@ -145,7 +145,8 @@ impl Spec {
 
     /// A feature that is to hold always or never, if the divergence is infinite where the policy does not keep to that.
     fn refused_hard_constraint(&self) -> Option<&FeatureSpec> {
-        let is_infinite = self.tune.divergence.derivative_at_infinity() == f64::INFINITY;
+        let is_tuned = self.tune.steps > 0;
+        let is_infinite = is_tuned && self.tune.divergence.derivative_at_infinity() == f64::INFINITY;
         self.features.iter().find(|feature| is_infinite && feature.is_hard())
     }
 }

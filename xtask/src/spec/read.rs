@@ -14,7 +14,7 @@ use super::{
     AdapterSpec, CheckpointSpec, FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, TuneSpec,
     allowed::{
         ANY_TEXT, CLOSED_SHARE, COUNT, INSIDE_UNIT, LOG_BETA, NOT_NEGATIVE, PENALTY, POSITIVE,
-        POSITIVE_SHARE, RANK, SAMPLES, SHARE, SOME_TEXT, TEMPERATURE, TEXTS, TOKEN_IDS, WHOLE,
+        POSITIVE_SHARE, RANK, SAMPLES, SHARE, SOME_TEXT, STEPS, TEMPERATURE, TEXTS, TOKEN_IDS, WHOLE,
     },
     checks::conflicts,
     contexts::{CONTEXT_FIELDS, read_contexts},
@@ -169,7 +169,15 @@ fn read_top(top: &Section<'_>, text: &str, folder: &Path, name: &str) -> Spec {
                 ridge: fit.number("ridge", &NOT_NEGATIVE).unwrap_or(0.0),
             },
         ),
-        tune: top.table("tune", |_| Fields::of(TUNE), read_tune),
+        tune: top.table(
+            "tune",
+            |_| Fields::of(TUNE),
+            |tune| {
+                let read = read_tune(tune);
+                // A file that says nothing of tuning does not ask for hours of it.
+                if top.may_have("tune") { read } else { TuneSpec { steps: 0, ..read } }
+            },
+        ),
         checkpoints: top.table("checkpoints", |_| Fields::of(CHECKPOINTS), read_checkpoints),
         sample: top.table("sample", |_| Fields::of(SAMPLE), read_sample),
     }
@@ -225,7 +233,7 @@ fn read_tune(tune: &Section<'_>) -> TuneSpec {
     let decays = [("constant", Decay::Constant), ("linear", Decay::Linear), ("cosine", Decay::Cosine)];
     TuneSpec {
         divergence: read_divergence(tune).unwrap_or(FDivergence::JensenShannon),
-        steps: count(tune, "steps").unwrap_or(50),
+        steps: tune.integer("steps", &STEPS).map_or(50, |steps| steps as usize),
         samples_per_step: samples(tune, "samples_per_step", 256),
         contexts_per_step: count(tune, "contexts_per_step").unwrap_or(1),
         learning_rate: tune.number("learning_rate", &POSITIVE).unwrap_or(1e-4),
