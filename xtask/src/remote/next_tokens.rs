@@ -1,5 +1,7 @@
 //! The most probable next tokens, as a server tells of them.
 
+use super::server::NEVER;
+
 /// The most probable tokens behind a context.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct NextTokens {
@@ -14,8 +16,6 @@ pub(super) struct NextTokens {
 impl NextTokens {
     /// At most `asked` tokens, in any order; those of probability 0 are left out.
     pub(super) fn new(drawn: String, mut top: Vec<(String, f64)>, asked: usize) -> Self {
-        /// vLLM writes this number for `-inf`, and llama.cpp a far smaller one.
-        const NEVER: f64 = -9999.0;
         top.retain(|(_, log_prob)| *log_prob > NEVER);
         top.sort_by(|(_, one), (_, other)| other.total_cmp(one));
         // The token that was drawn may come on top of them.

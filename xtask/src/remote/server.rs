@@ -9,6 +9,8 @@ use crate::{
     spec::{ModelSpec, ServerDialect},
 };
 
+/// A log-probability of this or less is that of what cannot be drawn: vLLM writes this number for `-inf`, and llama.cpp a far smaller one.
+pub(super) const NEVER: f64 = -9999.0;
 /// A log-probability that is above 0 by no more than this is one of 0 whose rounding is the server's.
 const ROUNDING: f64 = 1e-3;
 
@@ -78,7 +80,11 @@ impl Server {
         }
         let mut sum = 0.0;
         for log_prob in log_probs {
-            sum += one_log_prob(log_prob)?;
+            let log_prob = one_log_prob(log_prob)?;
+            if log_prob <= NEVER {
+                return Err("it drew a token to which it gives the probability 0".into());
+            }
+            sum += log_prob;
         }
         Ok((sample, sum))
     }

@@ -32,6 +32,7 @@ mod spec_external;
 mod spec_kinds;
 mod spec_mutations;
 mod spec_server;
+mod spec_settings;
 mod targets;
 #[cfg(target_os = "linux")]
 mod terminal;

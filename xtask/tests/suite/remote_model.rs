@@ -77,7 +77,7 @@ fn samples_depend_neither_on_the_number_of_connections_nor_on_the_request() {
 fn settings_are_part_of_the_distribution_in_each_dialect() {
     let settings = Settings { temperature: 0.7, top_k: 9, min_p: 0.1 };
     for kind in KINDS {
-        let url = language_server(kind, Fault::WithoutPart);
+        let url = language_server(kind, Fault::WholeCharacters);
         let change = |model: &mut ModelSpec| {
             (model.temperature, model.top_k, model.min_p) = (0.7, Some(9), Some(0.1));
         };
@@ -142,7 +142,7 @@ fn a_run_fits_and_samples_on_a_server() {
                     [[features]]\nname = \"w\"\nkind = \"contains\"\ntext = \"w1\"\nmean = 0.7\n[fit]\nsamples = 400\n\
                     [sample]\ncount = 400\nacceptance_rate = 0.5\n";
         let mut spec = read_spec("test.toml", text, Path::new("")).unwrap();
-        let url = language_server(kind, Fault::WithoutPart);
+        let url = language_server(kind, Fault::WholeCharacters);
         spec.model.source = ModelSource::Server(url.clone());
         spec.tune.steps = 0;
         let load = || {

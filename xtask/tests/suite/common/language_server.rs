@@ -40,8 +40,10 @@ pub(crate) enum Fault {
     Cut,
     /// There are several choices.
     TwoChoices,
-    /// A token that is a part of a character is never drawn.
-    WithoutPart,
+    /// No token is a part of a character: this is no fault.
+    WholeCharacters,
+    /// Another token than the one that was drawn, whose probability may be 0, takes its place.
+    Substitutes,
 }
 
 /// A server's dialect.
@@ -168,7 +170,7 @@ impl Server {
                 at < 0.0
             });
             let mut id = forced.unwrap_or(drawn.unwrap_or(END as usize) as u64) as u32;
-            if id == PART && forced.is_none() && self.fault == Fault::WithoutPart {
+            if id == PART && self.fault == Fault::Substitutes {
                 id = PART + 1;
             }
             ids.push(id);
@@ -261,7 +263,8 @@ impl Server {
                 .iter()
                 .map(|id| json!({"id": id, "token": text(*id), "bytes": [], value: written(told[*id as usize])}))
                 .collect();
-            if *id != PART && asked > 0 {
+            let is_left_out = *id == PART && self.fault == Fault::None;
+            if !is_left_out && asked > 0 {
                 let told = written(told[*id as usize]);
                 probabilities
                     .push(json!({"id": id, "token": text(*id), "bytes": [], value: told, list: top}));
