@@ -20,6 +20,7 @@ mod pipeline;
 #[cfg(unix)]
 mod python_scorer;
 mod remote_faults;
+mod remote_llama_cpp;
 mod remote_model;
 mod report;
 #[cfg(unix)]
