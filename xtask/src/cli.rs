@@ -6,7 +6,10 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     Backend, Error, INTERRUPTED, Result,
-    commands::{self, BenchOptions, PretrainArguments, RunOptions, SampleArguments},
+    commands::{
+        self, BenchOptions, DiagnoseArguments, FitArguments, MeasureArguments, MergeArguments,
+        PretrainArguments, RunOptions, SampleArguments, ScoreArguments, TuneArguments,
+    },
     process::survive_full_files,
     repository::{self, CiOptions, TidyOptions},
     terminal::{say, say_error},
@@ -31,6 +34,18 @@ enum Command {
         #[command(flatten)]
         options: RunOptions,
     },
+    /// Draw samples of the base of a run file, and compute all features on them: the first stage of a run.
+    Measure(MeasureArguments),
+    /// Fit the target of a run file to samples in files, of `measure` or of any other program. No model is needed.
+    Fit(FitArguments),
+    /// Tune a policy towards a saved target.
+    Tune(TuneArguments),
+    /// Join the files of shards to the file that one process would have written.
+    Merge(MergeArguments),
+    /// Compute log-probabilities of given texts under a model, and their log-scores under a target.
+    Score(ScoreArguments),
+    /// Tell how far samples in files are from a saved target: divergences, weights, acceptance rates. No model is run.
+    Diagnose(DiagnoseArguments),
     /// Sample from a model or from the policy of a finished run, or search it: JSON lines of completions with log-probabilities.
     Sample(Box<SampleArguments>),
     /// Train the embedded model from nothing, on a text.
@@ -93,6 +108,12 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Demo(options) => commands::demo(&options),
         Command::Run { spec, options } => commands::run(&spec, &options),
+        Command::Measure(arguments) => commands::measure(&arguments),
+        Command::Fit(arguments) => commands::fit(&arguments),
+        Command::Tune(arguments) => commands::tune(&arguments),
+        Command::Merge(arguments) => commands::merge(&arguments),
+        Command::Diagnose(arguments) => commands::diagnose(&arguments),
+        Command::Score(arguments) => commands::score(&arguments),
         Command::Sample(arguments) => commands::sample(&arguments),
         Command::Pretrain(arguments) => commands::pretrain(&arguments),
         Command::Bench(Bench::Lm(options)) => commands::bench_lm(&options),

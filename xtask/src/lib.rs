@@ -14,8 +14,10 @@ mod prerequisites;
 mod process;
 mod repository;
 mod results;
+mod samples;
 mod scorers;
 mod spec;
+mod stages;
 mod steering;
 mod terminal;
 
@@ -35,6 +37,7 @@ pub use results::{
     QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, render_report,
     terminal_table, write_outputs,
 };
+pub use samples::{Shard, StoredSample};
 pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
 pub use spec::{
     AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ChoicesSpec, ClassifierSpec,

@@ -6,7 +6,7 @@ use clap::Args;
 use disco_core::input;
 
 use crate::{
-    Backend, Error, Result,
+    Backend, Error, Interrupt, ProgressTarget, Result, RunControl, StartMode,
     launch::{Requirements, with_language_model},
     process::workspace_root,
     results::keep_apart,
@@ -14,7 +14,6 @@ use crate::{
 };
 #[cfg(feature = "lm")]
 use crate::{
-    Interrupt, ProgressTarget, RunControl, StartMode,
     results::terminal_table,
     steering::language_model,
     terminal::{print, visible_line},
@@ -67,16 +66,15 @@ impl RunOptions {
     }
 
     /// Reads a spec, with these changes.
-    fn read(&self, name: &str, text: &str, folder: &Path) -> Result<Spec> {
+    pub(super) fn read(&self, name: &str, text: &str, folder: &Path) -> Result<Spec> {
         let replaced: &[&str] = if self.divergence.is_some() { &["tune.divergence"] } else { &[] };
         self.apply(read_spec_with(name, text, folder, replaced)?)
     }
 }
 
-#[cfg(feature = "lm")]
 impl RunOptions {
     /// A run on this terminal that Ctrl-C ends.
-    fn control(&self) -> Result<RunControl> {
+    pub(super) fn control(&self) -> Result<RunControl> {
         let start = match (self.resume, self.restart) {
             (true, _) => StartMode::Resume,
             (_, true) => StartMode::Restart,

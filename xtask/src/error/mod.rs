@@ -308,6 +308,24 @@ pub enum Error {
         /// The problem.
         problem: String,
     },
+    /// The budget of proposals was spent.
+    #[error(
+        "{draws} of {asked} samples were drawn, from {proposals} proposals, which are as many as were allowed: allow more with          `--proposals`, or propose from a policy that is nearer to the target"
+    )]
+    TooFew {
+        /// The number of samples that were asked for.
+        asked: u64,
+        /// The number of samples that were drawn.
+        draws: u64,
+        /// The number of proposals.
+        proposals: u64,
+    },
+    /// Files are not the shards of one run.
+    #[error("these are not all shards of one run: {reason}")]
+    Shards {
+        /// The problem.
+        reason: String,
+    },
     /// A distribution, feature or estimate failed.
     #[error(transparent)]
     Core(#[from] disco_core::Error),

@@ -1,6 +1,7 @@
 //! The results of a run: the record that its stages fill, and the folder, files and tables that are functions of it.
 
 mod context_rows;
+mod diagnosis;
 mod distances;
 mod folder;
 mod numbers;
@@ -16,12 +17,13 @@ mod summary;
 mod table;
 
 pub use context_rows::{CategoryRow, ContextRow};
+pub(crate) use diagnosis::{DiagnosedContext, DiagnosedDistance, DiagnosedFeature, Diagnosis, HeavySample};
 pub(crate) use distances::{DISTANCES, TOTAL_VARIATION};
 pub use folder::OutputFolder;
 pub(crate) use folder::{free, take_lock};
 #[cfg(feature = "lm")]
 pub(crate) use numbers::grouped;
-pub(crate) use numbers::plain;
+pub(crate) use numbers::{plain, plus_minus};
 pub use output::write_outputs;
 pub use output_file::OutputFile;
 pub(crate) use place::{SUMMARY, keep_apart, resolve, stranger};

@@ -86,6 +86,12 @@ pub enum FeatureKind {
     Command(CommandSpec),
     /// The value that a server gives.
     Http(HttpSpec),
+    /// The value that a file of samples has for each of them, under the feature's name.
+    Recorded {
+        /// Whether its values are 0 and 1.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        binary: bool,
+    },
     /// The words of a list in the text.
     #[serde(rename = "words")]
     WordList(WordListSpec),
@@ -149,6 +155,11 @@ impl FeatureKind {
         }
     }
 
+    /// Whether a model, a program, a server or a file gives its values.
+    pub(crate) fn is_scored(&self) -> bool {
+        matches!(self, Self::Classifier(_) | Self::Command(_) | Self::Http(_) | Self::Recorded { .. })
+    }
+
     /// Whether its values are 0 and 1.
     pub fn is_binary(&self) -> bool {
         match self {
@@ -157,7 +168,9 @@ impl FeatureKind {
             Self::WordList(words) => words.value == WordValue::Presence,
             Self::Json(json) => json.is_binary(),
             Self::Count(_) | Self::Length { .. } | Self::Classifier(_) | Self::Category(_) => false,
-            Self::Command(CommandSpec { binary, .. }) | Self::Http(HttpSpec { binary, .. }) => *binary,
+            Self::Command(CommandSpec { binary, .. })
+            | Self::Http(HttpSpec { binary, .. })
+            | Self::Recorded { binary } => *binary,
         }
     }
 

@@ -5,12 +5,14 @@
 //! `pipeline.rs` composes all of them. `workflow.rs` adds the folder of results around a
 //! whole run, `checkpoints.rs` the folder of its checkpoints, and `interrupt.rs` the signals that end it. Only `language_model.rs` names disco-lm.
 
+mod accept;
 mod betas;
 mod categories;
 mod checkpoints;
 mod clock;
 mod conditional;
 mod constraints;
+mod diagnose;
 mod drawn;
 mod fit;
 mod held_out;
@@ -19,6 +21,8 @@ mod kept_samples;
 #[cfg(feature = "lm")]
 pub(crate) mod language_model;
 mod measure;
+#[cfg(feature = "lm")]
+mod model_task;
 mod moments;
 mod origin;
 mod pipeline;
@@ -30,18 +34,33 @@ mod step_log;
 mod tune;
 mod workflow;
 
+#[cfg(feature = "lm")]
+pub(crate) use accept::accept;
+pub(crate) use accept::{Accept, SamplerKind};
 pub use checkpoints::{CheckpointFolder, RunControl, StartMode};
 pub use clock::Clock;
+pub(crate) use constraints::features_of_target;
+pub(crate) use diagnose::{SampledSet, diagnose};
+pub(crate) use drawn::Drawn;
 #[cfg(feature = "lm")]
 pub(crate) use drawn::draw_in_order;
 pub use fit::{Fitted, fit};
 pub use interrupt::{INTERRUPTED, Interrupt};
+pub(crate) use measure::measure_drawn;
 pub use measure::{Measurement, measure};
+#[cfg(feature = "lm")]
+pub(crate) use model_task::ModelTask;
 pub use origin::{BaseModel, Origin};
+#[cfg(feature = "lm")]
+pub(crate) use pipeline::tuning_lap;
 pub use pipeline::{Finished, run_pipeline, run_untuned};
 pub use plan::RunPlan;
 pub use reject::reject;
 pub use sample::{PolicySamples, sample};
 pub use scored::Scored;
+#[cfg(feature = "lm")]
+pub(crate) use scored::score_chunk;
 pub use tune::{Tuned, tune};
 pub use workflow::{Loaded, WeightBytes, run_workflow};
+#[cfg(feature = "lm")]
+pub(crate) use workflow::{Work, in_results};

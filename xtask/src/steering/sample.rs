@@ -40,7 +40,7 @@ pub fn sample<X: TextSample + Eq + Hash>(
     let contexts = &plan.spec.contexts.items;
     let count = plan.spec.per_context(plan.spec.sample.count);
     let mut progress = Progress::new(plan.progress, "sample", "samples", count * contexts.len());
-    let drawn = origin.samples(policy, contexts, count, plan.seeds.sample, &mut progress)?;
+    let drawn = origin.samples(policy, contexts, 0..count, plan.seeds.sample, &mut progress)?;
     drop(progress);
     let mut progress = Progress::new(plan.progress, "score", "samples", count * contexts.len());
     let log_base = log_scores(base, contexts, &drawn, &mut progress)?;

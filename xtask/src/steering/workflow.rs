@@ -9,7 +9,7 @@ use disco_core::{Distribution, Scorer};
 use disco_tuner::{Checkpointed, Optimizer, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{BaseModel, CheckpointFolder, Clock, RunControl, RunPlan, run_pipeline};
+use super::{BaseModel, CheckpointFolder, Clock, Finished, RunControl, RunPlan, run_pipeline};
 use crate::{
     Error, Result,
     contexts::TextContext,
@@ -64,6 +64,41 @@ where
     Q: Distribution<TextContext, X>,
     P: Policy<TextContext, X> + Checkpointed,
 {
+    in_results(spec, out, weights, control, load, save, |work| {
+        let Work { plan, model, base, policy, clock, checkpoints, .. } = work;
+        run_pipeline(plan, model, base, policy, clock, Some(checkpoints))
+    })
+}
+
+/// The parts of a run, for the stages.
+pub(crate) struct Work<'a, B, Q, X, P> {
+    pub(crate) plan: &'a RunPlan<'a>,
+    /// The description of the model.
+    pub(crate) model: ModelRecord,
+    pub(crate) base: &'a BaseModel<B, Q, X>,
+    pub(crate) policy: &'a mut P,
+    pub(crate) clock: &'a mut Clock,
+    pub(crate) checkpoints: &'a CheckpointFolder,
+    /// The folder of the results, before it gets its name.
+    pub(crate) folder: &'a OutputFolder,
+}
+
+/// Does `work` with a model and a policy, and writes the results to the folder `out`; returns the folder and the record.
+///
+/// # Errors
+/// As [`run_workflow`], with those of `work` in the place of the pipeline's.
+pub(crate) fn in_results<X, B, Q, P>(
+    spec: &Spec,
+    out: &Path,
+    weights: WeightBytes,
+    control: &RunControl,
+    load: impl FnOnce() -> Result<Loaded<B, Q, X, P>>,
+    save: impl FnOnce(&P, &Path) -> Result<()>,
+    work: impl FnOnce(Work<'_, B, Q, X, P>) -> Result<Finished<X>>,
+) -> Result<(PathBuf, RunRecord)>
+where
+    X: TextSample,
+{
     let interrupt = &control.interrupt;
     keep_apart(out, spec)?;
     // A run that tunes nothing saves no weights.
@@ -84,7 +119,15 @@ where
         scorers.extend(programs);
         clock.lap("load", 0, 0);
         let plan = RunPlan::new(spec, &scorers, control.progress)?;
-        let finished = run_pipeline(&plan, model, &base, &mut policy, &mut clock, Some(&checkpoints))?;
+        let finished = work(Work {
+            plan: &plan,
+            model,
+            base: &base,
+            policy: &mut policy,
+            clock: &mut clock,
+            checkpoints: &checkpoints,
+            folder: &folder,
+        })?;
         Ok((policy, finished))
     };
     let (policy, mut finished) = match tuned() {

@@ -29,6 +29,7 @@ mod spec_contexts;
 mod spec_external;
 mod spec_kinds;
 mod spec_mutations;
+mod stages;
 mod targets;
 #[cfg(target_os = "linux")]
 mod terminal;
