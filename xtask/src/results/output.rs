@@ -11,6 +11,9 @@ use super::{
 };
 use crate::{Error, Result};
 
+/// The complete run file in a folder of results.
+pub(crate) const RUN_FILE: &str = "run.toml";
+
 /// A line of `samples.jsonl`.
 #[derive(Serialize)]
 struct SampleLine<'a> {
@@ -19,7 +22,7 @@ struct SampleLine<'a> {
     sample: &'a SampleRecord,
 }
 
-/// Writes `report.html`, `summary.json` and `samples.jsonl`.
+/// Writes `report.html`, `summary.json`, `samples.jsonl`, and the run file `run.toml`.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -34,5 +37,6 @@ pub fn write_outputs(folder: &OutputFolder, record: &RunRecord) -> Result<()> {
         }
     }
     folder.write("samples.jsonl", &lines)?;
+    folder.write(RUN_FILE, record.spec.written.as_bytes())?;
     folder.write("report.html", render_report(record).as_bytes())
 }

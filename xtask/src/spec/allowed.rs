@@ -17,6 +17,10 @@ pub(crate) const COUNT: Allowed<u64> = Allowed {
     words: "a whole number from 1 to 1000000000",
     holds: |count| (1..=1_000_000_000).contains(count),
 };
+pub(crate) const STEPS: Allowed<u64> = Allowed {
+    words: "a whole number from 0 (nothing is tuned) to 1000000000",
+    holds: |count| *count <= 1_000_000_000,
+};
 /// As `disco_lm::BeamSearch` has it, so that it can be checked before a program with a language model is built.
 pub(crate) const BEAM: Allowed<u64> =
     Allowed { words: "a whole number from 1 to 1024", holds: |width| (1..=1024).contains(width) };

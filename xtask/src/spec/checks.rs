@@ -81,6 +81,10 @@ const TUNER_FIELDS: &[(&str, &[&str])] = &[
 
 fn tune(spec: &Spec, found: &mut Vec<Conflict>) {
     let tune = &spec.tune;
+    // Settings of what is not done contradict nothing.
+    if tune.steps == 0 {
+        return;
+    }
     if let Err(error) =
         tune.tuner_config(spec.checkpoints.best, spec.model.choices.is_some(), spec.seed).validate()
     {

@@ -37,6 +37,7 @@ mod target;
 mod tuning;
 mod values;
 mod words;
+mod written;
 
 use disco_divergence::Divergence;
 use disco_ebm::FitConfig;
@@ -99,6 +100,9 @@ pub struct Spec {
     pub checkpoints: CheckpointSpec,
     /// The samples that are drawn from the tuned policy.
     pub sample: SampleSpec,
+    /// The complete run file, as TOML: reading it from any folder gives this spec, with the paths of models absolute.
+    #[serde(skip)]
+    pub written: String,
 }
 
 impl Spec {
@@ -141,7 +145,8 @@ impl Spec {
 
     /// A feature that is to hold always or never, if the divergence is infinite where the policy does not keep to that.
     fn refused_hard_constraint(&self) -> Option<&FeatureSpec> {
-        let is_infinite = self.tune.divergence.derivative_at_infinity() == f64::INFINITY;
+        let is_tuned = self.tune.steps > 0;
+        let is_infinite = is_tuned && self.tune.divergence.derivative_at_infinity() == f64::INFINITY;
         self.features.iter().find(|feature| is_infinite && feature.is_hard())
     }
 }

@@ -3,7 +3,7 @@
 //! A reader never ends at a problem: a wrong value has its default from then on, and the problem is in the document. A [`Spec`] with
 //! such defaults never leaves this file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use disco_divergence::FDivergence;
@@ -14,7 +14,7 @@ use super::{
     AdapterSpec, CheckpointSpec, FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, TuneSpec,
     allowed::{
         ANY_TEXT, CLOSED_SHARE, COUNT, INSIDE_UNIT, LOG_BETA, NOT_NEGATIVE, PENALTY, POSITIVE,
-        POSITIVE_SHARE, RANK, SAMPLES, SHARE, SOME_TEXT, TEMPERATURE, TEXTS, TOKEN_IDS, WHOLE,
+        POSITIVE_SHARE, RANK, SAMPLES, SHARE, SOME_TEXT, STEPS, TEMPERATURE, TEXTS, TOKEN_IDS, WHOLE,
     },
     checks::conflicts,
     contexts::{CONTEXT_FIELDS, read_contexts},
@@ -26,6 +26,7 @@ use super::{
     rewards::{REWARD_FIELDS, read_reward},
     sample_space::{read_choices, read_grammar},
     section::Section,
+    written::written,
 };
 use crate::{Backend, SpecError};
 
@@ -33,6 +34,7 @@ const TOP: &[&str] = &[
     "title",
     "seed",
     "backend",
+    "folder",
     "model",
     "contexts",
     "features",
@@ -124,10 +126,12 @@ pub(crate) fn read_spec_with(
 ) -> Result<Spec, SpecError> {
     // Windows' editors put a byte order mark there.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    Document::read(name, text, replaced, Fields::of(TOP), |top| read_top(top, folder, name), conflicts)
+    Document::read(name, text, replaced, Fields::of(TOP), |top| read_top(top, text, folder, name), conflicts)
 }
 
-fn read_top(top: &Section<'_>, folder: &Path, name: &str) -> Spec {
+fn read_top(top: &Section<'_>, text: &str, folder: &Path, name: &str) -> Spec {
+    let own = read_folder(top, folder);
+    let folder = own.as_deref().unwrap_or(folder);
     let stem =
         Path::new(name).file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
     let backends: Vec<_> =
@@ -142,8 +146,10 @@ fn read_top(top: &Section<'_>, folder: &Path, name: &str) -> Spec {
         }
     }
     let seed = top.integer("seed", &WHOLE).unwrap_or(0);
+    let title = top.string("title", &ANY_TEXT).unwrap_or(stem);
     Spec {
-        title: top.string("title", &ANY_TEXT).unwrap_or(stem),
+        written: written(text, &title, folder),
+        title,
         seed,
         backend: top.choice("backend", &backends, BACKEND_ALIASES).unwrap_or_default(),
         model: top.table("model", |_| Fields::of(MODEL), |model| read_model(model, folder)),
@@ -163,10 +169,29 @@ fn read_top(top: &Section<'_>, folder: &Path, name: &str) -> Spec {
                 ridge: fit.number("ridge", &NOT_NEGATIVE).unwrap_or(0.0),
             },
         ),
-        tune: top.table("tune", |_| Fields::of(TUNE), read_tune),
+        tune: top.table(
+            "tune",
+            |_| Fields::of(TUNE),
+            |tune| {
+                let read = read_tune(tune);
+                // A file that says nothing of tuning does not ask for hours of it.
+                if top.may_have("tune") { read } else { TuneSpec { steps: 0, ..read } }
+            },
+        ),
         checkpoints: top.table("checkpoints", |_| Fields::of(CHECKPOINTS), read_checkpoints),
         sample: top.table("sample", |_| Fields::of(SAMPLE), read_sample),
     }
+}
+
+/// Reads the folder from which the file's relative paths are seen, if it is not the file's own.
+fn read_folder(top: &Section<'_>, folder: &Path) -> Option<PathBuf> {
+    let path = folder.join(top.string("folder", &SOME_TEXT)?);
+    if !path.is_dir() {
+        let message = format!("names no folder that is there: {}", path.display());
+        top.wrong("folder", &message, "the folder from which relative paths of this file are seen");
+        return None;
+    }
+    Some(path)
 }
 
 /// A number of samples.
@@ -208,7 +233,7 @@ fn read_tune(tune: &Section<'_>) -> TuneSpec {
     let decays = [("constant", Decay::Constant), ("linear", Decay::Linear), ("cosine", Decay::Cosine)];
     TuneSpec {
         divergence: read_divergence(tune).unwrap_or(FDivergence::JensenShannon),
-        steps: count(tune, "steps").unwrap_or(50),
+        steps: tune.integer("steps", &STEPS).map_or(50, |steps| steps as usize),
         samples_per_step: samples(tune, "samples_per_step", 256),
         contexts_per_step: count(tune, "contexts_per_step").unwrap_or(1),
         learning_rate: tune.number("learning_rate", &POSITIVE).unwrap_or(1e-4),

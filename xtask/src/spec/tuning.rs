@@ -9,7 +9,7 @@ use serde::Serialize;
 pub struct TuneSpec {
     /// The divergence that is minimised.
     pub divergence: FDivergence,
-    /// The number of updates.
+    /// The number of updates; 0 where nothing is tuned, and the base itself is the policy.
     pub steps: usize,
     /// The number of samples of an update, in all its contexts together.
     pub samples_per_step: usize,

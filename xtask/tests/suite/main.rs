@@ -30,6 +30,7 @@ mod spec_external;
 mod spec_kinds;
 mod spec_mutations;
 mod stages;
+mod spec_settings;
 mod targets;
 #[cfg(target_os = "linux")]
 mod terminal;

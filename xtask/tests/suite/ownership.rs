@@ -12,7 +12,7 @@ const MINE: &str = "years of work";
 
 fn results(folder: &Path) -> bool {
     let names = names(folder);
-    ["manifest.json", "report.html", "samples.jsonl", "summary.json"]
+    ["manifest.json", "report.html", "run.toml", "samples.jsonl", "summary.json"]
         .iter()
         .all(|name| names.iter().any(|n| n == name))
 }

@@ -219,7 +219,7 @@ fn a_workflow_leaves_everything_that_a_run_made() {
     let out = place.path().join("runs").join("speeches");
     let spec = spec(&[("steps = 150", "steps = 3"), ("count = 2000", "count = 200")]);
     let record = workflow(&spec, &out).unwrap();
-    for name in ["report.html", "summary.json", "samples.jsonl", "target.json", WEIGHTS] {
+    for name in ["report.html", "run.toml", "summary.json", "samples.jsonl", "target.json", WEIGHTS] {
         assert!(out.join(name).exists(), "{name}");
     }
     let mut beside: Vec<_> = fs::read_dir(place.path().join("runs"))

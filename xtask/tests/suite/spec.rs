@@ -109,7 +109,7 @@ fn wrong_types_and_values_are_found_where_they_are() {
         "1:11: `backend` is \"cpu\"; did you mean `flex`?",
         "flex, tch, wgpu, vulkan, cuda",
     );
-    check(&format!("{LEAST}[tune]\nsteps = 0\n"), "12:9: `tune.steps` is 0", "a whole number from 1");
+    check(&format!("{LEAST}[tune]\nsteps = -1\n"), "12:9: `tune.steps` is -1", "a whole number from 0");
     check(&format!("{LEAST}[tune]\nlearning_rate = nan\n"), "12:17: `tune.learning_rate` is nan", "above 0");
     check(
         &format!("{LEAST}[tune]\ndivergence = \"jss\"\n"),
@@ -250,7 +250,7 @@ fn settings_that_do_not_go_together_are_found_before_anything_is_computed() {
     for (tune, message) in [
         ("steps = 5\nwarmup_steps = 6", "`tune.warmup_steps` is 6"),
         ("samples_per_step = 2\ncontexts_per_step = 2", "`tune.samples_per_step` is 2"),
-        ("steps = 1000000000000000000", "allowed: a whole number from 1 to 1000000000"),
+        ("steps = 1000000000000000000", "allowed: a whole number from 0 (nothing is tuned) to 1000000000"),
         ("samples_per_step = 100000000", "allowed: a whole number from 2 to 10000000"),
     ] {
         let shown = with(tune);

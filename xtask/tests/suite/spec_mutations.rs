@@ -261,7 +261,7 @@ fn several_mistakes_are_several_problems() {
         ("backend = \"flex\"", "backend = \"cpu\""),
         ("held_out = 0.25", "held_out = 1"),
         ("divergence = \"js\"", "divergence = \"kl\""),
-        ("steps = 90", "steps = 0"),
+        ("steps = 90", "steps = -1"),
         ("keep = 2", "keeps = 2"),
         ("acceptance_rate = 0.5", "acceptance_rate = 1.0"),
     ] {
@@ -273,7 +273,7 @@ fn several_mistakes_are_several_problems() {
         "`backend` is \"cpu\"",
         "`fit.held_out` is 1",
         "`tune.divergence` is \"kl\"",
-        "`tune.steps` is 0",
+        "`tune.steps` is -1",
         "unknown field `checkpoints.keeps`; did you mean `keep`?",
         "`sample.acceptance_rate` is 1, but",
     ];
