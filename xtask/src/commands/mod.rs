@@ -2,6 +2,7 @@
 
 mod bench;
 mod pretrain;
+mod report;
 mod run;
 mod sample;
 
@@ -9,6 +10,7 @@ mod sample;
 pub(crate) use bench::run_job;
 pub(crate) use bench::{BenchOptions, lm as bench_lm};
 pub(crate) use pretrain::{PretrainArguments, run as pretrain};
+pub(crate) use report::{ReportArguments, run as report};
 pub use run::RunOptions;
 pub(crate) use run::{demo, run};
 pub(crate) use sample::{SampleArguments, run as sample};

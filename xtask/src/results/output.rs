@@ -6,7 +6,8 @@ use super::{
     folder::OutputFolder,
     place::SUMMARY,
     record::{RunRecord, SampleRecord},
-    report::render_report,
+    report::{FileLinks, REPORT, render_report},
+    stored::{RECORD, stored},
     summary::summary,
 };
 use crate::{Error, Result};
@@ -19,7 +20,10 @@ struct SampleLine<'a> {
     sample: &'a SampleRecord,
 }
 
-/// Writes `report.html`, `summary.json` and `samples.jsonl`.
+/// The samples, one line each.
+const SAMPLES: &str = "samples.jsonl";
+
+/// Writes `report.html`, `summary.json`, `record.json` and `samples.jsonl`, after all other files of the folder: the report links to them.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -33,6 +37,8 @@ pub fn write_outputs(folder: &OutputFolder, record: &RunRecord) -> Result<()> {
             lines.push(b'\n');
         }
     }
-    folder.write("samples.jsonl", &lines)?;
-    folder.write("report.html", render_report(record).as_bytes())
+    folder.write(SAMPLES, &lines)?;
+    folder.write(RECORD, &stored(record)?)?;
+    let links = FileLinks::beside(folder.path())?;
+    folder.write(REPORT, render_report(record, &links).as_bytes())
 }
