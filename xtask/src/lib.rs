@@ -33,8 +33,8 @@ pub use results::{
     BaseRecord, CategoryDistance, CategoryRow, ContextRow, DistanceRow, FeatureRow, FileLinks, FitRecord,
     FittedFeature, FromBase, HeldOutRecord, MaskingRecord, ModelRecord, OutputFile, OutputFolder,
     PolicyRecord, QrsCount, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord,
-    TargetRecord, TuningRecord, WeightRecord, read_record, render_comparison, render_report, terminal_table,
-    write_outputs,
+    TargetRecord, TuningRecord, WeightRecord, read_record, render_comparison, render_report,
+    render_report_with, terminal_table, write_outputs,
 };
 pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
 pub use spec::{

@@ -7,7 +7,9 @@ use disco_tuner::SealedFolder;
 
 use crate::{
     Error, Result,
-    results::{FileLinks, OutputFile, RunRecord, is_report, read_record, render_comparison, render_report},
+    results::{
+        FileLinks, OutputFile, RunRecord, is_report, read_record, render_comparison, render_report_with,
+    },
     terminal::{print, visible_line},
 };
 
@@ -42,7 +44,7 @@ pub(crate) fn run(arguments: &ReportArguments) -> Result<()> {
         runs.push((name_of(folder), FileLinks::from_page(out, folder)?, record));
     }
     let page = match &runs[..] {
-        [(_, links, record)] => render_report(record, links),
+        [(_, links, record)] => render_report_with(record, links),
         _ => {
             distinguish(&mut runs, folders);
             render_comparison(&runs)

@@ -34,7 +34,7 @@ pub use record::{
     TargetRecord, TuningRecord, WeightRecord,
 };
 pub(crate) use report::is_report;
-pub use report::{FileLinks, render_comparison, render_report};
+pub use report::{FileLinks, render_comparison, render_report, render_report_with};
 pub use rows::{DistanceRow, FeatureRow, FromBase};
 pub(crate) use staging::remove as remove_staging;
 pub use stored::read_record;

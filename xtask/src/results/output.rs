@@ -6,7 +6,7 @@ use super::{
     folder::OutputFolder,
     place::SUMMARY,
     record::{RunRecord, SampleRecord},
-    report::{FileLinks, REPORT, render_report},
+    report::{FileLinks, REPORT, render_report_with},
     stored::{RECORD, stored},
     summary::summary,
 };
@@ -40,5 +40,5 @@ pub fn write_outputs(folder: &OutputFolder, record: &RunRecord) -> Result<()> {
     folder.write(SAMPLES, &lines)?;
     folder.write(RECORD, &stored(record)?)?;
     let links = FileLinks::beside(folder.path())?;
-    folder.write(REPORT, render_report(record, &links).as_bytes())
+    folder.write(REPORT, render_report_with(record, &links).as_bytes())
 }

@@ -12,10 +12,10 @@ use super::{
     settings::settings_of,
 };
 use crate::results::{
-    TOTAL_VARIATION,
-    numbers::{grouped, shown_share},
-    record::RunRecord,
-    rows::FeatureRow,
+    DISTANCES, TOTAL_VARIATION,
+    numbers::{grouped, plain, shown_share},
+    record::{RunRecord, TargetRecord},
+    rows::{DistanceRow, FeatureRow},
 };
 
 /// A run on the page.
@@ -50,48 +50,46 @@ pub fn render_comparison(runs: &[(String, FileLinks, RunRecord)]) -> String {
     page("Runs side by side", &kicker, &content)
 }
 
-/// The numbers that tell runs apart at a glance.
+/// The numbers that tell runs apart at a glance, a column for each run.
 fn headline(runs: &[Run<'_>]) -> String {
-    let head = [
-        "run",
-        "steps",
-        "ESS of the fit",
-        "exact rejection accepts",
-        "QRS accepts",
-        "TV of the base",
-        "TV of the tuned policy",
-        "TV of QRS",
-        "KL from base to target",
-        "seconds",
-    ];
-    let mut rows = vec![head.map(str::to_owned).to_vec()];
     let nothing = || NOTHING.to_owned();
-    for Run { record, name, .. } in runs {
-        let distances = record.distances();
-        let distance = |of: fn(&crate::results::DistanceRow) -> Option<Estimate>| {
-            let row = distances
-                .iter()
-                .find(|row| row.formula == crate::results::DISTANCES[TOTAL_VARIATION].formula);
-            row.and_then(of).as_ref().map_or_else(nothing, estimate)
-        };
-        let target = record.target.as_ref();
-        let share = |found: Option<Estimate>| found.map_or_else(nothing, |found| shown(&shown_share(&found)));
-        rows.push(vec![
-            name.clone(),
-            record.tuning.as_ref().map_or_else(nothing, |tuning| grouped(tuning.steps.len() as u64)),
-            target.map_or_else(nothing, |target| grouped(target.fit.ess.round() as u64)),
-            share(target.and_then(|target| target.exact_rejection)),
-            share(record.qrs.as_ref().map(|qrs| qrs.acceptance_rate)),
-            distance(|row| row.base),
-            distance(|row| row.tuned),
-            distance(|row| row.qrs),
-            target.map_or_else(nothing, |target| estimate(&target.fit.kl)),
-            format!("{:.1}", record.stages.iter().fold(0.0, |sum, stage| sum + stage.seconds)),
-        ]);
+    let total_variation = |run: &Run<'_>, of: fn(&DistanceRow) -> Option<Estimate>| {
+        let distances = run.record.distances();
+        let row = distances.iter().find(|row| row.formula == DISTANCES[TOTAL_VARIATION].formula);
+        row.and_then(of).as_ref().map_or_else(nothing, estimate)
+    };
+    let share = |found: Option<Estimate>| found.map_or_else(nothing, |found| shown(&shown_share(&found)));
+    let target = |run: &Run<'_>, of: &dyn Fn(&TargetRecord) -> String| {
+        run.record.target.as_ref().map_or_else(nothing, of)
+    };
+    let numbers: [(&str, &dyn Fn(&Run<'_>) -> String); 9] = [
+        ("steps of tuning", &|run| {
+            let steps = run.record.tuning.as_ref().map(|tuning| grouped(tuning.steps.len() as u64));
+            steps.unwrap_or_else(nothing)
+        }),
+        ("effective sample size of the fit", &|run| target(run, &|target| plain(target.fit.ess.round()))),
+        ("KL from base to target", &|run| target(run, &|target| estimate(&target.fit.kl))),
+        ("exact rejection accepts", &|run| target(run, &|target| share(target.exact_rejection))),
+        ("QRS accepts", &|run| share(run.record.qrs.as_ref().map(|qrs| qrs.acceptance_rate))),
+        ("total variation of the base", &|run| total_variation(run, |row| row.base)),
+        ("total variation of the tuned policy", &|run| total_variation(run, |row| row.tuned)),
+        ("total variation of QRS", &|run| total_variation(run, |row| row.qrs)),
+        ("seconds", &|run| {
+            format!("{:.1}", run.record.stages.iter().fold(0.0, |sum, stage| sum + stage.seconds))
+        }),
+    ];
+    let mut rows = vec![head("number", runs)];
+    for (name, of) in numbers {
+        rows.push(std::iter::once(name.to_owned()).chain(runs.iter().map(of)).collect());
     }
     let introduction = "Total variations are distances to each run's own target. Numbers have one standard error; those of two runs \
                         with the same seed are not independent.";
     section("At a glance", introduction, &table("headline", &rows))
+}
+
+/// The head of a table with a column for each run.
+fn head(first: &str, runs: &[Run<'_>]) -> Vec<String> {
+    std::iter::once(first.to_owned()).chain(runs.iter().map(|run| run.name.clone())).collect()
 }
 
 /// The means of each feature, run by run.
@@ -150,11 +148,7 @@ fn differences(runs: &[Run<'_>]) -> String {
         }
     }
     found.retain(|_, values| values.iter().any(|value| *value != values[0]));
-    let mut rows = vec![
-        std::iter::once("setting".to_owned())
-            .chain(runs.iter().map(|run| run.name.clone()))
-            .collect::<Vec<_>>(),
-    ];
+    let mut rows = vec![head("setting", runs)];
     for (name, values) in &found {
         let cell = |value: &Option<String>| {
             value.as_ref().map_or_else(|| NOTHING.into(), |value| format!("<bdi>{}</bdi>", escape(value)))

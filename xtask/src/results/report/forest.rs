@@ -102,7 +102,7 @@ impl<'a> Panel<'a> {
         }
         if lane.mean.value.is_finite() {
             let x = axis.position(lane.mean.value);
-            let _ = write!(svg, r#"<circle class="mark {}" cx="{x:.2}%" cy="50%" r="4"/>"#, lane.class);
+            let _ = write!(svg, r#"<circle class="mark {}" cx="{x:.2}%" cy="50%" r="3.2"/>"#, lane.class);
         }
         svg + "</svg>"
     }
@@ -130,20 +130,17 @@ impl<'a> Panel<'a> {
 fn scale(axis: &Axis) -> String {
     let mut svg = r#"<svg aria-hidden="true">"#.to_owned();
     for tick in axis.ticks() {
-        let at = axis.position(tick);
-        let anchor = if at < 8.0 {
-            "start"
-        } else if at > 92.0 {
-            "end"
-        } else {
-            "middle"
+        let (at, label) = (axis.position(tick), plain_tick(tick));
+        // A long label at an end would leave the plot.
+        let anchor = match label.chars().count() {
+            0..4 => "middle",
+            _ if at < 12.0 => "start",
+            _ if at > 88.0 => "end",
+            _ => "middle",
         };
         let _ = write!(svg, r#"<line class="axis" x1="{at:.2}%" x2="{at:.2}%" y1="0" y2="4"/>"#);
-        let _ = write!(
-            svg,
-            r#"<text class="tick" x="{at:.2}%" y="16" text-anchor="{anchor}">{}</text>"#,
-            plain_tick(tick)
-        );
+        let _ =
+            write!(svg, r#"<text class="tick" x="{at:.2}%" y="16" text-anchor="{anchor}">{label}</text>"#,);
     }
     format!(
         r#"<div class="lane scale"><span class="who"></span>{svg}</svg><span class="number"></span></div>"#

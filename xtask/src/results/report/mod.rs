@@ -27,9 +27,14 @@ pub(crate) use page::is_report;
 
 use super::record::RunRecord;
 
-/// The whole report, with a section for each part of the record that there is, and links to the files of the run. It is a function of the
-/// record and of these links: the same run gives the same bytes.
-pub fn render_report(record: &RunRecord, links: &FileLinks) -> String {
+/// The whole report, with a section for each part of the record that there is. It is a function of the record: the same run gives the same
+/// bytes.
+pub fn render_report(record: &RunRecord) -> String {
+    render_report_with(record, &FileLinks::default())
+}
+
+/// As [`render_report`], with links to the files of the run.
+pub fn render_report_with(record: &RunRecord, links: &FileLinks) -> String {
     let sections = [
         Some(sections::moments(record)),
         categories::categories(record),

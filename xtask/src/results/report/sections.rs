@@ -81,7 +81,7 @@ pub(super) fn moments(record: &RunRecord) -> String {
                the bound of the 95% interval where no sample has the feature, or all have it.";
     let panels = features.iter().map(|feature| Panel::of_stages(feature).html());
     let notes = warnings(&record.skipped_notes());
-    section("What was asked, and what came of it", key, &(forest(panels) + &notes))
+    section("Asked and reached", key, &(forest(panels) + &notes))
 }
 
 /// The course of tuning.

@@ -27,9 +27,14 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
 
 /// Writes made-up results to a place; returns the place.
 pub(crate) fn write_results(place: &Path) -> xtask::Result<PathBuf> {
+    write_results_of(place, &record())
+}
+
+/// Writes the results of a record to a place; returns the place.
+pub(crate) fn write_results_of(place: &Path, record: &RunRecord) -> xtask::Result<PathBuf> {
     let folder = OutputFolder::prepare(place, 0)?;
     folder.begin_writing()?;
-    write_outputs(&folder, &record())?;
+    write_outputs(&folder, record)?;
     folder.finish()
 }
 
