@@ -1,6 +1,10 @@
 //! The record of a finished run, read again from its folder.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
 use disco_core::Estimate;
 use tempfile::TempDir;
@@ -116,4 +120,53 @@ fn a_comparison_names_the_settings_that_differ_and_no_others() {
     assert!(html.contains("tune.learning_rate") && html.contains("0.125"));
     assert!(!html.contains("tune.steps") && !html.contains("tune.optimizer"));
     assert!(html.contains("0.467") && html.contains("Settings that differ"));
+}
+
+/// Runs `cargo xtask report` in a folder.
+fn report(place: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .current_dir(place)
+        .arg("report")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn the_command_renders_one_run_again_and_compares_several() {
+    let place = TempDir::new().unwrap();
+    let run = |name: &str| write_results_of(&place.path().join(name), &record()).unwrap();
+    let (one, _) = (run("runs/one run"), run("runs/two"));
+    let output = report(place.path(), &["runs/one run", "--out", "page.html"]);
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "page.html\n");
+    let page = fs::read_to_string(place.path().join("page.html")).unwrap();
+    assert!(page.contains("<a href=\"runs/one%20run/samples.jsonl\">samples.jsonl</a>"), "no link");
+    // But for the addresses of its links it is the page of the run itself.
+    let own = fs::read_to_string(one.join("report.html")).unwrap();
+    assert!(page.replace("runs/one%20run/", "") == own);
+
+    let output = report(place.path(), &["runs/one run", "runs/two", "--out", "page.html"]);
+    assert!(output.status.success(), "{output:?}");
+    let page = fs::read_to_string(place.path().join("page.html")).unwrap();
+    assert!(page.contains("comparison of 2 runs") && page.contains("<a href=\"runs/two/report.html\">"));
+}
+
+#[test]
+fn the_command_replaces_nothing_but_its_own_pages_and_writes_no_half_of_one() {
+    let place = TempDir::new().unwrap();
+    write_results_of(&place.path().join("run"), &record()).unwrap();
+    let check = |arguments: &[&str], expected: &str| {
+        let output = report(place.path(), arguments);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(expected), "{said}");
+    };
+    fs::write(place.path().join("mine.html"), "<!doctype html>\n<p>mine</p>\n").unwrap();
+    check(&["run", "--out", "mine.html"], "mine.html");
+    assert!(fs::read_to_string(place.path().join("mine.html")).unwrap().contains("mine"));
+    check(&["run", "missing", "--out", "page.html"], "missing has no record of a run");
+    check(&["run", "--out", "run/again.html"], "lists all its files with their checksums");
+    check(&["run", "--out", "no/such/page.html"], "no/such");
+    assert!(!place.path().join("page.html").exists());
+    read_record(&place.path().join("run")).unwrap();
 }

@@ -157,7 +157,7 @@ fn differences(runs: &[Run<'_>]) -> String {
     }
     match found.is_empty() {
         true => section("Settings", "All settings are the same.", ""),
-        false => section("Settings that differ", "All others are the same.", &table("facts", &rows)),
+        false => section("Settings that differ", "All others are the same.", &table("differences", &rows)),
     }
 }
 

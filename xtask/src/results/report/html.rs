@@ -94,6 +94,8 @@ pub(super) fn table(class: &str, rows: &[Vec<String>]) -> String {
             html.push_str(&match (index, column) {
                 (0, _) => format!(r#"<th scope="col">{cell}</th>"#),
                 (_, 0) => format!(r#"<th scope="row">{cell}</th>"#),
+                // A narrow screen leaves out what there is not.
+                _ if cell == NOTHING => format!(r#"<td class="nothing">{cell}</td>"#),
                 _ => format!(r#"<td data-label="{label}">{cell}</td>"#),
             });
         }

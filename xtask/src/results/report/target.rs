@@ -53,7 +53,7 @@ fn heaviest(target: &TargetRecord) -> String {
     let mut rows = vec![cells(["sample", "share of all weight"])];
     for one in &target.heaviest {
         let sample = format!(
-            r#"<bdi class="context">{}</bdi><bdi>{}</bdi>"#,
+            r#"<bdi class="context">{}</bdi> <bdi>{}</bdi>"#,
             escape(&shortened(&one.sample.context)),
             escape(one.sample.text.trim_end()),
         );
