@@ -8,7 +8,7 @@ use crate::{
     Backend, Error, INTERRUPTED, Result,
     commands::{
         self, BenchOptions, DiagnoseArguments, FitArguments, MeasureArguments, MergeArguments,
-        PretrainArguments, RunOptions, SampleArguments, ScoreArguments, TuneArguments,
+        PretrainArguments, ReportArguments, RunOptions, SampleArguments, ScoreArguments, TuneArguments,
     },
     process::survive_full_files,
     repository::{self, CiOptions, TidyOptions},
@@ -48,6 +48,8 @@ enum Command {
     Diagnose(DiagnoseArguments),
     /// Sample from a model or from the policy of a finished run, or search it: JSON lines of completions with log-probabilities.
     Sample(Box<SampleArguments>),
+    /// Render the report of a finished run again, or one page that compares several runs.
+    Report(ReportArguments),
     /// Train the embedded model from nothing, on a text.
     Pretrain(PretrainArguments),
     /// Run all tests of the workspace.
@@ -115,6 +117,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Diagnose(arguments) => commands::diagnose(&arguments),
         Command::Score(arguments) => commands::score(&arguments),
         Command::Sample(arguments) => commands::sample(&arguments),
+        Command::Report(arguments) => commands::report(&arguments),
         Command::Pretrain(arguments) => commands::pretrain(&arguments),
         Command::Bench(Bench::Lm(options)) => commands::bench_lm(&options),
         #[cfg(feature = "lm")]

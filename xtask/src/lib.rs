@@ -32,10 +32,11 @@ pub use repository::{
     check_source, findings, graph_text,
 };
 pub use results::{
-    BaseRecord, CategoryDistance, CategoryRow, ContextRow, DistanceRow, FeatureRow, FitRecord, FittedFeature,
-    FromBase, HeldOutRecord, MaskingRecord, ModelRecord, OutputFile, OutputFolder, PolicyRecord, QrsPoint,
-    QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, render_report,
-    terminal_table, write_outputs,
+    BaseRecord, CategoryDistance, CategoryRow, ContextRow, DistanceRow, FeatureRow, FileLinks, FitRecord,
+    FittedFeature, FromBase, HeldOutRecord, MaskingRecord, ModelRecord, OutputFile, OutputFolder,
+    PolicyRecord, QrsCount, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord,
+    TargetRecord, TuningRecord, WeightRecord, read_record, render_comparison, render_report,
+    render_report_with, terminal_table, write_outputs,
 };
 pub use samples::{Shard, StoredSample};
 pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};

@@ -128,6 +128,14 @@ pub enum Error {
         /// The entry, and the problem with it.
         found: String,
     },
+    /// The record of a run cannot be read from a folder.
+    #[error("{} has no record of a run that can be shown: {problem}", path.display())]
+    Record {
+        /// The folder.
+        path: PathBuf,
+        /// The problem with it.
+        problem: String,
+    },
     /// Results cannot go to this place.
     #[error("results cannot go to {}: {reason}", path.display())]
     Place {

@@ -2,6 +2,7 @@
 
 mod ci;
 mod loggers;
+mod report;
 mod test_commands;
 mod tidy;
 

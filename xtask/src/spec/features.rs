@@ -1,7 +1,7 @@
 //! Features of a text and their targets.
 
 use regex::Regex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Allowed,
@@ -18,7 +18,7 @@ use super::{
 use crate::contexts::TextContext;
 
 /// A feature and its target.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureSpec {
     /// Its name in reports and in the saved target.
     pub name: String,
@@ -32,7 +32,7 @@ pub struct FeatureSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub given: Option<String>,
     /// Whether the target holds in every context by itself, rather than on average over contexts.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub per_context: bool,
 }
 
@@ -53,7 +53,7 @@ impl FeatureSpec {
 }
 
 /// A kind of feature: a function of a sample's text, which does not include the context.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FeatureKind {
     /// 1 if `text` occurs, else 0.
@@ -129,7 +129,7 @@ pub enum FeatureKind {
 }
 
 /// The unit of a length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LengthUnit {
     /// Tokens of the model, the end token included.

@@ -10,7 +10,7 @@ use super::{
     BaseModel, RunPlan,
     categories::category_distances,
     moments::{ContextValues, moments},
-    scored::{Scored, feature_values, is_skipped, log_scores, mean, means, records, score},
+    scored::{Scored, Values, feature_values, is_skipped, log_scores, mean, means, records, score},
 };
 use crate::{Progress, Result, contexts::TextContext, features::TextSample, results::PolicyRecord};
 
@@ -19,6 +19,8 @@ use crate::{Progress, Result, contexts::TextContext, features::TextSample, resul
 pub struct PolicySamples<X> {
     /// The samples with their scores, by context.
     pub scored: Vec<Scored<X>>,
+    /// The values of all measures for these samples.
+    pub(super) values: Vec<Vec<Values>>,
     /// This stage's part of the record.
     pub record: PolicyRecord,
 }
@@ -64,5 +66,5 @@ pub fn sample<X: TextSample + Eq + Hash>(
         skipped: values.iter().flatten().filter(|values| is_skipped(values)).count(),
         samples: records(contexts, drawn(), &values),
     };
-    Ok(PolicySamples { scored, record })
+    Ok(PolicySamples { scored, values, record })
 }

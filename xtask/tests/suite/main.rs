@@ -1,5 +1,6 @@
 //! The tests of the workflows, as one program, which is linked once.
 
+mod browser;
 mod command_line;
 #[cfg(unix)]
 mod command_scorer;
@@ -29,8 +30,9 @@ mod spec_contexts;
 mod spec_external;
 mod spec_kinds;
 mod spec_mutations;
-mod stages;
 mod spec_settings;
+mod stages;
+mod stored;
 mod targets;
 #[cfg(target_os = "linux")]
 mod terminal;
