@@ -1,6 +1,8 @@
 //! The commands that users of disco run: one file or folder per command.
 
 mod bench;
+mod doctor;
+mod examples;
 mod pretrain;
 mod run;
 mod sample;
@@ -8,6 +10,8 @@ mod sample;
 #[cfg(feature = "lm")]
 pub(crate) use bench::run_job;
 pub(crate) use bench::{BenchOptions, lm as bench_lm};
+pub(crate) use doctor::{DoctorOptions, run as doctor};
+pub(crate) use examples::{ExampleOptions, run as examples};
 pub(crate) use pretrain::{PretrainArguments, run as pretrain};
 pub use run::RunOptions;
 pub(crate) use run::{demo, run};

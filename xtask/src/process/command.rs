@@ -2,7 +2,7 @@
 
 use std::{env, path::Path, process::Command};
 
-use super::workspace_root;
+use super::workspace;
 use crate::{Error, Result};
 
 /// The cargo that runs this process, or the one on the path, without the variables that describe the package xtask.
@@ -67,10 +67,11 @@ pub(crate) fn replace(command: Command) -> Result<()> {
 fn show(command: &Command) -> String {
     let program =
         Path::new(command.get_program()).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let root = workspace_root();
-    let arguments = command.get_args().map(|argument| match Path::new(argument).strip_prefix(&root) {
-        Ok(relative) => relative.display().to_string(),
-        Err(_) => argument.to_string_lossy().into_owned(),
+    let root = workspace();
+    let inside = |argument| Path::new(argument).strip_prefix(root.as_ref()?).ok();
+    let arguments = command.get_args().map(|argument| match inside(argument) {
+        Some(relative) => relative.display().to_string(),
+        None => argument.to_string_lossy().into_owned(),
     });
     std::iter::once(program).chain(arguments).collect::<Vec<_>>().join(" ")
 }
