@@ -17,10 +17,10 @@ use crate::{Error, Result};
 /// # Errors
 /// [`Error::File`] if the user has no home folder.
 pub(crate) fn cache_folder() -> Result<PathBuf> {
-    let variable = |name: &str| env::var_os(name).map(PathBuf::from);
     // A relative path counts as none, as the specification of XDG's folders has it; so does an empty one.
-    let caches = variable("XDG_CACHE_HOME").filter(|path| path.is_absolute());
-    let home = || variable("HOME").or_else(env::home_dir).filter(|path| path.is_absolute());
+    let variable = |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = variable("XDG_CACHE_HOME");
+    let home = || variable("HOME").or_else(|| env::home_dir().filter(|path| path.is_absolute()));
     let caches = caches.or_else(|| Some(home()?.join(".cache"))).ok_or_else(|| {
         let problem = "there is no home folder to have one in: set XDG_CACHE_HOME to a folder";
         Error::write(Path::new("the cache"), io::Error::new(ErrorKind::NotFound, problem))

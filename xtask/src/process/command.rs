@@ -10,7 +10,11 @@ use crate::{Error, Result};
 /// `cargo run` describes the package in variables, and some build scripts ask to be run again when those change: libtorch's
 /// bindings, which take minutes, would be built anew whenever cargo is started once by hand and once from here.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    without_package(Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())))
+}
+
+/// A command without the variables that describe the package xtask. It has to be one that starts cargo: see [`cargo`].
+pub(crate) fn without_package(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {

@@ -5,7 +5,7 @@ mod limits;
 mod memory;
 mod workspace;
 
-pub(crate) use command::{cargo, output, replace, run};
+pub(crate) use command::{cargo, output, replace, run, without_package};
 pub(crate) use limits::{memory_limit, survive_full_files};
 pub(crate) use memory::{peak_bytes, system_memory};
 pub use workspace::workspace_root;

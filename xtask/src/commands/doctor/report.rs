@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::hub::HubState;
 use super::{folders::Folder, software::Software};
 use crate::{
-    Backend,
+    Backend, Result,
     embedded::cache_folder,
     process::{memory_limit, system_memory, workspace},
 };
@@ -29,12 +29,38 @@ pub(super) struct Report {
     libtorch: Software,
     python: Software,
     /// disco's own cache, or the reason why it has none.
-    cache: Result<Folder, String>,
+    cache: Looked<Folder>,
     /// The current folder, where results go by default.
     here: Option<Folder>,
     /// The hub, or the reason why it was not looked at.
     #[cfg(feature = "lm")]
-    hub: Result<HubState, String>,
+    hub: Looked<HubState>,
+}
+
+/// Something that was looked at, or the reason why it could not be.
+#[derive(Clone, Debug, Serialize)]
+#[serde(untagged)]
+enum Looked<T> {
+    Found(T),
+    Not { problem: String },
+}
+
+impl<T> From<Result<T>> for Looked<T> {
+    fn from(found: Result<T>) -> Self {
+        match found {
+            Ok(found) => Self::Found(found),
+            Err(error) => Self::Not { problem: error.to_string() },
+        }
+    }
+}
+
+impl<T> Looked<T> {
+    fn text(&self, of: impl Fn(&T) -> String) -> String {
+        match self {
+            Self::Found(found) => of(found),
+            Self::Not { problem } => format!("none: {problem}"),
+        }
+    }
 }
 
 /// A backend in this program.
@@ -75,10 +101,10 @@ impl Report {
             },
             libtorch: Software::libtorch(),
             python: Software::python(),
-            cache: cache_folder().map(|path| Folder::cache(&path)).map_err(|error| error.to_string()),
+            cache: cache_folder().map(|path| Folder::cache(&path)).into(),
             here: env::current_dir().ok().map(|path| Folder::place(&path)),
             #[cfg(feature = "lm")]
-            hub: HubState::look().map_err(|error| error.to_string()),
+            hub: HubState::look().into(),
         }
     }
 
@@ -102,12 +128,12 @@ impl Report {
             ("memory", self.memory.text()),
             ("libtorch", self.libtorch.text()),
             ("python", self.python.text()),
-            ("cache", either(&self.cache, Folder::text)),
+            ("cache", self.cache.text(Folder::text)),
         ]);
         #[cfg(feature = "lm")]
         {
-            lines.push(("hub", either(&self.hub, HubState::text)));
-            if let Ok(hub) = &self.hub {
+            lines.push(("hub", self.hub.text(HubState::text)));
+            if let Looked::Found(hub) = &self.hub {
                 lines.push(("hub's cache", hub.cache.text()));
             }
         }
@@ -132,7 +158,7 @@ impl BackendState {
     fn text(&self) -> String {
         let name = self.name;
         let state = match (&self.device, &self.problem) {
-            (Some(device), _) => device.clone(),
+            (Some(device), _) => format!("on {device}"),
             (None, Some(problem)) => format!("no device: {problem}"),
             (None, None) => {
                 format!("not compiled in (`cargo install --path xtask --bin disco --features {name}`)")
@@ -166,14 +192,6 @@ impl Folder {
             self.path.display(),
             if facts.is_empty() { "room not known".into() } else { facts.join(", ") }
         )
-    }
-}
-
-/// The text of what was found, or the reason why nothing was.
-fn either<T>(found: &Result<T, String>, text: impl Fn(&T) -> String) -> String {
-    match found {
-        Ok(found) => text(found),
-        Err(problem) => format!("none: {problem}"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use serde::Serialize;
 
-use crate::{prerequisites::Libtorch, process::output};
+use crate::{Error, prerequisites::Libtorch, process::output};
 
 /// A program or library that this machine may have.
 #[derive(Clone, Debug, Serialize)]
@@ -16,7 +16,7 @@ pub(super) struct Software {
 }
 
 impl Software {
-    fn new(found: Result<String, String>) -> Self {
+    fn new(found: std::result::Result<String, String>) -> Self {
         match found {
             Ok(found) => Self { found: Some(found), problem: None },
             Err(problem) => Self { found: None, problem: Some(problem) },
@@ -32,11 +32,13 @@ impl Software {
 
     /// The libtorch with which the backend tch is built, and runs.
     pub(super) fn libtorch() -> Self {
-        Self::new(
-            Libtorch::find()
-                .map(|found| found.root().display().to_string())
-                .map_err(|error| error.to_string()),
-        )
+        Self::new(match Libtorch::find() {
+            Ok(found) => Ok(found.root().display().to_string()),
+            Err(Error::Libtorch { tried }) => Err(format!(
+                "{tried}; the backend tch alone needs it: `pip install torch==2.9.0`, or LIBTORCH with the folder of libtorch 2.9.0"
+            )),
+            Err(error) => Err(error.to_string()),
+        })
     }
 
     /// What was found, or the problem.
