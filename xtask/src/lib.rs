@@ -5,6 +5,7 @@
 mod cli;
 mod commands;
 mod contexts;
+mod embedded;
 mod error;
 mod features;
 mod launch;
@@ -21,7 +22,7 @@ mod stages;
 mod steering;
 mod terminal;
 
-pub use cli::main;
+pub use cli::{disco, main};
 pub use commands::RunOptions;
 pub use contexts::{Columns, TextContext};
 pub use error::{Error, Problem, Result, SpecError};

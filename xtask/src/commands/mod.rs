@@ -2,6 +2,8 @@
 
 mod bench;
 mod diagnose;
+mod doctor;
+mod examples;
 mod fit;
 mod measure;
 mod merge;
@@ -17,6 +19,8 @@ mod tune;
 pub(crate) use bench::run_job;
 pub(crate) use bench::{BenchOptions, lm as bench_lm};
 pub(crate) use diagnose::{DiagnoseArguments, run as diagnose};
+pub(crate) use doctor::{DoctorOptions, run as doctor};
+pub(crate) use examples::{ExampleOptions, run as examples};
 pub(crate) use fit::{FitArguments, run as fit};
 pub(crate) use measure::{MeasureArguments, run as measure};
 pub(crate) use merge::{MergeArguments, run as merge};

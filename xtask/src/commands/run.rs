@@ -8,7 +8,7 @@ use disco_core::input;
 use crate::{
     Backend, Error, Interrupt, ProgressTarget, Result, RunControl, StartMode,
     launch::{Requirements, with_language_model},
-    process::workspace_root,
+    process::workspace,
     results::keep_apart,
     spec::{ModelSource, Spec, find_divergence, read_spec_with},
 };
@@ -25,7 +25,8 @@ pub struct RunOptions {
     /// The backend that the language model runs on, instead of the file's.
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
-    /// The folder for the results; earlier results in it are replaced. [default: target/runs/NAME]
+    /// The folder for the results; earlier results in it are replaced. [default: runs/NAME in the current folder; of `cargo
+    /// xtask`, target/runs/NAME in the workspace]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// A model instead of the one that the file names: a folder in Hugging Face's format, a GGUF file, the results of a run, or
@@ -89,8 +90,8 @@ impl RunOptions {
 /// # Errors
 /// As [`run`].
 pub(crate) fn demo(options: &RunOptions) -> Result<()> {
-    let (name, text) = ("xtask/specs/demo.toml", include_str!("../../specs/demo.toml"));
-    run_spec("demo", options.read(name, text, Path::new("xtask/specs"))?, options)
+    let text = include_str!("../../specs/demo.toml");
+    run_spec("demo", options.read("demo.toml", text, Path::new(""))?, options)
 }
 
 /// Runs a spec file.
@@ -105,10 +106,15 @@ pub(crate) fn run(path: &Path, options: &RunOptions) -> Result<()> {
     run_spec(&name, spec, options)
 }
 
+/// The folder for the results that are called `name`, unless the command line names one.
+pub(crate) fn default_folder(name: &str) -> PathBuf {
+    workspace().map(|root| root.join("target")).unwrap_or_default().join("runs").join(name)
+}
+
 /// Runs a spec whose results are called `name`. It has been read and checked by now, before anything is built.
 #[cfg_attr(not(feature = "lm"), allow(unused_variables, reason = "a launcher only looks at the backend"))]
 fn run_spec(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
-    let folder = workspace_root().join("target").join("runs").join(name);
+    let folder = default_folder(name);
     let out = options.out.as_ref().unwrap_or(&folder);
     keep_apart(out, &spec)?;
     let requirements = Requirements { hub: spec.asks_a_hub(), ..Requirements::of(spec.backend) };

@@ -64,6 +64,16 @@ pub enum Error {
         /// The places that were searched, and the problem with each.
         tried: String,
     },
+    /// The program `disco` was built without something that the work needs.
+    #[error(
+        "this program was built without {}. From a checkout of disco, `cargo install --path xtask --bin disco --features {}` installs one \
+         that has it, and so does `pip install ./xtask --config-settings=build-args=--features={}`; `disco doctor` says what this one has",
+        missing.join(" and "), missing.join(","), missing.join(",")
+    )]
+    Uncompiled {
+        /// The Cargo features that it would need.
+        missing: Vec<&'static str>,
+    },
     /// The Python environment of torch and transformers could not be made.
     #[error(
         "{needed}: {cause}. To use a Python that has torch and transformers already, set DISCO_HF_PYTHON to it"

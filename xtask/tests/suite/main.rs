@@ -19,6 +19,8 @@ mod outputs;
 mod ownership;
 mod pipeline;
 #[cfg(unix)]
+mod program;
+#[cfg(unix)]
 mod python_scorer;
 mod report;
 #[cfg(unix)]

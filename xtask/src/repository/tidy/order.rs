@@ -54,6 +54,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "error",
             "terminal",
             "process",
+            "embedded",
             "contexts",
             "spec",
             "prerequisites",
@@ -68,6 +69,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "commands",
             "repository",
             "cli",
+            "bin",
         ],
     ),
 ];
