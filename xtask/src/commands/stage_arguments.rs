@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use disco_core::input;
 
-use super::RunOptions;
+use super::{RunOptions, run::default_folder};
 use crate::{
     Result, RunRecord,
-    process::workspace_root,
     results::{keep_apart, terminal_table},
     spec::Spec,
     terminal::{print, visible_line},
@@ -36,7 +35,7 @@ impl StageArguments {
         let folder = self.spec.parent().unwrap_or(Path::new(""));
         let spec = self.options.read(&self.spec.display().to_string(), &text, folder)?;
         let name = self.spec.file_stem().unwrap_or_default().to_string_lossy();
-        let place = || workspace_root().join("target").join("runs").join(format!("{name}.{stage}"));
+        let place = || default_folder(&format!("{name}.{stage}"));
         let out = self.options.out.clone().unwrap_or_else(place);
         keep_apart(&out, &spec)?;
         Ok((spec, out))

@@ -26,6 +26,7 @@ pub(crate) use folder::{free, take_lock};
 #[cfg(feature = "lm")]
 pub(crate) use numbers::grouped;
 pub(crate) use numbers::{plain, plus_minus};
+pub(crate) use output::RUN_FILE;
 pub use output::write_outputs;
 pub use output_file::OutputFile;
 pub(crate) use place::{SUMMARY, keep_apart, resolve, stranger};

@@ -7,11 +7,9 @@ use disco_ebm::SavedTarget;
 
 use crate::{
     Error, Result,
+    results::RUN_FILE,
     spec::{Spec, read_spec},
 };
-
-/// The run file in a folder of results.
-pub(crate) const RUN_FILE: &str = "run.toml";
 
 /// A saved target, with the spec that says how its features are computed.
 #[derive(Clone, Debug)]
