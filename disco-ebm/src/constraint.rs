@@ -12,7 +12,7 @@ use crate::{ConstraintKind, Result, range::Range, targets::PerContext};
 /// use disco_core::{feature, predicate};
 /// use disco_ebm::Constraint;
 /// let constraints = [
-///     Constraint::pointwise(predicate("short", |_: &(), text: &String| text.len() < 100)),
+///     Constraint::always(predicate("short", |_: &(), text: &String| text.len() < 100)),
 ///     Constraint::moment(predicate("rain", |_: &(), text: &String| text.contains("rain")), 0.5)?,
 ///     Constraint::moment(feature("length", |_: &(), text: &String| text.len() as f64), 40.0)?.within(2.0)?,
 ///     Constraint::reward(feature("spaces", |_: &(), text: &String| text.matches(' ').count() as f64), 0.1)?,
@@ -71,6 +71,11 @@ impl<C: ?Sized, X: ?Sized> Constraint<C, X> {
     /// The binary feature is 1 in every sample of the target.
     pub fn pointwise(feature: impl Feature<C, X> + 'static) -> Self {
         Self::raw(Arc::new(feature), ConstraintKind::Pointwise { wanted: true })
+    }
+
+    /// The same as [`pointwise`](Self::pointwise), in the word of run files; the opposite of [`never`](Self::never).
+    pub fn always(feature: impl Feature<C, X> + 'static) -> Self {
+        Self::pointwise(feature)
     }
 
     /// The binary feature is 0 in every sample of the target.

@@ -5,6 +5,7 @@
 mod cli;
 mod commands;
 mod contexts;
+mod embedded;
 mod error;
 mod features;
 mod http;
@@ -16,12 +17,14 @@ mod process;
 mod remote;
 mod repository;
 mod results;
+mod samples;
 mod scorers;
 mod spec;
+mod stages;
 mod steering;
 mod terminal;
 
-pub use cli::main;
+pub use cli::{disco, main};
 pub use commands::RunOptions;
 pub use contexts::{Columns, TextContext};
 pub use error::{Error, Problem, Result, SpecError};
@@ -33,11 +36,13 @@ pub use repository::{
     check_source, findings, graph_text,
 };
 pub use results::{
-    BaseRecord, CategoryDistance, CategoryRow, ContextRow, DistanceRow, FeatureRow, FitRecord, FittedFeature,
-    FromBase, HeldOutRecord, MaskingRecord, ModelRecord, OutputFile, OutputFolder, PolicyRecord, QrsPoint,
-    QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, render_report,
-    terminal_table, write_outputs,
+    BaseRecord, CategoryDistance, CategoryRow, ContextRow, DistanceRow, FeatureRow, FileLinks, FitRecord,
+    FittedFeature, FromBase, HeldOutRecord, MaskingRecord, ModelRecord, OutputFile, OutputFolder,
+    PolicyRecord, QrsCount, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord,
+    TargetRecord, TuningRecord, WeightRecord, read_record, render_comparison, render_report,
+    render_report_with, terminal_table, write_outputs,
 };
+pub use samples::{Shard, StoredSample};
 pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
 pub use spec::{
     AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ChoicesSpec, ClassifierSpec,

@@ -111,6 +111,26 @@ impl Hub {
         Self { offline: true, ..self }
     }
 
+    /// Its URL, without a slash at its end.
+    pub fn endpoint(&self) -> &str {
+        &self.client.endpoint
+    }
+
+    /// The folder of its cache, which may not exist yet.
+    pub fn cache(&self) -> &Path {
+        &self.cache
+    }
+
+    /// Whether its cache alone is used.
+    pub fn is_offline(&self) -> bool {
+        self.offline
+    }
+
+    /// Whether this build can download from it: `https` needs the feature `hub`.
+    pub fn is_compiled(&self) -> bool {
+        self.client.is_compiled()
+    }
+
     /// Returns this hub with a callback that is called each time that a download has received some bytes.
     #[must_use]
     pub fn with_progress(self, progress: impl Fn(&HubProgress<'_>) + Send + Sync + 'static) -> Self {

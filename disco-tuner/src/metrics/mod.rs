@@ -9,7 +9,7 @@ mod values;
 use std::collections::BTreeMap;
 
 use disco_core::Estimate;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use diversity::{distinct_n, self_bleu};
 pub(crate) use estimate::{MASS_TOLERANCE, Measured, Source, measure, weight_metrics};
@@ -18,10 +18,10 @@ pub(crate) use notes::Note;
 pub(crate) use values::{SampleValues, statistics};
 
 /// A number with its standard error, where it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metric {
     /// The number. In JSON infinity is `"inf"` or `"-inf"`, and NaN is `null`.
-    #[serde(serialize_with = "number")]
+    #[serde(serialize_with = "number", deserialize_with = "number_or_nan")]
     pub value: f64,
     /// Its standard error, given the contexts of the step.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,6 +35,11 @@ pub(crate) fn number<S: serde::Serializer>(value: &f64, serializer: S) -> Result
     } else {
         disco_core::infinite::serialize(value, serializer)
     }
+}
+
+/// Reads a number that [`number`] wrote.
+fn number_or_nan<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(disco_core::infinite::option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 impl From<f64> for Metric {

@@ -110,6 +110,29 @@ impl SealedFolder {
         }
     }
 
+    /// The content of one file of the list, which is in memory as a whole.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] if it is missing, not on the list, or not as it was written; [`Error::Io`].
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.path.join(name);
+        if self.manifest.unfinished {
+            return damaged(self.path.join(FILE), "the folder was never finished".into());
+        }
+        let Some((size, checksum)) = self.manifest.files.get(name) else {
+            return damaged(path, "not in the manifest".into());
+        };
+        if !path.symlink_metadata().is_ok_and(|there| there.is_file()) {
+            return damaged(path, "missing".into());
+        }
+        let bytes = fs::read(&path).map_err(|cause| io_error(&path, cause))?;
+        let (_, found) = crc32c_of(&mut bytes.as_slice()).map_err(|cause| io_error(&path, cause))?;
+        if (bytes.len() as u64, found) != (*size, *checksum) {
+            return damaged(path, "another content than the manifest's checksum is of".into());
+        }
+        Ok(bytes)
+    }
+
     /// Checks that the folder has the files of its list, and no others.
     ///
     /// # Errors

@@ -9,7 +9,7 @@ use crate::{
     Backend, Error, Interrupt, ProgressTarget, Result, RunControl, RunRecord, StartMode,
     features::TextScorers,
     launch::{Requirements, with_language_model},
-    process::workspace_root,
+    process::workspace,
     results::{keep_apart, terminal_table},
     spec::{FeatureKind, ModelSource, Spec, find_divergence, read_spec_with},
     steering::remote_model,
@@ -24,7 +24,8 @@ pub struct RunOptions {
     /// The backend that the language model runs on, instead of the file's.
     #[arg(long, value_enum)]
     pub backend: Option<Backend>,
-    /// The folder for the results; earlier results in it are replaced. [default: target/runs/NAME]
+    /// The folder for the results; earlier results in it are replaced. [default: runs/NAME in the current folder; of `cargo
+    /// xtask`, target/runs/NAME in the workspace]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// A model instead of the one that the file names: a folder in Hugging Face's format, a GGUF file, the results of a run, or
@@ -68,7 +69,7 @@ impl RunOptions {
     }
 
     /// Reads a spec, with these changes.
-    fn read(&self, name: &str, text: &str, folder: &Path) -> Result<Spec> {
+    pub(super) fn read(&self, name: &str, text: &str, folder: &Path) -> Result<Spec> {
         let replaced: &[&str] = if self.divergence.is_some() { &["tune.divergence"] } else { &[] };
         self.apply(read_spec_with(name, text, folder, replaced)?)
     }
@@ -76,7 +77,7 @@ impl RunOptions {
 
 impl RunOptions {
     /// A run on this terminal that Ctrl-C ends.
-    fn control(&self) -> Result<RunControl> {
+    pub(super) fn control(&self) -> Result<RunControl> {
         let start = match (self.resume, self.restart) {
             (true, _) => StartMode::Resume,
             (_, true) => StartMode::Restart,
@@ -91,8 +92,8 @@ impl RunOptions {
 /// # Errors
 /// As [`run`].
 pub(crate) fn demo(options: &RunOptions) -> Result<()> {
-    let (name, text) = ("xtask/specs/demo.toml", include_str!("../../specs/demo.toml"));
-    run_spec("demo", options.read(name, text, Path::new("xtask/specs"))?, options)
+    let text = include_str!("../../specs/demo.toml");
+    run_spec("demo", options.read("demo.toml", text, Path::new(""))?, options)
 }
 
 /// Runs a spec file.
@@ -107,9 +108,14 @@ pub(crate) fn run(path: &Path, options: &RunOptions) -> Result<()> {
     run_spec(&name, spec, options)
 }
 
+/// The folder for the results that are called `name`, unless the command line names one.
+pub(crate) fn default_folder(name: &str) -> PathBuf {
+    workspace().map(|root| root.join("target")).unwrap_or_default().join("runs").join(name)
+}
+
 /// Runs a spec whose results are called `name`. It has been read and checked by now, before anything is built.
 fn run_spec(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
-    let folder = workspace_root().join("target").join("runs").join(name);
+    let folder = default_folder(name);
     let out = options.out.as_ref().unwrap_or(&folder);
     keep_apart(out, &spec)?;
     let is_remote = matches!(spec.model.source, ModelSource::Server(_));

@@ -64,6 +64,16 @@ pub enum Error {
         /// The places that were searched, and the problem with each.
         tried: String,
     },
+    /// The program `disco` was built without something that the work needs.
+    #[error(
+        "this program was built without {}. From a checkout of disco, `cargo install --path xtask --bin disco --features {}` installs one \
+         that has it, and so does `pip install ./xtask --config-settings=build-args=--features={}`; `disco doctor` says what this one has",
+        missing.join(" and "), missing.join(","), missing.join(",")
+    )]
+    Uncompiled {
+        /// The Cargo features that it would need.
+        missing: Vec<&'static str>,
+    },
     /// The Python environment of torch and transformers could not be made.
     #[error(
         "{needed}: {cause}. To use a Python that has torch and transformers already, set DISCO_HF_PYTHON to it"
@@ -127,6 +137,14 @@ pub enum Error {
         path: PathBuf,
         /// The entry, and the problem with it.
         found: String,
+    },
+    /// The record of a run cannot be read from a folder.
+    #[error("{} has no record of a run that can be shown: {problem}", path.display())]
+    Record {
+        /// The folder.
+        path: PathBuf,
+        /// The problem with it.
+        problem: String,
     },
     /// Results cannot go to this place.
     #[error("results cannot go to {}: {reason}", path.display())]
@@ -315,6 +333,24 @@ pub enum Error {
         feature: String,
         /// The problem.
         problem: String,
+    },
+    /// The budget of proposals was spent.
+    #[error(
+        "{draws} of {asked} samples were drawn, from {proposals} proposals, which are as many as were allowed: allow more with          `--proposals`, or propose from a policy that is nearer to the target"
+    )]
+    TooFew {
+        /// The number of samples that were asked for.
+        asked: u64,
+        /// The number of samples that were drawn.
+        draws: u64,
+        /// The number of proposals.
+        proposals: u64,
+    },
+    /// Files are not the shards of one run.
+    #[error("these are not all shards of one run: {reason}")]
+    Shards {
+        /// The problem.
+        reason: String,
     },
     /// A distribution, feature or estimate failed.
     #[error(transparent)]

@@ -79,6 +79,7 @@ impl OwnRule {
                 return Labels::new(category).map(|labels| labels.map(Self::Labels));
             }
             FeatureKind::Classifier(_)
+            | FeatureKind::Recorded { .. }
             | FeatureKind::Command(_)
             | FeatureKind::Http(_)
             | FeatureKind::Between { .. }

@@ -1,7 +1,8 @@
 //! Cargo, with the libraries that a backend needs.
 
-use std::{env, process::Command};
+use std::process::Command;
 
+use super::allocator;
 use crate::{
     Backend, Result,
     prerequisites::Libtorch,
@@ -31,18 +32,6 @@ pub(crate) fn run_xtask(backend: Backend, features: &[&str]) -> Result<Command> 
     let mut command = cargo_for(&[backend])?;
     command.args(["run", "--package", "xtask", "--manifest-path"]).arg(workspace_root().join("Cargo.toml"));
     command.args(["--features", &features.join(","), "--"]);
-    // glibc returns large freed blocks to the system, and takes them again page by page for the next tensor; a block that one thread
-    // has freed does not serve another, unless they share an arena; and it asks for pages of 4 kB, of which a matrix has thousands.
-    let settings = [
-        ("MALLOC_MMAP_THRESHOLD_", "4294967296"),
-        ("MALLOC_TRIM_THRESHOLD_", "8589934592"),
-        ("MALLOC_ARENA_MAX", "1"),
-        ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1"),
-    ];
-    for (name, value) in settings {
-        if env::var_os(name).is_none() {
-            command.env(name, value);
-        }
-    }
+    command.envs(allocator::unset());
     Ok(command)
 }

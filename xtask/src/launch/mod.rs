@@ -1,12 +1,19 @@
-//! How a program with the right backend comes to run: this one if it has the backend compiled in, else cargo, which builds one that has.
+//! How a program with the right backend comes to run: this one if it has the backend compiled in, else cargo, which builds one that has, or
+//! not at all.
 
+mod allocator;
 mod cargo;
 
 use std::env;
 
+pub(crate) use allocator::start_with_fast_allocator;
 pub(crate) use cargo::{cargo_for, run_xtask};
 
-use crate::{Backend, Result, process, terminal::say};
+use crate::{
+    Backend, Error, Result,
+    process::{self, workspace},
+    terminal::say,
+};
 
 /// The features that a program must have compiled in to do some work.
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +32,11 @@ impl Requirements {
         Self { backend, hub: false, assertions: true }
     }
 
-    /// Whether this program meets them.
-    fn are_met(self) -> bool {
-        self.backend.is_compiled() && (cfg!(feature = "hub") || self.hub_feature().is_none())
+    /// The Cargo features that this program would need and does not have.
+    fn missing(self) -> Vec<&'static str> {
+        let backend = (!self.backend.is_compiled()).then_some(self.backend.feature());
+        let hub = self.hub_feature().filter(|_| !cfg!(feature = "hub"));
+        backend.into_iter().chain(hub).collect()
     }
 
     /// The Cargo feature for a hub, unless the hub is one without TLS.
@@ -43,20 +52,25 @@ impl Requirements {
 }
 
 /// Does work that needs a language model: calls `here` if this program meets the requirements, else replaces this process by cargo,
-/// which builds xtask with them and runs it with the same arguments.
+/// which builds xtask with them and runs it with the same arguments. The program `disco` has no cargo, and says how to install one
+/// that meets them.
 ///
 /// All checks that need no model belong before it, so that a mistake is reported before anything is built. In a program without the
 /// feature `lm` no backend is compiled in and `here` is never called, so its body may be empty there.
 ///
 /// # Errors
-/// The errors of `here`; [`Error::Libtorch`](crate::Error::Libtorch) if a library is missing;
-/// [`Error::Start`](crate::Error::Start) if there is no cargo.
+/// The errors of `here`; [`Error::Uncompiled`] in the program `disco`; [`Error::Libtorch`] if a library is missing;
+/// [`Error::Start`] if there is no cargo.
 pub(crate) fn with_language_model(
     requirements: Requirements,
     here: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    if requirements.are_met() {
+    let missing = requirements.missing();
+    if missing.is_empty() {
         return here();
+    }
+    if workspace().is_none() {
+        return Err(Error::Uncompiled { missing });
     }
     let mut command = run_xtask(requirements.backend, &requirements.features())?;
     command.args(env::args_os().skip(1));

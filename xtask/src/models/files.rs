@@ -8,7 +8,7 @@ use std::{
 use disco_lm::{Device, Hub, HubProgress};
 
 use crate::{
-    Backend, Error, Progress, ProgressTarget, Result, process::embedded_model, spec::ModelSource,
+    Backend, Error, Progress, ProgressTarget, Result, embedded::embedded_model, spec::ModelSource,
     terminal::say,
 };
 
@@ -28,10 +28,11 @@ pub(crate) enum ModelKind {
 /// The folder or file of a model. A model of a hub is downloaded if it is not in the cache.
 ///
 /// # Errors
-/// The errors of the hub; [`Error::Server`] for a model that runs on a server.
+/// The errors of the hub; [`Error::File`] if the embedded model cannot be unpacked into the cache; [`Error::Server`] for a model that runs
+/// on a server.
 pub(crate) fn folder_of(source: &ModelSource, kind: ModelKind) -> Result<PathBuf> {
     let id = match source {
-        ModelSource::Embedded => return Ok(embedded_model()),
+        ModelSource::Embedded => return embedded_model(),
         ModelSource::Folder(folder) => return Ok(folder.clone()),
         ModelSource::Hub(id) => id.parse()?,
         ModelSource::Server(address) => {

@@ -88,6 +88,11 @@ impl Libtorch {
         Ok(Self { root })
     }
 
+    /// The folder with `include` and `lib`.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// Makes `command` build and run with this libtorch.
     pub(crate) fn apply(&self, command: &mut Command) {
         // A Python environment's torch has the layout of a download, so `LIBTORCH` serves for both, and no build script has

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Error, Result,
-    process::{self, workspace_root},
+    process::{self, workspace, workspace_root},
     terminal::say,
 };
 
@@ -61,10 +61,8 @@ pub(crate) fn with_transformers() -> Result<PathBuf> {
 pub(super) fn candidates() -> Vec<PathBuf> {
     let active = ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(env::var_os);
     let mut pythons: Vec<PathBuf> = active.map(|folder| program(Path::new(&folder))).collect();
-    let own = program(&folder());
-    if own.exists() {
-        pythons.push(own);
-    }
+    let own = workspace().map(|_| program(&folder()));
+    pythons.extend(own.filter(|python| python.exists()));
     pythons.push("python3".into());
     pythons
 }

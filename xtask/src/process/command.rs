@@ -2,7 +2,7 @@
 
 use std::{env, path::Path, process::Command};
 
-use super::workspace_root;
+use super::workspace;
 use crate::{Error, Result};
 
 /// The cargo that runs this process, or the one on the path, without the variables that describe the package xtask.
@@ -10,7 +10,11 @@ use crate::{Error, Result};
 /// `cargo run` describes the package in variables, and some build scripts ask to be run again when those change: libtorch's
 /// bindings, which take minutes, would be built anew whenever cargo is started once by hand and once from here.
 pub(crate) fn cargo() -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    without_package(Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())))
+}
+
+/// A command without the variables that describe the package xtask. It has to be one that starts cargo: see [`cargo`].
+pub(crate) fn without_package(mut command: Command) -> Command {
     for (name, _) in env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
@@ -67,10 +71,11 @@ pub(crate) fn replace(command: Command) -> Result<()> {
 fn show(command: &Command) -> String {
     let program =
         Path::new(command.get_program()).file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let root = workspace_root();
-    let arguments = command.get_args().map(|argument| match Path::new(argument).strip_prefix(&root) {
-        Ok(relative) => relative.display().to_string(),
-        Err(_) => argument.to_string_lossy().into_owned(),
+    let root = workspace();
+    let inside = |argument| Path::new(argument).strip_prefix(root.as_ref()?).ok();
+    let arguments = command.get_args().map(|argument| match inside(argument) {
+        Some(relative) => relative.display().to_string(),
+        None => argument.to_string_lossy().into_owned(),
     });
     std::iter::once(program).chain(arguments).collect::<Vec<_>>().join(" ")
 }

@@ -16,7 +16,6 @@ pub(crate) fn survive_full_files() {}
 
 /// The memory that this process may take at most, in bytes, with the limit's name: the limit on address space, or that of its control group. `None`
 /// where the system tells of none.
-#[cfg(any(feature = "lm", test))]
 pub(crate) fn memory_limit() -> Option<(u64, &'static str)> {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let of_process = address_space(&read("/proc/self/limits")).map(|bytes| (bytes, "`ulimit -v`"));
@@ -26,7 +25,6 @@ pub(crate) fn memory_limit() -> Option<(u64, &'static str)> {
 }
 
 /// The soft limit on address space in `/proc/self/limits`.
-#[cfg(any(feature = "lm", test))]
 fn address_space(limits: &str) -> Option<u64> {
     let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
     line.split_whitespace().next()?.parse().ok()

@@ -5,10 +5,8 @@ mod limits;
 mod memory;
 mod workspace;
 
-pub(crate) use command::{cargo, output, replace, run};
-#[cfg(feature = "lm")]
-pub(crate) use limits::memory_limit;
-pub(crate) use limits::survive_full_files;
-pub(crate) use memory::peak_bytes;
-pub(crate) use workspace::embedded_model;
+pub(crate) use command::{cargo, output, replace, run, without_package};
+pub(crate) use limits::{memory_limit, survive_full_files};
+pub(crate) use memory::{peak_bytes, system_memory};
 pub use workspace::workspace_root;
+pub(crate) use workspace::{leave_workspace, model_in_workspace, workspace};

@@ -6,9 +6,9 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::{
-    loggers,
+    loggers, report,
     test_commands::{LANGUAGE_MODELS, WORKSPACE, disco_lm, tests},
-    tidy,
+    tidy, wheel,
 };
 use crate::{
     Backend, Error, Result,
@@ -35,6 +35,10 @@ enum Step {
     Demo,
     /// The other run files in `xtask/specs`, each of which shows what can be asked.
     Specs,
+    /// The report in headless Chromium, which is installed by apt-get where there is none.
+    Report,
+    /// The program `disco` as a wheel, in a clean environment without cargo: maturin is downloaded from PyPI.
+    Wheel,
     /// disco-tuner with every feature, its loggers against TensorBoard and an MLflow server: both are downloaded from PyPI.
     Loggers,
     /// The tests that need SmolLM2-135M, or Python with transformers: both are downloaded from PyPI.
@@ -69,6 +73,8 @@ impl Step {
             Self::Tests => process::run(tests(Backend::default(), WORKSPACE, &[])?),
             Self::Demo => demo(),
             Self::Specs => return specs(),
+            Self::Report => report::run(),
+            Self::Wheel => wheel::run(),
             Self::Loggers => loggers::run(),
             Self::Smollm2 => smollm2_tests(),
             Self::Tch => tch(),

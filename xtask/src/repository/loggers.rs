@@ -1,12 +1,8 @@
 //! The CI step that tests disco-tuner's observers with every feature, and with the programs that read their files.
 
-use std::{
-    env,
-    ffi::OsString,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{env, ffi::OsString};
 
+use super::environment::environment;
 use crate::{
     Result,
     process::{self, workspace_root},
@@ -40,35 +36,11 @@ pub(crate) fn run() -> Result<()> {
         "mlflow",
     ]);
     if PYTHONS.iter().any(|name| env::var_os(name).is_none()) {
-        let python = made()?;
+        let folder = workspace_root().join("target").join("loggers");
+        let python = environment(&folder, "mlflow, tensorboard", &["tensorboard", "mlflow"])?;
         for name in PYTHONS {
             tests.env(name, env::var_os(name).unwrap_or_else(|| OsString::from(&python)));
         }
     }
     process::run(tests)
-}
-
-/// A Python with both packages, made if there is none.
-fn made() -> Result<PathBuf> {
-    let folder = workspace_root().join("target").join("loggers");
-    let python = interpreter(&folder);
-    let has_both = |python: &Path| {
-        let mut command = Command::new(python);
-        command.args(["-c", "import mlflow, tensorboard"]);
-        command.output().is_ok_and(|output| output.status.success())
-    };
-    if !has_both(&python) {
-        let mut make = Command::new(if cfg!(windows) { "python" } else { "python3" });
-        make.args(["-m", "venv", "--clear"]).arg(&folder);
-        process::run(make)?;
-        let mut install = Command::new(&python);
-        install.args(["-m", "pip", "install", "--quiet", "tensorboard", "mlflow"]);
-        process::run(install)?;
-    }
-    Ok(python)
-}
-
-/// The interpreter of a virtual environment.
-fn interpreter(folder: &Path) -> PathBuf {
-    if cfg!(windows) { folder.join("Scripts").join("python.exe") } else { folder.join("bin").join("python") }
 }

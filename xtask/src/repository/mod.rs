@@ -1,9 +1,12 @@
 //! The tools of this repository, which only the developers of disco run: its gate, its tests and its hygiene.
 
 mod ci;
+mod environment;
 mod loggers;
+mod report;
 mod test_commands;
 mod tidy;
+mod wheel;
 
 pub(crate) use ci::{CiOptions, run as ci};
 pub(crate) use test_commands::run as test;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{
     record::{CategoryDistance, RunRecord},
     rows::AskedRange,
+    unknown::known,
 };
 
 /// One measure in one context, at every stage.
@@ -78,7 +79,7 @@ impl RunRecord {
             return Vec::new();
         }
         let of = |means: Option<&Vec<Vec<Option<Estimate>>>>, context: usize, measure: usize| {
-            means.and_then(|means| *means.get(context)?.get(measure)?)
+            means.and_then(|means| known((*means.get(context)?.get(measure)?)?))
         };
         let mut rows = Vec::new();
         for (measure, spec) in self.spec.measures().into_iter().enumerate() {

@@ -1,6 +1,7 @@
 //! The results of a run: the record that its stages fill, and the folder, files and tables that are functions of it.
 
 mod context_rows;
+mod diagnosis;
 mod distances;
 mod folder;
 mod numbers;
@@ -12,25 +13,32 @@ mod report;
 mod rows;
 mod space;
 mod staging;
+mod stored;
 mod summary;
 mod table;
+mod unknown;
 
 pub use context_rows::{CategoryRow, ContextRow};
+pub(crate) use diagnosis::{DiagnosedContext, DiagnosedDistance, DiagnosedFeature, Diagnosis, HeavySample};
 pub(crate) use distances::{DISTANCES, TOTAL_VARIATION};
 pub use folder::OutputFolder;
 pub(crate) use folder::{free, take_lock};
 #[cfg(feature = "lm")]
 pub(crate) use numbers::grouped;
-pub(crate) use numbers::plain;
+pub(crate) use numbers::{plain, plus_minus};
+pub(crate) use output::RUN_FILE;
 pub use output::write_outputs;
 pub use output_file::OutputFile;
 pub(crate) use place::{SUMMARY, keep_apart, resolve, stranger};
+pub(crate) use record::HEAVIEST;
 pub use record::{
     BaseRecord, CategoryDistance, FitRecord, FittedFeature, HeldOutRecord, MaskingRecord, ModelRecord,
-    PolicyRecord, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord,
-    TuningRecord,
+    PolicyRecord, QrsCount, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord,
+    TargetRecord, TuningRecord, WeightRecord,
 };
-pub use report::render_report;
+pub(crate) use report::is_report;
+pub use report::{FileLinks, render_comparison, render_report, render_report_with};
 pub use rows::{DistanceRow, FeatureRow, FromBase};
 pub(crate) use staging::remove as remove_staging;
+pub use stored::read_record;
 pub use table::terminal_table;

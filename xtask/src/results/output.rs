@@ -6,7 +6,8 @@ use super::{
     folder::OutputFolder,
     place::SUMMARY,
     record::{RunRecord, SampleRecord},
-    report::render_report,
+    report::{FileLinks, REPORT, render_report_with},
+    stored::{RECORD, stored},
     summary::summary,
 };
 use crate::{Error, Result};
@@ -22,7 +23,10 @@ struct SampleLine<'a> {
     sample: &'a SampleRecord,
 }
 
-/// Writes `report.html`, `summary.json`, `samples.jsonl`, and the run file `run.toml`.
+/// The samples, one line each.
+const SAMPLES: &str = "samples.jsonl";
+
+/// Writes `report.html`, `summary.json`, `record.json`, `samples.jsonl`, and the run file `run.toml`, after all other files of the folder: the report links to them.
 ///
 /// # Errors
 /// [`Error::File`].
@@ -36,7 +40,9 @@ pub fn write_outputs(folder: &OutputFolder, record: &RunRecord) -> Result<()> {
             lines.push(b'\n');
         }
     }
-    folder.write("samples.jsonl", &lines)?;
+    folder.write(SAMPLES, &lines)?;
     folder.write(RUN_FILE, record.spec.written.as_bytes())?;
-    folder.write("report.html", render_report(record).as_bytes())
+    folder.write(RECORD, &stored(record)?)?;
+    let links = FileLinks::beside(folder.path())?;
+    folder.write(REPORT, render_report_with(record, &links).as_bytes())
 }

@@ -11,7 +11,7 @@ use disco_tuner::SealedFolder;
 
 use crate::{
     Error, Result,
-    process::embedded_model,
+    process::model_in_workspace,
     spec::{FeatureKind, ModelSource, Spec},
 };
 
@@ -83,7 +83,8 @@ pub(crate) fn keep_apart(out: &Path, spec: &Spec) -> Result<()> {
         // The one is protected in every run, a hub's is in the cache, and a server's is elsewhere.
         ModelSource::Embedded | ModelSource::Hub(_) | ModelSource::Server(_) => None,
     });
-    for (what, model) in folders.chain([("the embedded model is in", embedded_model())]) {
+    let source = model_in_workspace().map(|folder| ("the embedded model is in", folder));
+    for (what, model) in folders.chain(source) {
         // A model that is not there has an error of its own.
         let Ok(model) = fs::canonicalize(&model) else { continue };
         if place.starts_with(&model) || model.starts_with(&place) {
@@ -189,7 +190,7 @@ mod tests {
     fn the_model_of_this_repository_is_no_place_for_results() {
         let spec = include_str!("../../specs/demo.toml");
         let spec = read_spec("demo.toml", spec, Path::new("")).unwrap();
-        let model = embedded_model();
+        let model = model_in_workspace().unwrap();
         let models = model.parent().unwrap().to_path_buf();
         for out in [model.clone(), model.join("x"), models.join(".").join("tiny-shakespeare"), models] {
             let error = keep_apart(&out, &spec).unwrap_err();

@@ -4,19 +4,20 @@
 //! summary and the table on the terminal are functions of the record alone, and leave out the parts that are missing.
 //! Numbers that do not exist (the standard error of one sample) are infinite here, and the string "inf" in JSON.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use disco_core::Estimate;
+use disco_core::{Estimate, infinite};
 use disco_tuner::Metric;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::unknown;
 use crate::spec::Spec;
 
 /// A finished run.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
     /// The version of disco that made it.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
     /// The settings of the run.
     pub spec: Spec,
     /// The model that was run.
@@ -43,7 +44,7 @@ impl RunRecord {
     /// A run of which no stage is finished.
     pub fn new(spec: &Spec, model: ModelRecord) -> Self {
         Self {
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").into(),
             spec: spec.clone(),
             model,
             base: None,
@@ -59,7 +60,7 @@ impl RunRecord {
 }
 
 /// The model of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelRecord {
     /// Its name or folder.
     pub name: String,
@@ -68,9 +69,10 @@ pub struct ModelRecord {
 }
 
 /// The base, as measured on its own samples.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct BaseRecord {
     /// The means of all measures of the spec under the base.
+    #[serde(with = "unknown::list")]
     pub means: Vec<Estimate>,
     /// The same means in each context, in the order of the spec; `None` in a context without a sample that counts.
     pub by_context: Vec<Vec<Option<Estimate>>>,
@@ -81,11 +83,12 @@ pub struct BaseRecord {
     /// The number of samples that a text scorer skipped.
     pub skipped: usize,
     /// All samples.
+    #[serde(skip)]
     pub samples: Vec<SampleRecord>,
 }
 
 /// A model under a grammar.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MaskingRecord {
     /// The probability of the grammar's texts under the model as it is: the share of its samples that rejection accepts.
     pub probability: Estimate,
@@ -94,7 +97,7 @@ pub struct MaskingRecord {
 }
 
 /// The fitted target.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TargetRecord {
     /// How the fit went.
     pub fit: FitRecord,
@@ -111,10 +114,26 @@ pub struct TargetRecord {
     /// The divergences from the base to the target, in the order of the report: forward KL, reverse KL, total variation,
     /// Jensen-Shannon. Infinite where the base leaves the target's support and the divergence forbids it.
     pub base_distances: Vec<Estimate>,
+    /// The samples with the largest importance weights, the largest first: at most [`HEAVIEST`]. Empty where texts are listed, and
+    /// each has the weight of its probability.
+    #[serde(default)]
+    pub heaviest: Vec<WeightRecord>,
+}
+
+/// The number of samples whose weights a record has.
+pub(crate) const HEAVIEST: usize = 10;
+
+/// A sample of the base and its importance weight under the target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WeightRecord {
+    /// The share of its weight in the sum of all.
+    pub share: f64,
+    /// The sample.
+    pub sample: SampleRecord,
 }
 
 /// How a fit went.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FitRecord {
     /// The number of samples that the target was fitted on.
     pub samples: usize,
@@ -123,6 +142,7 @@ pub struct FitRecord {
     /// `KL(p || base)` in nats.
     pub kl: Estimate,
     /// The effective sample size of the importance weights.
+    #[serde(with = "infinite::size")]
     pub ess: f64,
     /// The share of the largest weight in the sum of all weights.
     pub largest_share: f64,
@@ -135,22 +155,24 @@ pub struct FitRecord {
 }
 
 /// A measure under the fitted target.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FittedFeature {
     /// Its coefficient; `None` for one that is only measured, holds always or never, or has one for each context.
     pub coefficient: Option<Estimate>,
     /// Its mean under the target, from the samples that the target was fitted on.
+    #[serde(with = "unknown")]
     pub fitted: Estimate,
     /// Its mean under the target, from the samples that were held out.
     pub held_out: Option<Estimate>,
 }
 
 /// How far the labels of a category are from the shares that were asked for.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CategoryDistance {
     /// The name of the category.
     pub name: String,
     /// The total variation `sum_k |p_k - a_k| / 2` of its shares.
+    #[serde(with = "unknown")]
     pub total_variation: Estimate,
     /// The Wasserstein-1 distance, in steps from a label to the next; `None` where the order of the labels is no scale.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -158,7 +180,7 @@ pub struct CategoryDistance {
 }
 
 /// The course of tuning.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct TuningRecord {
     /// Every step, from the first.
     pub steps: Vec<StepRecord>,
@@ -168,7 +190,7 @@ pub struct TuningRecord {
 }
 
 /// One step of tuning, measured on its own samples before the update.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// The number of the step, from 1.
     pub step: usize,
@@ -179,17 +201,20 @@ pub struct StepRecord {
     /// Divergences by name, in nats where they have a unit; fewer where no sample was in the target's support.
     pub divergences: BTreeMap<String, Metric>,
     /// The effective sample size of the target's importance weights.
+    #[serde(with = "infinite::option")]
     pub ess: Option<f64>,
     /// The gradient's L2 norm before clipping.
+    #[serde(with = "infinite")]
     pub gradient_norm: f64,
     /// The learning rate.
     pub learning_rate: f64,
 }
 
 /// The tuned policy, as measured on its own samples.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PolicyRecord {
     /// The means of all measures of the spec under the policy.
+    #[serde(with = "unknown::list")]
     pub means: Vec<Estimate>,
     /// The same means in each context, in the order of the spec; `None` in a context without a sample that counts.
     pub by_context: Vec<Vec<Option<Estimate>>>,
@@ -202,71 +227,89 @@ pub struct PolicyRecord {
     /// The number of samples that a text scorer skipped.
     pub skipped: usize,
     /// All samples.
+    #[serde(skip)]
     pub samples: Vec<SampleRecord>,
 }
 
 /// The tuned policy on contexts that neither fit nor tuning saw.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeldOutRecord {
     /// The number of contexts.
     pub contexts: usize,
     /// The means of all measures of the spec under the base, there.
+    #[serde(with = "unknown::list")]
     pub base: Vec<Estimate>,
     /// The same under the tuned policy.
+    #[serde(with = "unknown::list")]
     pub tuned: Vec<Estimate>,
     /// The total variation from the policy to the target; `None` where the target has coefficients of single contexts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_variation: Option<Estimate>,
 }
 
-/// Quasi-rejection sampling with the tuned policy as proposal. Its own numbers alone are a part of `summary.json`, which has
-/// the others in its rows of features and divergences.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// Quasi-rejection sampling with the tuned policy as proposal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QrsRecord {
     /// `ln beta`; the mean over contexts, where each has its own.
+    #[serde(with = "infinite")]
     pub log_beta: f64,
     /// `ln beta` of each context, where they differ.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub log_betas: Vec<f64>,
     /// The number of proposals.
     pub proposals: usize,
     /// The number of accepted proposals.
     pub accepted: usize,
-    /// The acceptance rate at beta.
+    /// The counts of each context, in the order of the spec.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub by_context_counts: Vec<QrsCount>,
+    /// The acceptance rate at beta, found by these proposals.
+    #[serde(with = "unknown")]
     pub acceptance_rate: Estimate,
-    /// The total variation to the target at beta.
+    /// The same, predicted by the samples that chose beta.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_rate: Option<Estimate>,
+    /// The means of all measures of the spec, predicted by the samples that chose beta; empty if nothing was predicted.
+    #[serde(default, with = "unknown::list")]
+    pub predicted_means: Vec<Estimate>,
+    /// The total variation to the target at beta, predicted by the samples that chose beta.
     pub total_variation: Estimate,
     /// Acceptance rate and total variation for other values of beta, by falling acceptance rate.
     pub curve: Vec<QrsPoint>,
     /// Reasons to doubt these numbers.
     pub warnings: Vec<String>,
     /// The means of all measures of the spec over accepted proposals.
-    #[serde(skip)]
+    #[serde(with = "unknown::list")]
     pub means: Vec<Estimate>,
     /// The same means in each context; `None` in a context without a sample that counts.
-    #[serde(skip)]
     pub by_context: Vec<Vec<Option<Estimate>>>,
     /// The distances of categories from the shares that were asked for.
-    #[serde(skip)]
     pub categories: Vec<CategoryDistance>,
     /// The divergences from the accepted samples to the target, in the order of [`TargetRecord::base_distances`].
-    #[serde(skip)]
     pub distances: Vec<Estimate>,
     /// `KL(p_beta || base)` in nats.
-    #[serde(skip)]
     pub kl_from_base: Estimate,
     /// The number of proposals that a text scorer skipped. They are rejected.
-    #[serde(skip)]
     pub skipped: usize,
     /// The accepted samples.
     #[serde(skip)]
     pub samples: Vec<SampleRecord>,
 }
 
+/// The proposals of one context.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QrsCount {
+    /// The number of proposals.
+    pub proposals: usize,
+    /// The number of accepted proposals.
+    pub accepted: usize,
+}
+
 /// One value of beta.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QrsPoint {
     /// `ln beta`.
+    #[serde(with = "infinite")]
     pub log_beta: f64,
     /// The share of proposals that are accepted.
     pub acceptance_rate: Estimate,
@@ -275,13 +318,14 @@ pub struct QrsPoint {
 }
 
 /// One sample.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SampleRecord {
     /// The context that it continues.
     pub context: String,
     /// The text.
     pub text: String,
     /// Its log-probability (tuned, base) or log-score (QRS) under the distribution it was drawn from, in nats.
+    #[serde(with = "infinite")]
     pub log_prob: f64,
     /// Its length in tokens.
     pub tokens: usize,
@@ -292,14 +336,21 @@ pub struct SampleRecord {
 }
 
 /// The wall time of a stage.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageRecord {
     /// The name of the stage.
-    pub name: &'static str,
-    /// The wall time in seconds.
+    pub name: Cow<'static, str>,
+    /// The wall time in seconds, with that of an earlier process of which this one is the resumption.
     pub seconds: f64,
+    /// The part of it that the earlier process took.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub earlier_seconds: f64,
     /// The number of samples that it drew.
     pub samples: usize,
     /// The number of tokens of these samples.
     pub tokens: usize,
+}
+
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }

@@ -5,7 +5,9 @@ use serde::Serialize;
 
 use super::{
     distances::DISTANCES,
+    numbers::{Shown, shown, shown_share},
     record::{BaseRecord, FittedFeature, PolicyRecord, QrsRecord, RunRecord, SampleRecord, TargetRecord},
+    unknown::known,
 };
 use crate::spec::Measure;
 
@@ -17,6 +19,9 @@ pub struct FeatureRow {
     /// Whether its values are 0 and 1.
     #[serde(skip)]
     pub is_binary: bool,
+    /// Whether it holds always or never: exactly so under the target and in accepted proposals.
+    #[serde(skip)]
+    pub is_hard: bool,
     /// The mean that was asked for; over contexts, where it differs by context. `None` if nothing was asked.
     pub asked: Option<f64>,
     /// How far from what was asked the mean may be.
@@ -37,6 +42,9 @@ pub struct FeatureRow {
     /// Its mean over accepted proposals.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qrs: Option<Estimate>,
+    /// The same, predicted by the samples that chose beta.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predicted: Option<Estimate>,
     /// Its coefficient and its means under the target.
     #[serde(flatten)]
     pub fitted: Option<FittedFeature>,
@@ -46,6 +54,19 @@ impl FeatureRow {
     /// The range in which the mean was asked for.
     pub(crate) fn range(&self) -> Option<AskedRange> {
         self.asked.map(|mean| AskedRange::around(mean, self.tolerance))
+    }
+
+    /// A mean of it in words.
+    pub(crate) fn words(&self, mean: &Estimate) -> Shown {
+        if self.is_binary { shown_share(mean) } else { shown(mean) }
+    }
+
+    /// A mean of it under the target or in accepted proposals, which keep exactly to what always or never is to hold.
+    pub(crate) fn words_of_target(&self, mean: &Estimate) -> Shown {
+        match self.is_hard && mean.std_error == 0.0 {
+            true => shown(&Estimate { ess: f64::INFINITY, ..*mean }),
+            false => self.words(mean),
+        }
     }
 }
 
@@ -127,9 +148,10 @@ impl RunRecord {
     /// One row per measure of the spec, in its order.
     pub fn features(&self) -> Vec<FeatureRow> {
         let of =
-            |means: Option<&Vec<Estimate>>, index: usize| means.and_then(|means| means.get(index)).copied();
+            |means: Option<&Vec<Estimate>>, index: usize| known(*means.and_then(|means| means.get(index))?);
         let row = |(index, measure): (usize, Measure<'_>)| FeatureRow {
             is_binary: measure.is_binary(),
+            is_hard: measure.is_hard(),
             asked: measure.asked(&self.spec.contexts),
             tolerance: measure.tolerance(),
             given: measure.feature.given.clone(),
@@ -138,6 +160,7 @@ impl RunRecord {
             base: of(self.base.as_ref().map(|BaseRecord { means, .. }| means), index),
             tuned: of(self.policy.as_ref().map(|PolicyRecord { means, .. }| means), index),
             qrs: of(self.qrs.as_ref().map(|QrsRecord { means, .. }| means), index),
+            predicted: of(self.qrs.as_ref().map(|QrsRecord { predicted_means, .. }| predicted_means), index),
             fitted: self.target.as_ref().and_then(|target| target.features.get(index)).copied(),
         };
         self.spec.measures().into_iter().enumerate().map(row).collect()

@@ -8,16 +8,18 @@ use serde::Serialize;
 use super::{
     context_rows::{CategoryRow, ContextRow},
     record::{
-        FitRecord, HeldOutRecord, MaskingRecord, ModelRecord, QrsRecord, RunRecord, StageRecord, StepRecord,
+        FitRecord, HeldOutRecord, MaskingRecord, ModelRecord, QrsCount, QrsPoint, QrsRecord, RunRecord,
+        StageRecord, StepRecord,
     },
     rows::{DistanceRow, FeatureRow, FromBase},
+    unknown::known,
 };
 use crate::{Error, Result, spec::Spec};
 
 /// The fields of the file, in its order. A part that is missing has no field.
 #[derive(Serialize)]
 struct Summary<'a> {
-    version: &'static str,
+    version: &'a str,
     spec: &'a Spec,
     model: &'a ModelRecord,
     features: Vec<FeatureRow>,
@@ -42,12 +44,48 @@ struct Summary<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     held_out: Option<&'a HeldOutRecord>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    qrs: Option<&'a QrsRecord>,
+    qrs: Option<QrsSummary<'a>>,
     /// The number of samples that a text scorer skipped, by stage, where there were some.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     skipped: BTreeMap<&'static str, usize>,
     stages: &'a [StageRecord],
     peak_memory_bytes: Option<u64>,
+}
+
+/// Quasi-rejection sampling; its means and divergences are in the rows.
+#[derive(Serialize)]
+struct QrsSummary<'a> {
+    #[serde(with = "disco_core::infinite")]
+    log_beta: f64,
+    #[serde(skip_serializing_if = "<[f64]>::is_empty")]
+    log_betas: &'a [f64],
+    proposals: usize,
+    accepted: usize,
+    #[serde(skip_serializing_if = "<[QrsCount]>::is_empty")]
+    by_context: &'a [QrsCount],
+    acceptance_rate: Option<Estimate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    predicted_rate: Option<Estimate>,
+    total_variation: Estimate,
+    curve: &'a [QrsPoint],
+    warnings: &'a [String],
+}
+
+impl<'a> QrsSummary<'a> {
+    fn of(qrs: &'a QrsRecord) -> Self {
+        Self {
+            log_beta: qrs.log_beta,
+            log_betas: &qrs.log_betas,
+            proposals: qrs.proposals,
+            accepted: qrs.accepted,
+            by_context: &qrs.by_context_counts,
+            acceptance_rate: known(qrs.acceptance_rate),
+            predicted_rate: qrs.predicted_rate,
+            total_variation: qrs.total_variation,
+            curve: &qrs.curve,
+            warnings: &qrs.warnings,
+        }
+    }
 }
 
 fn is_empty(from_base: &FromBase) -> bool {
@@ -61,7 +99,7 @@ fn is_empty(from_base: &FromBase) -> bool {
 pub(super) fn summary(record: &RunRecord) -> Result<Vec<u8>> {
     let stages = record.samples().into_iter().filter(|stage| stage.skipped > 0);
     let summary = Summary {
-        version: record.version,
+        version: &record.version,
         spec: &record.spec,
         model: &record.model,
         features: record.features(),
@@ -74,7 +112,7 @@ pub(super) fn summary(record: &RunRecord) -> Result<Vec<u8>> {
         distances: record.distances(),
         kl_from_base: record.kl_from_base(),
         held_out: record.held_out.as_ref(),
-        qrs: record.qrs.as_ref(),
+        qrs: record.qrs.as_ref().map(QrsSummary::of),
         skipped: stages.map(|stage| (stage.stage, stage.skipped)).collect(),
         stages: &record.stages,
         peak_memory_bytes: record.peak_memory_bytes,

@@ -20,7 +20,11 @@ pub fn terminal_table(record: &RunRecord) -> String {
 
     let mut rows = vec![row(["feature", "before", "asked", "tuned", "QRS"].map(str::to_owned))];
     for feature in record.features() {
-        let [base, tuned, qrs] = [&feature.base, &feature.tuned, &feature.qrs].map(shown);
+        let words = |mean: &Option<Estimate>| {
+            mean.as_ref().map_or_else(String::new, |mean| feature.words(mean).to_string())
+        };
+        let qrs = feature.qrs.as_ref().map(|mean| feature.words_of_target(mean).to_string());
+        let [base, tuned, qrs] = [words(&feature.base), words(&feature.tuned), qrs.unwrap_or_default()];
         let asked = feature.range().map_or_else(String::new, |range| range.in_words(plain));
         rows.push(row([visible_line(&feature.name), base, asked, tuned, qrs]));
     }
@@ -42,7 +46,7 @@ pub fn terminal_table(record: &RunRecord) -> String {
     if let Some(qrs) = &record.qrs {
         text.push_str(&format!(
             "\nQRS accepts {} of the proposals (ln beta = {}): {} of {}.\n",
-            plus_minus(&qrs.acceptance_rate),
+            rate(&qrs.acceptance_rate),
             plain(qrs.log_beta),
             grouped(qrs.accepted as u64),
             grouped(qrs.proposals as u64),
@@ -58,11 +62,14 @@ pub fn terminal_table(record: &RunRecord) -> String {
     if let Some(accepted) = record.target.as_ref().and_then(|target| target.exact_rejection) {
         text.push_str(&format!("Exact rejection from the base accepts {}.\n", rate(&accepted)));
     }
-    let fit = record.target.iter().flat_map(|target| &target.fit.warnings);
-    let qrs = record.qrs.iter().flat_map(|qrs| &qrs.warnings);
-    let tuning = record.tuning.iter().flat_map(|tuning| &tuning.warnings);
-    for warning in record.skipped_notes().iter().chain(fit).chain(tuning).chain(qrs) {
-        text.push_str(&format!("Note: {}\n", visible_line(warning)));
+    // The numbers of two stages differ, so that each warning says whose it is.
+    let fit = record.target.iter().flat_map(|target| &target.fit.warnings).map(|warning| ("fit", warning));
+    let tuning = record.tuning.iter().flat_map(|tuning| &tuning.warnings).map(|warning| ("tuning", warning));
+    let qrs = record.qrs.iter().flat_map(|qrs| &qrs.warnings).map(|warning| ("QRS", warning));
+    let skipped = record.skipped_notes();
+    let skipped = skipped.iter().map(|note| ("samples", note));
+    for (stage, warning) in skipped.chain(fit).chain(tuning).chain(qrs) {
+        text.push_str(&format!("Note ({stage}): {}\n", visible_line(warning)));
     }
     let seconds = record.stages.iter().fold(0.0, |sum, stage| sum + stage.seconds);
     let memory = record
@@ -73,7 +80,7 @@ pub fn terminal_table(record: &RunRecord) -> String {
 }
 
 /// Rows of equal length, with columns of equal width; the first column to the left, the others to the right.
-fn aligned(rows: &[Vec<String>]) -> String {
+pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let columns = rows.first().map_or(0, Vec::len);
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();

@@ -8,13 +8,11 @@ use super::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample, externa
 use crate::{
     Error, Result,
     contexts::TextContext,
+    embedded::python_modules,
     features::{SampleView, TextScorer, TextScorers},
-    process::workspace_root,
     spec::{CommandAsking, CommandSpec, Dialect, FeatureKind, HttpSpec},
 };
 
-/// The folder of `disco_scorer.py` in the workspace.
-const PYTHON_MODULES: &str = "xtask/scorers";
 /// The variable with the folders in which Python looks for modules.
 const PYTHON_PATH: &str = "PYTHONPATH";
 /// A variable that makes Python write what is printed at once, so that a scorer that forgets to flush does not wait for ever.
@@ -24,7 +22,7 @@ const PYTHON_UNBUFFERED: &str = "PYTHONUNBUFFERED";
 /// once for all features that ask it.
 ///
 /// # Errors
-/// [`Error::Scorer`].
+/// [`Error::Scorer`]; [`Error::File`] if the Python module for scorers cannot be unpacked into the cache.
 pub(crate) fn external_scorers<'a>(
     features: impl IntoIterator<Item = (&'a str, &'a FeatureKind)>,
 ) -> Result<TextScorers> {
@@ -50,7 +48,7 @@ pub(crate) fn external_scorers<'a>(
     let mut scorers = TextScorers::new();
     for program in programs {
         let asking = program.iter().fold(CommandAsking::default(), |all, (_, spec)| all.or(spec.asking));
-        let settings = command_settings(program[0].1, asking);
+        let settings = command_settings(program[0].1, asking)?;
         share(&program, &mut scorers, |features| ExternalScorer::from_command(features, settings))?;
     }
     for server in servers {
@@ -106,17 +104,17 @@ fn share<S>(
     Ok(())
 }
 
-fn command_settings(spec: &CommandSpec, asking: CommandAsking) -> CommandSettings {
+fn command_settings(spec: &CommandSpec, asking: CommandAsking) -> Result<CommandSettings> {
     let seconds = |given: Option<f64>, default| Duration::from_secs_f64(given.unwrap_or(default));
     let folders =
         env::var_os(PYTHON_PATH).into_iter().flat_map(|value| env::split_paths(&value).collect::<Vec<_>>());
-    let folders: Vec<PathBuf> = folders.chain([workspace_root().join(PYTHON_MODULES)]).collect();
+    let folders: Vec<PathBuf> = folders.chain([python_modules()?]).collect();
     let mut environment = BTreeMap::from([(PYTHON_UNBUFFERED.to_owned(), OsString::from("1"))]);
     // A folder with a colon in its name cannot be listed.
     if let Ok(folders) = env::join_paths(folders) {
         environment.insert(PYTHON_PATH.to_owned(), folders);
     }
-    CommandSettings {
+    Ok(CommandSettings {
         run: spec.run.clone(),
         program: spec.program(),
         folder: spec.folder.clone(),
@@ -126,7 +124,7 @@ fn command_settings(spec: &CommandSpec, asking: CommandAsking) -> CommandSetting
         timeout: seconds(asking.timeout, 60.0),
         start_timeout: seconds(asking.start_timeout, 120.0),
         retries: asking.retry.unwrap_or(0),
-    }
+    })
 }
 
 fn http_settings(spec: &HttpSpec) -> Result<HttpSettings> {

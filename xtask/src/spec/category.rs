@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Allowed, parts::read_name, phrase::pattern_problem, section::Section, target::OTHER};
 
 /// A feature whose value is a label. A text without one of the labels has the label `other`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CategorySpec {
     /// The labels, without `other`.
     pub labels: Vec<String>,
@@ -20,7 +20,7 @@ pub struct CategorySpec {
 }
 
 /// The rule that gives a text its label.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "by", rename_all = "snake_case")]
 pub enum CategoryRule {
     /// The longest label with which the text begins, white space before it aside, and which no letter, digit or underscore follows.

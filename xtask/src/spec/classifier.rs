@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use disco_core::input;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
@@ -14,7 +14,7 @@ use super::{
 };
 
 /// A label of a classifier whose value is a feature.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ClassifierSpec {
     /// The place of the classifier: a folder in Hugging Face's format, or a hub.
     pub model: ModelSource,
@@ -31,7 +31,7 @@ pub struct ClassifierSpec {
 /// A value that a classifier gives for a label.
 ///
 /// `disco_lm::LabelValue` is its twin, as for [`Backend`](crate::Backend); a test holds the two to each other.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LabelValue {
     /// The probability of the label.

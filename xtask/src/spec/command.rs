@@ -7,7 +7,7 @@ use std::{
 };
 
 use disco_core::input::open_regular;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -18,7 +18,7 @@ use super::{
 };
 
 /// A feature whose values a program gives.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CommandSpec {
     /// The program and its arguments; no shell is involved. Never empty.
     pub run: Vec<String>,
@@ -36,7 +36,7 @@ pub struct CommandSpec {
 }
 
 /// How a program is asked. Features of the same program are asked together, so that it is enough if one of them says it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CommandAsking {
     /// The number of processes that are kept alive.
     pub workers: Option<usize>,

@@ -15,7 +15,7 @@ use super::{
 use crate::contexts::{Columns, Row, TextContext};
 
 /// The contexts of a run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ContextSpec {
     /// The contexts, which the samples continue. Never empty.
     pub items: Vec<TextContext>,
@@ -23,7 +23,7 @@ pub struct ContextSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub weights: Option<Vec<f64>>,
     /// Contexts on which the tuned policy is only measured.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub held_out: Vec<TextContext>,
     /// How contexts are shown to a chat model; `None` where they are continued as they are.
     #[serde(skip_serializing_if = "Option::is_none")]

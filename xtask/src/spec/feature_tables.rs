@@ -25,7 +25,7 @@ use super::{
 type Kind = (&'static str, (&'static [&'static str], fn(&Section<'_>, &Path) -> FeatureKind));
 
 /// All kinds. A new kind is a line here, a variant of [`FeatureKind`], and a rule in the folder `features`.
-const KINDS: [Kind; 16] = [
+const KINDS: [Kind; 17] = [
     ("contains", (WORDS, |section, _| FeatureKind::Contains(read_words(section)))),
     ("count", (WORDS, |section, _| FeatureKind::Count(read_words(section)))),
     ("regex", (&["pattern"], |section, _| read_regex(section))),
@@ -40,6 +40,12 @@ const KINDS: [Kind; 16] = [
     ),
     ("command", (COMMAND_FIELDS, |section, folder| FeatureKind::Command(read_command(section, folder)))),
     ("http", (HTTP_FIELDS, |section, _| FeatureKind::Http(read_http(section)))),
+    (
+        "recorded",
+        (&["binary"], |section, _| FeatureKind::Recorded {
+            binary: section.boolean("binary").unwrap_or(false),
+        }),
+    ),
     ("length", (&["unit"], |section, _| read_length(section))),
     ("words", (WORD_LIST_FIELDS, |section, folder| FeatureKind::WordList(read_word_list(section, folder)))),
     ("json", (JSON_FIELDS, |section, _| FeatureKind::Json(read_json(section)))),

@@ -1,7 +1,7 @@
 //! Features of a text and their targets.
 
 use regex::Regex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Allowed,
@@ -18,7 +18,7 @@ use super::{
 use crate::contexts::TextContext;
 
 /// A feature and its target.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FeatureSpec {
     /// Its name in reports and in the saved target.
     pub name: String,
@@ -32,7 +32,7 @@ pub struct FeatureSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub given: Option<String>,
     /// Whether the target holds in every context by itself, rather than on average over contexts.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub per_context: bool,
 }
 
@@ -53,7 +53,7 @@ impl FeatureSpec {
 }
 
 /// A kind of feature: a function of a sample's text, which does not include the context.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum FeatureKind {
     /// 1 if `text` occurs, else 0.
@@ -86,6 +86,12 @@ pub enum FeatureKind {
     Command(CommandSpec),
     /// The value that a server gives.
     Http(HttpSpec),
+    /// The value that a file of samples has for each of them, under the feature's name.
+    Recorded {
+        /// Whether its values are 0 and 1.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        binary: bool,
+    },
     /// The words of a list in the text.
     #[serde(rename = "words")]
     WordList(WordListSpec),
@@ -123,7 +129,7 @@ pub enum FeatureKind {
 }
 
 /// The unit of a length.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LengthUnit {
     /// Tokens of the model, the end token included.
@@ -149,6 +155,11 @@ impl FeatureKind {
         }
     }
 
+    /// Whether a model, a program, a server or a file gives its values.
+    pub(crate) fn is_scored(&self) -> bool {
+        matches!(self, Self::Classifier(_) | Self::Command(_) | Self::Http(_) | Self::Recorded { .. })
+    }
+
     /// Whether its values are 0 and 1.
     pub fn is_binary(&self) -> bool {
         match self {
@@ -157,7 +168,9 @@ impl FeatureKind {
             Self::WordList(words) => words.value == WordValue::Presence,
             Self::Json(json) => json.is_binary(),
             Self::Count(_) | Self::Length { .. } | Self::Classifier(_) | Self::Category(_) => false,
-            Self::Command(CommandSpec { binary, .. }) | Self::Http(HttpSpec { binary, .. }) => *binary,
+            Self::Command(CommandSpec { binary, .. })
+            | Self::Http(HttpSpec { binary, .. })
+            | Self::Recorded { binary } => *binary,
         }
     }
 

@@ -5,7 +5,7 @@ use std::{
     env::{self, VarError},
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     allowed::SOME_TEXT,
@@ -15,7 +15,7 @@ use super::{
 };
 
 /// A feature whose values a server gives.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HttpSpec {
     /// The form of requests and answers.
     pub dialect: Dialect,
@@ -30,7 +30,7 @@ pub struct HttpSpec {
 }
 
 /// The place of a server, and how it is asked.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HttpAsking {
     /// The address: `http://HOST[:PORT][/PATH]`.
     pub url: String,
@@ -47,7 +47,7 @@ pub struct HttpAsking {
 }
 
 /// The form of the requests to a server, and of its answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Dialect {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde_json::Value;
 use toml::de::DeValue;
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 
 /// A question to a text that may be one JSON value of [RFC 8259](https://www.rfc-editor.org/rfc/rfc8259), white space around it
 /// aside. A text of which something else follows or which has a number such as NaN is no JSON.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct JsonSpec {
     /// The place that is asked about; `None` to ask whether the text is JSON.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,6 +53,27 @@ impl Serialize for JsonScalar {
             Self::Number(number) => serializer.serialize_f64(*number),
             Self::Truth(truth) => serializer.serialize_bool(*truth),
         }
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonScalar {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) => Ok(Self::Text(text)),
+            Value::Bool(truth) => Ok(Self::Truth(truth)),
+            Value::Number(number) => {
+                number.as_f64().map(Self::Number).ok_or("a number beyond f64".to_owned())
+            }
+            other => Err(format!("{other}: allowed is a string, a number or a truth value")),
+        }
+        .map_err(de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for JsonPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).map_err(|problem| de::Error::custom(format!("a path {problem}")))
     }
 }
 

@@ -51,6 +51,17 @@ impl Measure<'_> {
         self.label.is_some() || self.feature.kind.is_binary()
     }
 
+    /// Whether each sample of the target has the same value of it, by what is asked: 1 for always, 0 for never and for a label of share 0.
+    pub fn is_hard(&self) -> bool {
+        match (&self.feature.target, &self.label) {
+            (Some(Target::Always | Target::Never), _) => true,
+            (Some(Target::Distribution(shares)), Some(label)) => {
+                shares.iter().any(|share| share.label == *label && share.share.number() == Some(0.0))
+            }
+            _ => false,
+        }
+    }
+
     /// The mean that is asked for in a context; `None` if nothing is asked.
     ///
     /// # Errors

@@ -77,7 +77,7 @@ pub(crate) use words::{entry_words, folded, words_in};
 use crate::Error;
 
 /// A whole run.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Spec {
     /// The heading of the report.
     pub title: String,
@@ -92,7 +92,7 @@ pub struct Spec {
     /// The features and their targets. Never empty; names differ.
     pub features: Vec<FeatureSpec>,
     /// The rewards: features that the target has more of, without a mean that is asked for.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rewards: Vec<RewardSpec>,
     /// How the target is fitted.
     pub fit: FitSpec,
@@ -277,7 +277,7 @@ impl ModelSpec {
 }
 
 /// How the target is fitted.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FitSpec {
     /// The number of samples of the base, in all contexts together: features are measured and the target is fitted on them.
     pub samples: usize,
@@ -295,7 +295,7 @@ impl FitSpec {
 }
 
 /// The samples that are drawn from the tuned policy.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SampleSpec {
     /// The number of samples of the tuned policy, and of proposals for quasi-rejection sampling.
     pub count: usize,
@@ -306,7 +306,7 @@ pub struct SampleSpec {
 }
 
 /// How quasi-rejection sampling chooses its beta.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QrsGoal {
     /// The beta with this acceptance rate.

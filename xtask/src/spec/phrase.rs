@@ -1,13 +1,13 @@
 //! Texts that a feature looks for: the same in every context, or the column of a context.
 
 use regex::Regex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{Allowed, section::Section};
 use crate::contexts::TextContext;
 
 /// A text that a feature looks for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Phrase {
     /// The same text in every context.
@@ -52,7 +52,7 @@ impl Phrase {
 }
 
 /// A word or piece of text to find.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Words {
     /// The text to find.
     pub text: Phrase,

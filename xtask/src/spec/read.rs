@@ -27,6 +27,7 @@ use super::{
     sample_space::{read_choices, read_grammar},
     section::Section,
     server::read_server,
+    tuning::BEST_METRICS,
     written::written,
 };
 use crate::{Backend, SpecError};
@@ -294,12 +295,10 @@ fn read_adapter(adapter: &Section<'_>) -> AdapterSpec {
 }
 
 fn read_checkpoints(checkpoints: &Section<'_>) -> CheckpointSpec {
-    let metrics =
-        ["kl_target_policy", "kl_policy_target", "tv_target_policy", "js_target_policy", "ess", "ess_share"];
     CheckpointSpec {
         every: count(checkpoints, "every").unwrap_or(25),
         keep: count(checkpoints, "keep").unwrap_or(2),
-        best: checkpoints.choice("best", &metrics.map(|name| (name, name)), METRIC_ALIASES),
+        best: checkpoints.choice("best", &BEST_METRICS.map(|name| (name, name)), METRIC_ALIASES),
     }
 }
 
@@ -316,7 +315,7 @@ fn read_sample(sample: &Section<'_>) -> SampleSpec {
     ];
     SampleSpec {
         count: samples(sample, "count", 1024),
-        shown: sample.integer("shown", &WHOLE).unwrap_or(6) as usize,
+        shown: sample.integer("shown", &WHOLE).unwrap_or(30) as usize,
         qrs: goals.into_iter().flatten().next().unwrap_or(QrsGoal::AcceptanceRate(0.5)),
     }
 }

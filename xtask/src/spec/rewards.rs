@@ -1,6 +1,6 @@
 //! The tables `[[rewards]]`: features whose values are rewards.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     allowed::{FINITE, SOME_TEXT},
@@ -8,7 +8,7 @@ use super::{
 };
 
 /// A reward: the target has the factor `exp(feature / beta)`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RewardSpec {
     /// The name of the feature whose value is the reward.
     pub feature: String,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 
 use super::{
     FeatureKind,
@@ -40,7 +40,7 @@ pub struct Share {
 }
 
 /// A number that is asked for: the same in every context, or the column of a context.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Level {
     /// A number.
@@ -145,6 +145,37 @@ impl Serialize for Target {
             Self::Always | Self::Never => {}
         }
         map.end()
+    }
+}
+
+/// A target as [`Serialize`] writes it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Hard(String),
+    Mean {
+        mean: Level,
+        #[serde(default)]
+        tolerance: f64,
+    },
+    Distribution {
+        distribution: BTreeMap<String, Level>,
+    },
+}
+
+/// As it is written. The shares are in the order of their labels' names, which is not that of the run file.
+impl<'de> Deserialize<'de> for Target {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(match Written::deserialize(deserializer)? {
+            Written::Hard(text) if text == Self::Always.field() => Self::Always,
+            Written::Hard(text) if text == Self::Never.field() => Self::Never,
+            Written::Hard(text) => return Err(de::Error::unknown_variant(&text, &["always", "never"])),
+            Written::Mean { mean, tolerance } => Self::Mean { mean, tolerance },
+            Written::Distribution { distribution } => {
+                let share = |(label, share)| Share { label, share };
+                Self::Distribution(distribution.into_iter().map(share).collect())
+            }
+        })
     }
 }
 

@@ -2,10 +2,10 @@
 
 use disco_divergence::FDivergence;
 use disco_tuner::{Decay, EarlyStopping, MicroBatch, Optimizer, Sampling, Schedule, TunerConfig};
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize, de};
 
 /// How the policy is tuned towards the target.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct TuneSpec {
     /// The divergence that is minimised.
     pub divergence: FDivergence,
@@ -32,7 +32,7 @@ pub struct TuneSpec {
 }
 
 /// A low-rank adapter (LoRA).
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdapterSpec {
     /// The rank of its low-rank updates.
     pub rank: usize,
@@ -51,6 +51,30 @@ pub struct CheckpointSpec {
     pub keep: usize,
     /// The metric whose best checkpoint is kept as well: the lowest divergence, or the highest effective sample size.
     pub best: Option<&'static str>,
+}
+
+/// The metrics of which a checkpoint can be the best.
+pub(super) const BEST_METRICS: [&str; 6] =
+    ["kl_target_policy", "kl_policy_target", "tv_target_policy", "js_target_policy", "ess", "ess_share"];
+
+/// Checkpoints as they are written, with the name of any metric.
+#[derive(Deserialize)]
+struct Written {
+    every: usize,
+    keep: usize,
+    best: Option<String>,
+}
+
+// Derived, it could only be read from what lives as long as the program, as the name of the metric does.
+impl<'de> Deserialize<'de> for CheckpointSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Written { every, keep, best } = Written::deserialize(deserializer)?;
+        let find = |name: String| {
+            let known = BEST_METRICS.into_iter().find(|known| *known == name);
+            known.ok_or_else(|| de::Error::unknown_variant(&name, &BEST_METRICS))
+        };
+        Ok(Self { every, keep, best: best.map(find).transpose()? })
+    }
 }
 
 impl TuneSpec {

@@ -8,7 +8,7 @@ use std::{borrow::Cow, collections::HashSet, ops::Range, path::Path, sync::LazyL
 
 use disco_core::input;
 use regex::Regex;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Allowed,
@@ -18,12 +18,12 @@ use super::{
 };
 
 /// A list of words, and the number that a text gets by it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WordListSpec {
     /// The entries.
     pub list: Vec<String>,
     /// The entries of the other list, for [`WordValue::Sign`]; else empty.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub against: Vec<String>,
     /// The value of the feature.
     pub value: WordValue,
@@ -35,7 +35,7 @@ pub struct WordListSpec {
 ///
 /// Entries are found from left to right without overlap, the one with the most words first. A word with an apostrophe that is no
 /// entry counts as the part before its last apostrophe: `she's` as `she`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WordValue {
     /// 1 if an entry is found, else 0.

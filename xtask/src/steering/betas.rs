@@ -7,7 +7,8 @@ use disco_divergence::LogZ;
 use disco_qrs::{Curve, Goal, Point, Ratios, Warning, choose_beta};
 
 use super::{
-    RunPlan,
+    PolicySamples, RunPlan,
+    moments::{ContextValues, moments},
     scored::{Scored, mean, sentence},
 };
 use crate::{Result, features::TextSample, results::QrsPoint, spec::QrsGoal};
@@ -22,6 +23,7 @@ pub(super) struct Betas {
     /// The divergences to the target, in the order of the record.
     pub(super) distances: Vec<Estimate>,
     pub(super) total_variation: Estimate,
+    pub(super) acceptance_rate: Estimate,
     pub(super) kl_to_base: Estimate,
     /// Acceptance rate and total variation for other values of beta: in each context by the same factor above or below its own.
     pub(super) curve: Vec<QrsPoint>,
@@ -42,17 +44,16 @@ impl Betas {
         let over =
             |of: fn(&Point) -> Estimate| mean(&points.iter().map(of).collect::<Vec<_>>(), &plan.shares);
         let kl = |(scored, log_beta): (&Scored<X>, &f64)| {
-            let pairs = scored.log_target.iter().zip(&scored.drawn.log_policy);
-            let accepted: Vec<f64> =
-                pairs.map(|(target, proposal)| target.min(log_beta + proposal)).collect();
-            scored.kl_to_base(&accepted, LogZ::Estimated)
+            scored.kl_to_base(&log_accepted(scored, *log_beta), LogZ::Estimated)
         };
         let kls: Vec<Estimate> = scored.iter().zip(&log_betas).map(kl).collect::<Result<_>>()?;
         let (curve, curves) = curve(plan, &ratios, &log_betas)?;
-        let of_curves = worst(curves.iter().flat_map(|curve| &curve.warnings));
-        let warnings = Point::mean(&points)?.warnings.into_iter().chain(of_curves);
+        let at_beta = Point::mean(&points)?.warnings;
+        // A kind that the chosen beta has already been warned of is not said again with another number.
+        let warnings = worst(at_beta.iter().chain(curves.iter().flat_map(|curve| &curve.warnings)));
         Ok(Self {
             total_variation: over(|point| point.total_variation),
+            acceptance_rate: over(|point| point.acceptance_rate),
             distances: vec![
                 over(|point| point.forward_kl),
                 over(|point| point.reverse_kl),
@@ -61,15 +62,41 @@ impl Betas {
             ],
             kl_to_base: mean(&kls, &plan.shares),
             curve,
-            warnings: warnings.map(|warning| sentence(&warning.to_string())).collect(),
+            warnings: warnings.iter().map(|warning| sentence(&warning.to_string())).collect(),
             log_betas,
         })
+    }
+
+    /// The means of all measures over accepted proposals, as the samples of the policy that chose beta predict them.
+    pub(super) fn predicted_means<X>(
+        &self,
+        plan: &RunPlan<'_>,
+        samples: &PolicySamples<X>,
+    ) -> Result<Vec<Estimate>> {
+        let mut values = Vec::with_capacity(samples.scored.len());
+        for ((scored, rows), log_beta) in samples.scored.iter().zip(&samples.values).zip(&self.log_betas) {
+            let accepted = log_accepted(scored, *log_beta).into_iter();
+            let log_weights =
+                accepted.zip(&scored.drawn.log_proposal).map(|(accepted, proposal)| accepted - proposal);
+            values.push(ContextValues {
+                rows: rows.iter().collect(),
+                log_weights: Some(log_weights.collect()),
+                exact: scored.drawn.exact,
+            });
+        }
+        Ok(moments(plan, &values)?.all)
     }
 
     /// The mean of `ln beta` over contexts, by their shares.
     pub(super) fn mean_log_beta(&self, shares: &[f64]) -> f64 {
         over_contexts(&self.log_betas, shares)
     }
+}
+
+/// `ln min(P, beta q)`, the unnormalised distribution of accepted proposals.
+fn log_accepted<X>(scored: &Scored<X>, log_beta: f64) -> Vec<f64> {
+    let pairs = scored.log_target.iter().zip(&scored.drawn.log_policy);
+    pairs.map(|(target, proposal)| target.min(log_beta + proposal)).collect()
 }
 
 /// The mean of numbers over contexts, by their shares.

@@ -27,7 +27,13 @@ impl Clock {
     pub fn lap_after(&mut self, earlier: f64, name: &'static str, samples: usize, tokens: usize) {
         let seconds = earlier + self.last.elapsed().as_secs_f64();
         self.last = Instant::now();
-        self.stages.push(StageRecord { name, seconds, samples, tokens });
+        self.stages.push(StageRecord {
+            name: name.into(),
+            seconds,
+            earlier_seconds: earlier,
+            samples,
+            tokens,
+        });
     }
 
     /// The stages so far.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use disco_core::{Feature, Score};
-use disco_ebm::{Category, Constraint, ConstraintKind};
+use disco_ebm::{Category, Constraint, ConstraintKind, SavedTarget};
 
 use super::RunPlan;
 use crate::{
@@ -61,6 +61,33 @@ pub(super) fn constraints<X: TextSample>(plan: &RunPlan<'_>) -> Result<Vec<Const
         found.push(Constrained { measure: plan.first_measure(index), constraint });
     }
     Ok(found)
+}
+
+/// The features of a saved target, by their names.
+///
+/// # Errors
+/// [`disco_ebm::Error::MissingFeature`] for one that the plan's spec does not have.
+pub(crate) fn features_of_target<X: TextSample>(
+    plan: &RunPlan<'_>,
+    target: &SavedTarget,
+) -> Result<Vec<Shared<X>>> {
+    let spec = plan.spec;
+    let missing = |name: &str| disco_ebm::Error::MissingFeature {
+        feature: name.to_owned(),
+        given: spec.features.iter().map(|feature| feature.name.clone()).collect(),
+    };
+    let mut names: Vec<&str> = target.feature_names().collect();
+    names.sort_unstable();
+    names.dedup();
+    let found = |name: &&str| -> Result<Shared<X>> {
+        if let Some(index) = spec.features.iter().position(|feature| feature.name == *name) {
+            return Ok(feature(plan, index));
+        }
+        let measure = plan.measures.iter().position(|measure| measure.name == *name);
+        let measure = measure.ok_or_else(|| missing(name))?;
+        Ok(Arc::new(plan.features[measure].clone()))
+    };
+    names.iter().map(found).collect()
 }
 
 /// The constraints of one target, without its condition: one, or one for each label of a category.

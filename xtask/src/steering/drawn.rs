@@ -1,5 +1,7 @@
 //! Drawing samples of several contexts, in chunks.
 
+use std::ops::Range;
+
 use disco_core::{Distribution, Error as CoreError, Sampled, StreamRng, Streams};
 use rand::SeedableRng;
 
@@ -10,14 +12,14 @@ pub(super) const CHUNK: usize = 256;
 
 /// Samples of one context, before they are scored. All logarithms are natural, one per sample.
 #[derive(Clone, Debug)]
-pub(super) struct Drawn<X> {
-    pub(super) samples: Vec<X>,
+pub(crate) struct Drawn<X> {
+    pub(crate) samples: Vec<X>,
     /// `ln` of the probability with which they were drawn.
-    pub(super) log_proposal: Vec<f64>,
+    pub(crate) log_proposal: Vec<f64>,
     /// `ln` of their probability under the distribution that they are to tell of: the same, unless they are listed.
-    pub(super) log_policy: Vec<f64>,
+    pub(crate) log_policy: Vec<f64>,
     /// Whether they are all texts that there are, each once.
-    pub(super) exact: bool,
+    pub(crate) exact: bool,
 }
 
 impl<X: Clone> Drawn<X> {
@@ -85,16 +87,17 @@ pub(crate) fn draw_in_order<C, X, D: Distribution<C, X>>(
     Ok(())
 }
 
-/// Draws `count` samples in each context, in chunks; the samples do not depend on the chunks.
-pub(super) fn draw<C, X, D: Distribution<C, X>>(
+/// Draws the samples of each context with these numbers, in chunks; a sample does not depend on the chunks or the other numbers.
+pub(crate) fn draw<C, X, D: Distribution<C, X>>(
     distribution: &D,
     contexts: &[C],
-    count: usize,
+    numbers: Range<usize>,
     key: u64,
     progress: &mut Progress,
 ) -> Result<Vec<Vec<Sampled<X>>>> {
     let mut rng = StreamRng::seed_from_u64(key);
-    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::from_rng(&mut rng, count)).collect();
+    let mut of_context = || Streams::from_rng(&mut rng, numbers.end).split_at(numbers.start).1;
+    let streams: Vec<Streams> = contexts.iter().map(|_| of_context()).collect();
     let contexts: Vec<&C> = contexts.iter().collect();
     let size = CHUNK.div_ceil(contexts.len());
     let mut chunks: Vec<_> = streams.iter().map(|streams| streams.chunks(size)).collect();
@@ -127,7 +130,13 @@ mod tests {
         // Several contexts at once, a context in one piece, and a context in several.
         for count in [1, 100, CHUNK, 2 * CHUNK + 3] {
             let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", 0);
-            let whole = draw(&table, &contexts, count, 7, &mut hidden).unwrap();
+            let whole = draw(&table, &contexts, 0..count, 7, &mut hidden).unwrap();
+            let parts = [0..count / 3, count / 3..count]
+                .map(|part| draw(&table, &contexts, part, 7, &mut hidden).unwrap());
+            for (context, whole) in whole.iter().enumerate() {
+                let parts = parts.iter().flat_map(|part| &part[context]);
+                assert!(parts.map(|sample| sample.value).eq(whole.iter().map(|sample| sample.value)));
+            }
             let mut taken = Vec::new();
             let take = |context: usize, sample: Sampled<u8>| {
                 taken.push((context, sample.value));

@@ -1,6 +1,6 @@
 //! Stage "fit": the target, whose constraints are fitted to samples of the base.
 
-use disco_core::{Estimate, numerics::log_sum_exp};
+use disco_core::{Estimate, ImportanceWeights, numerics::log_sum_exp};
 use disco_divergence::LogZ;
 use disco_ebm::{ConstraintReport, ContextConstraint, Fit, HeldOut, Termination};
 
@@ -8,13 +8,13 @@ use super::{
     Measurement, RunPlan,
     categories::category_distances,
     moments::{ContextValues, moments},
-    scored::{Scored, mean, means, score, sentence},
+    scored::{Scored, mean, means, record, score, sentence},
 };
 use crate::{
     Error, Result,
     contexts::TextContext,
     features::TextSample,
-    results::{FitRecord, FittedFeature, TargetRecord},
+    results::{FitRecord, FittedFeature, HEAVIEST, TargetRecord, WeightRecord},
     spec::{QrsGoal, Spec},
 };
 
@@ -67,6 +67,7 @@ pub fn fit<X: TextSample>(plan: &RunPlan<'_>, base: &Measurement<X>) -> Result<F
         exact_rejection: exact_rejection(plan, &fit)?,
         categories: category_distances(plan, &weighted)?,
         base_distances: means(&distances, &plan.shares),
+        heaviest: heaviest(plan, base, &scored)?,
     };
     Ok(Fitted { fit, record })
 }
@@ -146,6 +147,35 @@ fn check_log_beta<X>(spec: &Spec, scored: &[Scored<X>], shares: &[f64]) -> Resul
         return Err(Error::BetaTooLarge { log_beta, proposals, most });
     }
     Ok(())
+}
+
+/// The samples with the largest importance weights. In sums over contexts a sample counts by its share of its context's weight, times the
+/// share of the context.
+fn heaviest<X: TextSample>(
+    plan: &RunPlan<'_>,
+    base: &Measurement<X>,
+    scored: &[Scored<X>],
+) -> Result<Vec<WeightRecord>> {
+    let mut found: Vec<(f64, usize, usize)> = Vec::new();
+    for (context, (scored, share)) in scored.iter().zip(&plan.shares).enumerate() {
+        let log_weights = scored.log_weights();
+        if scored.drawn.exact || log_weights.iter().all(|weight| *weight == f64::NEG_INFINITY) {
+            continue;
+        }
+        let weights = ImportanceWeights::from_log(log_weights)?;
+        let weights = weights.normalised().iter().enumerate();
+        found.extend(weights.map(|(index, weight)| (share * weight, context, index)));
+    }
+    // Of equal weights the first comes first, so that the same run gives the same record.
+    found.sort_by(|one, other| other.0.total_cmp(&one.0).then((one.1, one.2).cmp(&(other.1, other.2))));
+    let record_of = |(share, context, index): (f64, usize, usize)| {
+        let drawn = &base.drawn[context];
+        let values = base.values[context][index].clone();
+        let log_prob = drawn.log_policy[index];
+        let sample = record(&plan.spec.contexts.items[context], &drawn.samples[index], log_prob, values);
+        WeightRecord { share, sample }
+    };
+    Ok(found.into_iter().take(HEAVIEST).filter(|one| one.0 > 0.0).map(record_of).collect())
 }
 
 /// How the fit went, in the words of the report.

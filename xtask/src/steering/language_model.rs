@@ -3,26 +3,30 @@
 use std::{
     collections::BTreeMap,
     fs,
+    hash::Hash,
     path::{Path, PathBuf},
 };
 
-use disco_core::{Condition, Product};
+use disco_core::{Condition, Distribution, Product, Scorer};
 use disco_lm::{
     ChoiceModel, ChoicePolicy, Choices, Completion, Grammar, GrammarFeature, LanguageModel, LmPolicy, Lora,
     Precision,
 };
+use disco_tuner::{Checkpointed, Policy};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    BaseModel, Loaded, Origin, RunControl, run_workflow,
+    BaseModel, Loaded, ModelTask, Origin, RunControl, run_workflow,
     workflow::{WeightBytes, optimizer_states},
 };
 use crate::{
     Error, Result,
     contexts::TextContext,
+    features::TextSample,
     models::{ModelKind, device, folder_of, generation, text_scorers},
     process::memory_limit,
     results::{ModelRecord, RunRecord, grouped},
-    spec::{AdapterSpec, ChatSpec, ChoicesSpec, GrammarSpec, LongestToken, Spec},
+    spec::{AdapterSpec, ChatSpec, ChoicesSpec, GrammarSpec, LongestToken, ModelSource, Spec},
 };
 
 /// The folder of a tuned adapter, beside that of the weights, into which the adapter is merged.
@@ -38,69 +42,124 @@ type OnGrammar = Product<LanguageModel, Condition<GrammarFeature>>;
 /// # Errors
 /// As [`run_workflow`], and those of the model.
 pub(crate) fn run(spec: &Spec, out: &Path, control: &RunControl) -> Result<(PathBuf, RunRecord)> {
-    let folder = folder_of(&spec.model.source, ModelKind::LanguageModel)?;
-    let weights = weight_bytes(&folder)?;
-    check_memory(spec, weights.least)?;
-    let save = |policy: &LmPolicy, to: &Path| save_model(&policy.model(), to);
-    match (&spec.model.choices, &spec.model.grammar) {
-        (Some(choices), _) => {
-            let save = |policy: &ChoicePolicy<TextContext>, to: &Path| save_model(&policy.model(), to);
-            run_workflow(spec, out, weights, control, || listed(spec, &folder, choices), save)
-        }
-        (None, Some(grammar)) => {
-            run_workflow(spec, out, weights, control, || masked(spec, &folder, grammar), save)
-        }
-        (None, None) => {
-            let load = || {
-                let (base, record) = load(spec, &folder)?;
-                let policy = policy(spec, &base)?;
-                Ok(Loaded { policy, base: BaseModel::new(base), scorers: text_scorers(spec)?, record })
-            };
-            run_workflow(spec, out, weights, control, load, save)
-        }
+    on_model(spec, None, WholeRun { spec, out, control })
+}
+
+/// A run from beginning to end.
+struct WholeRun<'a> {
+    spec: &'a Spec,
+    out: &'a Path,
+    control: &'a RunControl,
+}
+
+impl ModelTask for WholeRun<'_> {
+    type Output = (PathBuf, RunRecord);
+
+    fn run<X, B, Q, P>(
+        self,
+        weights: WeightBytes,
+        load: impl FnOnce() -> Result<Loaded<B, Q, X, P>>,
+        save: impl FnOnce(&P, &Path) -> Result<()>,
+    ) -> Result<Self::Output>
+    where
+        X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
+        B: Scorer<TextContext, X>,
+        Q: Distribution<TextContext, X>,
+        P: Policy<TextContext, X> + Checkpointed,
+    {
+        run_workflow(self.spec, self.out, weights, self.control, load, save)
     }
 }
 
-/// A model that may give only the texts of a list.
-fn listed(
+/// Does work on the language model of a spec. The policy starts as the model of the spec, or as that of the source `policy`.
+///
+/// # Errors
+/// Those of the work, and those of loading a model.
+pub(crate) fn on_model<T: ModelTask>(
     spec: &Spec,
-    folder: &Path,
-    choices: &ChoicesSpec,
-) -> Result<Loaded<Listed, Listed, Completion, Choosing>> {
-    let (base, record) = load(spec, folder)?;
-    let choices = match choices.clone() {
-        ChoicesSpec::Texts(texts) => Choices::new(texts)?,
-        by_column => Choices::by_context(move |context: &TextContext| Ok(by_column.of(context)?)),
-    };
-    let choices = if spec.model.choices_end { choices } else { choices.without_end_token() };
-    let policy = ChoicePolicy::new(policy(spec, &base)?, choices.clone())?;
-    let base = ChoiceModel::new(base, choices)?;
-    let spaces = spec.contexts.items.iter().map(|context| Ok(base.space(context)?)).collect::<Result<_>>()?;
-    let base = BaseModel { origin: Origin::Listed(spaces), ..BaseModel::new(base) };
-    Ok(Loaded { policy, base, scorers: text_scorers(spec)?, record })
+    policy: Option<&ModelSource>,
+    task: T,
+) -> Result<T::Output> {
+    let folder = folder_of(&spec.model.source, ModelKind::LanguageModel)?;
+    let weights = weight_bytes(&folder)?;
+    check_memory(spec, weights.least)?;
+    let start = policy.map(|source| folder_of(source, ModelKind::LanguageModel)).transpose()?;
+    let files = Files { spec, folder: &folder, start: start.as_deref() };
+    let save = |policy: &LmPolicy, to: &Path| save_model(&policy.model(), to);
+    match (&spec.model.choices, &spec.model.grammar) {
+        (Some(choices), _) => {
+            let save = |policy: &Choosing, to: &Path| save_model(&policy.model(), to);
+            task.run(weights, || files.listed(choices), save)
+        }
+        (None, Some(grammar)) => task.run(weights, || files.masked(grammar), save),
+        (None, None) => task.run(weights, || files.plain(), save),
+    }
 }
 
-/// A model under a grammar: the base is the model as it is, on the texts of the grammar; the masked model proposes them.
-fn masked(
-    spec: &Spec,
-    folder: &Path,
-    grammar: &GrammarSpec,
-) -> Result<Loaded<OnGrammar, LanguageModel, Completion, LmPolicy>> {
-    // A grammar that cannot be read is found before the model is loaded.
-    let grammar = match grammar {
-        GrammarSpec::JsonSchema(schema) => Grammar::json_schema(schema)?,
-        GrammarSpec::Regex(expression) => Grammar::regex(expression)?,
-        GrammarSpec::Lark(grammar) => Grammar::lark(grammar)?,
-        GrammarSpec::Choices(texts) => Grammar::choices(texts)?,
-    };
-    let (plain, record) = load(spec, folder)?;
-    let proposal = plain.under_grammar(&grammar)?;
-    let accepted = proposal
-        .grammar_condition()
-        .ok_or_else(|| Error::answer("disco-lm", "a model under a grammar without a condition"))?;
-    let policy = policy(spec, &proposal)?;
-    let base = BaseModel { base: plain * accepted, proposal, origin: Origin::Proposal };
-    Ok(Loaded { policy, base, scorers: text_scorers(spec)?, record })
+/// The files of the base and of the policy.
+#[derive(Clone, Copy)]
+struct Files<'a> {
+    spec: &'a Spec,
+    folder: &'a Path,
+    /// The model that the policy starts as, unless it is the base.
+    start: Option<&'a Path>,
+}
+
+impl Files<'_> {
+    /// The base as the spec decodes it, and the model that the policy starts as.
+    fn load(self) -> Result<(LanguageModel, LanguageModel, ModelRecord)> {
+        let (base, record) = load(self.spec, self.folder)?;
+        let start = match self.start {
+            Some(folder) => load(self.spec, folder)?.0,
+            None => base.clone(),
+        };
+        Ok((base, start, record))
+    }
+
+    fn plain(self) -> Result<Loaded<LanguageModel, LanguageModel, Completion, LmPolicy>> {
+        let (base, start, record) = self.load()?;
+        let policy = policy(self.spec, &start)?;
+        Ok(Loaded { policy, base: BaseModel::new(base), scorers: text_scorers(self.spec)?, record })
+    }
+
+    /// A model that may give only the texts of a list.
+    fn listed(self, choices: &ChoicesSpec) -> Result<Loaded<Listed, Listed, Completion, Choosing>> {
+        let (base, start, record) = self.load()?;
+        let choices = match choices.clone() {
+            ChoicesSpec::Texts(texts) => Choices::new(texts)?,
+            by_column => Choices::by_context(move |context: &TextContext| Ok(by_column.of(context)?)),
+        };
+        let choices = if self.spec.model.choices_end { choices } else { choices.without_end_token() };
+        let policy = ChoicePolicy::new(policy(self.spec, &start)?, choices.clone())?;
+        let base = ChoiceModel::new(base, choices)?;
+        let contexts = &self.spec.contexts.items;
+        let spaces = contexts.iter().map(|context| Ok(base.space(context)?)).collect::<Result<_>>()?;
+        let base = BaseModel { origin: Origin::Listed(spaces), ..BaseModel::new(base) };
+        Ok(Loaded { policy, base, scorers: text_scorers(self.spec)?, record })
+    }
+
+    /// A model under a grammar: the base is the model as it is, on the texts of the grammar; the masked model proposes them.
+    fn masked(self, grammar: &GrammarSpec) -> Result<Loaded<OnGrammar, LanguageModel, Completion, LmPolicy>> {
+        // A grammar that cannot be read is found before the model is loaded.
+        let grammar = match grammar {
+            GrammarSpec::JsonSchema(schema) => Grammar::json_schema(schema)?,
+            GrammarSpec::Regex(expression) => Grammar::regex(expression)?,
+            GrammarSpec::Lark(grammar) => Grammar::lark(grammar)?,
+            GrammarSpec::Choices(texts) => Grammar::choices(texts)?,
+        };
+        let (plain, start, record) = self.load()?;
+        let proposal = plain.under_grammar(&grammar)?;
+        let accepted = proposal
+            .grammar_condition()
+            .ok_or_else(|| Error::answer("disco-lm", "a model under a grammar without a condition"))?;
+        let start = match self.start {
+            Some(_) => start.under_grammar(&grammar)?,
+            None => proposal.clone(),
+        };
+        let policy = policy(self.spec, &start)?;
+        let base = BaseModel { base: plain * accepted, proposal, origin: Origin::Proposal };
+        Ok(Loaded { policy, base, scorers: text_scorers(self.spec)?, record })
+    }
 }
 
 fn save_model(model: &LanguageModel, to: &Path) -> Result<()> {

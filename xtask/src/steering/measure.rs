@@ -25,9 +25,9 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Measurement<X> {
     /// The samples, by context, which tell of the base.
-    pub(super) drawn: Vec<Drawn<X>>,
+    pub(crate) drawn: Vec<Drawn<X>>,
     /// The values of all measures for these samples.
-    pub(super) values: Vec<Vec<Values>>,
+    pub(crate) values: Vec<Vec<Values>>,
     /// The constraints of the targets and rewards of the spec.
     pub(super) constraints: Vec<Constrained<X>>,
     /// The samples with the values of the constraints' features, ready to be fitted.
@@ -51,7 +51,7 @@ pub fn measure<X: TextSample + Eq + Hash>(
 }
 
 /// As [`measure`](measure()), on samples that an earlier run drew if there are some.
-pub(super) fn measure_drawn<X: TextSample + Eq + Hash>(
+pub(crate) fn measure_drawn<X: TextSample + Eq + Hash>(
     plan: &RunPlan<'_>,
     model: &BaseModel<impl Scorer<TextContext, X>, impl Distribution<TextContext, X>, X>,
     drawn: Option<Vec<Drawn<X>>>,
@@ -64,7 +64,7 @@ pub(super) fn measure_drawn<X: TextSample + Eq + Hash>(
         None => {
             let mut progress =
                 Progress::new(plan.progress, "measure base", "samples", count * contexts.len());
-            origin.samples(proposal, contexts, count, plan.seeds.base, &mut progress)?
+            origin.samples(proposal, contexts, 0..count, plan.seeds.base, &mut progress)?
         }
     };
 

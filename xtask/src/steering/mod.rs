@@ -6,12 +6,14 @@
 //! whole run, `checkpoints.rs` the folder of its checkpoints, and `interrupt.rs` the signals that end it. Only `language_model.rs` names disco-lm;
 //! `remote_model.rs` is its counterpart for a model on a server.
 
+mod accept;
 mod betas;
 mod categories;
 mod checkpoints;
 mod clock;
 mod conditional;
 mod constraints;
+mod diagnose;
 mod drawn;
 mod fit;
 mod held_out;
@@ -20,6 +22,8 @@ mod kept_samples;
 #[cfg(feature = "lm")]
 pub(crate) mod language_model;
 mod measure;
+#[cfg(feature = "lm")]
+mod model_task;
 mod moments;
 mod origin;
 mod pipeline;
@@ -32,18 +36,33 @@ mod step_log;
 mod tune;
 mod workflow;
 
+#[cfg(feature = "lm")]
+pub(crate) use accept::accept;
+pub(crate) use accept::{Accept, SamplerKind};
 pub use checkpoints::{CheckpointFolder, RunControl, StartMode};
 pub use clock::Clock;
+pub(crate) use constraints::features_of_target;
+pub(crate) use diagnose::{SampledSet, diagnose};
+pub(crate) use drawn::Drawn;
 #[cfg(feature = "lm")]
 pub(crate) use drawn::draw_in_order;
 pub use fit::{Fitted, fit};
 pub use interrupt::{INTERRUPTED, Interrupt};
+pub(crate) use measure::measure_drawn;
 pub use measure::{Measurement, measure};
+#[cfg(feature = "lm")]
+pub(crate) use model_task::ModelTask;
 pub use origin::{BaseModel, Origin};
+#[cfg(feature = "lm")]
+pub(crate) use pipeline::tuning_lap;
 pub use pipeline::{Finished, run_pipeline, run_untuned};
 pub use plan::RunPlan;
 pub use reject::reject;
 pub use sample::{PolicySamples, sample};
 pub use scored::Scored;
+#[cfg(feature = "lm")]
+pub(crate) use scored::score_chunk;
 pub use tune::{Tuned, tune};
 pub use workflow::{Loaded, Untuned, WeightBytes, run_untuned_workflow, run_workflow};
+#[cfg(feature = "lm")]
+pub(crate) use workflow::{Work, in_results};

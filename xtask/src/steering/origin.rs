@@ -1,6 +1,6 @@
 //! The base, and the origin of its samples: the base itself, a proposal, or a list.
 
-use std::{hash::Hash, sync::Arc};
+use std::{hash::Hash, ops::Range, sync::Arc};
 
 use disco_core::{Distribution, Feature, Sampled, Scorer, Space};
 use disco_ebm::Measured;
@@ -44,20 +44,21 @@ pub enum Origin<X> {
 }
 
 impl<X: TextSample + Eq + Hash> Origin<X> {
-    /// The samples of a distribution over the texts of the base: `count` in each context, or all texts where they are listed.
+    /// The samples of a distribution over the texts of the base: those with these numbers in each context, or all texts where they are
+    /// listed.
     ///
     /// # Errors
     /// The errors of the distribution.
-    pub(super) fn samples<D: Distribution<TextContext, X>>(
+    pub(crate) fn samples<D: Distribution<TextContext, X>>(
         &self,
         distribution: &D,
         contexts: &[TextContext],
-        count: usize,
+        numbers: Range<usize>,
         key: u64,
         progress: &mut Progress,
     ) -> Result<Vec<Drawn<X>>> {
         let Self::Listed(spaces) = self else {
-            let drawn = draw(distribution, contexts, count, key, progress)?;
+            let drawn = draw(distribution, contexts, numbers, key, progress)?;
             return Ok(drawn.into_iter().map(Drawn::new).collect());
         };
         let mut found = Vec::with_capacity(spaces.len());

@@ -10,8 +10,8 @@ use disco_tuner::{Checkpointed, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    BaseModel, CheckpointFolder, Clock, Origin, RunPlan, fit, held_out::held_out, kept_samples::KeptSamples,
-    measure::measure_drawn, reject, sample, tune,
+    BaseModel, CheckpointFolder, Clock, Origin, RunPlan, Tuned, fit, held_out::held_out,
+    kept_samples::KeptSamples, measure::measure_drawn, reject, sample, tune,
 };
 use crate::{
     Error, Result,
@@ -62,14 +62,7 @@ where
     }
     let (mut record, fit) = find_target(plan, about, model, clock, kept)?;
     let tuned = tune(plan, model, &fit, policy, checkpoints)?;
-    let steps = &tuned.record.steps;
-    // Samples, tokens and seconds are those of the same steps: of all, unless the log of an early version has no times.
-    let (name, counted, earlier) = match tuned.earlier_seconds {
-        Some(seconds) => ("tune", &steps[..], seconds),
-        None => ("tune (resumed steps)", &steps[tuned.earlier..], 0.0),
-    };
-    let samples = counted.len() * plan.spec.tune.samples_per_step;
-    clock.lap_after(earlier, name, samples, counted.iter().map(|step| step.tokens).sum());
+    tuning_lap(plan, &tuned, clock);
     record.tuning = Some(tuned.record);
     generate(plan, record, model, fit, &policy.freeze()?, clock)
 }
@@ -170,6 +163,18 @@ where
     record.stages = clock.stages().to_vec();
     record.peak_memory_bytes = peak_bytes();
     Ok(Finished { record, fit })
+}
+
+/// Ends the stage "tune".
+pub(crate) fn tuning_lap(plan: &RunPlan<'_>, tuned: &Tuned, clock: &mut Clock) {
+    let steps = &tuned.record.steps;
+    // Samples, tokens and seconds are those of the same steps: of all, unless the log of an early version has no times.
+    let (name, counted, earlier) = match tuned.earlier_seconds {
+        Some(seconds) => ("tune", &steps[..], seconds),
+        None => ("tune (resumed steps)", &steps[tuned.earlier..], 0.0),
+    };
+    let samples = counted.len() * plan.spec.tune.samples_per_step;
+    clock.lap_after(earlier, name, samples, counted.iter().map(|step| step.tokens).sum());
 }
 
 /// The number of tokens of all samples.

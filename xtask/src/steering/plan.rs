@@ -12,18 +12,18 @@ use crate::{
 /// A spec that is ready to be run: its features can be computed, and each stage has its seed.
 #[derive(Clone, Debug)]
 pub struct RunPlan<'a> {
-    pub(super) spec: &'a Spec,
+    pub(crate) spec: &'a Spec,
     /// The measures of the spec.
-    pub(super) measures: Vec<Measure<'a>>,
+    pub(crate) measures: Vec<Measure<'a>>,
     /// The features that compute them, one per measure.
-    pub(super) features: TextFeatures,
+    pub(crate) features: TextFeatures,
     /// For each measure the measure under whose condition its mean is taken, if there is one.
     pub(super) conditions: Vec<Option<usize>>,
     /// The weight of each context of the spec in means over contexts; their sum is 1.
-    pub(super) shares: Vec<f64>,
-    pub(super) seeds: Seeds,
+    pub(crate) shares: Vec<f64>,
+    pub(crate) seeds: Seeds,
     /// The place for progress of every stage.
-    pub(super) progress: ProgressTarget,
+    pub(crate) progress: ProgressTarget,
 }
 
 impl<'a> RunPlan<'a> {
@@ -72,14 +72,19 @@ impl RunPlan<'_> {
 
 /// The seed of each stage, so that the samples of no stage depend on how many another stage has drawn.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Seeds {
-    pub(super) base: u64,
-    pub(super) tune: u64,
-    pub(super) sample: u64,
-    pub(super) reject: u64,
+pub(crate) struct Seeds {
+    pub(crate) base: u64,
+    pub(crate) tune: u64,
+    pub(crate) sample: u64,
+    pub(crate) reject: u64,
 }
 
 impl Seeds {
+    /// A seed for rejection in one context.
+    pub(super) fn in_context(self, context: usize) -> u64 {
+        self.reject.wrapping_add(context as u64)
+    }
+
     fn new(seed: u64) -> Self {
         let mut rng = StreamRng::seed_from_u64(seed);
         let mut next = || rng.next_u64();

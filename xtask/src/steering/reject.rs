@@ -14,7 +14,11 @@ use super::{
     scored::{Values, mean_of_known, record, values},
 };
 use crate::{
-    Error, Progress, Result, contexts::TextContext, features::TextSample, results::QrsRecord, spec::QrsGoal,
+    Error, Progress, Result,
+    contexts::TextContext,
+    features::TextSample,
+    results::{QrsCount, QrsRecord},
+    spec::QrsGoal,
 };
 
 /// The number of proposals that are drawn and scored at once.
@@ -48,6 +52,7 @@ pub fn reject<X: TextSample>(
             },
         });
     }
+    let predicted_means = betas.predicted_means(plan, samples)?;
     let rates = statistics.iter().map(Statistics::acceptance_rate);
 
     let contexts = &plan.spec.contexts.items;
@@ -57,12 +62,19 @@ pub fn reject<X: TextSample>(
     let moments = moments(plan, &accepted)?;
     let count = |of: fn(&Statistics) -> u64| statistics.iter().map(of).sum::<u64>() as usize;
     let is_common = betas.log_betas.windows(2).all(|pair| pair[0] == pair[1]);
+    let count_of = |statistics: &Statistics| QrsCount {
+        proposals: statistics.proposals as usize,
+        accepted: statistics.accepted as usize,
+    };
     Ok(QrsRecord {
         log_beta,
         log_betas: if is_common { Vec::new() } else { betas.log_betas },
         proposals: count(|statistics| statistics.proposals),
         accepted: draws.len(),
+        by_context_counts: statistics.iter().map(count_of).collect(),
         acceptance_rate: mean_of_known(rates, &plan.shares),
+        predicted_rate: Some(betas.acceptance_rate),
+        predicted_means,
         total_variation: betas.total_variation,
         curve: betas.curve,
         warnings: betas.warnings,

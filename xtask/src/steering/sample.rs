@@ -10,7 +10,7 @@ use super::{
     BaseModel, RunPlan,
     categories::category_distances,
     moments::{ContextValues, moments},
-    scored::{Scored, feature_values, is_skipped, log_scores, mean, means, records, score},
+    scored::{Scored, Values, feature_values, is_skipped, log_scores, mean, means, records, score},
 };
 use crate::{Progress, Result, contexts::TextContext, features::TextSample, results::PolicyRecord};
 
@@ -19,6 +19,8 @@ use crate::{Progress, Result, contexts::TextContext, features::TextSample, resul
 pub struct PolicySamples<X> {
     /// The samples with their scores, by context.
     pub scored: Vec<Scored<X>>,
+    /// The values of all measures for these samples.
+    pub(super) values: Vec<Vec<Values>>,
     /// This stage's part of the record.
     pub record: PolicyRecord,
 }
@@ -40,7 +42,7 @@ pub fn sample<X: TextSample + Eq + Hash>(
     let contexts = &plan.spec.contexts.items;
     let count = plan.spec.per_context(plan.spec.sample.count);
     let mut progress = Progress::new(plan.progress, "sample", "samples", count * contexts.len());
-    let drawn = origin.samples(policy, contexts, count, plan.seeds.sample, &mut progress)?;
+    let drawn = origin.samples(policy, contexts, 0..count, plan.seeds.sample, &mut progress)?;
     drop(progress);
     let mut progress = Progress::new(plan.progress, "score", "samples", count * contexts.len());
     let log_base = log_scores(base, contexts, &drawn, &mut progress)?;
@@ -64,5 +66,5 @@ pub fn sample<X: TextSample + Eq + Hash>(
         skipped: values.iter().flatten().filter(|values| is_skipped(values)).count(),
         samples: records(contexts, drawn(), &values),
     };
-    Ok(PolicySamples { scored, record })
+    Ok(PolicySamples { scored, values, record })
 }

@@ -5,6 +5,8 @@ use disco_divergence::{Estimator, FDivergence, LogZ, exact};
 use disco_ebm::Tilt;
 use disco_qrs::Ratios;
 
+#[cfg(feature = "lm")]
+use super::RunPlan;
 use super::drawn::{CHUNK, Drawn};
 use crate::{
     Progress, Result,
@@ -25,7 +27,7 @@ pub struct Scored<X> {
 }
 
 /// The values of all features for one sample, in the order of the spec; `None` where a text scorer skipped the sample.
-pub(super) type Values = Vec<Option<f64>>;
+pub(crate) type Values = Vec<Option<f64>>;
 
 /// Scores samples under the target, given `ln a(x|c)` of each under the base.
 ///
@@ -47,6 +49,39 @@ pub(super) fn score<X: TextSample>(
         Ok(Scored { drawn, log_base, log_target })
     };
     contexts.iter().zip(drawn.into_iter().zip(log_base)).map(score).collect()
+}
+
+/// Some samples of a context with their numbers.
+#[cfg(feature = "lm")]
+pub(crate) struct ScoredChunk {
+    pub(crate) log_base: Vec<f64>,
+    pub(crate) log_target: Vec<f64>,
+    pub(crate) values: Vec<Values>,
+}
+
+/// Scores samples of one context under a base and a target, with the values of all features.
+///
+/// # Errors
+/// The errors of the base and of the features.
+#[cfg(feature = "lm")]
+pub(crate) fn score_chunk<X: TextSample>(
+    plan: &RunPlan<'_>,
+    base: &impl Scorer<TextContext, X>,
+    tilt: &Tilt<TextContext, X>,
+    context: &TextContext,
+    samples: &[&X],
+) -> Result<ScoredChunk> {
+    let scores = base.log_scores(context, samples)?;
+    CoreError::check_length("log-scores, one per sample", samples.len(), scores.len())?;
+    let log_base: Vec<f64> = scores.into_iter().map(|score| score.unwrap_or(f64::NEG_INFINITY)).collect();
+    let factors = tilt.log_scores(context, samples)?.into_iter().zip(&log_base);
+    let log_target =
+        factors.map(|(factor, log_base)| factor.map_or(f64::NEG_INFINITY, |factor| sum(factor, *log_base)));
+    Ok(ScoredChunk {
+        log_target: log_target.collect(),
+        values: values(&plan.features, context, samples)?,
+        log_base,
+    })
 }
 
 /// The sum of two log-factors: a sample that one of them forbids is forbidden, whatever the other says.

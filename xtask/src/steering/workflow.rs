@@ -64,12 +64,49 @@ where
     Q: Distribution<TextContext, X>,
     P: Policy<TextContext, X> + Checkpointed,
 {
-    let run = |clock: &mut Clock, programs: TextScorers, checkpoints: &CheckpointFolder| {
+    in_results(spec, out, weights, control, load, save, |work| {
+        let Work { plan, model, base, policy, clock, checkpoints, .. } = work;
+        run_pipeline(plan, model, base, policy, clock, Some(checkpoints))
+    })
+}
+
+/// The parts of a run, for the stages.
+pub(crate) struct Work<'a, B, Q, X, P> {
+    pub(crate) plan: &'a RunPlan<'a>,
+    /// The description of the model.
+    pub(crate) model: ModelRecord,
+    pub(crate) base: &'a BaseModel<B, Q, X>,
+    pub(crate) policy: &'a mut P,
+    pub(crate) clock: &'a mut Clock,
+    pub(crate) checkpoints: &'a CheckpointFolder,
+    /// The folder of the results, before it gets its name.
+    pub(crate) folder: &'a OutputFolder,
+}
+
+/// Does `work` with a model and a policy, and writes the results to the folder `out`; returns the folder and the record.
+///
+/// # Errors
+/// As [`run_workflow`], with those of `work` in the place of the pipeline's.
+pub(crate) fn in_results<X, B, Q, P>(
+    spec: &Spec,
+    out: &Path,
+    weights: WeightBytes,
+    control: &RunControl,
+    load: impl FnOnce() -> Result<Loaded<B, Q, X, P>>,
+    save: impl FnOnce(&P, &Path) -> Result<()>,
+    work: impl FnOnce(Work<'_, B, Q, X, P>) -> Result<Finished<X>>,
+) -> Result<(PathBuf, RunRecord)>
+where
+    X: TextSample,
+{
+    let run = |clock: &mut Clock, programs, checkpoints: &CheckpointFolder, folder: &OutputFolder| {
         let Loaded { base, mut policy, mut scorers, record: model } = load()?;
         scorers.extend(programs);
         clock.lap("load", 0, 0);
         let plan = RunPlan::new(spec, &scorers, control.progress)?;
-        let finished = run_pipeline(&plan, model, &base, &mut policy, clock, Some(checkpoints))?;
+        let policy_then = &mut policy;
+        let finished =
+            work(Work { plan: &plan, model, base: &base, policy: policy_then, clock, checkpoints, folder })?;
         Ok((policy, finished))
     };
     in_folder(spec, out, weights, control, run, save)
@@ -101,7 +138,7 @@ where
     B: Scorer<TextContext, X>,
     Q: Distribution<TextContext, X>,
 {
-    let run = |clock: &mut Clock, programs: TextScorers, checkpoints: &CheckpointFolder| {
+    let run = |clock: &mut Clock, programs, checkpoints: &CheckpointFolder, _: &OutputFolder| {
         let Untuned { base, mut scorers, record: model } = load()?;
         scorers.extend(programs);
         clock.lap("load", 0, 0);
@@ -113,12 +150,12 @@ where
 
 /// Runs a spec by `run`, which is given the text scorers of its programs and servers, and writes the results, with what `save` makes of
 /// the policy if there is a tuned one.
-fn in_folder<X, P>(
+fn in_folder<X: TextSample, P>(
     spec: &Spec,
     out: &Path,
     weights: WeightBytes,
     control: &RunControl,
-    run: impl FnOnce(&mut Clock, TextScorers, &CheckpointFolder) -> Result<(P, Finished<X>)>,
+    run: impl FnOnce(&mut Clock, TextScorers, &CheckpointFolder, &OutputFolder) -> Result<(P, Finished<X>)>,
     save: impl FnOnce(&P, &Path) -> Result<()>,
 ) -> Result<(PathBuf, RunRecord)> {
     let interrupt = &control.interrupt;
@@ -136,7 +173,7 @@ fn in_folder<X, P>(
     let tuned = || -> Result<_> {
         // Programs are started before the model is loaded, so that one that cannot run is found first.
         let features = spec.features.iter().map(|feature| (feature.name.as_str(), &feature.kind));
-        run(&mut clock, external_scorers(features)?, &checkpoints)
+        run(&mut clock, external_scorers(features)?, &checkpoints, &folder)
     };
     let (policy, mut finished) = match tuned() {
         Ok(tuned) => tuned,

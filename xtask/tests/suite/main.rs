@@ -1,5 +1,6 @@
 //! The tests of the workflows, as one program, which is linked once.
 
+mod browser;
 mod command_line;
 #[cfg(unix)]
 mod command_scorer;
@@ -18,6 +19,8 @@ mod outputs;
 mod ownership;
 mod pipeline;
 #[cfg(unix)]
+mod program;
+#[cfg(unix)]
 mod python_scorer;
 mod remote_faults;
 mod remote_llama_cpp;
@@ -34,6 +37,8 @@ mod spec_kinds;
 mod spec_mutations;
 mod spec_server;
 mod spec_settings;
+mod stages;
+mod stored;
 mod targets;
 #[cfg(target_os = "linux")]
 mod terminal;

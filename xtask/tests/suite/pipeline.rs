@@ -189,7 +189,7 @@ fn the_record_tells_the_whole_run() {
     assert_eq!(qrs.samples.len(), qrs.accepted);
     assert_eq!(qrs.proposals, 500);
     assert!(qrs.samples.iter().all(|sample| sample.features[1] == Some(0.0) && sample.context == "calm"));
-    let names: Vec<&str> = record.stages.iter().map(|stage| stage.name).collect();
+    let names: Vec<&str> = record.stages.iter().map(|stage| &*stage.name).collect();
     assert_eq!(names, ["measure base", "fit", "tune", "sample and score", "reject"]);
     assert_eq!(record.stages[2].tokens, 3 * 3 * 256);
 }
@@ -219,7 +219,9 @@ fn a_workflow_leaves_everything_that_a_run_made() {
     let out = place.path().join("runs").join("speeches");
     let spec = spec(&[("steps = 150", "steps = 3"), ("count = 2000", "count = 200")]);
     let record = workflow(&spec, &out).unwrap();
-    for name in ["report.html", "run.toml", "summary.json", "samples.jsonl", "target.json", WEIGHTS] {
+    for name in
+        ["report.html", "run.toml", "summary.json", "record.json", "samples.jsonl", "target.json", WEIGHTS]
+    {
         assert!(out.join(name).exists(), "{name}");
     }
     let mut beside: Vec<_> = fs::read_dir(place.path().join("runs"))

@@ -5,7 +5,7 @@ use xtask::{render_report, terminal_table};
 use crate::common::{estimate, record};
 
 /// Elements without an end tag.
-const VOID: [&str; 4] = ["meta", "br", "hr", "img"];
+const VOID: [&str; 5] = ["meta", "br", "hr", "img", "input"];
 
 /// Checks that the elements are nested, and gives how many there are.
 fn check_nesting(html: &str) -> usize {
@@ -31,9 +31,11 @@ fn check_nesting(html: &str) -> usize {
 fn the_report_is_well_formed_and_self_contained() {
     let html = render_report(&record());
     assert!(check_nesting(&html) > 200);
-    for outside in ["http:", "https:", "src=", "href=", "url(", "@import", "<script"] {
+    for outside in ["http:", "https:", "src=", "href=", "url(", "@import", "fetch", "<link"] {
         assert!(!html.contains(outside), "the report refers to something outside: {outside}");
     }
+    assert_eq!(html.matches("<script").count(), 1);
+    assert!(html.contains("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-"));
     assert!(!html.contains("NaN"));
     if let Some(path) = std::env::var_os("DISCO_REPORT") {
         std::fs::write(path, &html).unwrap();
@@ -46,6 +48,11 @@ fn the_report_shows_the_numbers_with_their_errors() {
     for shown in [
         "0.467<span class=\"error\"> ± 0.016",
         "0.0830<span class=\"error\"> ± 0.0061",
+        "asked <span class=\"asked\">50%</span>; <span class=\"base\">8.3 ± 0.6%</span> under the base",
+        "predicted",
+        "61.2 of them before a resumption",
+        "tune.optimizer.momentum",
+        "exact rejection from the base",
         "−34.91",
         "642 MB",
         "2.41",
@@ -86,9 +93,10 @@ fn the_table_on_the_terminal_is_aligned() {
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines[0], "feature                       before  asked            tuned            QRS");
     assert_eq!(lines[1], "king                 0.0830 ± 0.0061  0.500    0.467 ± 0.016  0.498 ± 0.022");
+    assert!(lines[2].ends_with("0.0176 ± 0.0041        0 exact"), "{table}");
     assert!(
         table.contains("QRS accepts 0.505 ± 0.016 of the proposals (ln beta = −34.91): 517 of 1\u{202f}024.")
     );
-    assert!(table.contains("Note: The largest 5 weights"));
+    assert!(table.contains("Note (QRS): The largest 5 weights"));
     assert!(table.ends_with("132 seconds, at most 642 MB of memory, seed 1.\n"), "{table}");
 }

@@ -162,7 +162,7 @@ fn a_workflow_may_fill_some_parts_of_the_record_only() {
     assert!(!table.contains("distance") && !table.contains("QRS"), "{table}");
     assert!(
         report.contains("<h2>Samples")
-            && report.contains(" before.")
+            && report.contains(" under the base.")
             && !report.contains("Quasi-rejection sampling</h2>")
     );
 

@@ -65,6 +65,6 @@ fn names_of_features_and_warnings_keep_to_their_line_of_the_table() {
     record.qrs.as_mut().unwrap().warnings.push("a sample says \"\u{202e}\n\u{1b}]0;title\u{7}\"".into());
     let table = xtask::terminal_table(&record);
     assert!(table.contains("\n\\u{1b}[2J\\nking\\u{9b}  0.08"), "{table}");
-    assert!(table.contains("Note: a sample says \"\\u{202e}\\n\\u{1b}]0;title\\u{7}\"\n"), "{table}");
+    assert!(table.contains("Note (QRS): a sample says \"\\u{202e}\\n\\u{1b}]0;title\\u{7}\"\n"), "{table}");
     assert!(table.chars().all(|c| c == '\n' || !c.is_control()), "{table:?}");
 }

@@ -8,6 +8,7 @@ use std::{fs, path::PathBuf};
 use crate::{
     Backend, Error, Result,
     launch::{Requirements, with_language_model},
+    process::model_in_workspace,
 };
 
 /// The arguments of `cargo xtask pretrain`.
@@ -20,7 +21,7 @@ pub(crate) struct PretrainArguments {
     /// The text to learn from. Passages are separated by blank lines.
     #[arg(long)]
     corpus: PathBuf,
-    /// The folder that receives the model; by default that of the embedded model.
+    /// The folder that receives the model; of `cargo xtask`, by default that of the embedded model.
     #[arg(long)]
     out: Option<PathBuf>,
     /// Seed of the initial weights, the examples and the dropout.
@@ -37,12 +38,18 @@ pub(crate) struct PretrainArguments {
 /// Trains a model.
 ///
 /// # Errors
-/// [`Error::File`] for the corpus, before anything is built; those of training.
+/// [`Error::File`] for the corpus, and [`Error::Argument`] for a folder that is not named, before anything is built; those of training.
+#[cfg_attr(not(feature = "lm"), allow(unused_variables, reason = "a launcher trains nothing"))]
 pub(crate) fn run(arguments: &PretrainArguments) -> Result<()> {
     fs::File::open(&arguments.corpus).map_err(|cause| Error::read(&arguments.corpus, cause))?;
+    let folder = arguments.out.clone().or_else(model_in_workspace).ok_or_else(|| Error::Argument {
+        flag: "--out",
+        problem: "is missing".into(),
+        allowed: "the folder that receives the model".into(),
+    })?;
     with_language_model(Requirements::of(arguments.backend), || {
         #[cfg(feature = "lm")]
-        train::train(arguments)?;
+        train::train(arguments, &folder)?;
         Ok(())
     })
 }

@@ -10,15 +10,14 @@ use disco_lm::{
 };
 
 use super::PretrainArguments;
-use crate::{Progress, ProgressTarget, Result, models::device, process::embedded_model, terminal::print};
+use crate::{Progress, ProgressTarget, Result, models::device, terminal::print};
 
 /// The share of a corpus, at its end, that is held out.
 const HELD_OUT: f64 = 0.1;
 
-/// Trains the model, saves it in f16, or in f32 if it does not fit into f16, loads it again and measures the loaded model.
-pub(super) fn train(arguments: &PretrainArguments) -> Result<()> {
-    let folder = arguments.out.clone().unwrap_or_else(embedded_model);
-    LanguageModel::check_folder(&folder)?;
+/// Trains the model, saves it in `folder`, in f16, or in f32 if it does not fit into f16, loads it again and measures the loaded model.
+pub(super) fn train(arguments: &PretrainArguments, folder: &Path) -> Result<()> {
+    LanguageModel::check_folder(folder)?;
     let text = input::read_text(&arguments.corpus)?;
     let mut pretrain = Pretrain { seed: arguments.seed, ..Pretrain::default() };
     pretrain.steps = arguments.steps.unwrap_or(pretrain.steps);
@@ -38,15 +37,15 @@ pub(super) fn train(arguments: &PretrainArguments) -> Result<()> {
     drop(progress);
     let seconds = started.elapsed().as_secs_f64();
 
-    match model.save(&folder, Precision::F16) {
+    match model.save(folder, Precision::F16) {
         // Weights that f16 cannot hold: rather a larger file than none after all the steps.
-        Err(disco_lm::Error::Invalid { field: "precision", .. }) => model.save(&folder, Precision::F32),
+        Err(disco_lm::Error::Invalid { field: "precision", .. }) => model.save(folder, Precision::F32),
         saved => saved,
     }?;
-    let stored = LanguageModel::load(&folder, &device, Generation::default())?;
+    let stored = LanguageModel::load(folder, &device, Generation::default())?;
     let loss = stored.nats_per_character(&corpus)?;
     let card = card(&arguments.corpus, &text, &pretrain, &corpus, &stored, loss);
-    LanguageModel::add_file(&folder, "README.md", card.as_bytes())?;
+    LanguageModel::add_file(folder, "README.md", card.as_bytes())?;
     print(format_args!(
         "{} parameters, {loss:.4} nats per held-out character as stored, trained in {seconds:.0} s: {}",
         stored.tokens().parameters(),

@@ -11,6 +11,7 @@ use crate::{
         Allowed, ModelSpec,
         allowed::{BEAM, CLOSED_SHARE, COUNT, FINITE, PENALTY, POSITIVE_SHARE, TEMPERATURE, WHOLE},
     },
+    steering::SamplerKind,
 };
 
 /// The number of completions of a context, by default.
@@ -41,9 +42,9 @@ pub(crate) struct SampleArguments {
     /// How many completions each context gets. [default: 8; 1 with --greedy and --beam]
     #[arg(long, value_name = "N", value_parser = whole(&COUNT), conflicts_with = "greedy")]
     count: Option<usize>,
-    /// The seed of the draws.
-    #[arg(long, value_name = "N", default_value_t = 0, conflicts_with_all = ["greedy", "beam"])]
-    seed: u64,
+    /// The seed of the draws. [default: 0, or that of the target's run file]
+    #[arg(long, value_name = "N", conflicts_with_all = ["greedy", "beam"])]
+    pub(super) seed: Option<u64>,
     /// The most probable token each time, in the place of draws.
     #[arg(long, conflicts_with = "beam")]
     greedy: bool,
@@ -53,6 +54,22 @@ pub(crate) struct SampleArguments {
     /// The power of the length by which a beam divides log-probabilities.
     #[arg(long, value_name = "X", value_parser = number(&FINITE), requires = "beam", allow_negative_numbers = true)]
     length_penalty: Option<f64>,
+    /// Draw samples of this target instead: `target.json` of `fit` or of a run. The model proposes them; contexts, base and decoding are those
+    /// of the target's run file.
+    #[arg(long, value_name = "FILE", requires = "accept", conflicts_with_all = ["adapter", "context", "contexts", "chat", "count", "greedy", "beam"])]
+    pub(super) target: Option<PathBuf>,
+    /// How many samples of the target each context gets.
+    #[arg(long, value_name = "N", value_parser = whole(&COUNT), requires = "target")]
+    pub(super) accept: Option<usize>,
+    /// The largest number of proposals in each context. [default: 1,000 for each sample]
+    #[arg(long, value_name = "N", value_parser = whole(&COUNT), requires = "target")]
+    pub(super) proposals: Option<usize>,
+    /// How samples of the target are made of proposals.
+    #[arg(long, value_enum, requires = "target", default_value_t)]
+    pub(super) sampler: SamplerKind,
+    /// The run file that says how the features of the target are computed. [default: `run.toml` beside the target]
+    #[arg(long, value_name = "FILE", requires = "target")]
+    pub(super) spec: Option<PathBuf>,
     #[command(flatten)]
     pub(super) decoding: DecodingArguments,
     /// A file for the JSON lines, which appears whole or not at all. [default: standard output]
@@ -99,7 +116,8 @@ impl SampleArguments {
     /// [`Error::Argument`] for more than a beam can hold.
     pub(super) fn decoder(&self) -> Result<Decoder> {
         let Some(width) = self.beam else {
-            let draw = Decoder::Draw { count: self.count.unwrap_or(COUNT_DRAWN), seed: self.seed };
+            let draw =
+                Decoder::Draw { count: self.count.unwrap_or(COUNT_DRAWN), seed: self.seed.unwrap_or(0) };
             return Ok(if self.greedy { Decoder::Greedy } else { draw });
         };
         let count = self.count.unwrap_or(1);

@@ -3,6 +3,8 @@
 mod arguments;
 #[cfg(feature = "lm")]
 mod draw;
+#[cfg(feature = "lm")]
+mod target;
 
 use std::{
     fs,
@@ -19,6 +21,8 @@ use crate::{
     launch::{Requirements, with_language_model},
     results::SUMMARY,
     spec::{ChatSpec, ModelSource, ModelSpec, allowed::TEXTS},
+    stages::TargetFile,
+    steering::Accept,
 };
 
 /// The completions that were asked for; everything has been checked.
@@ -60,8 +64,8 @@ struct Summary {
 }
 
 #[derive(Deserialize)]
-struct RunSpec {
-    model: ModelSpec,
+pub(super) struct RunSpec {
+    pub(super) model: ModelSpec,
     contexts: RunContexts,
 }
 
@@ -72,11 +76,52 @@ struct RunContexts {
     chat: Option<ChatSpec>,
 }
 
+/// Samples of a target that were asked for.
+#[cfg_attr(
+    not(feature = "lm"),
+    allow(dead_code, reason = "the code that draws is compiled with the language model")
+)]
+struct TargetSampling {
+    target: TargetFile,
+    /// The model that proposes.
+    model: ModelSource,
+    accept: Accept,
+    out: Option<PathBuf>,
+}
+
+/// Samples a target.
+fn run_target(arguments: &SampleArguments, path: &Path) -> Result<()> {
+    let mut target = TargetFile::read(path, arguments.spec.as_deref())?;
+    let model = ModelSource::from_argument("--model", &arguments.model)?;
+    target.spec.model = arguments.decoding.over(target.spec.model)?;
+    target.spec.seed = arguments.seed.unwrap_or(target.spec.seed);
+    target.spec.backend = arguments.backend;
+    let count = arguments.accept.unwrap_or(1) as u64;
+    let accept = Accept {
+        sampler: arguments.sampler,
+        count,
+        proposals: arguments.proposals.map_or(count.saturating_mul(1000), |proposals| proposals as u64),
+        is_base: model == target.spec.model.source,
+    };
+    let hub = target.spec.asks_a_hub() || matches!(model, ModelSource::Hub(_));
+    let requirements = Requirements { hub, ..Requirements::of(arguments.backend) };
+    #[cfg_attr(not(feature = "lm"), expect(unused_variables, reason = "a launcher only checks it"))]
+    let sampling = TargetSampling { target, model, accept, out: arguments.out.clone() };
+    with_language_model(requirements, || {
+        #[cfg(feature = "lm")]
+        target::run(&sampling)?;
+        Ok(())
+    })
+}
+
 /// Prints completions, or writes them to a file.
 ///
 /// # Errors
 /// [`Error::Argument`] or [`Error::File`] for wrong arguments, before anything is built or loaded; those of the model.
 pub(crate) fn run(arguments: &SampleArguments) -> Result<()> {
+    if let Some(target) = &arguments.target {
+        return run_target(arguments, target);
+    }
     let sampling = sampling(arguments)?;
     let sources = [Some(&sampling.model.source), sampling.adapter.as_ref()];
     let hub = sources.into_iter().flatten().any(|source| matches!(source, ModelSource::Hub(_)));
@@ -132,7 +177,7 @@ fn sampling(arguments: &SampleArguments) -> Result<Sampling> {
 }
 
 /// The settings of the run whose results are in this folder; `None` if it holds no results.
-fn run_of(folder: &Path) -> Result<Option<RunSpec>> {
+pub(super) fn run_of(folder: &Path) -> Result<Option<RunSpec>> {
     let path = folder.join(SUMMARY);
     if !path.is_file() {
         return Ok(None);

@@ -19,6 +19,12 @@ impl Axis {
         Self::between(values, from, to, BETWEEN_TICKS_ACROSS)
     }
 
+    /// As [`tight`](Self::tight), from 4 to 96 percent of a width that is not known, with about three ticks.
+    pub(super) fn fluid(values: impl Iterator<Item = f64>) -> Self {
+        const BETWEEN_TICKS: f64 = 45.0;
+        Self::between(values, 4.0, 96.0, BETWEEN_TICKS)
+    }
+
     /// As [`tight`](Self::tight) for a vertical axis, and widened to whole ticks.
     pub(super) fn round(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
         let tight = Self::between(values, from, to, BETWEEN_TICKS_UP);

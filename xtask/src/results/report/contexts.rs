@@ -1,7 +1,9 @@
 //! The section on single contexts: a small multiple per measure, and a table, the worst first.
 
+use disco_core::Estimate;
+
 use super::{
-    html::{asked, cells, escape, estimate, optional, section, table},
+    html::{NOTHING, asked, cells, escape, estimate, optional, section, shortened, shown, table},
     strip::Strip,
 };
 use crate::results::{context_rows::ContextRow, record::RunRecord, rows::FeatureRow};
@@ -46,9 +48,14 @@ pub(super) fn contexts(record: &RunRecord) -> Option<String> {
 /// The means on contexts that neither fit nor tuning saw; `None` without such.
 pub(super) fn held_out(record: &RunRecord) -> Option<String> {
     let found = record.held_out.as_ref()?;
-    let mut rows = vec![cells(["feature", "before", "asked", "tuned"])];
+    let mut rows = vec![cells(["feature", "base", "asked", "tuned"])];
     for ((row, base), tuned) in record.features().iter().zip(&found.base).zip(&found.tuned) {
-        rows.push(vec![escape(&row.name), estimate(base), asked(row.range()), estimate(tuned)]);
+        rows.push(vec![
+            escape(&row.name),
+            shown(&row.words(base)),
+            asked(row.range()),
+            shown(&row.words(tuned)),
+        ]);
     }
     let distance = found.total_variation.as_ref().map_or_else(String::new, |distance| {
         format!(" The total variation from the policy to the target is {} there.", estimate(distance))
@@ -58,7 +65,7 @@ pub(super) fn held_out(record: &RunRecord) -> Option<String> {
 }
 
 fn measure(record: &RunRecord, feature: &FeatureRow, rows: &[&ContextRow]) -> String {
-    let head = ["context", "before", "asked", "coefficient λ", "target", "tuned", "QRS", ""];
+    let head = ["context", "base", "asked", "coefficient λ", "target", "tuned", "QRS", "two standard errors"];
     let mut lines = vec![cells(head)];
     for row in rows.iter().take(SHOWN) {
         let text = record.spec.contexts.items[row.context].text();
@@ -68,14 +75,19 @@ fn measure(record: &RunRecord, feature: &FeatureRow, rows: &[&ContextRow]) -> St
             asked: row.range(),
             is_binary: feature.is_binary,
         };
+        let words =
+            |mean: Option<Estimate>| mean.map_or_else(|| NOTHING.into(), |mean| shown(&feature.words(&mean)));
+        let of_target = |mean: Option<Estimate>| {
+            mean.map_or_else(|| NOTHING.into(), |mean| shown(&feature.words_of_target(&mean)))
+        };
         lines.push(vec![
-            escape(&shortened(text)),
-            optional(row.base),
+            format!("<bdi>{}</bdi>", escape(&shortened(text))),
+            words(row.base),
             asked(row.range()),
             optional(row.coefficient),
-            optional(row.fitted),
-            optional(row.tuned),
-            optional(row.qrs),
+            of_target(row.fitted),
+            words(row.tuned),
+            of_target(row.qrs),
             strip.svg(),
         ]);
     }
@@ -86,15 +98,4 @@ fn measure(record: &RunRecord, feature: &FeatureRow, rows: &[&ContextRow]) -> St
         String::new()
     };
     format!("<h3>{}</h3>{}{note}", escape(&feature.name), table("moments", &lines))
-}
-
-/// The last words of a context, which tell contexts apart.
-fn shortened(text: &str) -> String {
-    const MOST: usize = 60;
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let count = line.chars().count();
-    match count > MOST {
-        true => format!("…{}", line.chars().skip(count - MOST).collect::<String>()),
-        false => line,
-    }
 }

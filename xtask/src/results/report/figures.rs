@@ -15,7 +15,7 @@ use crate::results::{
 };
 
 const SMALL: (f64, f64) = (430.0, 220.0);
-const LARGE: (f64, f64) = (720.0, 300.0);
+const LARGE: (f64, f64) = (430.0, 240.0);
 
 /// Divergences that are at most 1 share a chart; the others have another.
 const BOUNDED: [&str; 2] = ["TV", "JS"];
@@ -29,7 +29,7 @@ pub(super) fn moments_by_step(record: &RunRecord, tuning: &TuningRecord) -> Vec<
         let mut asked = feature.range().map_or_else(Vec::new, |range| range.ends().to_vec());
         asked.dedup();
         let rules = asked.into_iter().map(|y| Rule { y, name: "asked".into(), class: "asked" });
-        let before = feature.base.map(|base| Rule { y: base.value, name: "before".into(), class: "base" });
+        let base = feature.base.map(|base| Rule { y: base.value, name: "base".into(), class: "base" });
         let binary = feature.is_binary;
         Chart {
             title: format!("Mean of {} at each step of tuning", feature.name),
@@ -37,7 +37,7 @@ pub(super) fn moments_by_step(record: &RunRecord, tuning: &TuningRecord) -> Vec<
             x_step: 1.0,
             y_label: if binary { "share of samples" } else { "mean" },
             series: vec![Series { name: "policy".into(), class: "tuned", points, errors }],
-            rules: rules.chain(before).collect(),
+            rules: rules.chain(base).collect(),
             marks: Vec::new(),
             size: SMALL,
             y_bounds: if binary { (0.0, 1.0) } else { (f64::NEG_INFINITY, f64::INFINITY) },
@@ -114,7 +114,7 @@ pub(super) fn qrs_curve(qrs: &QrsRecord) -> String {
         y_bounds: (0.0, 1.0),
         y_includes: vec![0.0],
     };
-    figure(&chart.title, &chart)
+    format!(r#"<div class="single">{}</div>"#, figure(&chart.title, &chart))
 }
 
 fn figure(caption: &str, chart: &Chart) -> String {

@@ -5,7 +5,7 @@ use std::ops::Range;
 use disco_core::Estimate;
 
 use crate::results::{
-    numbers::{plain, with_error},
+    numbers::{self, Shown, plain},
     rows::AskedRange,
 };
 
@@ -21,6 +21,9 @@ pub(super) fn escape(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            // HTML has none, and readers disagree on it.
+            '\0' => escaped.push('\u{fffd}'),
             _ => escaped.push(c),
         }
     }
@@ -44,12 +47,18 @@ pub(super) fn marked(text: &str, mut ranges: Vec<Range<usize>>) -> String {
     html + &escape(&text[at..])
 }
 
+/// A number in words, with its error in smaller type beside it.
+pub(super) fn shown(words: &Shown) -> String {
+    let value = escape(&words.value);
+    match &words.error {
+        Some(error) => format!(r#"{value}<span class="error"> {}</span>"#, escape(error)),
+        None => value,
+    }
+}
+
 /// An estimate, with its error in smaller type beside it.
 pub(super) fn estimate(estimate: &Estimate) -> String {
-    match with_error(estimate) {
-        (value, Some(error)) => format!(r#"{value}<span class="error"> ± {error}</span>"#),
-        (value, None) => value,
-    }
+    shown(&numbers::shown(estimate))
 }
 
 /// An estimate that may not exist.
@@ -72,22 +81,47 @@ pub(super) fn cells<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
 
-/// A table; the first row is its head, the first column names the rows. Cells are HTML.
+/// A table; the first row is its head, the first column names the rows. Cells are HTML. On a narrow screen each row is a block, in which
+/// cells stand beside the words of the head.
 pub(super) fn table(class: &str, rows: &[Vec<String>]) -> String {
-    let mut html = format!(r#"<div class="scroll"><table class="{class}">"#);
+    let mut html = format!(r#"<div class="scroll"><table class="{class}"><thead>"#);
+    let labels: Vec<String> =
+        rows.first().map_or_else(Vec::new, |head| head.iter().map(|cell| words_of(cell)).collect());
     for (index, row) in rows.iter().enumerate() {
-        html.push_str("<tr>");
+        html.push_str(if index == 1 { "</thead><tbody><tr>" } else { "<tr>" });
         for (column, cell) in row.iter().enumerate() {
-            let (tag, scope) = match (index, column) {
-                (0, _) => ("th", r#" scope="col""#),
-                (_, 0) => ("th", r#" scope="row""#),
-                _ => ("td", ""),
-            };
-            html.push_str(&format!("<{tag}{scope}>{cell}</{tag}>"));
+            let label = labels.get(column).map_or("", String::as_str);
+            html.push_str(&match (index, column) {
+                (0, _) => format!(r#"<th scope="col">{cell}</th>"#),
+                (_, 0) => format!(r#"<th scope="row">{cell}</th>"#),
+                // A narrow screen leaves out what there is not.
+                _ if cell == NOTHING => format!(r#"<td class="nothing">{cell}</td>"#),
+                _ => format!(r#"<td data-label="{label}">{cell}</td>"#),
+            });
         }
         html.push_str("</tr>");
     }
-    html + "</table></div>"
+    html + if rows.len() > 1 { "</tbody></table></div>" } else { "</thead></table></div>" }
+}
+
+/// The words of some HTML of ours, without its tags.
+fn words_of(html: &str) -> String {
+    let mut words = String::new();
+    for (index, part) in html.split('<').enumerate() {
+        words.push_str(if index == 0 { part } else { part.split_once('>').map_or("", |(_, text)| text) });
+    }
+    words
+}
+
+/// The last words of a context, which tell contexts apart.
+pub(super) fn shortened(text: &str) -> String {
+    const MOST: usize = 60;
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let count = line.chars().count();
+    match count > MOST {
+        true => format!("…{}", line.chars().skip(count - MOST).collect::<String>()),
+        false => line,
+    }
 }
 
 /// A section with a heading, a paragraph of HTML, and content.

@@ -1,46 +1,55 @@
-//! The report: one HTML file that needs nothing else, readable in light and dark.
+//! The report: one HTML file that needs nothing else, readable in light and dark, and on a phone.
 
 mod axis;
 mod categories;
 mod chart;
+mod compare;
 mod contexts;
 mod figures;
+mod files;
+mod forest;
 mod html;
+mod page;
+mod qrs;
 mod rewards;
+mod samples;
 mod sections;
+mod settings;
 mod strip;
+mod target;
+mod ways;
 
+pub use compare::render_comparison;
+pub use files::FileLinks;
+pub(crate) use files::REPORT;
 use html::escape;
+pub(crate) use page::is_report;
 
 use super::record::RunRecord;
 
-/// The whole report, with a section for each part of the record that there is. It is a function of the record: the same run gives
-/// the same bytes.
+/// The whole report, with a section for each part of the record that there is. It is a function of the record: the same run gives the same
+/// bytes.
 pub fn render_report(record: &RunRecord) -> String {
-    let title = escape(&record.spec.title);
+    render_report_with(record, &FileLinks::default())
+}
+
+/// As [`render_report`], with links to the files of the run.
+pub fn render_report_with(record: &RunRecord, links: &FileLinks) -> String {
     let sections = [
         Some(sections::moments(record)),
         categories::categories(record),
         rewards::rewards(record),
         contexts::contexts(record),
         contexts::held_out(record),
-        sections::distances(record),
+        ways::ways(record),
         sections::tuning(record),
-        sections::rejection(record),
-        sections::samples(record),
-        sections::fit(record),
-        Some(sections::settings(record)),
+        qrs::rejection(record),
+        target::target(record),
+        Some(settings::settings(record, links)),
+        samples::samples(record),
     ];
     let sections: Vec<String> = sections.into_iter().flatten().collect();
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title}</title>\n<style>\n{}</style>\n</head>\n<body>\n<main>\n\
-         <header><p class=\"kicker\">disco {} · report of a run</p><h1>{title}</h1>{}</header>\n{}\n</main>\n</body>\n</html>\n",
-        include_str!("style.css"),
-        escape(record.version),
-        sections::lede(record),
-        sections.join("\n"),
-    )
+    let kicker = format!("disco {} · report of a run", escape(&record.version));
+    let content = format!("{}</header>\n{}", sections::lede(record), sections.join("\n"));
+    page::page(&record.spec.title, &kicker, &content)
 }

@@ -9,7 +9,7 @@ pub(super) fn rewards(record: &RunRecord) -> Option<String> {
     if spec.rewards.is_empty() {
         return None;
     }
-    let mut rows = vec![cells(["reward", "β", "before", "at the optimum", "tuned", "QRS"])];
+    let mut rows = vec![cells(["reward", "β", "base", "at the optimum", "tuned", "QRS"])];
     let features = record.features();
     for reward in &spec.rewards {
         let Some(row) = features.iter().find(|row| row.name == reward.feature) else { continue };

@@ -12,7 +12,7 @@ const LANES: [(&str, f64); 3] = [("base", 6.0), ("tuned", 15.0), ("qrs", 24.0)];
 /// The ends of a line.
 const ENDS: (f64, f64) = (6.0, 194.0);
 
-/// One measure before, tuned and by QRS, with what was asked.
+/// One measure under the base, tuned and by QRS, with what was asked.
 pub(super) struct Strip<'a> {
     pub(super) name: &'a str,
     pub(super) stages: [Option<Estimate>; 3],
@@ -26,7 +26,7 @@ impl Strip<'_> {
     pub(super) fn svg(&self) -> String {
         let axis = self.axis();
         let mut svg = format!(
-            r#"<svg class="strip" viewBox="0 0 200 30" role="img" aria-label="{}: before, asked, tuned, QRS">"#,
+            r#"<svg class="strip" viewBox="0 0 200 30" role="img" aria-label="{}: base, asked, tuned, QRS">"#,
             escape(self.name)
         );
         for asked in self.asked.into_iter().flat_map(AskedRange::ends) {

@@ -14,9 +14,9 @@ use std::{
 use disco_core::Estimate;
 use disco_tuner::Metric;
 use xtask::{
-    BaseRecord, FitRecord, FittedFeature, ModelRecord, OutputFolder, PolicyRecord, QrsPoint, QrsRecord,
-    RunRecord, SampleRecord, Spec, StageRecord, StepRecord, TargetRecord, TuningRecord, read_spec,
-    write_outputs,
+    BaseRecord, FitRecord, FittedFeature, ModelRecord, OutputFolder, PolicyRecord, QrsCount, QrsPoint,
+    QrsRecord, RunRecord, SampleRecord, Spec, StageRecord, StepRecord, TargetRecord, TuningRecord,
+    WeightRecord, read_spec, write_outputs,
 };
 
 /// The names in a folder, sorted; none if it is not there.
@@ -29,9 +29,14 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
 
 /// Writes made-up results to a place; returns the place.
 pub(crate) fn write_results(place: &Path) -> xtask::Result<PathBuf> {
+    write_results_of(place, &record())
+}
+
+/// Writes the results of a record to a place; returns the place.
+pub(crate) fn write_results_of(place: &Path, record: &RunRecord) -> xtask::Result<PathBuf> {
     let folder = OutputFolder::prepare(place, 0)?;
     folder.begin_writing()?;
-    write_outputs(&folder, &record())?;
+    write_outputs(&folder, record)?;
     folder.finish()
 }
 
@@ -98,9 +103,15 @@ pub(crate) fn record() -> RunRecord {
             total_variation: estimate(0.11 * rate.powf(1.6), 0.012 * rate),
         }
     });
-    let stage = |name, seconds, samples, tokens| StageRecord { name, seconds, samples, tokens };
+    let stage = |name: &'static str, seconds, samples, tokens| StageRecord {
+        name: name.into(),
+        seconds,
+        earlier_seconds: if name == "tune" { 61.2 } else { 0.0 },
+        samples,
+        tokens,
+    };
     RunRecord {
-        version: "0.1.0",
+        version: "0.1.0".into(),
         spec: demo_spec(),
         model: ModelRecord {
             name: "embedded".into(),
@@ -155,6 +166,10 @@ pub(crate) fn record() -> RunRecord {
                 estimate(0.742, 0.013),
                 estimate(0.412, 0.011),
             ],
+            heaviest: samples(&[("O King, <b>live</b> for ever & a day.", true)])
+                .into_iter()
+                .map(|sample| WeightRecord { share: 0.0072, sample })
+                .collect(),
         }),
         tuning: Some(TuningRecord { steps: (1..=40).map(step).collect(), warnings: Vec::new() }),
         policy: Some(PolicyRecord {
@@ -181,6 +196,9 @@ pub(crate) fn record() -> RunRecord {
             log_betas: Vec::new(),
             proposals: 1024,
             accepted: 517,
+            by_context_counts: vec![QrsCount { proposals: 1024, accepted: 517 }],
+            predicted_rate: Some(estimate(0.5, 0.011)),
+            predicted_means: vec![estimate(0.4912, 0.0181), estimate(0.0, 0.0)],
             acceptance_rate: estimate(0.505, 0.0156),
             total_variation: estimate(0.031, 0.009),
             curve: curve.collect(),

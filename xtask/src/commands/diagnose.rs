@@ -1,0 +1,51 @@
+//! `cargo xtask diagnose`: scored samples beside a target. No model is run.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::{
+    Error, Result,
+    results::OutputFile,
+    stages::{DiagnoseStage, TargetFile},
+    terminal::print,
+};
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DiagnoseArguments {
+    /// The target: `target.json` of `fit` or of a run.
+    #[arg(long, value_name = "FILE")]
+    target: PathBuf,
+    /// A file of samples with `log_prob` and `log_base`, as `measure` and `score` write them. Given more than once, they are compared.
+    #[arg(long, value_name = "FILE", required = true)]
+    samples: Vec<PathBuf>,
+    /// The run file that says how the features of the target are computed. [default: `run.toml` beside the target]
+    #[arg(long, value_name = "FILE")]
+    spec: Option<PathBuf>,
+    /// The samples without `log_base` are the base's own.
+    #[arg(long)]
+    from_base: bool,
+    /// A file for all numbers as JSON, which appears whole or not at all.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Diagnoses samples.
+///
+/// # Errors
+/// Those of the files; those of [`DiagnoseStage`].
+pub(crate) fn run(arguments: &DiagnoseArguments) -> Result<()> {
+    let target = TargetFile::read(&arguments.target, arguments.spec.as_deref())?;
+    let stage = DiagnoseStage::read(target, &arguments.samples, arguments.from_base)?;
+    let is_ours = |line: &[u8]| line.starts_with(b"[{\"name\":");
+    let out = arguments.out.as_deref().map(|path| OutputFile::prepare(path, is_ours)).transpose()?;
+    let found = stage.diagnose()?;
+    if let Some(mut out) = out {
+        out.write(&serde_json::to_vec(&found).map_err(Error::Json)?)?;
+        out.finish()?;
+    }
+    for diagnosis in &found {
+        print(format_args!("{}", diagnosis.table()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,58 @@
+//! `cargo xtask measure`: samples of the base with the values of all features.
+
+use clap::Args;
+
+use super::stage_arguments::StageArguments;
+#[cfg(feature = "lm")]
+use super::stage_arguments::show;
+use crate::{
+    Error, Result, Shard,
+    launch::{Requirements, with_language_model},
+    stages::{Inputs, is_done},
+};
+#[cfg(feature = "lm")]
+use crate::{
+    stages::{MEASURED, MeasureStage},
+    steering::language_model::on_model,
+};
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct MeasureArguments {
+    #[command(flatten)]
+    stage: StageArguments,
+    /// Draw shard I of N of the samples of each context; `merge` joins the files.
+    #[arg(long, value_name = "I/N", default_value_t)]
+    shard: Shard,
+}
+
+/// Measures the base of a run file.
+///
+/// # Errors
+/// Those of the file, before anything is built; [`Error::Argument`] for a shard of listed choices; those of the stage.
+pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
+    let (spec, out) = arguments.stage.read("measured")?;
+    let shard = arguments.shard;
+    if shard.is_part() && spec.model.choices.is_some() {
+        let problem = format!("is {shard}, and the choices of each context are listed, not drawn");
+        return Err(Error::Argument {
+            flag: "--shard",
+            problem,
+            allowed: "none with `model.choices`".into(),
+        });
+    }
+    let inputs = Inputs::new("measure", &spec, &[], ())?.of_shard(shard);
+    if !arguments.stage.is_forced() && is_done(&out, &inputs) {
+        return Ok(());
+    }
+    let requirements = Requirements { hub: spec.asks_a_hub(), ..Requirements::of(spec.backend) };
+    with_language_model(requirements, || {
+        #[cfg(feature = "lm")]
+        {
+            let control = arguments.stage.options.control()?;
+            let stage = MeasureStage { spec: &spec, out: &out, shard, inputs, control: &control };
+            let (folder, record) = on_model(&spec, None, stage)?;
+            show(&folder, &record, MEASURED)?;
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,91 @@
+//! Samples of a saved target, from the proposals of a model.
+
+use std::{hash::Hash, path::Path};
+
+use disco_core::{Distribution, Scorer};
+use disco_qrs::Draw;
+use disco_tuner::{Checkpointed, Policy};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::TargetSampling;
+use crate::{
+    Error, ProgressTarget, Result,
+    contexts::TextContext,
+    features::TextSample,
+    scorers::external_scorers,
+    stages::SampleLines,
+    steering::{
+        Loaded, ModelTask, RunPlan, WeightBytes, accept, features_of_target, language_model::on_model,
+    },
+    terminal::say,
+};
+
+/// A line. It has no `log_prob`: the probability with which a sample was accepted is known up to a factor only.
+#[derive(Serialize)]
+struct Line<'a, X> {
+    context: &'a TextContext,
+    sample: &'a X,
+    /// Its log-score under the distribution of the accepted samples, which is not normalised, in nats.
+    log_score: f64,
+    /// Its log-score under the target, which is not normalised.
+    log_target: f64,
+    /// Its log-probability under the model that proposed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_proposal: Option<f64>,
+}
+
+pub(super) fn run(sampling: &TargetSampling) -> Result<()> {
+    let lines = SampleLines::open(sampling.out.as_deref())?;
+    on_model(&sampling.target.spec, Some(&sampling.model), Task { sampling, lines })
+}
+
+struct Task<'a> {
+    sampling: &'a TargetSampling,
+    lines: SampleLines,
+}
+
+impl ModelTask for Task<'_> {
+    type Output = ();
+
+    fn run<X, B, Q, P>(
+        self,
+        _: WeightBytes,
+        load: impl FnOnce() -> Result<Loaded<B, Q, X, P>>,
+        _: impl FnOnce(&P, &Path) -> Result<()>,
+    ) -> Result<()>
+    where
+        X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
+        B: Scorer<TextContext, X>,
+        Q: Distribution<TextContext, X>,
+        P: Policy<TextContext, X> + Checkpointed,
+    {
+        let Self { sampling, mut lines } = self;
+        let (spec, saved) = (&sampling.target.spec, &sampling.target.saved);
+        // Programs are started before the model is loaded, so that one that cannot run is found first.
+        let programs = external_scorers(spec.features.iter().map(|one| (one.name.as_str(), &one.kind)))?;
+        let Loaded { base, policy, mut scorers, .. } = load()?;
+        scorers.extend(programs);
+        let plan = RunPlan::new(spec, &scorers, ProgressTarget::detect())?;
+        let fit = saved.bind(features_of_target::<X>(&plan, saved)?)?;
+        let take = |context: &TextContext, draw: &Draw<X>| {
+            let Draw { value, log_target, log_proposal, log_score, .. } = draw;
+            lines.write(&Line {
+                context,
+                sample: value,
+                log_score: *log_score,
+                log_target: *log_target,
+                log_proposal: *log_proposal,
+            })
+        };
+        let accepted = accept(&plan, &base, &fit, &policy.freeze()?, sampling.accept, take)?;
+        lines.finish()?;
+        let asked = sampling.accept.count * spec.contexts.items.len() as u64;
+        let (draws, proposals) = (accepted.draws, accepted.proposals);
+        say(format_args!("{:<16} {draws} samples of the target from {proposals} proposals", "sample"));
+        accepted.notes.iter().for_each(|note| say(format_args!("{:<16} {note}", "")));
+        if draws < asked {
+            return Err(Error::TooFew { asked, draws, proposals });
+        }
+        Ok(())
+    }
+}

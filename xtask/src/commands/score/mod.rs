@@ -1,0 +1,95 @@
+//! `cargo xtask score`: log-probabilities of given texts under a model, and their log-scores under a target.
+
+#[cfg(feature = "lm")]
+mod texts;
+#[cfg(feature = "lm")]
+mod with_target;
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::sample::run_of;
+use crate::{
+    Backend, Result, Shard,
+    launch::{Requirements, with_language_model},
+    samples::{StoredLine, read_texts},
+    spec::{ModelSource, ModelSpec},
+    stages::TargetFile,
+};
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ScoreArguments {
+    /// The model whose log-probabilities are written as `log_prob`: "embedded", a folder, a GGUF file, an id of the hub, or the results of
+    /// a run, which are decoded as in the run.
+    #[arg(long, value_name = "MODEL")]
+    model: String,
+    /// A target: the lines get its log-score `log_target` too, and that of its base, `log_base`. The model is decoded as its base.
+    #[arg(long, value_name = "FILE")]
+    target: Option<PathBuf>,
+    /// The run file that says how the features of the target are computed. [default: `run.toml` beside the target]
+    #[arg(long, value_name = "FILE", requires = "target")]
+    spec: Option<PathBuf>,
+    /// A file of texts: JSON lines with `context` and `text` (or `sample`, whose token ids are scored as they are).
+    /// Given more than once, all of them count.
+    #[arg(long, value_name = "FILE", required = true)]
+    samples: Vec<PathBuf>,
+    /// Score shard I of N of the lines; the files of all shards, one after the other, are the file of one process.
+    #[arg(long, value_name = "I/N", default_value_t)]
+    shard: Shard,
+    /// A file for the JSON lines, which appears whole or not at all. [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// The backend that computes.
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
+}
+
+/// The lines to be scored; everything has been checked.
+#[cfg_attr(
+    not(feature = "lm"),
+    allow(dead_code, reason = "the code that scores is compiled with the language model")
+)]
+struct Scoring {
+    lines: Vec<StoredLine>,
+    model: ModelSpec,
+    target: Option<TargetFile>,
+    out: Option<PathBuf>,
+    backend: Backend,
+}
+
+/// Scores texts.
+///
+/// # Errors
+/// Those of the files, before anything is built; those of the model.
+pub(crate) fn run(arguments: &ScoreArguments) -> Result<()> {
+    let source = ModelSource::from_argument("--model", &arguments.model)?;
+    let mut target = match &arguments.target {
+        Some(path) => Some(TargetFile::read(path, arguments.spec.as_deref())?),
+        None => None,
+    };
+    if let Some(target) = &mut target {
+        target.spec.backend = arguments.backend;
+    }
+    let model = match (&target, run_of(arguments.model.as_ref())?) {
+        (Some(target), _) => ModelSpec { source, ..target.spec.model.clone() },
+        (None, Some(run)) => ModelSpec { source, ..run.model },
+        (None, None) => ModelSpec::plain(source),
+    };
+    let mut lines = read_texts(&arguments.samples)?;
+    let numbers = arguments.shard.range(lines.len());
+    lines.truncate(numbers.end);
+    lines.drain(..numbers.start);
+    let hub = |source: &ModelSource| matches!(source, ModelSource::Hub(_));
+    let asks_a_hub = hub(&model.source) || target.as_ref().is_some_and(|target| target.spec.asks_a_hub());
+    let requirements = Requirements { hub: asks_a_hub, ..Requirements::of(arguments.backend) };
+    let scoring = Scoring { lines, model, target, out: arguments.out.clone(), backend: arguments.backend };
+    with_language_model(requirements, || {
+        #[cfg(feature = "lm")]
+        match &scoring.target {
+            Some(target) => with_target::run(&scoring, target)?,
+            None => texts::run(&scoring)?,
+        }
+        Ok(())
+    })
+}

@@ -1,0 +1,86 @@
+//! Log-probabilities of texts under a language model.
+
+use std::collections::BTreeMap;
+
+use disco_core::Distribution;
+use disco_lm::{ChoiceModel, Choices, Completion, LanguageModel};
+
+use super::Scoring;
+use crate::{
+    Progress, ProgressTarget, Result,
+    contexts::TextContext,
+    models::{ModelKind, device, folder_of, generation},
+    samples::{SampleLine, StoredLine},
+    stages::SampleLines,
+};
+
+/// The number of samples of one context that are scored at once.
+const CHUNK: usize = 256;
+
+pub(super) fn run(scoring: &Scoring) -> Result<()> {
+    let mut lines = SampleLines::open(scoring.out.as_deref())?;
+    let folder = folder_of(&scoring.model.source, ModelKind::LanguageModel)?;
+    let model = LanguageModel::load(&folder, &device(scoring.backend)?, generation(&scoring.model))?;
+    let target = ProgressTarget::detect();
+    let mut progress = Progress::new(target, "score", "samples", scoring.lines.len());
+    let same = |one: &StoredLine, next: &StoredLine| one.context == next.context;
+    for of_context in scoring.lines.chunk_by(same) {
+        for chunk in of_context.chunks(CHUNK) {
+            let context = &chunk[0].context;
+            let samples = completions(&model, context, chunk)?;
+            let log_probs = model.log_probs(context, &samples.iter().collect::<Vec<_>>())?;
+            for ((line, sample), log_prob) in chunk.iter().zip(&samples).zip(log_probs) {
+                lines.write(&SampleLine {
+                    context,
+                    index: line.index,
+                    sample,
+                    log_prob,
+                    log_base: line.log_base,
+                    log_target: line.log_target,
+                    features: line.features.iter().map(|(name, value)| (name.as_str(), *value)).collect(),
+                })?;
+            }
+            progress.advance(chunk.len(), String::new);
+        }
+    }
+    drop(progress);
+    lines.finish()
+}
+
+/// The samples of lines of one context. Texts without token ids have those that they have in the running text behind the context, and,
+/// unless they are cut off, an end token.
+fn completions(
+    model: &LanguageModel,
+    context: &TextContext,
+    lines: &[StoredLine],
+) -> Result<Vec<Completion>> {
+    let mut spelled: BTreeMap<(&str, bool), Completion> = BTreeMap::new();
+    for finished in [true, false] {
+        let texts =
+            lines.iter().filter(|line| line.sample.tokens.is_none() && line.sample.finished == finished);
+        let mut texts: Vec<&str> = texts.map(|line| line.sample.text.as_str()).collect();
+        texts.sort_unstable();
+        texts.dedup();
+        if texts.is_empty() {
+            continue;
+        }
+        let choices = Choices::new(texts.iter().copied())?;
+        let choices = if finished { choices } else { choices.without_end_token() };
+        let space = ChoiceModel::new(model.clone(), choices)?.space(context)?;
+        spelled.extend(
+            texts.iter().zip(space.outcomes()).map(|(text, found)| ((*text, finished), found.clone())),
+        );
+    }
+    let completion = |line: &StoredLine| match &line.sample.tokens {
+        Some(tokens) => Ok(Completion {
+            tokens: tokens.clone(),
+            text: line.sample.text.clone(),
+            finished: line.sample.finished,
+        }),
+        None => spelled
+            .get(&(line.sample.text.as_str(), line.sample.finished))
+            .cloned()
+            .ok_or_else(|| line.place.wrong("the text has no tokens").into()),
+    };
+    lines.iter().map(completion).collect()
+}
