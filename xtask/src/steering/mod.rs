@@ -5,6 +5,7 @@
 //! `pipeline.rs` composes all of them. `workflow.rs` adds the folder of results around a
 //! whole run, `checkpoints.rs` the folder of its checkpoints, and `interrupt.rs` the signals that end it. Only `language_model.rs` names disco-lm.
 
+#[cfg(feature = "lm")]
 mod accept;
 mod betas;
 mod categories;
@@ -29,6 +30,7 @@ mod pipeline;
 mod plan;
 mod reject;
 mod sample;
+mod sampler_kind;
 mod scored;
 mod step_log;
 mod tune;
@@ -36,7 +38,6 @@ mod workflow;
 
 #[cfg(feature = "lm")]
 pub(crate) use accept::accept;
-pub(crate) use accept::{Accept, SamplerKind};
 pub use checkpoints::{CheckpointFolder, RunControl, StartMode};
 pub use clock::Clock;
 pub(crate) use constraints::features_of_target;
@@ -57,6 +58,7 @@ pub use pipeline::{Finished, run_pipeline, run_untuned};
 pub use plan::RunPlan;
 pub use reject::reject;
 pub use sample::{PolicySamples, sample};
+pub(crate) use sampler_kind::{Accept, SamplerKind};
 pub use scored::Scored;
 #[cfg(feature = "lm")]
 pub(crate) use scored::score_chunk;

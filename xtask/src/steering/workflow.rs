@@ -80,6 +80,7 @@ pub(crate) struct Work<'a, B, Q, X, P> {
     pub(crate) clock: &'a mut Clock,
     pub(crate) checkpoints: &'a CheckpointFolder,
     /// The folder of the results, before it gets its name.
+    #[cfg_attr(not(feature = "lm"), expect(dead_code, reason = "a whole run writes nothing of its own"))]
     pub(crate) folder: &'a OutputFolder,
 }
 

@@ -78,7 +78,7 @@ fn frames(name: &str, page: &str) -> String {
     [(400, "on"), (1100, "on"), (400, "off")].map(frame).concat()
 }
 
-/// What the browser says of these pages: the findings of `browser.js`, and the messages of its console.
+/// The browser's account of these pages: the findings of `browser.js`, and the messages of its console.
 fn browse(browser: &Path, place: &Path, pages: &[(&str, String)]) -> (String, Vec<String>) {
     let mut html =
         "<!doctype html><meta charset=\"utf-8\"><pre id=\"found\">nothing was measured</pre>".to_owned();
