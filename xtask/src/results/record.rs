@@ -114,7 +114,7 @@ pub struct TargetRecord {
     /// The divergences from the base to the target, in the order of the report: forward KL, reverse KL, total variation,
     /// Jensen-Shannon. Infinite where the base leaves the target's support and the divergence forbids it.
     pub base_distances: Vec<Estimate>,
-    /// The samples with the largest importance weights, the largest first: at most [`HEAVIEST`]. Empty where texts are listed, and
+    /// The samples with the largest importance weights, the largest first: at most ten. Empty where texts are listed, and
     /// each has the weight of its probability.
     #[serde(default)]
     pub heaviest: Vec<WeightRecord>,

@@ -79,7 +79,7 @@ pub(super) fn moments(record: &RunRecord) -> String {
 
 /// The course of tuning.
 pub(super) fn tuning(record: &RunRecord) -> Option<String> {
-    let tuning = record.tuning.as_ref()?;
+    let tuning = record.tuning.as_ref().filter(|_| record.is_tuned())?;
     let tune = &record.spec.tune;
     let introduction = format!(
         "{} steps of {} samples, minimising <em>{}</em>. Bands are one standard error of a step's own samples.",
