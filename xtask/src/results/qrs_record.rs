@@ -46,7 +46,8 @@ pub struct QrsRecord {
     pub by_context: Vec<Vec<Option<Estimate>>>,
     /// The distances of categories from the shares that were asked for.
     pub categories: Vec<CategoryDistance>,
-    /// The divergences from the accepted samples to the target, in the order of [`TargetRecord::base_distances`].
+    /// The divergences from the accepted samples to the target, in the order of
+    /// [`TargetRecord::base_distances`](super::TargetRecord::base_distances).
     pub distances: Vec<Estimate>,
     /// `KL(p_beta || base)` in nats.
     pub kl_from_base: Estimate,

@@ -21,7 +21,9 @@ use crate::results::{
 /// A run on the page.
 struct Run<'a> {
     record: &'a RunRecord,
-    /// Its name, as HTML: a link to its report.
+    /// Its name, as HTML.
+    label: String,
+    /// The same as a link to its report.
     name: String,
     features: Vec<FeatureRow>,
 }
@@ -33,6 +35,7 @@ pub fn render_comparison(runs: &[(String, FileLinks, RunRecord)]) -> String {
         .iter()
         .map(|(name, links, record)| Run {
             record,
+            label: format!("<bdi>{}</bdi>", escape(name)),
             name: links.to_report(&format!("<bdi>{}</bdi>", escape(name))),
             features: record.features(),
         })
@@ -124,7 +127,7 @@ fn panel<'a>(name: &'a str, runs: &'a [Run<'a>]) -> Panel<'a> {
             let Some(mean) = mean else { continue };
             let mean = if is_of_target { row.of_target(mean) } else { mean };
             let words = row.words(&mean);
-            lanes.push(Lane { class, label: format!("{} {stage}", run.name), mean, words });
+            lanes.push(Lane { class, label: format!("{} {stage}", run.label), mean, words });
         }
     }
     let mut asked = with_it().map(|(_, row)| row.range());
