@@ -8,6 +8,7 @@ mod numbers;
 mod output;
 mod output_file;
 mod place;
+mod qrs_record;
 mod record;
 mod report;
 mod rows;
@@ -30,11 +31,11 @@ pub(crate) use output::RUN_FILE;
 pub use output::write_outputs;
 pub use output_file::OutputFile;
 pub(crate) use place::{SUMMARY, keep_apart, resolve, stranger};
+pub use qrs_record::{QrsCount, QrsPoint, QrsRecord};
 pub(crate) use record::HEAVIEST;
 pub use record::{
     BaseRecord, CategoryDistance, FitRecord, FittedFeature, HeldOutRecord, MaskingRecord, ModelRecord,
-    PolicyRecord, QrsCount, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord,
-    TargetRecord, TuningRecord, WeightRecord,
+    PolicyRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, WeightRecord,
 };
 pub(crate) use report::is_report;
 pub use report::{FileLinks, render_comparison, render_report, render_report_with};

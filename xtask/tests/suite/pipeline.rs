@@ -6,8 +6,8 @@ use disco_core::{Estimate, Scorer};
 use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
 use xtask::{
     BaseModel, Clock, Error, Finished, Loaded, ModelRecord, ProgressTarget, RunControl, RunOptions, RunPlan,
-    RunRecord, Spec, TextContext, TextScorers, TuneSpec, WEIGHTS, WeightBytes, read_spec, run_pipeline,
-    run_workflow,
+    RunRecord, Spec, TextContext, TextSample, TextScorers, TuneSpec, WEIGHTS, WeightBytes, read_spec,
+    run_pipeline, run_workflow,
 };
 
 use crate::common::speech::{Speech, base, speeches};
@@ -154,6 +154,26 @@ fn every_estimate_agrees_with_the_exact_answer() {
     near(from_base.target.unwrap(), exact[4], "KL(p||a)");
     near(from_base.tuned.unwrap(), exact[5], "KL(pi||a)");
     near(distances[2].base.unwrap(), before, "TV of the base");
+
+    // p_beta = min(P, beta pi) / Z_beta, and the share of proposals that it accepts, Z_beta / beta.
+    let qrs = record.qrs.as_ref().unwrap();
+    let beta = qrs.log_beta.exp();
+    let (mut rate, mut kings) = (0.0, 0.0);
+    for (index, context) in spec.contexts.items.iter().enumerate() {
+        let outcomes: Vec<&Speech> = space.outcomes().iter().collect();
+        let scores = target.log_scores(context, &outcomes).unwrap();
+        let pi = policy.rows()[index].probabilities();
+        let accepted: Vec<f64> =
+            scores.into_iter().zip(pi).map(|(score, pi)| score.unwrap().exp().min(beta * pi)).collect();
+        let z: f64 = accepted.iter().sum();
+        let king = |speech: &Speech| f64::from(u8::from(speech.text().contains("king")));
+        rate += z / beta / 2.0;
+        kings += outcomes.iter().zip(&accepted).map(|(one, mass)| king(one) * mass).sum::<f64>() / z / 2.0;
+    }
+    near(qrs.predicted_rate.unwrap(), rate, "predicted acceptance rate");
+    near(qrs.acceptance_rate, rate, "acceptance rate");
+    near(qrs.predicted_means[0], kings, "predicted share of kings");
+    near(qrs.means[0], kings, "share of kings");
 }
 
 #[test]
@@ -189,6 +209,20 @@ fn the_record_tells_the_whole_run() {
     assert_eq!(qrs.samples.len(), qrs.accepted);
     assert_eq!(qrs.proposals, 500);
     assert!(qrs.samples.iter().all(|sample| sample.features[1] == Some(0.0) && sample.context == "calm"));
+    let counts = &qrs.by_context_counts;
+    assert_eq!((counts.len(), counts[0].proposals, counts[0].accepted), (1, 500, qrs.accepted));
+    let target = record.target.unwrap();
+    let shares: Vec<f64> = target.heaviest.iter().map(|one| one.share).collect();
+    assert!(shares.len() == 10 && shares.is_sorted_by(|one, next| one >= next), "{shares:?}");
+    assert!(
+        (shares[0] - target.fit.largest_share).abs() < 1e-12,
+        "{} {}",
+        shares[0],
+        target.fit.largest_share
+    );
+    // The factor of the target is largest for kings, and no sword has a weight.
+    let heavy = &target.heaviest[0].sample;
+    assert!(heavy.text.contains("king") && heavy.features[1] == Some(0.0) && heavy.context == "calm");
     let names: Vec<&str> = record.stages.iter().map(|stage| &*stage.name).collect();
     assert_eq!(names, ["measure base", "fit", "tune", "sample and score", "reject"]);
     assert_eq!(record.stages[2].tokens, 3 * 3 * 256);
