@@ -59,3 +59,8 @@ pub use terminal::{Progress, ProgressTarget};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct RootReadme;
+
+/// The example of the page on the crates, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/using-the-crates.md")]
+struct UsingTheCrates;
