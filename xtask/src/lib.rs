@@ -8,11 +8,13 @@ mod contexts;
 mod embedded;
 mod error;
 mod features;
+mod http;
 mod launch;
 #[cfg(feature = "lm")]
 mod models;
 mod prerequisites;
 mod process;
+mod remote;
 mod repository;
 mod results;
 mod samples;
@@ -28,6 +30,7 @@ pub use contexts::{Columns, TextContext};
 pub use error::{Error, Problem, Result, SpecError};
 pub use features::{Marks, SampleView, TextFeature, TextFeatures, TextSample, TextScorer, TextScorers};
 pub use process::workspace_root;
+pub use remote::{RemoteModel, RemoteSample};
 pub use repository::{
     CrateGraph, Finding, Import, ModuleGraph, Tree, check_crates, check_document, check_modules, check_order,
     check_source, findings, graph_text,
@@ -45,13 +48,13 @@ pub use spec::{
     AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ChoicesSpec, ClassifierSpec,
     CommandAsking, CommandSpec, ContextSpec, Dialect, FeatureKind, FeatureSpec, FitSpec, GrammarSpec,
     HttpAsking, HttpSpec, JsonPath, JsonScalar, JsonSpec, LabelValue, LengthUnit, Level, LongestToken,
-    Measure, ModelSource, ModelSpec, Phrase, QrsGoal, RewardSpec, SampleSpec, Share, Spec, Target, TuneSpec,
-    WEIGHTS, WordListSpec, WordValue, Words, read_spec,
+    Measure, ModelSource, ModelSpec, Phrase, QrsGoal, RewardSpec, SampleSpec, ServerDialect, ServerSpec,
+    Share, Spec, Target, TuneSpec, WEIGHTS, WordListSpec, WordValue, Words, read_spec,
 };
 pub use steering::{
     BaseModel, CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement,
-    Origin, PolicySamples, RunControl, RunPlan, Scored, StartMode, Tuned, WeightBytes, fit, measure, reject,
-    run_pipeline, run_untuned, run_workflow, sample, tune,
+    Origin, PolicySamples, RunControl, RunPlan, Scored, StartMode, Tuned, Untuned, WeightBytes, fit, measure,
+    reject, run_pipeline, run_untuned, run_untuned_workflow, run_workflow, sample, tune,
 };
 pub use terminal::{Progress, ProgressTarget};
 

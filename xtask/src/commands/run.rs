@@ -6,18 +6,17 @@ use clap::Args;
 use disco_core::input;
 
 use crate::{
-    Backend, Error, Interrupt, ProgressTarget, Result, RunControl, StartMode,
+    Backend, Error, Interrupt, ProgressTarget, Result, RunControl, RunRecord, StartMode,
+    features::TextScorers,
     launch::{Requirements, with_language_model},
     process::workspace,
-    results::keep_apart,
-    spec::{ModelSource, Spec, find_divergence, read_spec_with},
-};
-#[cfg(feature = "lm")]
-use crate::{
-    results::terminal_table,
-    steering::language_model,
+    results::{keep_apart, terminal_table},
+    spec::{FeatureKind, ModelSource, Spec, find_divergence, read_spec_with},
+    steering::remote_model,
     terminal::{print, visible_line},
 };
+#[cfg(feature = "lm")]
+use crate::{models::text_scorers, steering::language_model};
 
 /// The settings of a run on the command line, which replace those of the file.
 #[derive(Clone, Debug, Default, Args)]
@@ -63,6 +62,9 @@ impl RunOptions {
         spec.seed = self.seed.unwrap_or(spec.seed);
         spec.backend = self.backend.unwrap_or(spec.backend);
         spec.validate_divergence()?;
+        if self.model.is_some() {
+            spec.validate_source("--model")?;
+        }
         Ok(spec)
     }
 
@@ -112,19 +114,29 @@ pub(crate) fn default_folder(name: &str) -> PathBuf {
 }
 
 /// Runs a spec whose results are called `name`. It has been read and checked by now, before anything is built.
-#[cfg_attr(not(feature = "lm"), allow(unused_variables, reason = "a launcher only looks at the backend"))]
 fn run_spec(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
     let folder = default_folder(name);
     let out = options.out.as_ref().unwrap_or(&folder);
     keep_apart(out, &spec)?;
+    let is_remote = matches!(spec.model.source, ModelSource::Server(_));
+    let has_classifier =
+        spec.features.iter().any(|feature| matches!(feature.kind, FeatureKind::Classifier(_)));
+    if is_remote && !has_classifier {
+        return show(remote_model::run(&spec, out, &options.control()?, || Ok(TextScorers::new()))?);
+    }
     let requirements = Requirements { hub: spec.asks_a_hub(), ..Requirements::of(spec.backend) };
     with_language_model(requirements, || {
         #[cfg(feature = "lm")]
-        {
-            let (folder, record) = language_model::run(&spec, out, &options.control()?)?;
-            print(format_args!("\n{}", terminal_table(&record)))?;
-            print(visible_line(&folder.join("report.html").to_string_lossy()))?;
-        }
+        show(match is_remote {
+            true => remote_model::run(&spec, out, &options.control()?, || text_scorers(&spec))?,
+            false => language_model::run(&spec, out, &options.control()?)?,
+        })?;
         Ok(())
     })
+}
+
+/// Shows the results of a run, and where its report is.
+fn show((folder, record): (PathBuf, RunRecord)) -> Result<()> {
+    print(format_args!("\n{}", terminal_table(&record)))?;
+    print(visible_line(&folder.join("report.html").to_string_lossy()))
 }

@@ -318,6 +318,14 @@ pub enum Error {
         /// The problem, with the batch and the sample where there is one.
         problem: String,
     },
+    /// A server that runs the model cannot be used, or failed.
+    #[error("the server {server}: {problem}")]
+    Server {
+        /// Its address.
+        server: String,
+        /// The problem.
+        problem: String,
+    },
     /// A feature is made of other features that cannot be found.
     #[error("the feature `{feature}` cannot be made of other features: {problem}")]
     Parts {

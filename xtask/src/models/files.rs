@@ -8,7 +8,8 @@ use std::{
 use disco_lm::{Device, Hub, HubProgress};
 
 use crate::{
-    Backend, Progress, ProgressTarget, Result, embedded::embedded_model, spec::ModelSource, terminal::say,
+    Backend, Error, Progress, ProgressTarget, Result, embedded::embedded_model, spec::ModelSource,
+    terminal::say,
 };
 
 /// The device on which a backend computes.
@@ -27,12 +28,17 @@ pub(crate) enum ModelKind {
 /// The folder or file of a model. A model of a hub is downloaded if it is not in the cache.
 ///
 /// # Errors
-/// The errors of the hub; [`Error::File`](crate::Error::File) if the embedded model cannot be unpacked into the cache.
+/// The errors of the hub; [`Error::File`] if the embedded model cannot be unpacked into the cache; [`Error::Server`] for a model that runs
+/// on a server.
 pub(crate) fn folder_of(source: &ModelSource, kind: ModelKind) -> Result<PathBuf> {
     let id = match source {
         ModelSource::Embedded => return embedded_model(),
         ModelSource::Folder(folder) => return Ok(folder.clone()),
         ModelSource::Hub(id) => id.parse()?,
+        ModelSource::Server(address) => {
+            let problem = "this command needs the model's weights here, and a server does not give them";
+            return Err(Error::Server { server: address.clone(), problem: problem.into() });
+        }
     };
     // The user may have meant a folder.
     say(format_args!("{:<16} there is nothing called {id} here: it is the hub's", "model"));

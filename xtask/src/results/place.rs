@@ -80,8 +80,8 @@ pub(crate) fn keep_apart(out: &Path, spec: &Spec) -> Result<()> {
     });
     let folders = classifiers.chain([&spec.model.source]).filter_map(|source| match source {
         ModelSource::Folder(folder) => Some(("the run reads a model from", folder.clone())),
-        // The one is protected in every run, and a hub's is in the cache.
-        ModelSource::Embedded | ModelSource::Hub(_) => None,
+        // The one is protected in every run, a hub's is in the cache, and a server's is elsewhere.
+        ModelSource::Embedded | ModelSource::Hub(_) | ModelSource::Server(_) => None,
     });
     let source = model_in_workspace().map(|folder| ("the embedded model is in", folder));
     for (what, model) in folders.chain(source) {

@@ -14,9 +14,8 @@ use super::{
     external_scorer::{BatchSource, Rows},
     line_process::LineProcess,
     protocol::{self, BatchFault},
-    secrets::Secrets,
 };
-use crate::Result;
+use crate::{Result, http::Secrets};
 
 /// A program that gives the values of features, and how it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,10 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     fmt,
-    sync::{
-        Condvar, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
     thread,
 };
 
@@ -15,9 +12,9 @@ use disco_core::Score;
 use super::{
     ScoredSample,
     cache::{Cache, Key},
-    protocol::{BatchFault, beginning},
+    protocol::BatchFault,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, http::in_order, terminal::beginning};
 
 /// The scores of a batch: a row per sample, a score per feature.
 pub(super) type Rows = Vec<Vec<Score>>;
@@ -126,42 +123,16 @@ impl ExternalScorer {
         Ok(keys.iter().map(|key| rows[key].clone()).collect())
     }
 
-    /// The rows of each batch. Each connection takes the next batch that none has taken; of several errors, that of the first
-    /// batch is returned.
+    /// The rows of each batch.
     fn answers(&self, batches: &[Batch<'_>]) -> Result<Vec<Rows>> {
-        let next = AtomicUsize::new(0);
-        let failed = AtomicUsize::new(usize::MAX);
-        let work = || {
-            let mut done = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::SeqCst);
-                // A batch before a failed one is still asked, so that the error does not depend on the number of connections.
-                if index >= batches.len() || index > failed.load(Ordering::SeqCst) {
-                    return done;
-                }
-                let samples: Vec<_> = batches[index].iter().map(|(_, sample)| *sample).collect();
-                let answer = {
-                    let connection = self.connections.take();
-                    self.source.ask(connection.number, &self.features, &samples)
-                };
-                if answer.is_err() {
-                    failed.fetch_min(index, Ordering::SeqCst);
-                }
-                done.push((
-                    index,
-                    answer.map_err(|fault| self.batch_failed(index, batches.len(), &samples, fault)),
-                ));
-            }
-        };
-        let busy = self.connections.count.min(batches.len());
-        let mut done = thread::scope(|scope| {
-            let others: Vec<_> = (1..busy).map(|_| scope.spawn(work)).collect();
-            let mut done = if busy > 0 { work() } else { Vec::new() };
-            others.into_iter().for_each(|other| done.extend(joined(other)));
-            done
-        });
-        done.sort_by_key(|(index, _)| *index);
-        done.into_iter().map(|(_, answer)| answer).collect()
+        in_order(batches, self.connections.count, |index, batch| {
+            let samples: Vec<_> = batch.iter().map(|(_, sample)| *sample).collect();
+            let answer = {
+                let connection = self.connections.take();
+                self.source.ask(connection.number, &self.features, &samples)
+            };
+            answer.map_err(|fault| self.batch_failed(index, batches.len(), &samples, fault))
+        })
     }
 
     /// The error of a batch, which names the sample where the fault is one sample's.

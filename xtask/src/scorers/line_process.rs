@@ -12,11 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{
-    process_group::ProcessGroup,
-    protocol::{LONGEST_ANSWER, beginning},
-    standard_error::StandardError,
-};
+use super::{process_group::ProcessGroup, standard_error::StandardError};
+use crate::{http::LONGEST_ANSWER, terminal::beginning};
 
 /// The time between two looks at whether the program still runs: descendants of it may hold its output open after its end.
 const LOOK: Duration = Duration::from_millis(50);

@@ -12,7 +12,6 @@ mod line_process;
 mod of_spec;
 mod process_group;
 mod protocol;
-mod secrets;
 mod standard_error;
 
 pub use command::CommandSettings;

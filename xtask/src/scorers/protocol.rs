@@ -9,11 +9,8 @@ use disco_core::{Score, Skipped};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::secrets::Secrets;
-use crate::{contexts::Columns, terminal::cut};
+use crate::{contexts::Columns, http::Secrets, terminal::cut};
 
-/// The longest answer to a batch, in bytes: of a longer one, nothing is kept.
-pub(super) const LONGEST_ANSWER: usize = 16 << 20;
 /// The longest reason of a skipped sample that is kept, in characters.
 const LONGEST_REASON: usize = 200;
 
@@ -156,14 +153,6 @@ pub(super) fn unreadable(answer: &[u8], cause: &serde_json::Error, secrets: &Sec
     .into()
 }
 
-/// The beginning of a text, in quotes, for messages.
-pub(super) fn beginning(text: &[u8]) -> String {
-    const SHOWN: usize = 200;
-    // No character has more than four bytes.
-    let text = String::from_utf8_lossy(&text[..text.len().min(4 * SHOWN + 4)]);
-    format!("{:?}", cut(&text, SHOWN))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -231,7 +220,5 @@ mod tests {
         let line = format!(r#"{{"id": 7, "values": [[{{"skip": "{reason}"}}]]}}"#);
         let rows = rows(line.as_bytes(), 7, &features()[..1], 1, &Secrets::default()).unwrap();
         assert_eq!(rows[0][0].as_ref().unwrap_err().reason(), format!("{}...", "ä".repeat(200)));
-        assert_eq!(beginning(reason.as_bytes()), format!("\"{}...\"", "ä".repeat(200)));
-        assert_eq!(beginning(b"short \xff"), "\"short \u{fffd}\"");
     }
 }

@@ -12,12 +12,14 @@ use super::{
     divergence::finite_outside_the_support,
     document::{Conflict, feature_path},
     references::reference_conflicts,
+    server::server_conflicts,
 };
 
 /// All conflicts of a spec.
 pub(super) fn conflicts(spec: &Spec) -> Vec<Conflict> {
     let mut found = Vec::new();
     model(spec, &mut found);
+    server_conflicts(spec, &mut found);
     fit(spec, &mut found);
     tune(spec, &mut found);
     sample(spec, &mut found);

@@ -71,7 +71,7 @@ const DIALECTS: [(&str, Dialect); 3] =
 const ALIASES: &[Alias] = &[("open-rlhf", &["openrlhf"]), ("llama-factory", &["llamafactory"])];
 
 const URL: &str = "http://HOST[:PORT][/PATH]";
-const HEADERS: &str =
+pub(super) const HEADERS: &str =
     "headers whose values name environment variables: { Authorization = \"Bearer ${NAME}\" }";
 
 /// Headers that the request itself has.
@@ -83,12 +83,22 @@ impl HttpAsking {
     /// # Errors
     /// The name of a header, and the problem with it.
     pub(crate) fn resolved_headers(&self) -> Result<Vec<(String, String)>, (String, String)> {
-        let resolve = |(name, value): (&String, &String)| {
-            let refused = |problem| (name.clone(), problem);
-            Ok((name.clone(), resolved(name, value).map_err(refused)?))
-        };
-        self.headers.iter().map(resolve).collect()
+        resolved_headers(&self.headers)
     }
+}
+
+/// Headers with the values of the environment's variables.
+///
+/// # Errors
+/// The name of a header, and the problem with it.
+pub(crate) fn resolved_headers(
+    headers: &BTreeMap<String, String>,
+) -> Result<Vec<(String, String)>, (String, String)> {
+    let resolve = |(name, value): (&String, &String)| {
+        let refused = |problem| (name.clone(), problem);
+        Ok((name.clone(), resolved(name, value).map_err(refused)?))
+    };
+    headers.iter().map(resolve).collect()
 }
 
 /// Reads the fields of a feature of this kind.
@@ -130,18 +140,33 @@ pub(super) fn read_http(section: &Section<'_>) -> HttpSpec {
     }
 }
 
-/// Checks an address.
+/// Checks an address of a server that is asked without TLS.
 ///
 /// # Errors
 /// The problem, as the end of a sentence that begins with the field.
 pub(crate) fn check_url(url: &str) -> Result<(), String> {
-    let Some(rest) = url.strip_prefix("http://") else {
-        return Err(match url.split_once("://") {
-            Some(("https", _)) => {
-                "is an address for TLS, which is not spoken here: name a proxy of your own in between".into()
-            }
-            _ => "is no address of the form allowed".into(),
-        });
+    match url.split_once("://") {
+        Some(("https", _)) => {
+            Err("is an address for TLS, which is not spoken here: name a proxy of your own in between".into())
+        }
+        _ => check_address(url, false),
+    }
+}
+
+/// Checks an address, which may be one for TLS if this program has that.
+///
+/// # Errors
+/// As [`check_url`].
+pub(super) fn check_address(url: &str, has_tls: bool) -> Result<(), String> {
+    let rest = match url.split_once("://") {
+        Some(("http", rest)) => rest,
+        Some(("https", rest)) if has_tls => rest,
+        Some(("https", _)) => {
+            return Err("is an address for TLS, which this program was built without: build it with the feature `tls`, or \
+                        name a proxy of your own in between"
+                .into());
+        }
+        _ => return Err("is no address of the form allowed".into()),
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if authority.contains('@') {

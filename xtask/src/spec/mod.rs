@@ -32,6 +32,7 @@ mod references;
 mod rewards;
 mod sample_space;
 mod section;
+mod server;
 mod source;
 mod target;
 mod tuning;
@@ -51,8 +52,8 @@ pub use command::{CommandAsking, CommandSpec};
 pub use contexts::{ChatSpec, ContextSpec};
 pub(crate) use divergence::find_divergence;
 pub use features::{FeatureKind, FeatureSpec, LengthUnit};
-pub(crate) use http::check_url;
 pub use http::{Dialect, HttpAsking, HttpSpec};
+pub(crate) use http::{check_url, resolved_headers};
 pub use json::{JsonScalar, JsonSpec};
 pub use json_path::JsonPath;
 pub(crate) use json_path::Step;
@@ -66,6 +67,7 @@ pub(crate) use read::read_spec_with;
 pub use rewards::RewardSpec;
 pub use sample_space::{ChoicesSpec, GrammarSpec};
 pub(crate) use section::Allowed;
+pub use server::{ServerDialect, ServerSpec};
 pub use source::{ModelSource, WEIGHTS};
 pub use target::{Level, Share, Target};
 pub use tuning::{AdapterSpec, CheckpointSpec, TuneSpec};
@@ -143,6 +145,24 @@ impl Spec {
         }
     }
 
+    /// Checks that a model on a server is asked for nothing that only a model here can do.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for the argument `flag`, which names the server.
+    pub(crate) fn validate_source(&self, flag: &'static str) -> crate::Result<()> {
+        let mut conflicts = Vec::new();
+        server::server_conflicts(self, &mut conflicts);
+        match conflicts.into_iter().next() {
+            Some(document::Conflict { fields, message, allowed, .. }) => {
+                let name = self.model.source.name();
+                let field = fields.first().map_or("", String::as_str);
+                let problem = format!("is \"{name}\", and the file's `{field}` {message}");
+                Err(Error::Argument { flag, problem, allowed: format!("`{field}` with {allowed}") })
+            }
+            None => Ok(()),
+        }
+    }
+
     /// A feature that is to hold always or never, if the divergence is infinite where the policy does not keep to that.
     fn refused_hard_constraint(&self) -> Option<&FeatureSpec> {
         let is_tuned = self.tune.steps > 0;
@@ -185,6 +205,13 @@ pub struct ModelSpec {
     /// The grammar of the texts that it may give.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grammar: Option<GrammarSpec>,
+    /// How it is asked, if it runs on a server.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub server: ServerSpec,
+}
+
+fn is_default(server: &ServerSpec) -> bool {
+    *server == ServerSpec::default()
 }
 
 /// The default of [`ModelSpec::choices_end`].
@@ -214,6 +241,7 @@ impl ModelSpec {
             choices: None,
             choices_end: true,
             grammar: None,
+            server: ServerSpec::default(),
         }
     }
 

@@ -26,6 +26,7 @@ use super::{
     rewards::{REWARD_FIELDS, read_reward},
     sample_space::{read_choices, read_grammar},
     section::Section,
+    server::read_server,
     tuning::BEST_METRICS,
     written::written,
 };
@@ -60,6 +61,12 @@ const MODEL: &[&str] = &[
     "choices",
     "choices_end",
     "grammar",
+    "dialect",
+    "name",
+    "connections",
+    "timeout",
+    "tries",
+    "headers",
 ];
 const FIT: &[&str] = &["samples", "held_out", "ridge"];
 const TUNE: &[&str] = &[
@@ -211,6 +218,7 @@ fn read_model(model: &Section<'_>, folder: &Path) -> ModelSpec {
         let found = ModelSource::find(&text, folder);
         found.map_err(|problem| model.wrong("source", &problem, ModelSource::ALLOWED)).ok()
     });
+    let server = read_server(model, source.as_ref());
     let plain = ModelSpec::plain(source.unwrap_or(ModelSource::Embedded));
     ModelSpec {
         max_new_tokens: count(model, "max_new_tokens").unwrap_or(plain.max_new_tokens),
@@ -226,6 +234,7 @@ fn read_model(model: &Section<'_>, folder: &Path) -> ModelSpec {
         choices: read_choices(model),
         choices_end: model.boolean("choices_end").unwrap_or(plain.choices_end),
         grammar: read_grammar(model, folder),
+        server,
         ..plain
     }
 }

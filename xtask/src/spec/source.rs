@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::server::server_address;
 use crate::Error;
 
 /// The folder of the tuned weights, inside of the results of a run.
@@ -22,20 +23,27 @@ pub enum ModelSource {
     Folder(PathBuf),
     /// A hub, by the model's id: `organisation/name` or `organisation/name@revision`, with `:FILE.gguf` behind it for such a file.
     Hub(String),
+    /// A server, by its address: `http://HOST:PORT/v1`.
+    Server(String),
 }
 
 impl ModelSource {
     /// The sources that [`ModelSource::find`] knows, in words.
     pub(crate) const ALLOWED: &str = "\"embedded\", a folder in Hugging Face's format, the results of a run, a GGUF file, or an id of the hub such \
-         as \"HuggingFaceTB/SmolLM2-135M\" or \"HuggingFaceTB/SmolLM2-135M@main\", with \":FILE.gguf\" behind it for a GGUF file there";
+         as \"HuggingFaceTB/SmolLM2-135M\" or \"HuggingFaceTB/SmolLM2-135M@main\", with \":FILE.gguf\" behind it for a GGUF file there; or a server's address: \
+         \"http://HOST:PORT/v1\"";
 
-    /// The language model that `text` names, seen from `folder`. A local path takes precedence over a hub id.
+    /// The language model that `text` names, seen from `folder`. A server's address takes precedence over a local path, and that over a
+    /// hub id.
     ///
     /// # Errors
     /// The problem with it, as the end of a sentence that begins with `text`.
     pub(crate) fn find(text: &str, folder: &Path) -> Result<Self, String> {
         if text == EMBEDDED {
             return Ok(Self::Embedded);
+        }
+        if let Some(address) = server_address(text) {
+            return address.map(Self::Server);
         }
         Self::find_with(text, folder, "config.json")
     }
@@ -81,7 +89,7 @@ impl ModelSource {
         match self {
             Self::Embedded => EMBEDDED.into(),
             Self::Folder(folder) => folder.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            Self::Hub(id) => id.clone(),
+            Self::Hub(name) | Self::Server(name) => name.clone(),
         }
     }
 }
@@ -109,6 +117,10 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let find = |text: &str| ModelSource::find(text, place.path());
         assert_eq!(find("embedded"), Ok(ModelSource::Embedded));
+        assert_eq!(find("http://host:8000/v1/"), Ok(ModelSource::Server("http://host:8000/v1".into())));
+        assert!(find("http://host:port/v1").unwrap_err().contains("no number up to 65535"));
+        assert!(find("http://host/v1?key=1").unwrap_err().contains("query"));
+        assert_eq!(find("https://host/v1").is_ok(), cfg!(feature = "tls"));
         assert_eq!(find("org/name@v1"), Ok(ModelSource::Hub("org/name@v1".into())));
         assert_eq!(find("org/name@v1:m.gguf"), Ok(ModelSource::Hub("org/name@v1:m.gguf".into())));
         let folder = place.path().join("org").join("name");

@@ -3,7 +3,8 @@
 //! One file per stage: [`measure`](measure()), [`fit`](fit()), [`tune`](tune()), [`sample`](sample()) and
 //! [`reject`](reject()) take values and return values, among them the stage's part of the [`RunRecord`](crate::RunRecord).
 //! `pipeline.rs` composes all of them. `workflow.rs` adds the folder of results around a
-//! whole run, `checkpoints.rs` the folder of its checkpoints, and `interrupt.rs` the signals that end it. Only `language_model.rs` names disco-lm.
+//! whole run, `checkpoints.rs` the folder of its checkpoints, and `interrupt.rs` the signals that end it. Only `language_model.rs` names disco-lm;
+//! `remote_model.rs` is its counterpart for a model on a server.
 
 #[cfg(feature = "lm")]
 mod accept;
@@ -29,6 +30,7 @@ mod origin;
 mod pipeline;
 mod plan;
 mod reject;
+pub(crate) mod remote_model;
 mod sample;
 mod sampler_kind;
 mod scored;
@@ -63,6 +65,6 @@ pub use scored::Scored;
 #[cfg(feature = "lm")]
 pub(crate) use scored::score_chunk;
 pub use tune::{Tuned, tune};
-pub use workflow::{Loaded, WeightBytes, run_workflow};
+pub use workflow::{Loaded, Untuned, WeightBytes, run_untuned_workflow, run_workflow};
 #[cfg(feature = "lm")]
 pub(crate) use workflow::{Work, in_results};

@@ -9,7 +9,7 @@ use disco_core::{Distribution, Scorer};
 use disco_tuner::{Checkpointed, Optimizer, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{BaseModel, CheckpointFolder, Clock, Finished, RunControl, RunPlan, run_pipeline};
+use super::{BaseModel, CheckpointFolder, Clock, Finished, RunControl, RunPlan, run_pipeline, run_untuned};
 use crate::{
     Error, Result,
     contexts::TextContext,
@@ -100,6 +100,65 @@ pub(crate) fn in_results<X, B, Q, P>(
 where
     X: TextSample,
 {
+    let run = |clock: &mut Clock, programs, checkpoints: &CheckpointFolder, folder: &OutputFolder| {
+        let Loaded { base, mut policy, mut scorers, record: model } = load()?;
+        scorers.extend(programs);
+        clock.lap("load", 0, 0);
+        let plan = RunPlan::new(spec, &scorers, control.progress)?;
+        let policy_then = &mut policy;
+        let finished =
+            work(Work { plan: &plan, model, base: &base, policy: policy_then, clock, checkpoints, folder })?;
+        Ok((policy, finished))
+    };
+    in_folder(spec, out, weights, control, run, save)
+}
+
+/// A model that only samples and scores.
+#[derive(Debug)]
+pub struct Untuned<B, Q, X> {
+    /// The base distribution.
+    pub base: BaseModel<B, Q, X>,
+    /// The text scorers of the spec's classifiers. Those of its programs and servers are added by [`run_untuned_workflow`].
+    pub scorers: TextScorers,
+    /// The description of the model for the report.
+    pub record: ModelRecord,
+}
+
+/// As [`run_workflow`], for a spec that tunes nothing: it needs no policy, and saves no weights.
+///
+/// # Errors
+/// As [`run_workflow`].
+pub fn run_untuned_workflow<X, B, Q>(
+    spec: &Spec,
+    out: &Path,
+    control: &RunControl,
+    load: impl FnOnce() -> Result<Untuned<B, Q, X>>,
+) -> Result<(PathBuf, RunRecord)>
+where
+    X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
+    B: Scorer<TextContext, X>,
+    Q: Distribution<TextContext, X>,
+{
+    let run = |clock: &mut Clock, programs, checkpoints: &CheckpointFolder, _: &OutputFolder| {
+        let Untuned { base, mut scorers, record: model } = load()?;
+        scorers.extend(programs);
+        clock.lap("load", 0, 0);
+        let plan = RunPlan::new(spec, &scorers, control.progress)?;
+        Ok(((), run_untuned(&plan, model, &base, clock, Some(checkpoints.measured()))?))
+    };
+    in_folder(spec, out, WeightBytes::default(), control, run, |&(), _| Ok(()))
+}
+
+/// Runs a spec by `run`, which is given the text scorers of its programs and servers, and writes the results, with what `save` makes of
+/// the policy if there is a tuned one.
+fn in_folder<X: TextSample, P>(
+    spec: &Spec,
+    out: &Path,
+    weights: WeightBytes,
+    control: &RunControl,
+    run: impl FnOnce(&mut Clock, TextScorers, &CheckpointFolder, &OutputFolder) -> Result<(P, Finished<X>)>,
+    save: impl FnOnce(&P, &Path) -> Result<()>,
+) -> Result<(PathBuf, RunRecord)> {
     let interrupt = &control.interrupt;
     keep_apart(out, spec)?;
     // A run that tunes nothing saves no weights.
@@ -115,21 +174,7 @@ where
     let tuned = || -> Result<_> {
         // Programs are started before the model is loaded, so that one that cannot run is found first.
         let features = spec.features.iter().map(|feature| (feature.name.as_str(), &feature.kind));
-        let programs = external_scorers(features)?;
-        let Loaded { base, mut policy, mut scorers, record: model } = load()?;
-        scorers.extend(programs);
-        clock.lap("load", 0, 0);
-        let plan = RunPlan::new(spec, &scorers, control.progress)?;
-        let finished = work(Work {
-            plan: &plan,
-            model,
-            base: &base,
-            policy: &mut policy,
-            clock: &mut clock,
-            checkpoints: &checkpoints,
-            folder: &folder,
-        })?;
-        Ok((policy, finished))
+        run(&mut clock, external_scorers(features)?, &checkpoints, &folder)
     };
     let (policy, mut finished) = match tuned() {
         Ok(tuned) => tuned,

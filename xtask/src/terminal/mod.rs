@@ -10,4 +10,4 @@ mod visible;
 
 pub(crate) use output::{print, print_json, say, say_error};
 pub use progress::{Progress, ProgressTarget};
-pub(crate) use visible::{cut, visible_line};
+pub(crate) use visible::{beginning, cut, visible_line};

@@ -59,6 +59,14 @@ pub(crate) fn cut(text: &str, most: usize) -> String {
     }
 }
 
+/// The beginning of a text, in quotes, for messages.
+pub(crate) fn beginning(text: &[u8]) -> String {
+    const SHOWN: usize = 200;
+    // No character has more than four bytes.
+    let text = String::from_utf8_lossy(&text[..text.len().min(4 * SHOWN + 4)]);
+    format!("{:?}", cut(&text, SHOWN))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,5 +99,12 @@ mod tests {
     fn a_line_without_end_is_cut() {
         let long = "x".repeat(LONGEST + 5);
         assert_eq!(visible(&format!("{long}\ny")), format!("{}… (5 more characters)\ny", &long[5..]));
+    }
+
+    #[test]
+    fn the_beginning_of_a_long_text_is_cut() {
+        let long = "ä".repeat(1000);
+        assert_eq!(beginning(long.as_bytes()), format!("\"{}...\"", "ä".repeat(200)));
+        assert_eq!(beginning(b"short \xff"), "\"short \u{fffd}\"");
     }
 }

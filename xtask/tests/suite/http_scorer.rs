@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader, Read, Write},
+    io::Write,
     net::{Shutdown, TcpListener, TcpStream},
     sync::{
         Arc, Mutex,
@@ -17,48 +17,22 @@ use xtask::{Dialect, Error, ExternalScorer, HttpSettings, ScoredSample, StartMod
 
 use crate::common::{
     external::{results, spec},
+    loopback::{drip, flood, send, serve},
     speech::{control, run_speeches},
 };
 
-/// A server on the loopback interface: `answer` is given the number of the request, its body, and the connection to answer on.
+/// A server that gives scores: `answer` is given the number of the request, its body, and the connection to answer on.
 /// Returns its address, and the bodies of the requests that it has had.
 fn server(
-    answer: impl Fn(usize, &Value, &mut TcpStream) + Send + 'static,
+    answer: impl Fn(usize, &Value, &mut TcpStream) + Send + Sync + 'static,
 ) -> (String, Arc<Mutex<Vec<Value>>>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("http://{}/score", listener.local_addr().unwrap());
     let bodies = Arc::new(Mutex::new(Vec::new()));
     let had = Arc::clone(&bodies);
-    thread::spawn(move || {
-        for (number, stream) in listener.incoming().enumerate() {
-            let mut stream = stream.unwrap();
-            let mut reader = BufReader::new(stream.try_clone().unwrap());
-            let mut length = 0;
-            loop {
-                let mut line = String::new();
-                reader.read_line(&mut line).unwrap();
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().unwrap();
-                }
-                if line.trim().is_empty() {
-                    break;
-                }
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).unwrap();
-            let body: Value = serde_json::from_slice(&body).unwrap();
-            had.lock().unwrap().push(body.clone());
-            answer(number, &body, &mut stream);
-        }
+    let address = serve(move |request, stream| {
+        had.lock().unwrap().push(request.body.clone());
+        answer(request.number, &request.body, stream);
     });
-    (url, bodies)
-}
-
-/// Sends a whole answer.
-fn send(stream: &mut TcpStream, head: &str, body: &[u8]) {
-    let head = format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    // A client that has given up does not read.
-    let _ = stream.write_all(&[head.as_bytes(), body].concat());
+    (format!("{address}/score"), bodies)
 }
 
 /// The time of a case that has to run out of it, and of one that must not.
@@ -234,16 +208,6 @@ const CASES: [(Answer, &str, Duration); 18] = [
     ),
 ];
 
-/// Sends a byte every tenth of a second, for three seconds.
-fn drip(stream: &mut TcpStream, byte: &[u8]) {
-    for _ in 0..30 {
-        if stream.write_all(byte).is_err() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-}
-
 #[test]
 fn each_misbehaviour_is_one_clear_error_within_its_time() {
     let run = |number: usize| {
@@ -298,8 +262,7 @@ fn an_answer_that_is_too_long_and_a_server_that_is_not_there_are_errors() {
     let counter = Arc::clone(&asked);
     let (url, _) = server(move |_, _, stream| {
         counter.fetch_add(1, Ordering::SeqCst);
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
-        while stream.write_all(&[b' '; 1 << 16]).is_ok() {}
+        flood(stream);
     });
     let with = HttpSettings { tries: 3, ..settings(&url, Dialect::Disco) };
     let scorer = ExternalScorer::from_server(vec!["r".into()], with).unwrap();

@@ -22,6 +22,9 @@ mod pipeline;
 mod program;
 #[cfg(unix)]
 mod python_scorer;
+mod remote_faults;
+mod remote_llama_cpp;
+mod remote_model;
 mod report;
 #[cfg(unix)]
 mod scorer_speed;
@@ -32,6 +35,7 @@ mod spec_contexts;
 mod spec_external;
 mod spec_kinds;
 mod spec_mutations;
+mod spec_server;
 mod spec_settings;
 mod stages;
 mod stored;

@@ -1,6 +1,8 @@
 //! A finished run with made-up numbers, for what is a function of it.
 
 pub(crate) mod external;
+pub(crate) mod language_server;
+pub(crate) mod loopback;
 pub(crate) mod speech;
 
 use std::{

@@ -1,17 +1,17 @@
 //! Words that are secret, and that a server may repeat in what it answers.
 
-use super::protocol::beginning;
+use crate::terminal::beginning;
 
 /// Secret words, which are hidden in what is shown of a server's answers.
 #[derive(Default)]
-pub(super) struct Secrets {
+pub(crate) struct Secrets {
     /// Each word as it is and as it stands in a string of JSON, the longest first: a word may be a part of another.
     forms: Vec<String>,
 }
 
 impl Secrets {
     /// The words of these values of headers.
-    pub(super) fn of<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
+    pub(crate) fn of<'v>(values: impl IntoIterator<Item = &'v str>) -> Self {
         /// Shorter words are those of a scheme, such as Bearer.
         const SECRET: usize = 8;
         let words = values.into_iter().flat_map(str::split_whitespace).filter(|word| word.len() >= SECRET);
@@ -21,12 +21,12 @@ impl Secrets {
     }
 
     /// A text without them.
-    pub(super) fn hide(&self, text: &str) -> String {
+    pub(crate) fn hide(&self, text: &str) -> String {
         self.forms.iter().fold(text.to_owned(), |text, form| text.replace(form, "[secret]"))
     }
 
     /// The beginning of a text without them, in quotes, for messages. They are hidden before the text is cut.
-    pub(super) fn beginning(&self, text: &[u8]) -> String {
+    pub(crate) fn beginning(&self, text: &[u8]) -> String {
         match self.forms.is_empty() {
             true => beginning(text),
             false => beginning(self.hide(&String::from_utf8_lossy(text)).as_bytes()),

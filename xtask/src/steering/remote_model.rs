@@ -1,0 +1,35 @@
+//! A run on a language model that a server runs.
+
+use std::path::{Path, PathBuf};
+
+use super::{BaseModel, RunControl, Untuned, run_untuned_workflow};
+use crate::{
+    Error, Result,
+    features::TextScorers,
+    remote::RemoteModel,
+    results::{ModelRecord, RunRecord},
+    spec::Spec,
+};
+
+/// Runs a spec on its server; returns the folder of the results, and their record. `scorers` gives the text scorers of the spec's
+/// classifiers.
+///
+/// # Errors
+/// As [`run_untuned_workflow`], and those of [`RemoteModel::connect`], before anything is sampled.
+pub(crate) fn run(
+    spec: &Spec,
+    out: &Path,
+    control: &RunControl,
+    scorers: impl FnOnce() -> Result<TextScorers>,
+) -> Result<(PathBuf, RunRecord)> {
+    let load = || {
+        let context = spec.contexts.items.first().ok_or_else(|| Error::Server {
+            server: spec.model.source.name(),
+            problem: "there is no context to ask it about".into(),
+        })?;
+        let base = RemoteModel::connect(&spec.model, context.text())?;
+        let record = ModelRecord { name: spec.model.source.name(), facts: base.facts() };
+        Ok(Untuned { base: BaseModel::new(base), scorers: scorers()?, record })
+    };
+    run_untuned_workflow(spec, out, control, load)
+}
