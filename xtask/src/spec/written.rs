@@ -7,6 +7,8 @@ use toml::{Value, de::DeTable};
 /// The file `text` with its title, and with the absolute `folder` from which its relative paths are seen. The rest is as it was, with its
 /// comments.
 pub(super) fn written(text: &str, title: &str, folder: &Path) -> String {
+    // The path of a file in the current folder has no folder.
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let quoted = |text: &str| Value::from(text).to_string();
     let folder = quoted(&absolute.to_string_lossy());
