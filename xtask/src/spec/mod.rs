@@ -6,6 +6,7 @@ pub(crate) mod allowed;
 mod backend;
 mod bounds;
 mod category;
+mod changes;
 mod checks;
 mod classifier;
 mod command;
@@ -45,11 +46,11 @@ use serde::{Deserialize, Serialize};
 
 pub use backend::Backend;
 pub use category::{CategoryRule, CategorySpec};
+pub(crate) use changes::Change;
 pub use classifier::{ClassifierSpec, LabelValue};
 pub(crate) use command::is_script;
 pub use command::{CommandAsking, CommandSpec};
 pub use contexts::{ChatSpec, ContextSpec};
-pub(crate) use divergence::find_divergence;
 pub use features::{FeatureKind, FeatureSpec, LengthUnit};
 pub(crate) use http::check_url;
 pub use http::{Dialect, HttpAsking, HttpSpec};
@@ -71,8 +72,6 @@ pub use target::{Level, Share, Target};
 pub use tuning::{AdapterSpec, CheckpointSpec, TuneSpec};
 pub use words::{WordListSpec, WordValue};
 pub(crate) use words::{entry_words, folded, words_in};
-
-use crate::Error;
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -126,21 +125,6 @@ impl Spec {
             .into_iter()
             .chain(classifiers)
             .any(|source| matches!(source, ModelSource::Hub(_)))
-    }
-
-    /// Checks that the divergence allows the constraints.
-    ///
-    /// # Errors
-    /// [`Error::HardConstraints`] for a divergence that is infinite where the policy leaves the target's support, if a
-    /// feature is to hold always or never.
-    pub fn validate_divergence(&self) -> crate::Result<()> {
-        match self.refused_hard_constraint() {
-            Some(feature) => Err(Error::HardConstraints {
-                divergence: self.tune.divergence.to_string(),
-                feature: feature.name.clone(),
-            }),
-            None => Ok(()),
-        }
     }
 
     /// A feature that is to hold always or never, if the divergence is infinite where the policy does not keep to that.

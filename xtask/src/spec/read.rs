@@ -16,6 +16,7 @@ use super::{
         ANY_TEXT, CLOSED_SHARE, COUNT, INSIDE_UNIT, LOG_BETA, NOT_NEGATIVE, PENALTY, POSITIVE,
         POSITIVE_SHARE, RANK, SAMPLES, SHARE, SOME_TEXT, STEPS, TEMPERATURE, TEXTS, TOKEN_IDS, WHOLE,
     },
+    changes::Change,
     checks::conflicts,
     contexts::{CONTEXT_FIELDS, read_contexts},
     divergence::find_divergence,
@@ -116,20 +117,24 @@ pub fn read_spec(name: &str, text: &str, folder: &Path) -> Result<Spec, SpecErro
     read_spec_with(name, text, folder, &[])
 }
 
-/// As [`read_spec`], for a spec whose fields `replaced` (as `tune.divergence`) get another value afterwards: their values need
-/// not go together with those of other fields.
+/// As [`read_spec`], for a file in which the command line makes `changes`, which are checked as if they were in the file.
+///
+/// # Errors
+/// As [`read_spec`]; a problem with a change names the argument.
 pub(crate) fn read_spec_with(
     name: &str,
     text: &str,
     folder: &Path,
-    replaced: &[&str],
+    changes: &[Change],
 ) -> Result<Spec, SpecError> {
     // Windows' editors put a byte order mark there.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    Document::read(name, text, replaced, Fields::of(TOP), |top| read_top(top, text, folder, name), conflicts)
+    let write = |title: &str, folder: &Path| written(text, changes, title, folder);
+    Document::read(name, text, changes, Fields::of(TOP), |top| read_top(top, folder, name, write), conflicts)
 }
 
-fn read_top(top: &Section<'_>, text: &str, folder: &Path, name: &str) -> Spec {
+/// Reads the whole file. It is written by `write`, with its title and folder.
+fn read_top(top: &Section<'_>, folder: &Path, name: &str, write: impl FnOnce(&str, &Path) -> String) -> Spec {
     let own = read_folder(top, folder);
     let folder = own.as_deref().unwrap_or(folder);
     let stem =
@@ -148,7 +153,7 @@ fn read_top(top: &Section<'_>, text: &str, folder: &Path, name: &str) -> Spec {
     let seed = top.integer("seed", &WHOLE).unwrap_or(0);
     let title = top.string("title", &ANY_TEXT).unwrap_or(stem);
     Spec {
-        written: written(text, &title, folder),
+        written: write(&title, folder),
         title,
         seed,
         backend: top.choice("backend", &backends, BACKEND_ALIASES).unwrap_or_default(),

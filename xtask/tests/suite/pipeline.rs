@@ -145,7 +145,7 @@ fn the_same_seed_gives_the_same_run() {
     let (second, two) = run(&short);
     assert_eq!(without_time(first.record.clone()), without_time(second.record));
     assert_eq!(one.logits(), two.logits());
-    let other = RunOptions { seed: Some(2), ..RunOptions::default() }.apply(short).unwrap();
+    let other = Spec { seed: 2, ..short };
     assert_ne!(first.record.base.unwrap().samples, run(&other).0.record.base.unwrap().samples);
 }
 
@@ -247,10 +247,12 @@ fn what_cannot_be_had_is_an_error_that_names_it_and_leaves_what_can_be_used_agai
 #[test]
 fn a_divergence_that_cannot_have_the_constraints_is_refused_before_anything_is_computed() {
     let options = |name: &str| RunOptions { divergence: Some(name.into()), ..RunOptions::default() };
-    let error = options("reverse-kl").apply(spec(&[])).unwrap_err().to_string();
-    assert!(error.contains("`reverse-kl` is infinite, since `sword` is to hold always or never"), "{error}");
-    assert!(options("forward-kl").apply(spec(&[])).is_ok());
-    let error = options("kl").apply(spec(&[])).unwrap_err().to_string();
+    let read = |name| options(name).read("test.toml", SPEC, Path::new("")).map_err(|error| error.to_string());
+    let error = read("reverse-kl").unwrap_err();
+    let expected = "\"reverse-kl\", which is infinite, since `sword` is to hold always or never";
+    assert!(error.contains(expected), "{error}");
+    assert!(read("forward-kl").is_ok());
+    let error = read("kl").unwrap_err();
     assert!(error.contains("forward-kl, reverse-kl"), "{error}");
 }
 
