@@ -221,7 +221,7 @@ pub enum Error {
     /// Quasi-rejection sampling accepted nothing.
     #[error(
         "none of {proposals} proposals was accepted at ln beta = {log_beta:.4}: ask for a {advice}, or draw more with \
-         `sample.count`"
+         `sample.proposals`"
     )]
     NothingAccepted {
         /// How many proposals there were.

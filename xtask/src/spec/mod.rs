@@ -22,6 +22,7 @@ mod items;
 mod json;
 mod json_path;
 mod levels;
+mod log;
 mod measures;
 mod names;
 mod part_conflicts;
@@ -35,6 +36,8 @@ mod sample_space;
 mod section;
 mod source;
 mod target;
+mod tune_checks;
+mod tune_tables;
 mod tuning;
 mod values;
 mod words;
@@ -57,6 +60,7 @@ pub use http::{Dialect, HttpAsking, HttpSpec};
 pub use json::{JsonScalar, JsonSpec};
 pub use json_path::JsonPath;
 pub(crate) use json_path::Step;
+pub use log::{LogSpec, MlflowSpec};
 pub use measures::Measure;
 pub(crate) use measures::measures;
 pub(crate) use parts::{Part, evaluation_order, named_parts};
@@ -97,6 +101,9 @@ pub struct Spec {
     pub tune: TuneSpec,
     /// The checkpoints of tuning, from which a run can be resumed.
     pub checkpoints: CheckpointSpec,
+    /// Where the steps of tuning are written.
+    #[serde(skip_serializing_if = "LogSpec::is_empty")]
+    pub log: LogSpec,
     /// The samples that are drawn from the tuned policy.
     pub sample: SampleSpec,
     /// The complete run file, as TOML: reading it from any folder gives this spec, with the paths of models absolute.
@@ -253,12 +260,26 @@ impl FitSpec {
 /// The samples that are drawn from the tuned policy.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SampleSpec {
-    /// The number of samples of the tuned policy, and of proposals for quasi-rejection sampling.
+    /// The number of samples of the tuned policy.
     pub count: usize,
+    /// The number of samples that quasi-rejection sampling is to accept, if it is not the number of proposals that ends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<usize>,
+    /// The largest number of proposals of quasi-rejection sampling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proposals: Option<usize>,
     /// The number of samples of each kind in the report.
     pub shown: usize,
     /// How quasi-rejection sampling chooses its beta.
     pub qrs: QrsGoal,
+}
+
+impl SampleSpec {
+    /// The largest number of proposals: by default `count`, or a hundred for each sample that is to be accepted.
+    pub(crate) fn most_proposals(&self) -> usize {
+        let default = self.accepted.map_or(self.count, |accepted| accepted.saturating_mul(100));
+        self.proposals.unwrap_or(default)
+    }
 }
 
 /// How quasi-rejection sampling chooses its beta.

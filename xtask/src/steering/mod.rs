@@ -18,6 +18,7 @@ mod interrupt;
 mod kept_samples;
 #[cfg(feature = "lm")]
 pub(crate) mod language_model;
+mod logs;
 mod measure;
 mod moments;
 mod origin;

@@ -9,7 +9,7 @@ use disco_core::{Distribution, Scorer};
 use disco_tuner::{Checkpointed, Optimizer, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{BaseModel, CheckpointFolder, Clock, RunControl, RunPlan, run_pipeline};
+use super::{BaseModel, CheckpointFolder, Clock, RunControl, RunPlan, logs::check_logs, run_pipeline};
 use crate::{
     Error, Result,
     contexts::TextContext,
@@ -75,6 +75,9 @@ where
     let checkpoints = checkpoints.with_room(room);
     let mut clock = Clock::default();
     let tuned = || -> Result<_> {
+        if spec.tune.steps > 0 {
+            check_logs(&spec.log)?;
+        }
         // Programs are started before the model is loaded, so that one that cannot run is found first.
         let features = spec.features.iter().map(|feature| (feature.name.as_str(), &feature.kind));
         let programs = external_scorers(features)?;
