@@ -22,6 +22,7 @@ mod interrupt;
 mod kept_samples;
 #[cfg(feature = "lm")]
 pub(crate) mod language_model;
+mod logs;
 mod measure;
 #[cfg(feature = "lm")]
 mod model_task;
