@@ -26,7 +26,9 @@ pub use folder::OutputFolder;
 pub(crate) use folder::{free, take_lock};
 #[cfg(feature = "lm")]
 pub(crate) use numbers::grouped;
-pub(crate) use numbers::{plain, plus_minus};
+pub(crate) use numbers::plain;
+#[cfg(feature = "lm")]
+pub(crate) use numbers::plus_minus;
 pub(crate) use output::RUN_FILE;
 pub use output::write_outputs;
 pub use output_file::OutputFile;

@@ -8,10 +8,6 @@ use serde::Serialize;
 use crate::contexts::TextContext;
 
 /// A sample with its numbers, in nats.
-#[cfg_attr(
-    not(feature = "lm"),
-    allow(dead_code, reason = "samples are drawn and scored by a language model")
-)]
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SampleLine<'a, X> {
     pub(crate) context: &'a TextContext,
