@@ -66,7 +66,7 @@ pub enum Error {
     },
     /// The program `disco` was built without something that the work needs.
     #[error(
-        "this program was built without {}. From a checkout of disco, `cargo install --path xtask --bin disco --features {}` installs one \
+        "this program was built without {}. From a checkout of disco, `cargo install --path xtask --bin disco --locked --features {}` installs one \
          that has it, and so does `pip install ./xtask --config-settings=build-args=--features={}`; `disco doctor` says what this one has",
         missing.join(" and "), missing.join(","), missing.join(",")
     )]
