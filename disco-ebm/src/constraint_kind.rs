@@ -1,4 +1,4 @@
-//! What a constraint asks of its feature, as numbers.
+//! The demand of a constraint on its feature, as numbers.
 
 use disco_core::Error;
 use serde::{Deserialize, Serialize};

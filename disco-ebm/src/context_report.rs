@@ -34,7 +34,7 @@ pub struct ContextReport {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct ContextConstraint {
-    /// What is asked of this context. `None` for a shared moment, which asks for a mean over contexts.
+    /// The constraint in this context. `None` for a shared moment, which asks for a mean over contexts.
     pub asked: Option<ConstraintKind>,
     /// The coefficient of this context alone; `None` for one that all contexts share, and where the constraint is pointwise.
     pub coefficient: Option<Estimate>,

@@ -29,7 +29,7 @@ pub(crate) struct InContext {
     pub(crate) constraints: Vec<usize>,
 }
 
-/// What is wrong with a context.
+/// The problems of contexts.
 pub(crate) type Faults = Vec<(usize, Error)>;
 
 impl<C, X> Problem<'_, C, X> {

@@ -131,7 +131,7 @@ pub enum Error {
         /// features; empty if they were not found.
         nearest: Vec<(String, f64)>,
     },
-    /// What is asked per context cannot be had in some contexts: all of them are here.
+    /// Some contexts cannot have the moments that are asked of each: all of these contexts are here.
     #[error(
         "what is asked cannot be had in {} of {contexts} contexts; for these, draw more samples, use another context, or give \
          a tolerance:{}", .faults.len(), .faults.iter().map(|fault| format!("\n  {fault}")).collect::<String>()
@@ -321,6 +321,6 @@ pub struct ContextFault {
     pub target: Option<f64>,
     /// The least and the largest value of the feature in the support (where its condition holds): the mean must lie between.
     pub reach: Option<(f64, f64)>,
-    /// What the fit of the context says.
+    /// The error of the context's fit.
     pub cause: Box<Error>,
 }

@@ -37,7 +37,7 @@ pub(crate) struct JointInference {
     certain: bool,
 }
 
-/// What is known of one context.
+/// The errors in one context.
 pub(crate) struct OwnErrors {
     /// The normalised weights of its points in support.
     pub(crate) weights: Array1<f64>,

@@ -32,7 +32,7 @@ pub(crate) struct Keys<C> {
     keys: Vec<ContextKey>,
 }
 
-/// What a constraint asks.
+/// The demand of a constraint.
 #[derive(Clone, Debug)]
 pub(crate) enum Asked {
     Hard {
@@ -140,7 +140,7 @@ impl<'a, C, X> Problem<'a, C, X> {
         Ok(Some(Arc::new(Keys { key_of, keys })))
     }
 
-    /// What a constraint asks.
+    /// The demand of a constraint.
     fn resolve(&self, index: usize) -> Result<Asked> {
         let constraint = &self.constraints[index];
         let values = || (0..self.measured.contexts.len()).flat_map(|context| self.values(context, index));

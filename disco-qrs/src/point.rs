@@ -166,8 +166,8 @@ impl Warning {
         }
     }
 
-    /// The worst of each kind.
-    pub(crate) fn worst<'a>(warnings: impl Iterator<Item = &'a Self>) -> Vec<Self> {
+    /// The worst warning of each kind, in the order in which the kinds first occur.
+    pub fn worst<'a>(warnings: impl Iterator<Item = &'a Self>) -> Vec<Self> {
         let mut worst: Vec<Self> = Vec::new();
         for &warning in warnings {
             match worst.iter_mut().find(|other| mem::discriminant(*other) == mem::discriminant(&warning)) {

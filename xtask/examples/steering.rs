@@ -15,7 +15,7 @@ use disco_core::{Contexts, predicate};
 use disco_ebm::{Constraint, FitConfig, Measured, features};
 use disco_lm::{Backend, Completion, Generation, LanguageModel, LmPolicy, Precision};
 use disco_qrs::{Budget, Goal, ProposalPool, RunConfig};
-use disco_tuner::{InMemory, Optimizer, Problem, Schedule, Tuner, TunerConfig};
+use disco_tuner::{Decay, InMemory, MicroBatch, Optimizer, Problem, Schedule, Tuner, TunerConfig};
 use rand::{SeedableRng, rngs::StdRng};
 
 const SEED: u64 = 1;
@@ -67,7 +67,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         seed: SEED,
         learning_rate: 0.02,
         optimizer: Optimizer::Sgd { momentum: 0.9, weight_decay: 0.0 },
-        schedule: Schedule { warmup_steps: 2, ..Schedule::default() },
+        schedule: Schedule { warmup_steps: 2, decay: Decay::Linear, ..Schedule::default() },
+        micro_batch: MicroBatch { samples: 256, tokens: None },
         max_gradient_norm: Some(1.0),
         ..TunerConfig::default()
     };

@@ -47,9 +47,10 @@ pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
 pub use spec::{
     AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ChoicesSpec, ClassifierSpec,
     CommandAsking, CommandSpec, ContextSpec, Dialect, FeatureKind, FeatureSpec, FitSpec, GrammarSpec,
-    HttpAsking, HttpSpec, JsonPath, JsonScalar, JsonSpec, LabelValue, LengthUnit, Level, LongestToken,
-    Measure, ModelSource, ModelSpec, Phrase, QrsGoal, RewardSpec, SampleSpec, ServerDialect, ServerSpec,
-    Share, Spec, Target, TuneSpec, WEIGHTS, WordListSpec, WordValue, Words, read_spec,
+    HttpAsking, HttpSpec, JsonPath, JsonScalar, JsonSpec, LabelValue, LengthUnit, Level, LogSpec,
+    LongestToken, Measure, MlflowSpec, ModelSource, ModelSpec, Phrase, QrsGoal, RewardSpec, SampleSpec,
+    ServerDialect, ServerSpec, Share, Spec, Target, TuneSpec, WEIGHTS, WordListSpec, WordValue, Words,
+    read_spec,
 };
 pub use steering::{
     BaseModel, CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement,
@@ -62,3 +63,8 @@ pub use terminal::{Progress, ProgressTarget};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct RootReadme;
+
+/// The example of the page on the crates, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/using-the-crates.md")]
+struct UsingTheCrates;

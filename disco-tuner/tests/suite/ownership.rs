@@ -130,6 +130,28 @@ fn a_list_of_a_stranger_leads_nowhere() {
 }
 
 #[test]
+fn one_file_of_a_sealed_folder_is_read_as_it_was_written_or_not_at_all() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().join("results");
+    write(&folder.join("record"), "1234");
+    SealedFolder::seal(&folder).unwrap();
+    let read = |name: &str| SealedFolder::open(&folder).unwrap().read(name);
+    assert_eq!(read("record").unwrap(), b"1234");
+    let refused = |name: &str, expected: &str| {
+        let error = read(name).unwrap_err();
+        let Error::Damaged { path, difference, .. } = &error else { panic!("{error}") };
+        assert_eq!((path, difference.as_str()), (&folder.join(name), expected));
+    };
+    write(&folder.join("other"), "1234");
+    refused("other", "not in the manifest");
+    refused("../record", "not in the manifest");
+    write(&folder.join("record"), "1235");
+    refused("record", "another content than the manifest's checksum is of");
+    fs::remove_file(folder.join("record")).unwrap();
+    refused("record", "missing");
+}
+
+#[test]
 fn a_sealed_folder_is_what_its_list_says() {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().join("results");

@@ -11,12 +11,15 @@ use crate::{
     launch::{Requirements, with_language_model},
     process::workspace,
     results::{keep_apart, terminal_table},
-    spec::{FeatureKind, ModelSource, Spec, find_divergence, read_spec_with},
+    spec::{Change, FeatureKind, ModelSource, Spec, read_spec_with},
     steering::remote_model,
     terminal::{print, visible_line},
 };
 #[cfg(feature = "lm")]
 use crate::{models::text_scorers, steering::language_model};
+
+/// The arguments of `--set` that are allowed.
+const SET: &str = "FIELD=VALUE, such as tune.steps=200, features.1.mean=0.4, tune.divergence=js or model.choices='[\"yes\", \"no\"]'";
 
 /// The settings of a run on the command line, which replace those of the file.
 #[derive(Clone, Debug, Default, Args)]
@@ -38,6 +41,10 @@ pub struct RunOptions {
     /// The seed of every random draw, instead of the file's.
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Another value for any field of the file, such as `tune.steps=200`, `features.1.mean=0.4` or `features.NAME.mean=0.4`: TOML, or a text
+    /// without quotes. Can be given more than once.
+    #[arg(long, value_name = "FIELD=VALUE")]
+    pub set: Vec<String>,
     /// Continue from the latest checkpoint of this run; where there is none, begin.
     #[arg(long)]
     pub resume: bool,
@@ -47,31 +54,39 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// The spec with these changes.
+    /// Reads a spec, as [`read_spec`](crate::read_spec), with these changes, which are checked as if they were in the file.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a model or a divergence that does not exist; [`Error::HardConstraints`].
-    pub fn apply(&self, mut spec: Spec) -> Result<Spec> {
-        if let Some(model) = &self.model {
-            spec.model.source = ModelSource::from_argument("--model", model)?;
-        }
-        if let Some(name) = &self.divergence {
-            let refused = |(problem, allowed)| Error::Argument { flag: "--divergence", problem, allowed };
-            spec.tune.divergence = find_divergence(name).map_err(refused)?;
-        }
-        spec.seed = self.seed.unwrap_or(spec.seed);
-        spec.backend = self.backend.unwrap_or(spec.backend);
-        spec.validate_divergence()?;
-        if self.model.is_some() {
-            spec.validate_source("--model")?;
-        }
-        Ok(spec)
+    /// [`Error::Spec`]; [`Error::Argument`] for a `--set` that names no field, and for a model that does not exist.
+    pub fn read(&self, name: &str, text: &str, folder: &Path) -> Result<Spec> {
+        Ok(read_spec_with(name, text, folder, &self.changes()?)?)
     }
 
-    /// Reads a spec, with these changes.
-    pub(super) fn read(&self, name: &str, text: &str, folder: &Path) -> Result<Spec> {
-        let replaced: &[&str] = if self.divergence.is_some() { &["tune.divergence"] } else { &[] };
-        self.apply(read_spec_with(name, text, folder, replaced)?)
+    /// The fields that get another value. Arguments of their own come last, and win.
+    fn changes(&self) -> Result<Vec<Change>> {
+        let refused = |problem| Error::Argument { flag: "--set", problem, allowed: SET.into() };
+        let mut changes = Vec::new();
+        for given in &self.set {
+            changes.push(Change::parse("--set", given).map_err(refused)?);
+        }
+        if let Some(backend) = self.backend {
+            changes.push(Change::string("--backend", &["backend"], backend.feature()));
+        }
+        if let Some(model) = &self.model {
+            // The file's paths are seen from its own folder, and this one from here.
+            let source = match ModelSource::from_argument("--model", model)? {
+                ModelSource::Folder(folder) => std::path::absolute(&folder).unwrap_or(folder),
+                ModelSource::Embedded | ModelSource::Hub(_) | ModelSource::Server(_) => model.into(),
+            };
+            changes.push(Change::string("--model", &["model", "source"], &source.to_string_lossy()));
+        }
+        if let Some(name) = &self.divergence {
+            changes.push(Change::string("--divergence", &["tune", "divergence"], name));
+        }
+        if let Some(seed) = self.seed {
+            changes.push(Change::number("--seed", &["seed"], seed));
+        }
+        Ok(changes)
     }
 }
 
@@ -99,7 +114,7 @@ pub(crate) fn demo(options: &RunOptions) -> Result<()> {
 /// Runs a spec file.
 ///
 /// # Errors
-/// [`Error::Core`] and [`Error::Spec`] for the file, and as [`RunOptions::apply`], before anything is built; those of the run.
+/// [`Error::Core`] and [`Error::Spec`] for the file, and as [`RunOptions::read`], before anything is built; those of the run.
 pub(crate) fn run(path: &Path, options: &RunOptions) -> Result<()> {
     let text = input::read_text(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));

@@ -66,7 +66,7 @@ pub enum Error {
     },
     /// The program `disco` was built without something that the work needs.
     #[error(
-        "this program was built without {}. From a checkout of disco, `cargo install --path xtask --bin disco --features {}` installs one \
+        "this program was built without {}. From a checkout of disco, `cargo install --path xtask --bin disco --locked --features {}` installs one \
          that has it, and so does `pip install ./xtask --config-settings=build-args=--features={}`; `disco doctor` says what this one has",
         missing.join(" and "), missing.join(","), missing.join(",")
     )]
@@ -236,21 +236,10 @@ pub enum Error {
     #[cfg(feature = "lm")]
     #[error(transparent)]
     Model(#[from] disco_lm::Error),
-    /// The divergence is infinite wherever the policy leaves the target's support, and the target has less support than the base.
-    #[error(
-        "the divergence `{divergence}` is infinite, since `{feature}` is to hold always or never and the policy \
-         cannot keep to that from the start: choose forward-kl, js, tv or another that is finite, or ask for a mean"
-    )]
-    HardConstraints {
-        /// The divergence.
-        divergence: String,
-        /// The feature that always or never is to hold.
-        feature: String,
-    },
     /// Quasi-rejection sampling accepted nothing.
     #[error(
         "none of {proposals} proposals was accepted at ln beta = {log_beta:.4}: ask for a {advice}, or draw more with \
-         `sample.count`"
+         `sample.proposals`"
     )]
     NothingAccepted {
         /// How many proposals there were.

@@ -8,8 +8,10 @@ const SHOWN: usize = 160;
 /// One problem of a spec file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Line and column (in characters), both from 1.
+    /// Line and column (in characters), both from 1. An argument of the command line that changes the file is a line of its own.
     pub position: (usize, usize),
+    /// Whether the place is such an argument.
+    pub is_argument: bool,
     /// The field as a path, and the problem with it.
     pub message: String,
     /// The values that are allowed.
@@ -37,7 +39,15 @@ impl Problem {
         let source: String = line.chars().skip(left_out).take(SHOWN).collect();
         let indent = column - left_out;
         let width = width.min(source.chars().count().saturating_sub(indent).max(1));
-        Self { position, message, allowed, source: source.replace('\t', " "), indent, width }
+        Self {
+            position,
+            is_argument: false,
+            message,
+            allowed,
+            source: source.replace('\t', " "),
+            indent,
+            width,
+        }
     }
 }
 
@@ -56,11 +66,17 @@ impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.problems.len();
         write!(f, "{} has {count} problem{}", self.file, if count == 1 { "" } else { "s" })?;
-        for Problem { position: (line, column), message, allowed, source, indent, width } in &self.problems {
-            let margin = " ".repeat(line.to_string().len());
+        for problem in &self.problems {
+            let Problem { position: (line, column), is_argument, message, allowed, source, indent, width } =
+                problem;
+            let (place, line) = match is_argument {
+                true => ("command line".to_owned(), String::new()),
+                false => (format!("{}:{line}:{column}", self.file), line.to_string()),
+            };
+            let margin = " ".repeat(line.len());
             let indent = " ".repeat(*indent);
             let carets = "^".repeat(*width);
-            write!(f, "\n\n{}:{line}:{column}: {message}", self.file)?;
+            write!(f, "\n\n{place}: {message}")?;
             write!(f, "\n {line} | {source}\n {margin} | {indent}{carets}\n {margin} = allowed: {allowed}")?;
         }
         Ok(())

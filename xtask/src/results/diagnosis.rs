@@ -4,8 +4,8 @@ use disco_core::{Estimate, infinite};
 use serde::Serialize;
 
 use super::{
+    QrsPoint,
     numbers::{grouped, plain, plus_minus, rate},
-    record::QrsPoint,
     table::aligned,
 };
 use crate::terminal::{cut, visible_line};

@@ -8,6 +8,7 @@ mod numbers;
 mod output;
 mod output_file;
 mod place;
+mod qrs_record;
 mod record;
 mod report;
 mod rows;
@@ -25,16 +26,18 @@ pub use folder::OutputFolder;
 pub(crate) use folder::{free, take_lock};
 #[cfg(feature = "lm")]
 pub(crate) use numbers::grouped;
-pub(crate) use numbers::{plain, plus_minus};
+pub(crate) use numbers::plain;
+#[cfg(feature = "lm")]
+pub(crate) use numbers::plus_minus;
 pub(crate) use output::RUN_FILE;
 pub use output::write_outputs;
 pub use output_file::OutputFile;
 pub(crate) use place::{SUMMARY, keep_apart, resolve, stranger};
+pub use qrs_record::{QrsCount, QrsPoint, QrsRecord};
 pub(crate) use record::HEAVIEST;
 pub use record::{
     BaseRecord, CategoryDistance, FitRecord, FittedFeature, HeldOutRecord, MaskingRecord, ModelRecord,
-    PolicyRecord, QrsCount, QrsPoint, QrsRecord, RunRecord, SampleRecord, StageRecord, StepRecord,
-    TargetRecord, TuningRecord, WeightRecord,
+    PolicyRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, WeightRecord,
 };
 pub(crate) use report::is_report;
 pub use report::{FileLinks, render_comparison, render_report, render_report_with};

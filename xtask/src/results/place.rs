@@ -68,7 +68,7 @@ pub(crate) fn resolve(out: &Path) -> Result<PathBuf> {
     Ok(resolved)
 }
 
-/// Refuses a place in the way of a model that a run reads, or of the model of this repository.
+/// Refuses a place in the way of a model that a run reads, of the model of this repository, or of a log of the run.
 ///
 /// # Errors
 /// [`Error::Place`].
@@ -83,6 +83,14 @@ pub(crate) fn keep_apart(out: &Path, spec: &Spec) -> Result<()> {
         // The one is protected in every run, a hub's is in the cache, and a server's is elsewhere.
         ModelSource::Embedded | ModelSource::Hub(_) | ModelSource::Server(_) => None,
     });
+    for log in spec.log.places() {
+        // A log is written while the run goes on, and results come at its end.
+        let Ok(log) = resolve(log) else { continue };
+        if place.starts_with(&log) || log.starts_with(&place) {
+            let reason = format!("the run writes its log to {}; name a place apart from it", log.display());
+            return Err(Error::Place { path: out.into(), reason });
+        }
+    }
     let source = model_in_workspace().map(|folder| ("the embedded model is in", folder));
     for (what, model) in folders.chain(source) {
         // A model that is not there has an error of its own.

@@ -10,7 +10,7 @@ use disco_core::{Estimate, infinite};
 use disco_tuner::Metric;
 use serde::{Deserialize, Serialize};
 
-use super::unknown;
+use super::{qrs_record::QrsRecord, unknown};
 use crate::spec::Spec;
 
 /// A finished run.
@@ -114,7 +114,7 @@ pub struct TargetRecord {
     /// The divergences from the base to the target, in the order of the report: forward KL, reverse KL, total variation,
     /// Jensen-Shannon. Infinite where the base leaves the target's support and the divergence forbids it.
     pub base_distances: Vec<Estimate>,
-    /// The samples with the largest importance weights, the largest first: at most [`HEAVIEST`]. Empty where texts are listed, and
+    /// The samples with the largest importance weights, the largest first: at most ten. Empty where texts are listed, and
     /// each has the weight of its probability.
     #[serde(default)]
     pub heaviest: Vec<WeightRecord>,
@@ -245,76 +245,6 @@ pub struct HeldOutRecord {
     /// The total variation from the policy to the target; `None` where the target has coefficients of single contexts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_variation: Option<Estimate>,
-}
-
-/// Quasi-rejection sampling with the tuned policy as proposal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct QrsRecord {
-    /// `ln beta`; the mean over contexts, where each has its own.
-    #[serde(with = "infinite")]
-    pub log_beta: f64,
-    /// `ln beta` of each context, where they differ.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub log_betas: Vec<f64>,
-    /// The number of proposals.
-    pub proposals: usize,
-    /// The number of accepted proposals.
-    pub accepted: usize,
-    /// The counts of each context, in the order of the spec.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub by_context_counts: Vec<QrsCount>,
-    /// The acceptance rate at beta, found by these proposals.
-    #[serde(with = "unknown")]
-    pub acceptance_rate: Estimate,
-    /// The same, predicted by the samples that chose beta.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub predicted_rate: Option<Estimate>,
-    /// The means of all measures of the spec, predicted by the samples that chose beta; empty if nothing was predicted.
-    #[serde(default, with = "unknown::list")]
-    pub predicted_means: Vec<Estimate>,
-    /// The total variation to the target at beta, predicted by the samples that chose beta.
-    pub total_variation: Estimate,
-    /// Acceptance rate and total variation for other values of beta, by falling acceptance rate.
-    pub curve: Vec<QrsPoint>,
-    /// Reasons to doubt these numbers.
-    pub warnings: Vec<String>,
-    /// The means of all measures of the spec over accepted proposals.
-    #[serde(with = "unknown::list")]
-    pub means: Vec<Estimate>,
-    /// The same means in each context; `None` in a context without a sample that counts.
-    pub by_context: Vec<Vec<Option<Estimate>>>,
-    /// The distances of categories from the shares that were asked for.
-    pub categories: Vec<CategoryDistance>,
-    /// The divergences from the accepted samples to the target, in the order of [`TargetRecord::base_distances`].
-    pub distances: Vec<Estimate>,
-    /// `KL(p_beta || base)` in nats.
-    pub kl_from_base: Estimate,
-    /// The number of proposals that a text scorer skipped. They are rejected.
-    pub skipped: usize,
-    /// The accepted samples.
-    #[serde(skip)]
-    pub samples: Vec<SampleRecord>,
-}
-
-/// The proposals of one context.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QrsCount {
-    /// The number of proposals.
-    pub proposals: usize,
-    /// The number of accepted proposals.
-    pub accepted: usize,
-}
-
-/// One value of beta.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct QrsPoint {
-    /// `ln beta`.
-    #[serde(with = "infinite")]
-    pub log_beta: f64,
-    /// The share of proposals that are accepted.
-    pub acceptance_rate: Estimate,
-    /// The total variation from the accepted samples to the target.
-    pub total_variation: Estimate,
 }
 
 /// One sample.

@@ -6,7 +6,8 @@ use serde::Serialize;
 use super::{
     distances::DISTANCES,
     numbers::{Shown, shown, shown_share},
-    record::{BaseRecord, FittedFeature, PolicyRecord, QrsRecord, RunRecord, SampleRecord, TargetRecord},
+    qrs_record::QrsRecord,
+    record::{BaseRecord, FittedFeature, PolicyRecord, RunRecord, SampleRecord, TargetRecord},
     unknown::known,
 };
 use crate::spec::Measure;
@@ -61,12 +62,16 @@ impl FeatureRow {
         if self.is_binary { shown_share(mean) } else { shown(mean) }
     }
 
-    /// A mean of it under the target or in accepted proposals, which keep exactly to what always or never is to hold.
+    /// A mean of it under the target or in accepted proposals: without an error where these keep exactly to what always or never is to
+    /// hold.
+    pub(crate) fn of_target(&self, mean: Estimate) -> Estimate {
+        let ess = if self.is_hard && mean.std_error == 0.0 { f64::INFINITY } else { mean.ess };
+        Estimate { ess, ..mean }
+    }
+
+    /// The same in words.
     pub(crate) fn words_of_target(&self, mean: &Estimate) -> Shown {
-        match self.is_hard && mean.std_error == 0.0 {
-            true => shown(&Estimate { ess: f64::INFINITY, ..*mean }),
-            false => self.words(mean),
-        }
+        self.words(&self.of_target(*mean))
     }
 }
 
@@ -192,10 +197,16 @@ impl RunRecord {
         }
     }
 
+    /// Whether the policy was tuned; otherwise it is the base, whose samples are drawn anew.
+    pub(crate) fn is_tuned(&self) -> bool {
+        self.tuning.as_ref().is_some_and(|tuning| !tuning.steps.is_empty())
+    }
+
     /// The samples of each stage that drew some.
     pub(crate) fn samples(&self) -> Vec<StageSamples<'_>> {
-        let base = self.base.as_ref().map(|base| ("base", "Before", &base.samples, base.skipped));
-        let tuned = self.policy.as_ref().map(|policy| ("tuned", "Tuned", &policy.samples, policy.skipped));
+        let base = self.base.as_ref().map(|base| ("base", "Base", &base.samples, base.skipped));
+        let heading = if self.is_tuned() { "Tuned" } else { "Policy" };
+        let tuned = self.policy.as_ref().map(|policy| ("tuned", heading, &policy.samples, policy.skipped));
         let qrs = self.qrs.as_ref().map(|qrs| ("qrs", "QRS", &qrs.samples, qrs.skipped));
         let stages = [base, tuned, qrs].into_iter().flatten();
         stages

@@ -7,10 +7,8 @@ use serde::Serialize;
 
 use super::{
     context_rows::{CategoryRow, ContextRow},
-    record::{
-        FitRecord, HeldOutRecord, MaskingRecord, ModelRecord, QrsCount, QrsPoint, QrsRecord, RunRecord,
-        StageRecord, StepRecord,
-    },
+    qrs_record::{QrsCount, QrsPoint, QrsRecord},
+    record::{FitRecord, HeldOutRecord, MaskingRecord, ModelRecord, RunRecord, StageRecord, StepRecord},
     rows::{DistanceRow, FeatureRow, FromBase},
     unknown::known,
 };

@@ -19,12 +19,14 @@ const LARGEST: f64 = 1e-6;
 #[derive(Clone, Debug)]
 pub(crate) struct StoredLine {
     pub(crate) context: TextContext,
+    #[cfg_attr(not(feature = "lm"), allow(dead_code, reason = "it is written again by `score`"))]
     pub(crate) index: Option<usize>,
     pub(crate) sample: StoredSample,
     /// Whether the file tells the number of tokens, and whether the sample is finished.
     pub(crate) tells: Tells,
     pub(crate) log_prob: f64,
     pub(crate) log_base: Option<f64>,
+    #[cfg_attr(not(feature = "lm"), allow(dead_code, reason = "it is written again by `score`"))]
     pub(crate) log_target: Option<f64>,
     pub(crate) features: BTreeMap<String, Option<f64>>,
     pub(crate) place: Place,

@@ -21,6 +21,9 @@ pub(crate) const STEPS: Allowed<u64> = Allowed {
     words: "a whole number from 0 (nothing is tuned) to 1000000000",
     holds: |count| *count <= 1_000_000_000,
 };
+/// The samples of that many steps are held in memory.
+pub(crate) const KEPT_STEPS: Allowed<u64> =
+    Allowed { words: "a whole number from 0 to 10000", holds: |count| *count <= 10_000 };
 /// As `disco_lm::BeamSearch` has it, so that it can be checked before a program with a language model is built.
 pub(crate) const BEAM: Allowed<u64> =
     Allowed { words: "a whole number from 1 to 1024", holds: |width| (1..=1024).contains(width) };

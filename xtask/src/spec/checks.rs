@@ -9,10 +9,10 @@ use super::{
     FeatureKind, FeatureSpec, LengthUnit, QrsGoal, Spec, Target,
     bounds::Bounded,
     command::command_conflicts,
-    divergence::finite_outside_the_support,
     document::{Conflict, feature_path},
     references::reference_conflicts,
     server::server_conflicts,
+    tune_checks::tune,
 };
 
 /// All conflicts of a spec.
@@ -64,60 +64,8 @@ fn fit(spec: &Spec, found: &mut Vec<Conflict>) {
     }
 }
 
-/// The settings of the tuner by the names that its errors have for them, and the fields of the file that they come from.
-const TUNER_FIELDS: &[(&str, &[&str])] = &[
-    ("steps", &["tune.steps"]),
-    ("samples_per_step", &["tune.samples_per_step", "tune.contexts_per_step"]),
-    ("contexts_per_step", &["tune.contexts_per_step"]),
-    ("micro_batch.samples", &["tune.micro_batch"]),
-    ("learning_rate", &["tune.learning_rate"]),
-    ("max_gradient_norm", &["tune.max_gradient_norm"]),
-    ("optimizer.beta1", &["tune.optimizer.beta1"]),
-    ("optimizer.beta2", &["tune.optimizer.beta2"]),
-    ("optimizer.epsilon", &["tune.optimizer.epsilon"]),
-    ("optimizer.momentum", &["tune.optimizer.momentum"]),
-    ("optimizer.weight_decay", &["tune.optimizer.weight_decay"]),
-    ("schedule.warmup_steps", &["tune.warmup_steps", "tune.steps"]),
-    ("early_stopping.metric", &["checkpoints.best"]),
-];
-
-fn tune(spec: &Spec, found: &mut Vec<Conflict>) {
-    let tune = &spec.tune;
-    // Settings of what is not done contradict nothing.
-    if tune.steps == 0 {
-        return;
-    }
-    if let Err(error) =
-        tune.tuner_config(spec.checkpoints.best, spec.model.choices.is_some(), spec.seed).validate()
-    {
-        found.push(refused("tune", TUNER_FIELDS, error));
-    }
-    if tune.contexts_per_step > spec.contexts.items.len() {
-        let message = format!("is {}", tune.contexts_per_step);
-        let allowed = format!("at most the number of contexts, {}", spec.contexts.items.len());
-        found.push(Conflict::new(["tune.contexts_per_step", "contexts"], message, allowed));
-    }
-    // A baseline is the mean over the other samples of the same context.
-    if tune.samples_per_step < 2 * tune.contexts_per_step {
-        let message = format!("is {}", tune.samples_per_step);
-        let fields = ["tune.samples_per_step", "tune.contexts_per_step"];
-        let allowed = format!("at least {}: two for each of `contexts_per_step`", 2 * tune.contexts_per_step);
-        found.push(Conflict::new(fields, message, allowed));
-    }
-    if let Some(feature) = spec.refused_hard_constraint() {
-        let message = format!(
-            "is \"{}\", which is infinite, since `{}` is to hold always or never and the policy cannot keep to that from the \
-             start",
-            tune.divergence, feature.name
-        );
-        let allowed =
-            format!("one that is finite: {}; or a mean for the feature", finite_outside_the_support());
-        found.push(Conflict::new(["tune.divergence", "features"], message, allowed));
-    }
-}
-
 /// The error of a library's settings at the field of the file that they come from.
-fn refused(table: &str, names: &[(&str, &[&str])], error: CoreError) -> Conflict {
+pub(super) fn refused(table: &str, names: &[(&str, &[&str])], error: CoreError) -> Conflict {
     match error {
         CoreError::Invalid { field, value, allowed } => match names.iter().find(|(name, _)| *name == field) {
             Some((_, fields)) => Conflict::new(fields.iter().copied(), format!("is {value}"), allowed),
@@ -137,11 +85,22 @@ fn sample(spec: &Spec, found: &mut Vec<Conflict>) {
         );
         found.push(Conflict::new(["sample.acceptance_rate", "features"], message, "above 0 and below 1"));
     }
-    let proposals = spec.in_all_contexts(spec.sample.count) as f64;
-    if rate * proposals < 1.0 {
+    let sample = &spec.sample;
+    let proposals = spec.in_all_contexts(sample.most_proposals()) as f64;
+    let own = if sample.accepted.is_some() || sample.proposals.is_some() { "proposals" } else { "count" };
+    let fields = ["sample.acceptance_rate", &format!("sample.{own}"), "sample.accepted", "contexts"];
+    if let Some(accepted) = sample.accepted
+        && rate * proposals < spec.in_all_contexts(accepted) as f64
+    {
+        let message = format!(
+            "is {rate}: of {proposals} proposals, fewer than {accepted} (`accepted`) would be accepted"
+        );
+        let allowed = format!("at least {accepted} / {proposals}, or a larger `sample.{own}`");
+        found.push(Conflict::new(fields, message, allowed));
+    } else if rate * proposals < 1.0 {
         let message = format!("is {rate}: of {proposals} proposals, not even one would be accepted");
-        let allowed = format!("at least 1 / {proposals}, or a larger `sample.count`");
-        found.push(Conflict::new(["sample.acceptance_rate", "sample.count", "contexts"], message, allowed));
+        let allowed = format!("at least 1 / {proposals}, or a larger `sample.{own}`");
+        found.push(Conflict::new(fields, message, allowed));
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use toml::de::DeTable;
 
-use super::{fields::Fields, section::Section};
+use super::{changes::Change, fields::Fields, section::Section};
 use crate::{Problem, SpecError, terminal::cut};
 
 /// Settings that do not go together.
@@ -47,32 +47,42 @@ pub(super) fn feature_path(index: usize, field: &str) -> String {
 /// The fields with such a default are doubtful: no conflict with another field is reported for them, since it may not be there.
 pub(super) struct Document<'a> {
     name: &'a str,
+    /// The file, and behind it a line for each changed field.
     text: &'a str,
+    /// The place of the first of these lines.
+    arguments: usize,
     problems: RefCell<Vec<Problem>>,
     doubtful: RefCell<BTreeSet<String>>,
     places: RefCell<BTreeMap<String, Range<usize>>>,
 }
 
 impl<'a> Document<'a> {
-    /// Reads `text` with `read`, which is given the top table with these `fields`; then looks for conflicts with `check`.
-    ///
-    /// The fields `replaced` have another value than the file's: no conflict with them is reported.
+    /// Reads `text`, in which the command line makes `changes`, with `read`, which is given the top table with these `fields`; then looks
+    /// for conflicts with `check`.
     pub(super) fn read<T>(
         name: &'a str,
         text: &'a str,
-        replaced: &[&str],
+        changes: &[Change],
         fields: Fields,
         read: impl FnOnce(&Section<'_>) -> T,
         check: impl FnOnce(&T) -> Vec<Conflict>,
     ) -> Result<T, SpecError> {
-        let document = Self {
+        let mut whole = text.to_owned();
+        let mut padded = Vec::new();
+        for change in changes {
+            whole.push('\n');
+            padded.push((change, whole.len(), change.padded(whole.len())));
+            whole += &change.shown();
+        }
+        let document = Document {
             name,
-            text,
+            text: &whole,
+            arguments: text.len() + 1,
             problems: RefCell::default(),
-            doubtful: RefCell::new(replaced.iter().map(|&field| field.to_owned()).collect()),
+            doubtful: RefCell::default(),
             places: RefCell::default(),
         };
-        let table = match DeTable::parse(text) {
+        let mut table = match DeTable::parse(text) {
             Ok(table) => table,
             Err(error) => {
                 let allowed = "TOML 1.1 (https://toml.io)";
@@ -81,6 +91,12 @@ impl<'a> Document<'a> {
                 return Err(document.into_error());
             }
         };
+        for (change, start, padded) in &padded {
+            if let Err(wrong) = change.apply(table.get_mut(), padded, *start) {
+                let end = start + change.shown().len();
+                document.report_field(&wrong.path, *start..end, &wrong.message, &wrong.allowed);
+            }
+        }
         let value = read(&Section::open(&document, String::new(), table.get_ref(), 0..0, fields));
         check(&value).into_iter().for_each(|conflict| document.conflict(conflict));
         if document.problems.borrow().is_empty() { Ok(value) } else { Err(document.into_error()) }
@@ -88,7 +104,7 @@ impl<'a> Document<'a> {
 
     fn into_error(self) -> SpecError {
         let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|problem| problem.position);
+        problems.sort_by_key(|problem| (problem.is_argument, problem.position));
         SpecError { file: self.name.into(), problems }
     }
 
@@ -100,7 +116,16 @@ impl<'a> Document<'a> {
 
     /// Reports a problem at a place.
     pub(super) fn report(&self, span: Range<usize>, message: String, allowed: impl Into<String>) {
-        self.problems.borrow_mut().push(Problem::new(self.text, span, message, allowed.into()));
+        let problem = match span.start.checked_sub(self.arguments) {
+            None => Problem::new(self.text, span, message, allowed.into()),
+            Some(start) => {
+                let (text, span) = (&self.text[self.arguments..], start..span.end - self.arguments);
+                let mut problem = Problem::new(text, span, message, allowed.into());
+                problem.is_argument = true;
+                problem
+            }
+        };
+        self.problems.borrow_mut().push(problem);
     }
 
     /// The value at a place as the file has it, in one line; a long one is cut.

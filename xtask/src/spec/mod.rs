@@ -6,6 +6,7 @@ pub(crate) mod allowed;
 mod backend;
 mod bounds;
 mod category;
+mod changes;
 mod checks;
 mod classifier;
 mod command;
@@ -21,6 +22,7 @@ mod items;
 mod json;
 mod json_path;
 mod levels;
+mod log;
 mod measures;
 mod names;
 mod part_conflicts;
@@ -35,6 +37,8 @@ mod section;
 mod server;
 mod source;
 mod target;
+mod tune_checks;
+mod tune_tables;
 mod tuning;
 mod values;
 mod words;
@@ -46,17 +50,18 @@ use serde::{Deserialize, Serialize};
 
 pub use backend::Backend;
 pub use category::{CategoryRule, CategorySpec};
+pub(crate) use changes::Change;
 pub use classifier::{ClassifierSpec, LabelValue};
 pub(crate) use command::is_script;
 pub use command::{CommandAsking, CommandSpec};
 pub use contexts::{ChatSpec, ContextSpec};
-pub(crate) use divergence::find_divergence;
 pub use features::{FeatureKind, FeatureSpec, LengthUnit};
 pub use http::{Dialect, HttpAsking, HttpSpec};
 pub(crate) use http::{check_url, resolved_headers};
 pub use json::{JsonScalar, JsonSpec};
 pub use json_path::JsonPath;
 pub(crate) use json_path::Step;
+pub use log::{LogSpec, MlflowSpec};
 pub use measures::Measure;
 pub(crate) use measures::measures;
 pub(crate) use parts::{Part, evaluation_order, named_parts};
@@ -73,8 +78,6 @@ pub use target::{Level, Share, Target};
 pub use tuning::{AdapterSpec, CheckpointSpec, TuneSpec};
 pub use words::{WordListSpec, WordValue};
 pub(crate) use words::{entry_words, folded, words_in};
-
-use crate::Error;
 
 /// A whole run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -100,6 +103,9 @@ pub struct Spec {
     pub tune: TuneSpec,
     /// The checkpoints of tuning, from which a run can be resumed.
     pub checkpoints: CheckpointSpec,
+    /// Where the steps of tuning are written.
+    #[serde(skip_serializing_if = "LogSpec::is_empty")]
+    pub log: LogSpec,
     /// The samples that are drawn from the tuned policy.
     pub sample: SampleSpec,
     /// The complete run file, as TOML: reading it from any folder gives this spec, with the paths of models absolute.
@@ -128,39 +134,6 @@ impl Spec {
             .into_iter()
             .chain(classifiers)
             .any(|source| matches!(source, ModelSource::Hub(_)))
-    }
-
-    /// Checks that the divergence allows the constraints.
-    ///
-    /// # Errors
-    /// [`Error::HardConstraints`] for a divergence that is infinite where the policy leaves the target's support, if a
-    /// feature is to hold always or never.
-    pub fn validate_divergence(&self) -> crate::Result<()> {
-        match self.refused_hard_constraint() {
-            Some(feature) => Err(Error::HardConstraints {
-                divergence: self.tune.divergence.to_string(),
-                feature: feature.name.clone(),
-            }),
-            None => Ok(()),
-        }
-    }
-
-    /// Checks that a model on a server is asked for nothing that only a model here can do.
-    ///
-    /// # Errors
-    /// [`Error::Argument`] for the argument `flag`, which names the server.
-    pub(crate) fn validate_source(&self, flag: &'static str) -> crate::Result<()> {
-        let mut conflicts = Vec::new();
-        server::server_conflicts(self, &mut conflicts);
-        match conflicts.into_iter().next() {
-            Some(document::Conflict { fields, message, allowed, .. }) => {
-                let name = self.model.source.name();
-                let field = fields.first().map_or("", String::as_str);
-                let problem = format!("is \"{name}\", and the file's `{field}` {message}");
-                Err(Error::Argument { flag, problem, allowed: format!("`{field}` with {allowed}") })
-            }
-            None => Ok(()),
-        }
     }
 
     /// A feature that is to hold always or never, if the divergence is infinite where the policy does not keep to that.
@@ -297,12 +270,26 @@ impl FitSpec {
 /// The samples that are drawn from the tuned policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SampleSpec {
-    /// The number of samples of the tuned policy, and of proposals for quasi-rejection sampling.
+    /// The number of samples of the tuned policy.
     pub count: usize,
+    /// The number of samples that quasi-rejection sampling is to accept, if it is not the number of proposals that ends it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<usize>,
+    /// The largest number of proposals of quasi-rejection sampling.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proposals: Option<usize>,
     /// The number of samples of each kind in the report.
     pub shown: usize,
     /// How quasi-rejection sampling chooses its beta.
     pub qrs: QrsGoal,
+}
+
+impl SampleSpec {
+    /// The largest number of proposals: by default `count`, or a hundred for each sample that is to be accepted.
+    pub(crate) fn most_proposals(&self) -> usize {
+        let default = self.accepted.map_or(self.count, |accepted| accepted.saturating_mul(100));
+        self.proposals.unwrap_or(default)
+    }
 }
 
 /// How quasi-rejection sampling chooses its beta.

@@ -6,28 +6,26 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use disco_divergence::FDivergence;
-use disco_tuner::{Adam, Decay, Optimizer};
-use toml::de::DeTable;
 
 use super::{
-    AdapterSpec, CheckpointSpec, FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec, TuneSpec,
+    FitSpec, ModelSource, ModelSpec, QrsGoal, SampleSpec, Spec,
     allowed::{
-        ANY_TEXT, CLOSED_SHARE, COUNT, INSIDE_UNIT, LOG_BETA, NOT_NEGATIVE, PENALTY, POSITIVE,
-        POSITIVE_SHARE, RANK, SAMPLES, SHARE, SOME_TEXT, STEPS, TEMPERATURE, TEXTS, TOKEN_IDS, WHOLE,
+        ANY_TEXT, CLOSED_SHARE, COUNT, INSIDE_UNIT, LOG_BETA, NOT_NEGATIVE, PENALTY, POSITIVE_SHARE, SAMPLES,
+        SHARE, SOME_TEXT, TEMPERATURE, TOKEN_IDS, WHOLE,
     },
+    changes::Change,
     checks::conflicts,
     contexts::{CONTEXT_FIELDS, read_contexts},
-    divergence::find_divergence,
     document::Document,
     feature_tables::{feature_fields, read_feature},
-    fields::{Fields, Kind},
+    fields::Fields,
+    log::{LOG, read_log},
     names::Alias,
     rewards::{REWARD_FIELDS, read_reward},
     sample_space::{read_choices, read_grammar},
     section::Section,
     server::read_server,
-    tuning::BEST_METRICS,
+    tune_tables::{CHECKPOINTS, read_checkpoints, read_tune},
     written::written,
 };
 use crate::{Backend, SpecError};
@@ -44,6 +42,7 @@ const TOP: &[&str] = &[
     "fit",
     "tune",
     "checkpoints",
+    "log",
     "sample",
 ];
 const MODEL: &[&str] = &[
@@ -69,25 +68,9 @@ const MODEL: &[&str] = &[
     "headers",
 ];
 const FIT: &[&str] = &["samples", "held_out", "ridge"];
-const TUNE: &[&str] = &[
-    "divergence",
-    "optimizer",
-    "adapter",
-    "steps",
-    "samples_per_step",
-    "contexts_per_step",
-    "learning_rate",
-    "warmup_steps",
-    "decay",
-    "max_gradient_norm",
-    "micro_batch",
-];
-const ADAPTER: &[&str] = &["rank", "alpha", "target_modules"];
-const ADAM: &[&str] = &["beta1", "beta2", "epsilon", "weight_decay"];
-const OPTIMIZERS: [Kind; 3] = [("adam", ADAM), ("adamw", ADAM), ("sgd", &["momentum", "weight_decay"])];
-const CHECKPOINTS: &[&str] = &["every", "keep", "best"];
 const GOALS: [&str; 3] = ["acceptance_rate", "total_variation", "log_beta"];
-const SAMPLE: &[&str] = &["count", "shown", "acceptance_rate", "total_variation", "log_beta"];
+const SAMPLE: &[&str] =
+    &["count", "accepted", "proposals", "shown", "acceptance_rate", "total_variation", "log_beta"];
 
 const BACKEND_ALIASES: &[Alias] = &[
     ("cpu", &["flex"]),
@@ -101,20 +84,6 @@ const BACKEND_ALIASES: &[Alias] = &[
     ("metal", &["wgpu"]),
     ("mps", &["wgpu"]),
 ];
-const OPTIMIZER_ALIASES: &[Alias] =
-    &[("momentum", &["sgd"]), ("gd", &["sgd"]), ("gradient_descent", &["sgd"])];
-const DECAY_ALIASES: &[Alias] =
-    &[("none", &["constant"]), ("cosine_annealing", &["cosine"]), ("cos", &["cosine"])];
-const METRIC_ALIASES: &[Alias] = &[
-    ("kl", &["kl_target_policy", "kl_policy_target"]),
-    ("forward_kl", &["kl_target_policy"]),
-    ("reverse_kl", &["kl_policy_target"]),
-    ("tv", &["tv_target_policy"]),
-    ("total_variation", &["tv_target_policy"]),
-    ("js", &["js_target_policy"]),
-    ("jsd", &["js_target_policy"]),
-    ("loss", &["js_target_policy"]),
-];
 
 /// Reads a spec. Errors call the file `name`; its paths are relative to `folder`.
 ///
@@ -124,20 +93,24 @@ pub fn read_spec(name: &str, text: &str, folder: &Path) -> Result<Spec, SpecErro
     read_spec_with(name, text, folder, &[])
 }
 
-/// As [`read_spec`], for a spec whose fields `replaced` (as `tune.divergence`) get another value afterwards: their values need
-/// not go together with those of other fields.
+/// As [`read_spec`], for a file in which the command line makes `changes`, which are checked as if they were in the file.
+///
+/// # Errors
+/// As [`read_spec`]; a problem with a change names the argument.
 pub(crate) fn read_spec_with(
     name: &str,
     text: &str,
     folder: &Path,
-    replaced: &[&str],
+    changes: &[Change],
 ) -> Result<Spec, SpecError> {
     // Windows' editors put a byte order mark there.
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    Document::read(name, text, replaced, Fields::of(TOP), |top| read_top(top, text, folder, name), conflicts)
+    let write = |title: &str, folder: &Path| written(text, changes, title, folder);
+    Document::read(name, text, changes, Fields::of(TOP), |top| read_top(top, folder, name, write), conflicts)
 }
 
-fn read_top(top: &Section<'_>, text: &str, folder: &Path, name: &str) -> Spec {
+/// Reads the whole file. It is written by `write`, with its title and folder.
+fn read_top(top: &Section<'_>, folder: &Path, name: &str, write: impl FnOnce(&str, &Path) -> String) -> Spec {
     let own = read_folder(top, folder);
     let folder = own.as_deref().unwrap_or(folder);
     let stem =
@@ -156,8 +129,7 @@ fn read_top(top: &Section<'_>, text: &str, folder: &Path, name: &str) -> Spec {
     let seed = top.integer("seed", &WHOLE).unwrap_or(0);
     let title = top.string("title", &ANY_TEXT).unwrap_or(stem);
     Spec {
-        written: written(text, &title, folder),
-        title,
+        written: write(&title, folder),
         seed,
         backend: top.choice("backend", &backends, BACKEND_ALIASES).unwrap_or_default(),
         model: top.table("model", |_| Fields::of(MODEL), |model| read_model(model, folder)),
@@ -177,17 +149,11 @@ fn read_top(top: &Section<'_>, text: &str, folder: &Path, name: &str) -> Spec {
                 ridge: fit.number("ridge", &NOT_NEGATIVE).unwrap_or(0.0),
             },
         ),
-        tune: top.table(
-            "tune",
-            |_| Fields::of(TUNE),
-            |tune| {
-                let read = read_tune(tune);
-                // A file that says nothing of tuning does not ask for hours of it.
-                if top.may_have("tune") { read } else { TuneSpec { steps: 0, ..read } }
-            },
-        ),
+        tune: read_tune(top),
         checkpoints: top.table("checkpoints", |_| Fields::of(CHECKPOINTS), read_checkpoints),
+        log: top.table("log", |_| Fields::of(LOG), |log| read_log(log, folder, &title)),
         sample: top.table("sample", |_| Fields::of(SAMPLE), read_sample),
+        title,
     }
 }
 
@@ -239,69 +205,6 @@ fn read_model(model: &Section<'_>, folder: &Path) -> ModelSpec {
     }
 }
 
-fn read_tune(tune: &Section<'_>) -> TuneSpec {
-    let decays = [("constant", Decay::Constant), ("linear", Decay::Linear), ("cosine", Decay::Cosine)];
-    TuneSpec {
-        divergence: read_divergence(tune).unwrap_or(FDivergence::JensenShannon),
-        steps: tune.integer("steps", &STEPS).map_or(50, |steps| steps as usize),
-        samples_per_step: samples(tune, "samples_per_step", 256),
-        contexts_per_step: count(tune, "contexts_per_step").unwrap_or(1),
-        learning_rate: tune.number("learning_rate", &POSITIVE).unwrap_or(1e-4),
-        warmup_steps: tune.integer("warmup_steps", &WHOLE).unwrap_or(0) as usize,
-        decay: tune.choice("decay", &decays, DECAY_ALIASES).unwrap_or_default(),
-        optimizer: tune.table("optimizer", optimizer_fields, read_optimizer),
-        max_gradient_norm: tune.number("max_gradient_norm", &POSITIVE),
-        micro_batch: count(tune, "micro_batch").unwrap_or(64),
-        adapter: tune.has("adapter").then(|| tune.table("adapter", |_| Fields::of(ADAPTER), read_adapter)),
-    }
-}
-
-fn optimizer_fields(table: &DeTable<'_>) -> Fields {
-    Fields::by_kind(&["kind"], &OPTIMIZERS, Some("adam"), table)
-}
-
-fn read_divergence(tune: &Section<'_>) -> Option<FDivergence> {
-    let name = tune.string("divergence", &SOME_TEXT)?;
-    find_divergence(&name).map_err(|(problem, allowed)| tune.wrong("divergence", &problem, &allowed)).ok()
-}
-
-fn read_optimizer(optimizer: &Section<'_>) -> Optimizer {
-    let kinds = OPTIMIZERS.map(|(name, _)| (name, name));
-    let kind = optimizer.choice("kind", &kinds, OPTIMIZER_ALIASES);
-    let weight_decay = optimizer.number("weight_decay", &NOT_NEGATIVE).unwrap_or(0.0);
-    if kind == Some("sgd") {
-        let momentum = optimizer.number("momentum", &SHARE).unwrap_or(0.0);
-        return Optimizer::Sgd { momentum, weight_decay };
-    }
-    let default = Adam::default();
-    let adam = Adam {
-        beta1: optimizer.number("beta1", &SHARE).unwrap_or(default.beta1),
-        beta2: optimizer.number("beta2", &SHARE).unwrap_or(default.beta2),
-        epsilon: optimizer.number("epsilon", &POSITIVE).unwrap_or(default.epsilon),
-        weight_decay,
-    };
-    if kind == Some("adamw") { Optimizer::AdamW(adam) } else { Optimizer::Adam(adam) }
-}
-
-/// Reads an adapter. Module names are checked when the model is loaded, which is before anything is computed.
-fn read_adapter(adapter: &Section<'_>) -> AdapterSpec {
-    AdapterSpec {
-        rank: adapter.integer("rank", &RANK).map_or(8, |rank| rank as usize),
-        alpha: adapter.number("alpha", &POSITIVE).unwrap_or(16.0),
-        target_modules: adapter
-            .strings("target_modules", &TEXTS)
-            .unwrap_or_else(|| vec!["all-linear".to_owned()]),
-    }
-}
-
-fn read_checkpoints(checkpoints: &Section<'_>) -> CheckpointSpec {
-    CheckpointSpec {
-        every: count(checkpoints, "every").unwrap_or(25),
-        keep: count(checkpoints, "keep").unwrap_or(2),
-        best: checkpoints.choice("best", &BEST_METRICS.map(|name| (name, name)), METRIC_ALIASES),
-    }
-}
-
 fn read_sample(sample: &Section<'_>) -> SampleSpec {
     let given = GOALS.into_iter().filter(|goal| sample.has(goal)).count();
     if given > 1 {
@@ -315,6 +218,8 @@ fn read_sample(sample: &Section<'_>) -> SampleSpec {
     ];
     SampleSpec {
         count: samples(sample, "count", 1024),
+        accepted: sample.integer("accepted", &SAMPLES).map(|count| count as usize),
+        proposals: sample.integer("proposals", &SAMPLES).map(|count| count as usize),
         shown: sample.integer("shown", &WHOLE).unwrap_or(30) as usize,
         qrs: goals.into_iter().flatten().next().unwrap_or(QrsGoal::AcceptanceRate(0.5)),
     }

@@ -9,7 +9,7 @@ use disco_qrs::{
     Sampler, Statistics,
 };
 
-use super::{BaseModel, RunPlan, betas::Betas, sample};
+use super::{Accept, BaseModel, RunPlan, SamplerKind, betas::Betas, sample};
 use crate::{
     Progress, Result,
     contexts::TextContext,
@@ -19,31 +19,6 @@ use crate::{
 
 /// The number of proposals that are drawn and scored at once, in all contexts together.
 const BATCH: usize = 256;
-
-/// A way to turn proposals into samples of a target.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum SamplerKind {
-    /// Quasi-rejection sampling, whose distance from the target is estimated; it is rejection sampling where a bound of the ratios is
-    /// known.
-    #[default]
-    Rejection,
-    /// Sampling-importance-resampling: one of each 100 proposals.
-    Sir,
-    /// A Metropolis-Hastings chain with independent proposals.
-    Imh,
-}
-
-/// The samples that are asked for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Accept {
-    pub(crate) sampler: SamplerKind,
-    /// Their number in each context.
-    pub(crate) count: u64,
-    /// The largest number of proposals in each context.
-    pub(crate) proposals: u64,
-    /// Whether the policy is the base, so that a known bound of the target's factor is one of the ratios.
-    pub(crate) is_base: bool,
-}
 
 /// The end of sampling.
 #[derive(Clone, Debug)]

@@ -1,7 +1,5 @@
 //! The choice of beta for quasi-rejection sampling, one for all contexts or one for each, and what is expected of it.
 
-use std::mem::discriminant;
-
 use disco_core::Estimate;
 use disco_divergence::LogZ;
 use disco_qrs::{Curve, Goal, Point, Ratios, Warning, choose_beta};
@@ -49,8 +47,7 @@ impl Betas {
         let kls: Vec<Estimate> = scored.iter().zip(&log_betas).map(kl).collect::<Result<_>>()?;
         let (curve, curves) = curve(plan, &ratios, &log_betas)?;
         let at_beta = Point::mean(&points)?.warnings;
-        // A kind that the chosen beta has already been warned of is not said again with another number.
-        let warnings = worst(at_beta.iter().chain(curves.iter().flat_map(|curve| &curve.warnings)));
+        let warnings = Warning::worst(at_beta.iter().chain(curves.iter().flat_map(|curve| &curve.warnings)));
         Ok(Self {
             total_variation: over(|point| point.total_variation),
             acceptance_rate: over(|point| point.acceptance_rate),
@@ -142,15 +139,4 @@ fn curve(plan: &RunPlan<'_>, ratios: &[Ratios], log_betas: &[f64]) -> Result<(Ve
         }
     };
     Ok(((0..CURVE).map(point).collect(), curves))
-}
-
-/// The first warning of each kind.
-fn worst<'a>(warnings: impl Iterator<Item = &'a Warning>) -> Vec<Warning> {
-    let mut found: Vec<Warning> = Vec::new();
-    for warning in warnings {
-        if !found.iter().any(|other| discriminant(other) == discriminant(warning)) {
-            found.push(*warning);
-        }
-    }
-    found
 }

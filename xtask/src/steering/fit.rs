@@ -141,7 +141,7 @@ fn check_log_beta<X>(spec: &Spec, scored: &[Scored<X>], shares: &[f64]) -> Resul
     let log_z = |scored: &Scored<X>| log_mean(&scored.log_weights());
     let weighed = scored.iter().zip(shares).map(|(scored, share)| log_z(scored) + share.ln());
     let log_z = log_sum_exp(&weighed.collect::<Vec<_>>());
-    let proposals = spec.in_all_contexts(spec.sample.count);
+    let proposals = spec.in_all_contexts(spec.sample.most_proposals());
     let most = log_z + (proposals as f64).ln();
     if log_beta > most {
         return Err(Error::BetaTooLarge { log_beta, proposals, most });

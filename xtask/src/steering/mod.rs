@@ -6,6 +6,7 @@
 //! whole run, `checkpoints.rs` the folder of its checkpoints, and `interrupt.rs` the signals that end it. Only `language_model.rs` names disco-lm;
 //! `remote_model.rs` is its counterpart for a model on a server.
 
+#[cfg(feature = "lm")]
 mod accept;
 mod betas;
 mod categories;
@@ -21,6 +22,7 @@ mod interrupt;
 mod kept_samples;
 #[cfg(feature = "lm")]
 pub(crate) mod language_model;
+mod logs;
 mod measure;
 #[cfg(feature = "lm")]
 mod model_task;
@@ -31,6 +33,7 @@ mod plan;
 mod reject;
 pub(crate) mod remote_model;
 mod sample;
+mod sampler_kind;
 mod scored;
 mod step_log;
 mod tune;
@@ -38,7 +41,6 @@ mod workflow;
 
 #[cfg(feature = "lm")]
 pub(crate) use accept::accept;
-pub(crate) use accept::{Accept, SamplerKind};
 pub use checkpoints::{CheckpointFolder, RunControl, StartMode};
 pub use clock::Clock;
 pub(crate) use constraints::features_of_target;
@@ -59,6 +61,7 @@ pub use pipeline::{Finished, run_pipeline, run_untuned};
 pub use plan::RunPlan;
 pub use reject::reject;
 pub use sample::{PolicySamples, sample};
+pub(crate) use sampler_kind::{Accept, SamplerKind};
 pub use scored::Scored;
 #[cfg(feature = "lm")]
 pub(crate) use scored::score_chunk;

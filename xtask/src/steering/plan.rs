@@ -81,6 +81,7 @@ pub(crate) struct Seeds {
 
 impl Seeds {
     /// A seed for rejection in one context.
+    #[cfg(feature = "lm")]
     pub(super) fn in_context(self, context: usize) -> u64 {
         self.reject.wrapping_add(context as u64)
     }

@@ -24,13 +24,13 @@ use crate::{
 /// The number of proposals that are drawn and scored at once.
 const BATCH: usize = 256;
 
-/// Chooses beta from the samples of the policy, and draws as many new proposals as the spec says.
+/// Chooses beta from the samples of the policy, and draws as many new proposals as the spec says, or until enough are accepted.
 ///
 /// # Errors
 /// The errors of policy, base and features; [`Error::NothingAccepted`].
 ///
 /// # Cost
-/// `sample.count` samples of the policy, scored by the base; text scorers score each proposal once, and accepted ones twice.
+/// At most `sample.proposals` samples of the policy (by default `sample.count`), scored by the base; text scorers score each proposal once, and accepted ones twice.
 pub fn reject<X: TextSample>(
     plan: &RunPlan<'_>,
     base: &impl Scorer<TextContext, X>,
@@ -38,7 +38,7 @@ pub fn reject<X: TextSample>(
     policy: &impl Distribution<TextContext, X>,
     samples: &PolicySamples<X>,
 ) -> Result<QrsRecord> {
-    let betas = Betas::choose(plan, &samples.scored)?;
+    let mut betas = Betas::choose(plan, &samples.scored)?;
     let log_beta = betas.mean_log_beta(&plan.shares);
     let (draws, statistics) = draw(plan, base, fit, policy, &betas.log_betas)?;
     if draws.is_empty() {
@@ -53,6 +53,14 @@ pub fn reject<X: TextSample>(
         });
     }
     let predicted_means = betas.predicted_means(plan, samples)?;
+    if let Some(wanted) = plan.spec.sample.accepted.map(|count| plan.spec.in_all_contexts(count))
+        && draws.len() < wanted
+    {
+        betas.warnings.push(format!(
+            "Only {} of {wanted} samples were accepted (`sample.accepted`) before the proposals were used up (`sample.proposals`).",
+            draws.len()
+        ));
+    }
     let rates = statistics.iter().map(Statistics::acceptance_rate);
 
     let contexts = &plan.spec.contexts.items;
@@ -115,20 +123,25 @@ fn draw<X: TextSample>(
 ) -> Result<(Vec<Draw<X>>, Vec<Statistics>)> {
     let contexts = plan.spec.contexts.items.clone();
     let count = contexts.len();
-    let per_context = plan.spec.per_context(plan.spec.sample.count);
-    let mut progress = Progress::new(plan.progress, "reject", "proposals", per_context * contexts.len());
+    let spec = plan.spec;
+    let per_context = spec.per_context(spec.sample.most_proposals());
+    let wanted = spec.sample.accepted.map(|accepted| spec.per_context(accepted));
+    let unit = if wanted.is_some() { "accepted" } else { "proposals" };
+    let total = wanted.unwrap_or(per_context) * contexts.len();
+    let mut progress = Progress::new(plan.progress, "reject", unit, total);
     let mut seen = 0;
     let config = RunConfig {
         seed: plan.seeds.reject,
         batch: BATCH.div_ceil(contexts.len()),
-        budget: Budget::proposals(per_context as u64),
+        budget: Budget { draws: wanted.map(|count| count as u64), ..Budget::proposals(per_context as u64) },
     };
     let mut sampler = Qrs::each(policy, fit.target(base), contexts, log_betas.to_vec(), config)?.on_batch(
         move |statistics| {
-            progress.advance((statistics.proposals - seen) as usize, || {
-                format!("{} accepted", statistics.accepted)
+            let now = if wanted.is_some() { statistics.accepted } else { statistics.proposals };
+            progress.advance((now - seen) as usize, || {
+                format!("{} of {} accepted", statistics.accepted, statistics.proposals)
             });
-            seen = statistics.proposals;
+            seen = now;
             ControlFlow::Continue(())
         },
     );

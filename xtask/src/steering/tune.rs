@@ -5,8 +5,8 @@ use std::{hash::Hash, io, time::Instant};
 use disco_core::{Contexts, Distribution, Feature, Scorer};
 use disco_ebm::Fit;
 use disco_tuner::{
-    Checkpointed, Checkpoints, Control, Metric, Observer, ObserverError, Policy, Problem, Stage, StepReport,
-    StopFlag, Tuner, TunerConfig,
+    Checkpointed, Checkpoints, Control, Metric, Observer, ObserverError, Outcome, Policy, Problem, Stage,
+    StepReport, StopFlag, StopReason, Tuner, TunerConfig,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{
     BaseModel, CheckpointFolder, Origin, RunPlan,
     conditional::{Conditional, policy_moment},
+    logs::Logs,
     step_log::StepLog,
 };
 use crate::{
@@ -79,6 +80,14 @@ where
         }
         Origin::Base | Origin::Proposal => problem,
     };
+    let held_out = match spec.tune.validation {
+        Some(_) => Some(Contexts::new(spec.contexts.held_out.clone())?),
+        None => None,
+    };
+    let problem = match &held_out {
+        Some(held_out) => problem.with_held_out(held_out),
+        None => problem,
+    };
     let tuner = Tuner::new(spec.tune.tuner_config(
         spec.checkpoints.best,
         spec.model.choices.is_some(),
@@ -97,9 +106,11 @@ where
         log: None,
         log_failure: None,
         stop: StopFlag::default(),
+        logs: Logs::open(&spec.log)?,
     };
     let Some(folder) = checkpoints else {
-        tuner.run(policy, &problem, &mut recorder)?;
+        let outcome = tuner.run(policy, &problem, &mut recorder)?;
+        recorder.warnings.extend(stopped_early(spec, &outcome));
         return Ok(recorder.into_tuned());
     };
     let checkpoints = Checkpoints::new(folder.path(), spec.checkpoints.every as u64, spec.checkpoints.keep)?;
@@ -130,7 +141,21 @@ where
         let steps = spec.tune.steps as u64;
         return Err(Error::Interrupted { step: outcome.step, steps, path: folder.path().into() });
     }
+    recorder.warnings.extend(stopped_early(spec, &outcome));
     Ok(recorder.into_tuned())
+}
+
+/// A sentence on the end of a run that did not make all its steps.
+fn stopped_early(spec: &Spec, outcome: &Outcome) -> Option<String> {
+    if outcome.reason != StopReason::NoImprovement {
+        return None;
+    }
+    let stopping = spec.tune.early_stopping.as_ref()?;
+    let (best, step) = outcome.best?;
+    Some(format!(
+        "Tuning ended after step {} of {}, since {} no longer improved (early_stopping): its best value was {best:.4}, at step {step}.",
+        outcome.step, spec.tune.steps, stopping.metric
+    ))
 }
 
 /// The coefficients of the target in each context.
@@ -163,10 +188,12 @@ struct Recorder<'a> {
     /// Why the log could not be written after the last step. The second time in a row ends the run.
     log_failure: Option<io::Error>,
     stop: StopFlag,
+    logs: Logs,
 }
 
 impl Recorder<'_> {
-    fn into_tuned(self) -> Tuned {
+    fn into_tuned(mut self) -> Tuned {
+        self.warnings.extend(self.logs.warnings());
         Tuned {
             earlier: self.earlier,
             earlier_seconds: self.earlier_seconds,
@@ -176,7 +203,8 @@ impl Recorder<'_> {
 }
 
 impl Observer for Recorder<'_> {
-    fn start(&mut self, _: &TunerConfig, step: u64) -> std::result::Result<(), ObserverError> {
+    fn start(&mut self, config: &TunerConfig, step: u64) -> std::result::Result<(), ObserverError> {
+        self.logs.start(config, step)?;
         if let Some(log) = &mut self.log {
             let earlier = log.open(step)?;
             (self.records, self.earlier_seconds) = (earlier.records, earlier.seconds);
@@ -188,6 +216,7 @@ impl Observer for Recorder<'_> {
     }
 
     fn step(&mut self, report: &StepReport) -> std::result::Result<Control, ObserverError> {
+        self.logs.step(report);
         let metrics = &report.metrics;
         let mut moments: Vec<Option<Metric>> =
             self.features.iter().map(|feature| policy_moment(metrics, feature.name())).collect();
@@ -221,6 +250,16 @@ impl Observer for Recorder<'_> {
         self.records.push(record);
         self.warnings.extend(report.warnings.iter().map(|warning| format!("Tuning, {warning}.")));
         Ok(control)
+    }
+
+    fn finish(&mut self, outcome: &Outcome) -> std::result::Result<(), ObserverError> {
+        self.logs.finish(outcome);
+        Ok(())
+    }
+
+    fn fail(&mut self, step: u64, error: &str) -> std::result::Result<(), ObserverError> {
+        self.logs.fail(step, error);
+        Ok(())
     }
 }
 

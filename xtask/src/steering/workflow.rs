@@ -9,7 +9,10 @@ use disco_core::{Distribution, Scorer};
 use disco_tuner::{Checkpointed, Optimizer, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{BaseModel, CheckpointFolder, Clock, Finished, RunControl, RunPlan, run_pipeline, run_untuned};
+use super::{
+    BaseModel, CheckpointFolder, Clock, Finished, RunControl, RunPlan, logs::check_logs, run_pipeline,
+    run_untuned,
+};
 use crate::{
     Error, Result,
     contexts::TextContext,
@@ -80,6 +83,7 @@ pub(crate) struct Work<'a, B, Q, X, P> {
     pub(crate) clock: &'a mut Clock,
     pub(crate) checkpoints: &'a CheckpointFolder,
     /// The folder of the results, before it gets its name.
+    #[cfg_attr(not(feature = "lm"), expect(dead_code, reason = "a whole run writes nothing of its own"))]
     pub(crate) folder: &'a OutputFolder,
 }
 
@@ -171,6 +175,9 @@ fn in_folder<X: TextSample, P>(
     let checkpoints = checkpoints.with_room(room);
     let mut clock = Clock::default();
     let tuned = || -> Result<_> {
+        if spec.tune.steps > 0 {
+            check_logs(&spec.log)?;
+        }
         // Programs are started before the model is loaded, so that one that cannot run is found first.
         let features = spec.features.iter().map(|feature| (feature.name.as_str(), &feature.kind));
         run(&mut clock, external_scorers(features)?, &checkpoints, &folder)

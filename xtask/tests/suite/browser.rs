@@ -4,7 +4,10 @@ use std::{fmt::Write, fs, path::Path, process::Command};
 
 use disco_core::Estimate;
 use tempfile::TempDir;
-use xtask::{FileLinks, QrsCount, RunRecord, read_record, render_comparison, render_report_with};
+use xtask::{
+    BaseRecord, CategoryDistance, FileLinks, QrsCount, RunRecord, read_record, read_spec, render_comparison,
+    render_report_with,
+};
 
 use crate::common::{estimate, names, record, write_results_of};
 
@@ -65,6 +68,33 @@ fn with_contexts() -> RunRecord {
     record
 }
 
+/// A run with a category, whose labels are longer than its bars are wide.
+fn with_category() -> RunRecord {
+    let text = include_str!("../../specs/category.toml");
+    let text = text
+        .replace("\"question\"", "\"a question of some length\"")
+        .replace("question =", "\"a question of some length\" =");
+    let spec = read_spec("category.toml", &text, Path::new("")).unwrap_or_else(|error| panic!("{error}"));
+    let mut record = RunRecord::new(&spec, record().model);
+    let means = |shift: f64| {
+        (0..spec.measures().len()).map(|index| estimate(0.05 * index as f64 + shift, 0.01)).collect()
+    };
+    let categories: Vec<_> = spec
+        .features
+        .iter()
+        .filter(|feature| feature.kind.labels().is_some() && feature.target.is_some())
+        .map(|feature| CategoryDistance {
+            name: feature.name.clone(),
+            total_variation: estimate(0.1, 0.01),
+            wasserstein: None,
+        })
+        .collect();
+    assert!(!categories.is_empty());
+    record.base =
+        Some(BaseRecord { means: means(0.1), categories: categories.clone(), ..BaseRecord::default() });
+    record
+}
+
 /// The frames of a page, with the page in an attribute: at each width with its script, and without.
 fn frames(name: &str, page: &str) -> String {
     let source = page.replace('&', "&amp;").replace('"', "&quot;");
@@ -78,7 +108,7 @@ fn frames(name: &str, page: &str) -> String {
     [(400, "on"), (1100, "on"), (400, "off")].map(frame).concat()
 }
 
-/// What the browser says of these pages: the findings of `browser.js`, and the messages of its console.
+/// The browser's account of these pages: the findings of `browser.js`, and the messages of its console.
 fn browse(browser: &Path, place: &Path, pages: &[(&str, String)]) -> (String, Vec<String>) {
     let mut html =
         "<!doctype html><meta charset=\"utf-8\"><pre id=\"found\">nothing was measured</pre>".to_owned();
@@ -135,6 +165,7 @@ fn browser_shows_every_page_without_overlap_scrolling_markup_of_texts_or_message
         ("plain", render_report_with(&record(), &links)),
         ("hostile", render_report_with(&hostile(), &links)),
         ("contexts", render_report_with(&with_contexts(), &links)),
+        ("category", render_report_with(&with_category(), &links)),
         ("one-step", render_report_with(&one_step, &links)),
         ("fit-only", render_report_with(&without_stages, &links)),
         ("comparison", render_comparison(&runs)),

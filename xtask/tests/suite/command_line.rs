@@ -31,7 +31,7 @@ fn a_missing_spec_is_named() {
 fn a_divergence_that_does_not_fit_is_refused() {
     let (code, said) = run(&["demo", "--divergence", "reverse-kl"]);
     assert_eq!(code, Some(1));
-    assert!(said.contains("the divergence `reverse-kl` is infinite"), "{said}");
+    assert!(said.contains("`tune.divergence` is \"reverse-kl\", which is infinite"), "{said}");
     let (code, said) = run(&["demo", "--divergence", "kl"]);
     assert_eq!(code, Some(1));
     assert!(said.contains("forward-kl, reverse-kl"), "{said}");

@@ -17,10 +17,8 @@ fn results_replace_earlier_results() {
     let destination = place.path().join("runs").join("demo");
     write(&destination);
     write(&destination);
-    assert_eq!(
-        names(&destination),
-        ["manifest.json", "report.html", "run.toml", "samples.jsonl", "summary.json"]
-    );
+    let files = ["manifest.json", "record.json", "report.html", "run.toml", "samples.jsonl", "summary.json"];
+    assert_eq!(names(&destination), files);
     assert_eq!(names(&place.path().join("runs")), ["demo"], "nothing is left beside it");
 }
 

@@ -6,8 +6,8 @@ use disco_core::{Estimate, Scorer};
 use disco_tuner::{Checkpointed, Policy, SoftmaxTable};
 use xtask::{
     BaseModel, Clock, Error, Finished, Loaded, ModelRecord, ProgressTarget, RunControl, RunOptions, RunPlan,
-    RunRecord, Spec, TextContext, TextScorers, TuneSpec, WEIGHTS, WeightBytes, read_spec, run_pipeline,
-    run_workflow,
+    RunRecord, Spec, TextContext, TextSample, TextScorers, TuneSpec, WEIGHTS, WeightBytes, read_spec,
+    run_pipeline, run_workflow,
 };
 
 use crate::common::speech::{Speech, base, speeches};
@@ -154,6 +154,26 @@ fn every_estimate_agrees_with_the_exact_answer() {
     near(from_base.target.unwrap(), exact[4], "KL(p||a)");
     near(from_base.tuned.unwrap(), exact[5], "KL(pi||a)");
     near(distances[2].base.unwrap(), before, "TV of the base");
+
+    // p_beta = min(P, beta pi) / Z_beta, and the share of proposals that it accepts, Z_beta / beta.
+    let qrs = record.qrs.as_ref().unwrap();
+    let beta = qrs.log_beta.exp();
+    let (mut rate, mut kings) = (0.0, 0.0);
+    for (index, context) in spec.contexts.items.iter().enumerate() {
+        let outcomes: Vec<&Speech> = space.outcomes().iter().collect();
+        let scores = target.log_scores(context, &outcomes).unwrap();
+        let pi = policy.rows()[index].probabilities();
+        let accepted: Vec<f64> =
+            scores.into_iter().zip(pi).map(|(score, pi)| score.unwrap().exp().min(beta * pi)).collect();
+        let z: f64 = accepted.iter().sum();
+        let king = |speech: &Speech| f64::from(u8::from(speech.text().contains("king")));
+        rate += z / beta / 2.0;
+        kings += outcomes.iter().zip(&accepted).map(|(one, mass)| king(one) * mass).sum::<f64>() / z / 2.0;
+    }
+    near(qrs.predicted_rate.unwrap(), rate, "predicted acceptance rate");
+    near(qrs.acceptance_rate, rate, "acceptance rate");
+    near(qrs.predicted_means[0], kings, "predicted share of kings");
+    near(qrs.means[0], kings, "share of kings");
 }
 
 #[test]
@@ -169,7 +189,7 @@ fn the_same_seed_gives_the_same_run() {
     let (second, two) = run(&short);
     assert_eq!(without_time(first.record.clone()), without_time(second.record));
     assert_eq!(one.logits(), two.logits());
-    let other = RunOptions { seed: Some(2), ..RunOptions::default() }.apply(short).unwrap();
+    let other = Spec { seed: 2, ..short };
     assert_ne!(first.record.base.unwrap().samples, run(&other).0.record.base.unwrap().samples);
 }
 
@@ -189,6 +209,20 @@ fn the_record_tells_the_whole_run() {
     assert_eq!(qrs.samples.len(), qrs.accepted);
     assert_eq!(qrs.proposals, 500);
     assert!(qrs.samples.iter().all(|sample| sample.features[1] == Some(0.0) && sample.context == "calm"));
+    let counts = &qrs.by_context_counts;
+    assert_eq!((counts.len(), counts[0].proposals, counts[0].accepted), (1, 500, qrs.accepted));
+    let target = record.target.unwrap();
+    let shares: Vec<f64> = target.heaviest.iter().map(|one| one.share).collect();
+    assert!(shares.len() == 10 && shares.is_sorted_by(|one, next| one >= next), "{shares:?}");
+    assert!(
+        (shares[0] - target.fit.largest_share).abs() < 1e-12,
+        "{} {}",
+        shares[0],
+        target.fit.largest_share
+    );
+    // The factor of the target is largest for kings, and no sword has a weight.
+    let heavy = &target.heaviest[0].sample;
+    assert!(heavy.text.contains("king") && heavy.features[1] == Some(0.0) && heavy.context == "calm");
     let names: Vec<&str> = record.stages.iter().map(|stage| &*stage.name).collect();
     assert_eq!(names, ["measure base", "fit", "tune", "sample and score", "reject"]);
     assert_eq!(record.stages[2].tokens, 3 * 3 * 256);
@@ -273,10 +307,12 @@ fn what_cannot_be_had_is_an_error_that_names_it_and_leaves_what_can_be_used_agai
 #[test]
 fn a_divergence_that_cannot_have_the_constraints_is_refused_before_anything_is_computed() {
     let options = |name: &str| RunOptions { divergence: Some(name.into()), ..RunOptions::default() };
-    let error = options("reverse-kl").apply(spec(&[])).unwrap_err().to_string();
-    assert!(error.contains("`reverse-kl` is infinite, since `sword` is to hold always or never"), "{error}");
-    assert!(options("forward-kl").apply(spec(&[])).is_ok());
-    let error = options("kl").apply(spec(&[])).unwrap_err().to_string();
+    let read = |name| options(name).read("test.toml", SPEC, Path::new("")).map_err(|error| error.to_string());
+    let error = read("reverse-kl").unwrap_err();
+    let expected = "\"reverse-kl\", which is infinite, since `sword` is to hold always or never";
+    assert!(error.contains(expected), "{error}");
+    assert!(read("forward-kl").is_ok());
+    let error = read("kl").unwrap_err();
     assert!(error.contains("forward-kl, reverse-kl"), "{error}");
 }
 
@@ -291,4 +327,67 @@ fn the_base_is_not_changed_by_tuning() {
     run_pipeline(&plan, model(), &BaseModel::new(frozen.clone()), &mut policy, &mut Clock::default(), None)
         .unwrap();
     assert_eq!(frozen.log_scores(&spec.contexts.items[0], &[&speech]).unwrap(), before);
+}
+
+#[test]
+fn tuning_ends_early_is_logged_and_as_many_samples_are_accepted_as_were_asked() {
+    let place = tempfile::tempdir().unwrap();
+    let tune = "metrics_every = 2\nsampling = { kind = \"offline\", every = 2 }\nepochs = 2\nreplay = 1\n\
+                early_stopping = { metric = \"tv_target_policy\", patience = 3, min_delta = 0.01 }\nlearning_rate";
+    let log = "[log]\njsonl = \"steps.jsonl\"\ncsv = \"steps.csv\"\ntensorboard = \"events\"\n[sample]";
+    let text = SPEC.replace("learning_rate", tune).replace("[sample]", log);
+    let text = text.replace("count = 2000", "count = 500\naccepted = 700");
+    let spec = read_spec("test.toml", &text, place.path()).unwrap();
+    let record = workflow(&spec, &place.path().join("out")).unwrap();
+    let tuning = record.tuning.as_ref().unwrap();
+    let steps = tuning.steps.len();
+    assert!((6..150).contains(&steps), "{steps}");
+    assert!(
+        tuning.warnings.iter().any(|warning| warning.contains("no longer improved")),
+        "{:?}",
+        tuning.warnings
+    );
+    let is_measured = |step: &&xtask::StepRecord| step.moments[0].is_some();
+    let measured: Vec<usize> = tuning.steps.iter().filter(is_measured).map(|step| step.step).collect();
+    assert!(measured.windows(2).all(|pair| pair[1] - pair[0] == 2), "{measured:?}");
+    let lines = fs::read_to_string(place.path().join("steps.jsonl")).unwrap();
+    assert_eq!(lines.lines().count(), steps + 1, "a line per step, and one for the outcome");
+    let rows = fs::read_to_string(place.path().join("steps.csv")).unwrap();
+    assert_eq!(rows.matches(",tv_target_policy,").count(), measured.len());
+    assert_eq!(fs::read_dir(place.path().join("events")).unwrap().count(), 1);
+    let qrs = record.qrs.as_ref().unwrap();
+    assert_eq!((qrs.accepted, qrs.samples.len()), (700, 700));
+    assert!(qrs.proposals > 900, "{}", qrs.proposals);
+    assert!(xtask::render_report(&record).contains("Tuning, step by step"));
+
+    let short = spec_with_proposals(&text, 700);
+    let record =
+        workflow(&read_spec("test.toml", &short, place.path()).unwrap(), &place.path().join("short"));
+    let qrs = record.unwrap().qrs.unwrap();
+    assert!(qrs.proposals == 700 && qrs.accepted < 700, "{} {}", qrs.proposals, qrs.accepted);
+    let expected = format!("Only {} of 700 samples were accepted", qrs.accepted);
+    assert!(qrs.warnings.iter().any(|warning| warning.starts_with(&expected)), "{:?}", qrs.warnings);
+}
+
+/// The run file with a limit on proposals, and a goal that leaves open how many of them are accepted.
+fn spec_with_proposals(text: &str, proposals: usize) -> String {
+    text.replace("acceptance_rate = 0.6", &format!("total_variation = 0.05\nproposals = {proposals}"))
+        .replace("[log]", "[log] # none")
+        .replace("jsonl = \"steps.jsonl\"\ncsv = \"steps.csv\"\ntensorboard = \"events\"\n", "")
+}
+
+#[test]
+fn a_log_that_cannot_be_written_is_found_before_anything_is_computed() {
+    let place = tempfile::tempdir().unwrap();
+    for (log, expected) in [
+        ("jsonl = \"no/such/folder.jsonl\"", "folder.jsonl"),
+        ("csv = \".\"", "cannot"),
+        ("tensorboard = \"out/events\"", "the run writes its log to"),
+    ] {
+        let text = SPEC.replace("[sample]", &format!("[log]\n{log}\n[sample]"));
+        let spec = read_spec("test.toml", &text, place.path()).unwrap();
+        let error = workflow(&spec, &place.path().join("out")).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(!place.path().join("out").exists());
+    }
 }

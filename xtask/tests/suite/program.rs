@@ -80,7 +80,7 @@ fn a_program_without_the_backend_says_how_to_install_one_that_has_it() {
     ] {
         let said = elsewhere.refused(arguments);
         assert!(said.contains("built without cuda"), "{said}");
-        assert!(said.contains("`cargo install --path xtask --bin disco --features cuda`"), "{said}");
+        assert!(said.contains("`cargo install --path xtask --bin disco --locked --features cuda`"), "{said}");
         assert!(elsewhere.is_empty());
     }
     let said = elsewhere.refused(&["pretrain", "--corpus", env!("CARGO_BIN_EXE_disco")]);

@@ -88,6 +88,31 @@ fn a_run_of_one_step_without_errors_is_rendered_too() {
 }
 
 #[test]
+fn a_run_without_tuning_speaks_of_no_tuned_policy() {
+    let mut record = record();
+    record.tuning.as_mut().unwrap().steps.clear();
+    let html = render_report(&record);
+    check_nesting(&html);
+    assert!(!html.contains("step by step") && !html.contains("after tuning") && !html.contains(">tuned<"));
+    assert!(html.contains("QRS from the base") && html.contains("the base again, as it is"));
+}
+
+#[test]
+fn no_share_without_an_error_is_shown_as_exact_unless_it_is() {
+    let mut record = record();
+    let none = disco_core::Estimate { value: 0.0, std_error: 0.0, ess: 1500.0 };
+    record.base.as_mut().unwrap().means[0] = none;
+    record.policy.as_mut().unwrap().means[1] = disco_core::Estimate { value: 1.0, ..none };
+    let html = render_report(&record);
+    assert!(html.contains("&lt; 0.0020<span class=\"error\"> (95%)</span>"));
+    assert!(html.contains("&gt; 0.9980<span class=\"error\"> (95%)</span>"));
+    // The target and QRS keep exactly to `never`.
+    assert!(html.contains("0<span class=\"error\"> exact</span>"));
+    assert!(!html.contains("± 0<") && !html.contains("0.0000"));
+    assert!(html.contains("<span class=\"base\">&lt; 0.2%</span> under the base"));
+}
+
+#[test]
 fn the_table_on_the_terminal_is_aligned() {
     let table = terminal_table(&record());
     let lines: Vec<&str> = table.lines().collect();

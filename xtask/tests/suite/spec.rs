@@ -321,3 +321,16 @@ fn a_classifier_is_found_with_its_labels_before_anything_is_computed() {
         assert_eq!(message, format!("`features.1.mean` is {bad}"));
     }
 }
+
+#[test]
+fn a_long_line_is_shown_around_the_problem() {
+    let list = "\"Once\", ".repeat(100_000);
+    let error = read(&LEAST.replace("list = [", &format!("list = [{list}3, "))).unwrap_err();
+    let shown = error.to_string();
+    assert!(shown.len() < 1000, "{}", shown.len());
+    assert!(shown.contains("`contexts.list` has 3 as item 100001"), "{shown}");
+    let lines: Vec<&str> = shown.lines().collect();
+    let caret = lines.iter().position(|line| line.trim_end().ends_with('^')).unwrap();
+    let at = lines[caret].chars().count() - 1;
+    assert_eq!(lines[caret - 1].chars().nth(at), Some('3'), "{shown}");
+}

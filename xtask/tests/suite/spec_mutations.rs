@@ -31,6 +31,20 @@ fn with_all_fields(text: &str) -> String {
     text.lines().map(|text| line(text) + "\n").collect()
 }
 
+/// That of the demo with the tables that its comments show further in, and contexts that are held out.
+fn with_all_tables(text: &str) -> String {
+    let list = "list = [\"KING RICHARD III:\\n\"]";
+    assert!(text.contains(list));
+    let text = text.replace(list, "list = [\"A\", \"B\", \"C\", \"D\"]\nheld_out = 0.5");
+    text.replace("#   [log]", "[log]")
+        .lines()
+        .map(|line| match line.strip_prefix("#   ") {
+            Some(field) if field.contains(" = ") && !field.contains("   ") => format!("{field}\n"),
+            _ => format!("{line}\n"),
+        })
+        .collect()
+}
+
 /// The run files of the repository, that of the demo first, each as it is and with every optional field.
 fn specs() -> Vec<String> {
     let mut texts = Vec::new();
@@ -40,6 +54,9 @@ fn specs() -> Vec<String> {
     for path in files {
         let text = fs::read_to_string(path).unwrap();
         let full = with_all_fields(&text);
+        if texts.is_empty() {
+            texts.push(with_all_tables(&full));
+        }
         texts.extend([text, full]);
     }
     texts
@@ -172,6 +189,10 @@ fn one_unknown_field_is_one_problem() {
         for field in fields(&text) {
             let name = &text[field.key.clone()];
             for by in ["xyzzy".to_owned(), format!("{name}x"), name[1..].to_owned(), name.to_uppercase()] {
+                // A name of one letter.
+                if by.is_empty() {
+                    continue;
+                }
                 let changed = replaced(&text, &field.key, &by);
                 let problems = problems(&changed);
                 let said: Vec<&String> = problems.iter().map(|problem| &problem.message).collect();
@@ -313,18 +334,4 @@ fn a_byte_order_mark_and_carriage_returns_move_no_place() {
     assert_eq!(plain, windows);
     let first = problems(&format!("\u{feff}sed = 1\n{}", demo()));
     assert_eq!(first[0].position, (1, 1));
-}
-
-#[test]
-fn a_long_line_is_shown_around_the_problem() {
-    let list = "\"Once\", ".repeat(100_000);
-    let text = demo().replace("list = [", &format!("list = [{list}3, "));
-    let error = read_spec("mine.toml", &text, Path::new("specs")).unwrap_err();
-    let shown = error.to_string();
-    assert!(shown.len() < 1000, "{}", shown.len());
-    assert!(shown.contains("`contexts.list` has 3 as item 100001"), "{shown}");
-    let lines: Vec<&str> = shown.lines().collect();
-    let caret = lines.iter().position(|line| line.trim_end().ends_with('^')).unwrap();
-    let at = lines[caret].chars().count() - 1;
-    assert_eq!(lines[caret - 1].chars().nth(at), Some('3'), "{shown}");
 }

@@ -63,6 +63,41 @@ fn every_run_file_of_the_repository_comes_back_from_the_record() {
     assert!(read >= 10, "{read}");
 }
 
+#[test]
+fn every_form_of_a_value_comes_back_from_the_record() {
+    let feature = |number: usize, fields: &str| format!("[[features]]\nname = \"f{number}\"\n{fields}\n");
+    let forms = [
+        "kind = \"json\"\npath = \"$.a[0]\"\nequals = \"x\"\nmean = 0.5",
+        "kind = \"json\"\npath = \"$.b\"\nequals = 2\nalways = true",
+        "kind = \"json\"\npath = \"$.b\"\nequals = true\nmean = { column = \"share\" }\nper_context = true",
+        "kind = \"json\"\npath = \"$.c\"\notherwise = -1.5\nbetween = [-0.5, 2]",
+        "kind = \"contains\"\ntext = { column = \"word\" }\nnever = true",
+        "kind = \"category\"\nlabels = [\"a\", \"b\"]\npatterns = [\"a\", \"b\"]\nordered = true\ndistribution = { b = 0.25, a = 0.75 }",
+        "kind = \"length\"\nunit = \"words\"",
+    ];
+    let features: String = forms.iter().enumerate().map(|(number, fields)| feature(number, fields)).collect();
+    let place = TempDir::new().unwrap();
+    fs::write(place.path().join("contexts.csv"), "context,word,share,n\nA,sun,0.25,2\nB,moon,0.5,1\n")
+        .unwrap();
+    let text = format!(
+        "title = \"t\"\nseed = 1\n[model]\nsource = \"embedded\"\n[contexts]\nfile = \"contexts.csv\"\nweight = \"n\"\n\
+         [checkpoints]\nbest = \"ess\"\n{features}"
+    );
+    let spec = read_spec("test.toml", &text, place.path()).unwrap_or_else(|error| panic!("{error}"));
+    let written = serde_json::to_string(&spec).unwrap();
+    let again: xtask::Spec = serde_json::from_str(&written).unwrap();
+    assert_eq!(serde_json::to_string(&again).unwrap(), written);
+    assert_eq!(
+        again.features.iter().map(|one| &one.kind).collect::<Vec<_>>(),
+        spec.features.iter().map(|one| &one.kind).collect::<Vec<_>>()
+    );
+    for (from, to) in [("\"always\"", "\"sometimes\""), ("\"ess\"", "\"best\""), ("$.a[0]", "a[0]")] {
+        assert!(written.contains(from));
+        let error = serde_json::from_str::<xtask::Spec>(&written.replacen(from, to, 1)).unwrap_err();
+        assert!(error.to_string().contains(to.trim_matches('"')) || to == "\"sometimes\"", "{error}");
+    }
+}
+
 /// Checks that a folder has no record, with an error that says `expected`.
 #[track_caller]
 fn check_refused(change: impl FnOnce(&Path), expected: &str) {

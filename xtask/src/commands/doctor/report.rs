@@ -161,7 +161,9 @@ impl BackendState {
             (Some(device), _) => format!("on {device}"),
             (None, Some(problem)) => format!("no device: {problem}"),
             (None, None) => {
-                format!("not compiled in (`cargo install --path xtask --bin disco --features {name}`)")
+                format!(
+                    "not compiled in (`cargo install --path xtask --bin disco --locked --features {name}`)"
+                )
             }
         };
         format!("{name:<7} {state}")

@@ -41,7 +41,7 @@ impl Software {
         })
     }
 
-    /// What was found, or the problem.
+    /// The finding, or the problem.
     pub(super) fn text(&self) -> String {
         self.found.clone().or_else(|| Some(format!("none: {}", self.problem.as_deref()?))).unwrap_or_default()
     }

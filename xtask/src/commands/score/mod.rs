@@ -83,6 +83,7 @@ pub(crate) fn run(arguments: &ScoreArguments) -> Result<()> {
     let hub = |source: &ModelSource| matches!(source, ModelSource::Hub(_));
     let asks_a_hub = hub(&model.source) || target.as_ref().is_some_and(|target| target.spec.asks_a_hub());
     let requirements = Requirements { hub: asks_a_hub, ..Requirements::of(arguments.backend) };
+    #[cfg_attr(not(feature = "lm"), expect(unused_variables, reason = "a launcher only checks it"))]
     let scoring = Scoring { lines, model, target, out: arguments.out.clone(), backend: arguments.backend };
     with_language_model(requirements, || {
         #[cfg(feature = "lm")]

@@ -21,7 +21,9 @@ use crate::results::{
 /// A run on the page.
 struct Run<'a> {
     record: &'a RunRecord,
-    /// Its name, as HTML: a link to its report.
+    /// Its name, as HTML.
+    label: String,
+    /// The same as a link to its report.
     name: String,
     features: Vec<FeatureRow>,
 }
@@ -33,6 +35,7 @@ pub fn render_comparison(runs: &[(String, FileLinks, RunRecord)]) -> String {
         .iter()
         .map(|(name, links, record)| Run {
             record,
+            label: format!("<bdi>{}</bdi>", escape(name)),
             name: links.to_report(&format!("<bdi>{}</bdi>", escape(name))),
             features: record.features(),
         })
@@ -50,6 +53,9 @@ pub fn render_comparison(runs: &[(String, FileLinks, RunRecord)]) -> String {
     page("Runs side by side", &kicker, &content)
 }
 
+/// A number of a run, as HTML.
+type Number<'a> = &'a dyn Fn(&Run<'_>) -> String;
+
 /// The numbers that tell runs apart at a glance, a column for each run.
 fn headline(runs: &[Run<'_>]) -> String {
     let nothing = || NOTHING.to_owned();
@@ -62,7 +68,7 @@ fn headline(runs: &[Run<'_>]) -> String {
     let target = |run: &Run<'_>, of: &dyn Fn(&TargetRecord) -> String| {
         run.record.target.as_ref().map_or_else(nothing, of)
     };
-    let numbers: [(&str, &dyn Fn(&Run<'_>) -> String); 9] = [
+    let numbers: [(&str, Number<'_>); 9] = [
         ("steps of tuning", &|run| {
             let steps = run.record.tuning.as_ref().map(|tuning| grouped(tuning.steps.len() as u64));
             steps.unwrap_or_else(nothing)
@@ -119,8 +125,9 @@ fn panel<'a>(name: &'a str, runs: &'a [Run<'a>]) -> Panel<'a> {
         ];
         for (class, stage, mean, is_of_target) in stages {
             let Some(mean) = mean else { continue };
-            let words = if is_of_target { row.words_of_target(&mean) } else { row.words(&mean) };
-            lanes.push(Lane { class, label: format!("{} {stage}", run.name), mean, words });
+            let mean = if is_of_target { row.of_target(mean) } else { mean };
+            let words = row.words(&mean);
+            lanes.push(Lane { class, label: format!("{} {stage}", run.label), mean, words });
         }
     }
     let mut asked = with_it().map(|(_, row)| row.range());

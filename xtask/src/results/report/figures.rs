@@ -10,7 +10,8 @@ use super::{
 };
 use crate::results::{
     numbers::plain,
-    record::{QrsRecord, RunRecord, StepRecord, TuningRecord},
+    qrs_record::QrsRecord,
+    record::{RunRecord, StepRecord, TuningRecord},
     rows::FeatureRow,
 };
 
@@ -105,7 +106,8 @@ pub(super) fn qrs_curve(qrs: &QrsRecord) -> String {
         series: vec![Series { name: String::new(), class: "qrs", points, errors }],
         rules: Vec::new(),
         marks: vec![Mark {
-            x: qrs.acceptance_rate.value,
+            // The curve is of the samples that chose beta, as this rate is.
+            x: qrs.predicted_rate.unwrap_or(qrs.acceptance_rate).value,
             y: qrs.total_variation.value,
             name: chosen,
             class: "qrs",

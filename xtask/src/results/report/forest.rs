@@ -37,14 +37,17 @@ pub(super) struct Panel<'a> {
 
 impl<'a> Panel<'a> {
     /// A measure at each stage that there was.
-    pub(super) fn of_stages(row: &'a FeatureRow) -> Self {
+    pub(super) fn of_stages(row: &'a FeatureRow, is_tuned: bool) -> Self {
         let fitted = row.fitted.map(|fitted| fitted.fitted).filter(|fitted| !fitted.value.is_nan());
-        let of_target = |mean: Estimate| row.words_of_target(&mean);
         let stages = [
             ("base", "base", row.base.map(|mean| (mean, row.words(&mean)))),
-            ("target", "target", fitted.map(|mean| (mean, of_target(mean)))),
-            ("tuned", "tuned", row.tuned.map(|mean| (mean, row.words(&mean)))),
-            ("qrs", "QRS", row.qrs.map(|mean| (mean, of_target(mean)))),
+            ("target", "target", fitted.map(|mean| (row.of_target(mean), row.words_of_target(&mean)))),
+            (
+                "tuned",
+                if is_tuned { "tuned" } else { "policy" },
+                row.tuned.map(|mean| (mean, row.words(&mean))),
+            ),
+            ("qrs", "QRS", row.qrs.map(|mean| (row.of_target(mean), row.words_of_target(&mean)))),
         ];
         let lane = |(class, label, stage): (&'static str, &str, Option<(Estimate, Shown)>)| {
             let (mean, words) = stage?;

@@ -9,6 +9,7 @@ mod figures;
 mod files;
 mod forest;
 mod html;
+mod labels;
 mod page;
 mod qrs;
 mod rewards;

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::results::{
     numbers::{Shown, grouped, plain, shown_share},
-    record::{QrsRecord, RunRecord},
+    qrs_record::{QrsCount, QrsRecord},
+    record::RunRecord,
 };
 
 /// The number of contexts whose counts are shown.
@@ -67,7 +68,7 @@ fn counts(record: &RunRecord, qrs: &QrsRecord) -> String {
     if counts.len() < 2 {
         return String::new();
     }
-    let share = |of: &(usize, (_, &crate::results::QrsCount))| {
+    let share = |of: &(usize, (_, &QrsCount))| {
         let count = of.1.1;
         count.accepted as f64 / count.proposals.max(1) as f64
     };

@@ -1,6 +1,9 @@
 //! The table of samples, which can be filtered by stage, context and feature.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write,
+};
 
 use super::html::{escape, marked, section, shortened};
 use crate::{
@@ -22,16 +25,18 @@ pub(super) fn samples(record: &RunRecord) -> Option<String> {
     }
     let table = SampleTable::new(record);
     let mut rows = String::new();
+    let mut contexts = BTreeSet::new();
     for index in 0..most {
         for stage in &stages {
             if let Some(sample) = stage.samples.get(index) {
                 rows.push_str(&table.row(stage, sample));
+                contexts.insert(sample.context.as_str());
             }
         }
     }
     let content = format!(
         r#"{}<table class="samples"><thead><tr><th scope="col">stage</th><th scope="col">sample</th><th scope="col">features</th></tr></thead><tbody>{rows}</tbody></table>"#,
-        table.filter(&stages)
+        table.filter(&stages, &contexts)
     );
     let introduction = "The first of each stage, not chosen. Grey is the context; the words that a feature looks for are marked; \
                         ∎ stands where the model ended the text itself.";
@@ -107,8 +112,8 @@ impl SampleTable {
         html
     }
 
-    /// The filter, which its script shows.
-    fn filter(&self, stages: &[StageSamples<'_>]) -> String {
+    /// The filter, which its script shows: of the stages, of the contexts that are there, and of all features.
+    fn filter(&self, stages: &[StageSamples<'_>], contexts: &BTreeSet<&str>) -> String {
         let option = |value: &str, text: &str| format!(r#"<option value="{value}">{text}</option>"#);
         let select = |label: &str, name: &str, options: String| {
             format!(r#"<label>{label} <select name="{name}">{}{options}</select></label>"#, option("", "all"))
@@ -116,12 +121,12 @@ impl SampleTable {
         let of_stage = |stage: &StageSamples<'_>| option(stage.stage, stage.heading);
         let mut html = r#"<form class="filter" hidden>"#.to_owned();
         html.push_str(&select("Stage", "stage", stages.iter().map(of_stage).collect()));
-        if self.contexts.len() > 1 {
-            let mut contexts: Vec<(usize, &String)> =
-                self.contexts.iter().map(|(text, known)| (known.0, text)).collect();
-            contexts.sort();
+        if contexts.len() > 1 {
+            let known = contexts.iter().filter_map(|text| Some((self.contexts.get(*text)?.0, *text)));
+            let mut contexts: Vec<(usize, &str)> = known.collect();
+            contexts.sort_unstable();
             let of_context =
-                |(index, text): (usize, &String)| option(&index.to_string(), &escape(&shortened(text)));
+                |(index, text): (usize, &str)| option(&index.to_string(), &escape(&shortened(text)));
             html.push_str(&select("Context", "context", contexts.into_iter().map(of_context).collect()));
         }
         let of_feature =

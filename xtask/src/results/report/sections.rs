@@ -35,31 +35,24 @@ pub(super) fn lede(record: &RunRecord) -> String {
     let is_asked = |feature: &FeatureRow| feature.asked.is_some() || reward(&feature.name).is_some();
     let asked = features.iter().zip(&measures).filter(|(feature, _)| is_asked(feature));
     let sentences = asked.map(|(feature, measure)| {
-        let words = |value| mean_in_words(value, feature.is_binary);
+        let number = |value| mean_in_words(value, feature.is_binary);
         let asked = match (&measure.feature.target, feature.range()) {
             (Some(Target::Always), _) => "always".into(),
             (Some(Target::Never), _) => "never".into(),
-            (_, Some(range)) => range.in_words(words),
+            (_, Some(range)) => range.in_words(number),
             (_, None) if reward(&feature.name).is_some_and(|reward| reward.beta < 0.0) => "less".into(),
             (_, None) => "more".into(),
         };
-        let with_error = |mean: Option<Estimate>| {
-            mean.map(|mean| match feature.is_binary && !(feature.is_hard && mean.std_error == 0.0) {
-                true => escape(&percent(&mean)),
-                false if feature.is_binary => words(mean.value),
-                false => escape(&plus_minus(&mean)),
-            })
+        let words = |mean: Estimate| match feature.is_binary {
+            true => escape(&percent(&mean)),
+            false => escape(&plus_minus(&mean)),
         };
-        // A bound by the rule of three, unless the means are exact by what is asked.
-        let of_samples = |mean: Option<Estimate>| match feature.is_hard {
-            true => mean.map(|mean| escape(&percent(&mean))),
-            false => with_error(mean),
-        };
-        let [base, tuned, qrs] =
-            [of_samples(feature.base), of_samples(feature.tuned), with_error(feature.qrs)];
+        let [base, tuned] = [feature.base, feature.tuned].map(|mean| mean.map(words));
+        let qrs = feature.qrs.map(|mean| words(feature.of_target(mean)));
+        let after = if record.is_tuned() { "after tuning" } else { "in other samples of it" };
         let reached = [
             base.map(|base| format!("<span class=\"base\">{base}</span> under the base")),
-            tuned.map(|tuned| format!("<span class=\"tuned\">{tuned}</span> after tuning")),
+            tuned.map(|tuned| format!("<span class=\"tuned\">{tuned}</span> {after}")),
             qrs.map(|qrs| format!("<span class=\"qrs\">{qrs}</span> by QRS")),
         ];
         let reached: Vec<String> = reached.into_iter().flatten().collect();
@@ -79,14 +72,14 @@ pub(super) fn moments(record: &RunRecord) -> String {
                of the <span class=\"tuned\">tuned policy</span>, and of those that <span class=\"qrs\">quasi-rejection sampling</span> \
                accepts, with what was <span class=\"asked\">asked</span>. Lines are 95% intervals; numbers have one standard error, or are \
                the bound of the 95% interval where no sample has the feature, or all have it.";
-    let panels = features.iter().map(|feature| Panel::of_stages(feature).html());
+    let panels = features.iter().map(|feature| Panel::of_stages(feature, record.is_tuned()).html());
     let notes = warnings(&record.skipped_notes());
     section("Asked and reached", key, &(forest(panels) + &notes))
 }
 
 /// The course of tuning.
 pub(super) fn tuning(record: &RunRecord) -> Option<String> {
-    let tuning = record.tuning.as_ref()?;
+    let tuning = record.tuning.as_ref().filter(|_| record.is_tuned())?;
     let tune = &record.spec.tune;
     let introduction = format!(
         "{} steps of {} samples, minimising <em>{}</em>. Bands are one standard error of a step's own samples.",

@@ -41,7 +41,7 @@ pub(super) fn settings(record: &RunRecord, links: &FileLinks) -> String {
     }
     for (name, value) in settings_of(&record.spec) {
         let is_elsewhere = |other: &&str| name == **other || name.starts_with(&format!("{other}."));
-        if !ELSEWHERE.iter().any(|other| is_elsewhere(&other)) {
+        if !ELSEWHERE.iter().any(is_elsewhere) {
             fact(&name, &value);
         }
     }

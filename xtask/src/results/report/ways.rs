@@ -51,12 +51,13 @@ pub(super) fn ways(record: &RunRecord) -> Option<String> {
     }
     if record.policy.is_some() {
         let kl = optional(from_base.tuned);
-        way("tuned", "the tuned policy as it is", all(), column(&|index| distances[index].tuned), kl);
+        let label = if record.is_tuned() { "the tuned policy as it is" } else { "the base again, as it is" };
+        way("tuned", label, all(), column(&|index| distances[index].tuned), kl);
     }
     if let Some(qrs) = &record.qrs {
         let accepted = shown(&shown_share(&qrs.acceptance_rate));
         let kl = optional(from_base.qrs);
-        let label = if record.policy.is_some() { "QRS from the tuned policy" } else { "QRS from the base" };
+        let label = if record.is_tuned() { "QRS from the tuned policy" } else { "QRS from the base" };
         way("qrs", label, accepted, column(&|index| distances[index].qrs), kl);
     }
     let masking = record.base.as_ref().and_then(|base| base.masking).map_or_else(String::new, |masking| {
