@@ -232,6 +232,8 @@ fn check_settings(request: &Value, completion: &Completion) -> Result<(), String
         let (asked, used) = (request[field].as_f64(), completion.generation_settings.get(field));
         let Some((asked, used)) = asked.zip(used.and_then(Value::as_f64)) else { continue };
         if (asked - used).abs() > 1e-5 * asked.abs().max(1.0) {
+            // The server holds it as f32.
+            let used = used as f32;
             return Err(format!(
                 "it uses {field} = {used} where {asked} was asked for: a server or proxy overrides it"
             ));
