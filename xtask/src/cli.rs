@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{
     Backend, Error, INTERRUPTED, Result,
-    commands::{self, BenchOptions, PretrainArguments, RunOptions, SampleArguments},
+    commands::{self, BenchOptions, PretrainArguments, RunOptions, SampleArguments, ServeArguments},
     process::survive_full_files,
     repository::{self, CiOptions, TidyOptions},
     terminal::{say, say_error},
@@ -33,6 +33,8 @@ enum Command {
     },
     /// Sample from a model or from the policy of a finished run, or search it: JSON lines of completions with log-probabilities.
     Sample(Box<SampleArguments>),
+    /// Serve a model, or the policy of a finished run, over HTTP, as OpenAI's API does.
+    Serve(ServeArguments),
     /// Train the embedded model from nothing, on a text.
     Pretrain(PretrainArguments),
     /// Run all tests of the workspace.
@@ -94,6 +96,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Demo(options) => commands::demo(&options),
         Command::Run { spec, options } => commands::run(&spec, &options),
         Command::Sample(arguments) => commands::sample(&arguments),
+        Command::Serve(arguments) => commands::serve(&arguments),
         Command::Pretrain(arguments) => commands::pretrain(&arguments),
         Command::Bench(Bench::Lm(options)) => commands::bench_lm(&options),
         #[cfg(feature = "lm")]

@@ -15,6 +15,8 @@ mod process;
 mod repository;
 mod results;
 mod scorers;
+#[cfg(feature = "serve")]
+mod serving;
 mod spec;
 mod steering;
 mod terminal;
@@ -36,6 +38,13 @@ pub use results::{
     terminal_table, write_outputs,
 };
 pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
+#[cfg(all(feature = "serve", feature = "lm"))]
+pub use serving::LanguageModelEngine;
+#[cfg(feature = "serve")]
+pub use serving::{
+    ChatMessage, DrawEvent, DrawRequest, Drawing, DrawnToken, Engine, EngineLoad, OnEvent, Refusal,
+    SamplingSettings, Server, ServerSettings,
+};
 pub use spec::{
     AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ChoicesSpec, ClassifierSpec,
     CommandAsking, CommandSpec, ContextSpec, Dialect, FeatureKind, FeatureSpec, FitSpec, GrammarSpec,

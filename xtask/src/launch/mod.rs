@@ -15,6 +15,8 @@ pub(crate) struct Requirements {
     pub(crate) backend: Backend,
     /// Whether a model may have to be downloaded from a hub.
     pub(crate) hub: bool,
+    /// Whether it serves over HTTP.
+    pub(crate) serve: bool,
     /// Whether disco's own crates check their debug assertions, where the program has to be built. Only a measurement goes without.
     pub(crate) assertions: bool,
 }
@@ -22,12 +24,13 @@ pub(crate) struct Requirements {
 impl Requirements {
     /// This backend; no hub, and with debug assertions.
     pub(crate) fn of(backend: Backend) -> Self {
-        Self { backend, hub: false, assertions: true }
+        Self { backend, hub: false, serve: false, assertions: true }
     }
 
     /// Whether this program meets them.
     fn are_met(self) -> bool {
-        self.backend.is_compiled() && (cfg!(feature = "hub") || self.hub_feature().is_none())
+        let has_hub = cfg!(feature = "hub") || self.hub_feature().is_none();
+        self.backend.is_compiled() && has_hub && (cfg!(feature = "serve") || !self.serve)
     }
 
     /// The Cargo feature for a hub, unless the hub is one without TLS.
@@ -38,7 +41,8 @@ impl Requirements {
 
     /// The Cargo features of xtask that meet them.
     fn features(self) -> Vec<&'static str> {
-        [self.backend.feature()].into_iter().chain(self.hub_feature()).collect()
+        let serve = self.serve.then_some("serve");
+        [self.backend.feature()].into_iter().chain(self.hub_feature()).chain(serve).collect()
     }
 }
 

@@ -22,6 +22,12 @@ mod python_scorer;
 mod report;
 #[cfg(unix)]
 mod scorer_speed;
+#[cfg(feature = "serve")]
+mod serving;
+#[cfg(all(feature = "serve", feature = "flex"))]
+mod serving_model;
+#[cfg(feature = "serve")]
+mod serving_refusals;
 mod skipping;
 mod spec;
 mod spec_conflicts;

@@ -63,6 +63,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "results",
             "models",
             "steering",
+            "serving",
             "commands",
             "repository",
             "cli",

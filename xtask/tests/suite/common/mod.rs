@@ -1,6 +1,10 @@
 //! A finished run with made-up numbers, for what is a function of it.
 
 pub(crate) mod external;
+#[cfg(feature = "serve")]
+pub(crate) mod http;
+#[cfg(feature = "serve")]
+pub(crate) mod scripted_engine;
 pub(crate) mod speech;
 
 use std::{
