@@ -12,6 +12,7 @@ mod report;
 mod run;
 mod sample;
 mod score;
+mod serve;
 mod stage_arguments;
 mod tune;
 
@@ -30,4 +31,5 @@ pub use run::RunOptions;
 pub(crate) use run::{demo, run};
 pub(crate) use sample::{SampleArguments, run as sample};
 pub(crate) use score::{ScoreArguments, run as score};
+pub(crate) use serve::{ServeArguments, run as serve};
 pub(crate) use tune::{TuneArguments, run as tune};

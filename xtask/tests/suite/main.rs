@@ -28,6 +28,12 @@ mod remote_model;
 mod report;
 #[cfg(unix)]
 mod scorer_speed;
+#[cfg(feature = "serve")]
+mod serving;
+#[cfg(all(feature = "serve", feature = "flex"))]
+mod serving_model;
+#[cfg(feature = "serve")]
+mod serving_refusals;
 mod skipping;
 mod spec;
 mod spec_conflicts;
