@@ -44,6 +44,8 @@ mod spec_mutations;
 mod spec_server;
 mod spec_settings;
 mod stages;
+#[cfg(feature = "flex")]
+mod stages_of_a_model;
 mod stored;
 mod targets;
 #[cfg(target_os = "linux")]
