@@ -12,8 +12,11 @@ pub(super) struct Fields(Map<String, Value>);
 const IGNORED: [&str; 6] =
     ["user", "metadata", "store", "safety_identifier", "prompt_cache_key", "service_tier"];
 
+/// The name of a field, whether a value changes nothing, and such values in words.
+type Neutral = (&'static str, fn(&Value) -> bool, &'static str);
+
 /// Fields of OpenAI's API that are not supported, but for a value that leaves everything as it is.
-const NEUTRAL: [(&str, fn(&Value) -> bool, &str); 10] = [
+const NEUTRAL: [Neutral; 10] = [
     ("frequency_penalty", is_zero, "0"),
     ("presence_penalty", is_zero, "0"),
     ("logit_bias", is_empty, "{}"),
