@@ -66,7 +66,7 @@ impl RemoteModel {
     /// checks; the message names the setting to change.
     ///
     /// # Cost
-    /// About 130 requests of one token, and two of a sample.
+    /// About 70 requests of one token, and two of a sample (of llama.cpp, one of a sample and one per token of it).
     pub fn connect(model: &ModelSpec, context: &str) -> Result<Self> {
         let ModelSource::Server(address) = &model.source else {
             let problem = "this model runs here, and not on a server".to_owned();

@@ -11,7 +11,7 @@ use crate::{
 /// The key of the random numbers of a probe: the samples of a run do not depend on it.
 const KEY: u64 = 0x70726f6265;
 /// The number of tokens that are drawn, to be compared with their probabilities.
-const DRAWN: usize = 128;
+const DRAWN: usize = 64;
 /// A count as far from its expectation as this, or farther, is taken for a mistake of the server. A probe looks at two counts.
 const ALPHA: f64 = 1e-7;
 /// The difference of two log-probabilities of a token that computing twice in half precision makes, at most, in nats.

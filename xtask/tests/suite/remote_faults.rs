@@ -158,17 +158,21 @@ fn a_server_that_is_busy_for_a_moment_costs_nothing() {
     }
 }
 
+/// The error of the checks, or of 200 samples.
+fn error_of(url: &str, change: impl FnOnce(&mut ModelSpec)) -> String {
+    let remote = RemoteModel::connect(&model(url, change), "Once").map_err(|error| error.to_string());
+    let draw = |remote: RemoteModel| {
+        remote.sample(&"Once".into(), &Streams::new(1, 200)).map_err(|error| error.to_string())
+    };
+    remote.and_then(draw).unwrap_err()
+}
+
 #[test]
 fn an_end_token_without_its_log_probability_is_an_error() {
     for kind in [Kind::Vllm, Kind::LlamaCpp] {
         let truncated = |model: &mut ModelSpec| model.temperature = 0.9;
         let url = language_server(kind, Fault::WithoutEnd);
-        let drawn = RemoteModel::connect(&model(&url, truncated), "Once")
-            .map_err(|error| error.to_string())
-            .and_then(|remote| {
-                remote.sample(&"Once".into(), &Streams::new(1, 50)).map_err(|error| error.to_string())
-            });
-        let error = drawn.unwrap_err();
+        let error = error_of(&url, truncated);
         assert!(
             error.contains("probabilities for the") || error.contains("no token, or none"),
             "{kind:?}: {error}"
@@ -180,9 +184,7 @@ fn an_end_token_without_its_log_probability_is_an_error() {
 fn a_token_that_cannot_be_drawn_is_an_error() {
     for kind in [Kind::Vllm, Kind::LlamaCpp] {
         let change = |model: &mut ModelSpec| model.top_k = Some(9);
-        let remote =
-            RemoteModel::connect(&model(&language_server(kind, Fault::Substitutes), change), "Once").unwrap();
-        let error = remote.sample(&"Once".into(), &Streams::new(1, 200)).unwrap_err().to_string();
+        let error = error_of(&language_server(kind, Fault::Substitutes), change);
         assert!(error.contains("it drew a token to which it gives the probability 0"), "{kind:?}: {error}");
     }
 }
