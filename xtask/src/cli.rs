@@ -31,6 +31,8 @@ enum Command {
         #[command(flatten)]
         options: RunOptions,
     },
+    /// Print every field of a spec file, with its meaning, the values that are allowed, and its default.
+    Spec,
     /// Sample from a model or from the policy of a finished run, or search it: JSON lines of completions with log-probabilities.
     Sample(Box<SampleArguments>),
     /// Train the embedded model from nothing, on a text.
@@ -93,6 +95,7 @@ fn dispatch(command: Command) -> Result<()> {
     match command {
         Command::Demo(options) => commands::demo(&options),
         Command::Run { spec, options } => commands::run(&spec, &options),
+        Command::Spec => commands::spec(),
         Command::Sample(arguments) => commands::sample(&arguments),
         Command::Pretrain(arguments) => commands::pretrain(&arguments),
         Command::Bench(Bench::Lm(options)) => commands::bench_lm(&options),

@@ -4,6 +4,7 @@ mod bench;
 mod pretrain;
 mod run;
 mod sample;
+mod spec;
 
 #[cfg(feature = "lm")]
 pub(crate) use bench::run_job;
@@ -12,3 +13,4 @@ pub(crate) use pretrain::{PretrainArguments, run as pretrain};
 pub use run::RunOptions;
 pub(crate) use run::{demo, run};
 pub(crate) use sample::{SampleArguments, run as sample};
+pub(crate) use spec::spec;
