@@ -57,6 +57,8 @@ enum Command {
     Score(ScoreArguments),
     /// Tell how far samples in files are from a saved target: divergences, weights, acceptance rates. No model is run.
     Diagnose(DiagnoseArguments),
+    /// Print every field of a spec file, with its meaning, the values that are allowed, and its default.
+    Spec,
     /// Sample from a model or from the policy of a finished run, or search it: JSON lines of completions with log-probabilities.
     Sample(Box<SampleArguments>),
     /// Render the report of a finished run again, or one page that compares several runs.
@@ -162,6 +164,7 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Merge(arguments) => commands::merge(&arguments),
         Command::Diagnose(arguments) => commands::diagnose(&arguments),
         Command::Score(arguments) => commands::score(&arguments),
+        Command::Spec => commands::spec(),
         Command::Sample(arguments) => commands::sample(&arguments),
         Command::Report(arguments) => commands::report(&arguments),
         Command::Serve(arguments) => commands::serve(&arguments),
