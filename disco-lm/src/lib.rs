@@ -27,8 +27,11 @@ pub use decoding::{Decoding, RepetitionScope};
 pub use device::Backend;
 #[cfg(feature = "hub-http")]
 pub use error::HubProblem;
-pub use error::{ChoiceProblem, Error, Misshapen, Result};
-pub use generation::{BeamSearch, EarlyStopping, Hypothesis};
+pub use error::{ChoiceProblem, Error, Misshapen, RequestProblem, Result};
+pub use generation::{
+    BeamSearch, EarlyStopping, FinishReason, GenerationEvent, GenerationHandle, GenerationRequest,
+    GenerationService, Hypothesis, RequestGuard, ServiceLimits, ServiceLoad, TokenLogProb,
+};
 pub use grammar::Grammar;
 #[cfg(feature = "hub-http")]
 pub use hub::{Hub, HubModel, HubProgress};

@@ -10,7 +10,7 @@ use crate::{
     commands::{
         self, BenchOptions, DiagnoseArguments, DoctorOptions, ExampleOptions, FitArguments, MeasureArguments,
         MergeArguments, PretrainArguments, ReportArguments, RunOptions, SampleArguments, ScoreArguments,
-        TuneArguments,
+        ServeArguments, TuneArguments,
     },
     launch::start_with_fast_allocator,
     process::{leave_workspace, survive_full_files},
@@ -57,10 +57,14 @@ enum Command {
     Score(ScoreArguments),
     /// Tell how far samples in files are from a saved target: divergences, weights, acceptance rates. No model is run.
     Diagnose(DiagnoseArguments),
+    /// Print every field of a spec file, with its meaning, the values that are allowed, and its default.
+    Spec,
     /// Sample from a model or from the policy of a finished run, or search it: JSON lines of completions with log-probabilities.
     Sample(Box<SampleArguments>),
     /// Render the report of a finished run again, or one page that compares several runs.
     Report(ReportArguments),
+    /// Serve a model, or the policy of a finished run, over HTTP, as OpenAI's API does.
+    Serve(ServeArguments),
     /// Train a small model like the embedded one from nothing, on a text.
     Pretrain(PretrainArguments),
     /// Show example spec files, or write them with the files that they read.
@@ -160,8 +164,10 @@ fn dispatch(command: Command) -> Result<()> {
         Command::Merge(arguments) => commands::merge(&arguments),
         Command::Diagnose(arguments) => commands::diagnose(&arguments),
         Command::Score(arguments) => commands::score(&arguments),
+        Command::Spec => commands::spec(),
         Command::Sample(arguments) => commands::sample(&arguments),
         Command::Report(arguments) => commands::report(&arguments),
+        Command::Serve(arguments) => commands::serve(&arguments),
         Command::Pretrain(arguments) => commands::pretrain(&arguments),
         Command::Examples(options) => commands::examples(&options),
         Command::Doctor(options) => commands::doctor(&options),

@@ -19,6 +19,8 @@ mod repository;
 mod results;
 mod samples;
 mod scorers;
+#[cfg(feature = "serve")]
+mod serving;
 mod spec;
 mod stages;
 mod steering;
@@ -44,6 +46,13 @@ pub use results::{
 };
 pub use samples::{Shard, StoredSample};
 pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
+#[cfg(all(feature = "serve", feature = "lm"))]
+pub use serving::LanguageModelEngine;
+#[cfg(feature = "serve")]
+pub use serving::{
+    ChatMessage, DrawEvent, DrawRequest, Drawing, DrawnToken, Engine, EngineLoad, OnEvent, Refusal,
+    SamplingSettings, Server, ServerSettings,
+};
 pub use spec::{
     AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ChoicesSpec, ClassifierSpec,
     CommandAsking, CommandSpec, ContextSpec, Dialect, FeatureKind, FeatureSpec, FitSpec, GrammarSpec,

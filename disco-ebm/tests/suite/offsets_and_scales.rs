@@ -139,7 +139,7 @@ fn a_shifted_target_comes_back_bit_for_bit() {
 #[test]
 fn conditional_means_have_no_offset() {
     let report = |offset: f64| {
-        let x = feature("x", move |_: &(), x: &u32| offset + f64::from(u8::from(*x % 2 == 0)));
+        let x = feature("x", move |_: &(), x: &u32| offset + f64::from(u8::from(x.is_multiple_of(2))));
         let g = disco_core::predicate("low", |_: &(), x: &u32| *x < 3);
         let constraints = [Constraint::moment(x, offset + 0.25)
             .and_then(|one| one.given(std::sync::Arc::new(g)))

@@ -3,6 +3,7 @@
 pub(crate) mod choice_problem;
 #[cfg(feature = "hub-http")]
 pub(crate) mod hub_problem;
+pub(crate) mod request_problem;
 
 use std::{
     fmt,
@@ -12,6 +13,7 @@ use std::{
 pub use choice_problem::ChoiceProblem;
 #[cfg(feature = "hub-http")]
 pub use hub_problem::HubProblem;
+pub use request_problem::RequestProblem;
 
 /// A result whose error is disco-lm's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -245,6 +247,12 @@ pub enum Error {
         model: String,
         /// The problem; its message says what to do.
         problem: crate::HubProblem,
+    },
+    /// A request that a [`GenerationService`](crate::GenerationService) does not take or cannot finish.
+    #[error("request for generation: {problem}")]
+    Request {
+        /// The problem.
+        problem: RequestProblem,
     },
     /// A parameter outside its range.
     #[error("{field} is {value}; allowed: {allowed}")]

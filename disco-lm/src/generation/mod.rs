@@ -3,22 +3,35 @@
 
 pub(crate) mod beam_search;
 pub(crate) mod continuous_batching;
+mod group;
+mod kv_budget;
 pub(crate) mod queue;
+mod reply;
+mod request;
 pub(crate) mod sequence;
+mod service;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use disco_core::{Sampled, StreamRng, Streams};
 
 use crate::{
-    Completion, LanguageModel, Result, TokenModel,
+    Completion, Generation, LanguageModel, Result, TokenModel,
     attention::kv_cache::{DeviceCache, HostCache, is_by_row},
     decoding::DEAD_END,
-    generation::{continuous_batching::draw_all, sequence::Sequence},
+    generation::{
+        continuous_batching::draw_all,
+        group::ContextSequences,
+        sequence::{Sequence, SequenceSettings},
+    },
     grammar::mask::Mask,
 };
 
 pub use beam_search::{BeamSearch, EarlyStopping, Hypothesis};
+pub use request::{FinishReason, GenerationEvent, GenerationRequest, TokenLogProb};
+pub use service::{GenerationHandle, GenerationService, RequestGuard, ServiceLimits, ServiceLoad};
 
 impl TokenModel {
     /// Draws one sequence per stream in each context: `streams[k]` belong to `contexts[k]`.
@@ -61,11 +74,16 @@ impl TokenModel {
             self.check_context(context)?;
         }
         let counts: Vec<usize> = rngs.iter().map(Vec::len).collect();
+        let Generation { decoding, max_new_tokens, .. } = self.generation.clone();
+        let settings = Arc::new(SequenceSettings { decoding, max_new_tokens, alternatives: 0 });
         let sequences = rngs.into_iter().enumerate().map(|(context, rngs)| {
-            let sequence = |(number, rng)| Sequence::new([context, number], rng);
-            (contexts[context], rngs.into_iter().enumerate().map(sequence).collect())
+            let sequence = |(number, rng)| Sequence::new([context, number], rng, settings.clone());
+            ContextSequences {
+                context: contexts[context].into(),
+                sequences: rngs.into_iter().enumerate().map(sequence).collect(),
+            }
         });
-        let sequences: Vec<(&[u32], Vec<Sequence>)> = sequences.collect();
+        let sequences: Vec<ContextSequences> = sequences.collect();
         let mut drawn = match is_by_row(&self.shared.config, &self.shared.device) {
             true => draw_all::<HostCache>(self, sequences)?,
             false => draw_all::<DeviceCache>(self, sequences)?,
@@ -81,8 +99,16 @@ impl TokenModel {
 
     /// Whether a sequence ends with an end token, has come to a dead end, or has the maximal length.
     pub(crate) fn is_complete(&self, tokens: &[u32]) -> bool {
-        tokens.len() == self.generation.max_new_tokens
-            || tokens.last().is_some_and(|token| self.is_end(*token) || *token == DEAD_END)
+        self.finish_reason(tokens, self.generation.max_new_tokens).is_some()
+    }
+
+    /// Why no token follows a sequence of at most `max_new_tokens`; `None` if one does.
+    pub(crate) fn finish_reason(&self, tokens: &[u32], max_new_tokens: usize) -> Option<FinishReason> {
+        match tokens.last() {
+            Some(&DEAD_END) => Some(FinishReason::DeadEnd),
+            Some(&token) if self.is_end(token) => Some(FinishReason::EndToken),
+            _ => (tokens.len() == max_new_tokens).then_some(FinishReason::Length),
+        }
     }
 
     /// The masks of the first tokens after some contexts; none for a model without a grammar.

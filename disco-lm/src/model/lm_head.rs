@@ -83,6 +83,17 @@ impl LmHead<'_> {
         masks: &[Mask],
         work: impl Fn(usize, NextToken<'_>) -> R + Sync,
     ) -> Result<Vec<R>> {
+        self.each_decoded(hidden, |row| (self.decoding, history(row)), masks, work)
+    }
+
+    /// As [`each_next`](Self::each_next), where each hidden state has a decoding of its own, in the place of the model's.
+    pub(crate) fn each_decoded<'h, R: Send>(
+        &self,
+        hidden: Tensor<2>,
+        row_of: impl Fn(usize) -> (&'h Decoding, History<'h>) + Sync,
+        masks: &[Mask],
+        work: impl Fn(usize, NextToken<'_>) -> R + Sync,
+    ) -> Result<Vec<R>> {
         let rows = hidden.dims()[0];
         debug_assert!(masks.is_empty() || masks.len() == rows, "{} masks for {rows} rows", masks.len());
         let mut results = Vec::with_capacity(rows);
@@ -91,7 +102,7 @@ impl LmHead<'_> {
             let mut logits = self.logits(hidden.clone().narrow(0, start, range.len()))?;
             results.extend(self.each(
                 &mut logits,
-                |row| history(start + row),
+                |row| row_of(start + row),
                 masks.get(range).unwrap_or_default(),
                 |row, next| work(start + row, next),
             )?);
@@ -99,11 +110,11 @@ impl LmHead<'_> {
         Ok(results)
     }
 
-    /// As [`each_next`](Self::each_next), from the logits of each row, which are changed.
+    /// As [`each_decoded`](Self::each_decoded), from the logits of each row, which are changed.
     fn each<'h, R: Send>(
         &self,
         logits: &mut TensorData,
-        history: impl Fn(usize) -> History<'h> + Sync,
+        row_of: impl Fn(usize) -> (&'h Decoding, History<'h>) + Sync,
         masks: &[Mask],
         work: impl Fn(usize, NextToken<'_>) -> R + Sync,
     ) -> Result<Vec<R>> {
@@ -115,7 +126,8 @@ impl LmHead<'_> {
             rows.len()
         );
         let each = |(row, logits)| {
-            let next = self.decoding.next_token(logits, history(row), self.end_tokens, masks.get(row))?;
+            let (decoding, history) = row_of(row);
+            let next = decoding.next_token(logits, history, self.end_tokens, masks.get(row))?;
             Ok(work(row, next))
         };
         rows.map(each).collect()
@@ -150,7 +162,7 @@ impl LmHead<'_> {
     fn target_log_probs(&self, logits: &mut TensorData, rows: &[PredictionRow<'_>]) -> Result<Vec<Vec<f64>>> {
         self.each(
             logits,
-            |row| rows[row].history,
+            |row| (self.decoding, rows[row].history),
             &self.masks(rows)?,
             |row, next| rows[row].targets.iter().map(|target| next.log_prob(target.token)).collect(),
         )
@@ -195,7 +207,7 @@ impl LmHead<'_> {
             let rows = &rows[range];
             self.each(
                 &mut logits,
-                |row| rows[row].history,
+                |row| (self.decoding, rows[row].history),
                 &self.masks(rows)?,
                 |row, next| {
                     let targets = rows[row].targets.iter();

@@ -119,6 +119,11 @@ impl TokenModel {
         self.shared.config.vocabulary
     }
 
+    /// The number of tokens that a context and its new tokens may have together.
+    pub fn positions(&self) -> usize {
+        self.shared.config.max_positions
+    }
+
     /// The names of tensors in the files that no model of this kind reads, such as the head of another task or a table that is
     /// computed. transformers ignores them too. A tensor that could change a probability is an error instead.
     pub fn ignored_tensors(&self) -> &[String] {

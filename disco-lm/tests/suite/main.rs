@@ -16,6 +16,7 @@ mod embedded_model;
 mod exactness;
 mod file_damage;
 mod files;
+mod generation_service;
 mod gguf;
 mod gguf_metadata;
 mod golden;

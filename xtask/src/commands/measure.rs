@@ -2,19 +2,17 @@
 
 use clap::Args;
 
-use super::stage_arguments::StageArguments;
-#[cfg(feature = "lm")]
-use super::stage_arguments::show;
+use super::stage_arguments::{StageArguments, show};
 use crate::{
     Error, Result, Shard,
+    features::TextScorers,
     launch::{Requirements, with_language_model},
-    stages::{Inputs, is_done},
+    spec::{FeatureKind, ModelSource},
+    stages::{Inputs, MEASURED, MeasureStage, is_done},
+    steering::{Untuned, remote_model},
 };
 #[cfg(feature = "lm")]
-use crate::{
-    stages::{MEASURED, MeasureStage},
-    steering::language_model::on_model,
-};
+use crate::{models::text_scorers, steering::language_model::on_model};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MeasureArguments {
@@ -44,10 +42,27 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     if !arguments.stage.is_forced() && is_done(&out, &inputs) {
         return Ok(());
     }
+    let is_remote = matches!(spec.model.source, ModelSource::Server(_));
+    let has_classifier =
+        spec.features.iter().any(|feature| matches!(feature.kind, FeatureKind::Classifier(_)));
+    let remote = |scorers: &dyn Fn() -> Result<TextScorers>| {
+        let control = arguments.stage.options.control()?;
+        let stage = MeasureStage { spec: &spec, out: &out, shard, inputs: inputs.clone(), control: &control };
+        let (folder, record) = stage.measure(|| {
+            let Untuned { base, scorers, record } = remote_model::load(&spec, scorers)?;
+            Ok((base, scorers, record))
+        })?;
+        show(&folder, &record, MEASURED)
+    };
+    if is_remote && !has_classifier {
+        return remote(&|| Ok(TextScorers::new()));
+    }
     let requirements = Requirements { hub: spec.asks_a_hub(), ..Requirements::of(spec.backend) };
     with_language_model(requirements, || {
         #[cfg(feature = "lm")]
-        {
+        if is_remote {
+            remote(&|| text_scorers(&spec))?;
+        } else {
             let control = arguments.stage.options.control()?;
             let stage = MeasureStage { spec: &spec, out: &out, shard, inputs, control: &control };
             let (folder, record) = on_model(&spec, None, stage)?;

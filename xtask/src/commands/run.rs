@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use disco_core::input;
 
+use super::stage_arguments::show;
 use crate::{
-    Backend, Error, Interrupt, ProgressTarget, Result, RunControl, RunRecord, StartMode,
+    Backend, Error, Interrupt, ProgressTarget, Result, RunControl, StartMode,
     features::TextScorers,
     launch::{Requirements, with_language_model},
     process::workspace,
-    results::{keep_apart, terminal_table},
+    results::{REPORT, keep_apart},
     spec::{Change, FeatureKind, ModelSource, Spec, read_spec_with},
     steering::remote_model,
-    terminal::{print, visible_line},
 };
 #[cfg(feature = "lm")]
 use crate::{models::text_scorers, steering::language_model};
@@ -137,21 +137,19 @@ fn run_spec(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
     let has_classifier =
         spec.features.iter().any(|feature| matches!(feature.kind, FeatureKind::Classifier(_)));
     if is_remote && !has_classifier {
-        return show(remote_model::run(&spec, out, &options.control()?, || Ok(TextScorers::new()))?);
+        let (folder, record) = remote_model::run(&spec, out, &options.control()?, || Ok(TextScorers::new()))?;
+        return show(&folder, &record, REPORT);
     }
     let requirements = Requirements { hub: spec.asks_a_hub(), ..Requirements::of(spec.backend) };
     with_language_model(requirements, || {
         #[cfg(feature = "lm")]
-        show(match is_remote {
-            true => remote_model::run(&spec, out, &options.control()?, || text_scorers(&spec))?,
-            false => language_model::run(&spec, out, &options.control()?)?,
-        })?;
+        {
+            let (folder, record) = match is_remote {
+                true => remote_model::run(&spec, out, &options.control()?, || text_scorers(&spec))?,
+                false => language_model::run(&spec, out, &options.control()?)?,
+            };
+            show(&folder, &record, REPORT)?;
+        }
         Ok(())
     })
-}
-
-/// Shows the results of a run, and where its report is.
-fn show((folder, record): (PathBuf, RunRecord)) -> Result<()> {
-    print(format_args!("\n{}", terminal_table(&record)))?;
-    print(visible_line(&folder.join("report.html").to_string_lossy()))
 }

@@ -226,6 +226,14 @@ pub enum Error {
         /// Why.
         failure: String,
     },
+    /// The server cannot listen.
+    #[error("cannot serve at {address}: {cause}")]
+    Serve {
+        /// Its address.
+        address: String,
+        /// Why.
+        cause: io::Error,
+    },
     /// Signals cannot be handled.
     #[error("cannot handle SIGINT and SIGTERM: {0}")]
     Signals(io::Error),

@@ -22,6 +22,8 @@ pub(crate) struct Requirements {
     pub(crate) backend: Backend,
     /// Whether a model may have to be downloaded from a hub.
     pub(crate) hub: bool,
+    /// Whether it serves over HTTP.
+    pub(crate) serve: bool,
     /// Whether disco's own crates check their debug assertions, where the program has to be built. Only a measurement goes without.
     pub(crate) assertions: bool,
 }
@@ -29,14 +31,15 @@ pub(crate) struct Requirements {
 impl Requirements {
     /// This backend; no hub, and with debug assertions.
     pub(crate) fn of(backend: Backend) -> Self {
-        Self { backend, hub: false, assertions: true }
+        Self { backend, hub: false, serve: false, assertions: true }
     }
 
     /// The Cargo features that this program would need and does not have.
     fn missing(self) -> Vec<&'static str> {
         let backend = (!self.backend.is_compiled()).then_some(self.backend.feature());
         let hub = self.hub_feature().filter(|_| !cfg!(feature = "hub"));
-        backend.into_iter().chain(hub).collect()
+        let serve = (self.serve && !cfg!(feature = "serve")).then_some("serve");
+        backend.into_iter().chain(hub).chain(serve).collect()
     }
 
     /// The Cargo feature for a hub, unless the hub is one without TLS.
@@ -47,7 +50,8 @@ impl Requirements {
 
     /// The Cargo features of xtask that meet them.
     fn features(self) -> Vec<&'static str> {
-        [self.backend.feature()].into_iter().chain(self.hub_feature()).collect()
+        let serve = self.serve.then_some("serve");
+        [self.backend.feature()].into_iter().chain(self.hub_feature()).chain(serve).collect()
     }
 }
 

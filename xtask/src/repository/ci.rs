@@ -147,7 +147,8 @@ fn format() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    let mut command = with(["clippy", "--workspace", "--all-targets", "--features", "xtask/flex,xtask/hub"]);
+    let mut command =
+        with(["clippy", "--workspace", "--all-targets", "--features", "xtask/flex,xtask/hub,xtask/serve"]);
     command.args(["--", "--deny", "warnings"]);
     process::run(command)
 }

@@ -39,8 +39,8 @@ pub use record::{
     BaseRecord, CategoryDistance, FitRecord, FittedFeature, HeldOutRecord, MaskingRecord, ModelRecord,
     PolicyRecord, RunRecord, SampleRecord, StageRecord, StepRecord, TargetRecord, TuningRecord, WeightRecord,
 };
-pub(crate) use report::is_report;
 pub use report::{FileLinks, render_comparison, render_report, render_report_with};
+pub(crate) use report::{REPORT, is_report};
 pub use rows::{DistanceRow, FeatureRow, FromBase};
 pub(crate) use staging::remove as remove_staging;
 pub use stored::read_record;

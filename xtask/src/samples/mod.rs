@@ -8,7 +8,6 @@
 //! Other fields are not looked at.
 
 mod context_samples;
-#[cfg(feature = "lm")]
 mod line;
 mod probabilities;
 mod raw_line;
@@ -17,7 +16,6 @@ mod shard;
 mod stored_sample;
 
 pub(crate) use context_samples::{ContextSamples, find_contexts, in_contexts};
-#[cfg(feature = "lm")]
 pub(crate) use line::SampleLine;
 pub(crate) use probabilities::check_probabilities;
 pub(crate) use raw_line::{StoredLine, is_sample_line, read_line_place, read_samples, read_texts};

@@ -17,12 +17,15 @@ use crate::{
 /// The reason of a `null` in a file.
 const SKIPPED: &str = "its line has null";
 
+/// The text of a sample, its number of tokens, and whether it is finished: all that a text scorer sees of it.
+type Seen = (String, usize, bool);
+
 /// The values of one feature, as the lines of a file have them.
 #[derive(Debug)]
 struct RecordedScorer {
     feature: String,
     /// By context and sample.
-    values: HashMap<TextContext, BTreeMap<(String, usize, bool), Option<f64>>>,
+    values: HashMap<TextContext, BTreeMap<Seen, Option<f64>>>,
 }
 
 /// Scorers for those of these features whose value every line has, by name.

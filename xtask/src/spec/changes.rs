@@ -56,6 +56,12 @@ impl Change {
         Ok(Self::new(format!("{flag} {field}="), path, value))
     }
 
+    /// Gives TOML to the field at `path`.
+    pub(super) fn value_at(path: &[String], value: &str) -> Self {
+        let argument = format!("--set {}=", path.join("."));
+        Self::new(argument, path.to_vec(), value.to_owned())
+    }
+
     fn new(argument: String, path: Vec<String>, value: String) -> Self {
         Self { argument, path, value }
     }

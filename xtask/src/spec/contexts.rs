@@ -89,7 +89,7 @@ fn hold_out(contexts: &Section<'_>, found: &mut ContextSpec, share: f64, seed: u
             contexts.wrong(
                 "held_out",
                 "is a share of one context",
-                "two contexts or more, or a file of others",
+                "two contexts or more in `list` or `file`, or a file of others",
             );
         }
         return;

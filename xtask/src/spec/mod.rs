@@ -3,6 +3,7 @@
 //! A [`Spec`] is read from TOML, and every value in it is checked at once, so that a run does not fail late.
 
 pub(crate) mod allowed;
+mod annotated;
 mod backend;
 mod bounds;
 mod category;
@@ -34,6 +35,7 @@ mod references;
 mod rewards;
 mod sample_space;
 mod section;
+mod sentences;
 mod server;
 mod source;
 mod target;
@@ -48,6 +50,7 @@ use disco_divergence::Divergence;
 use disco_ebm::FitConfig;
 use serde::{Deserialize, Serialize};
 
+pub(crate) use annotated::annotated_fields;
 pub use backend::Backend;
 pub use category::{CategoryRule, CategorySpec};
 pub(crate) use changes::Change;

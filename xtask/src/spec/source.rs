@@ -84,6 +84,18 @@ impl ModelSource {
         })
     }
 
+    /// The adapter that an argument of the command line names, seen from the current folder.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] if there is no such adapter.
+    pub(crate) fn adapter_from_argument(flag: &'static str, text: &str) -> crate::Result<Self> {
+        Self::find_with(text, Path::new(""), "adapter_config.json").map_err(|problem| Error::Argument {
+            flag,
+            problem: format!("\"{text}\" {problem}"),
+            allowed: "a folder in the layout of PEFT, or the id of one on the hub".into(),
+        })
+    }
+
     /// Its name in a report.
     pub fn name(&self) -> String {
         match self {

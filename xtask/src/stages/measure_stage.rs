@@ -7,8 +7,7 @@ use std::{
 };
 
 use disco_core::{Distribution, Scorer};
-use disco_tuner::{Checkpointed, Policy};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 
 use super::Inputs;
 use crate::{
@@ -20,9 +19,7 @@ use crate::{
     samples::{SampleLine, Shard},
     scorers::external_scorers,
     spec::Spec,
-    steering::{
-        BaseModel, Clock, Loaded, Measurement, ModelTask, RunControl, RunPlan, WeightBytes, measure_drawn,
-    },
+    steering::{BaseModel, Clock, Measurement, RunControl, RunPlan, measure_drawn},
 };
 
 /// The file with the samples.
@@ -115,26 +112,4 @@ fn lines<X: TextSample + Serialize>(
         }
     }
     Ok(lines)
-}
-
-impl ModelTask for MeasureStage<'_> {
-    type Output = (PathBuf, RunRecord);
-
-    fn run<X, B, Q, P>(
-        self,
-        _: WeightBytes,
-        load: impl FnOnce() -> Result<Loaded<B, Q, X, P>>,
-        _: impl FnOnce(&P, &Path) -> Result<()>,
-    ) -> Result<Self::Output>
-    where
-        X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
-        B: Scorer<TextContext, X>,
-        Q: Distribution<TextContext, X>,
-        P: Policy<TextContext, X> + Checkpointed,
-    {
-        self.measure(|| {
-            let Loaded { base, scorers, record, .. } = load()?;
-            Ok((base, scorers, record))
-        })
-    }
 }

@@ -6,6 +6,7 @@
 mod diagnose_stage;
 mod fit_stage;
 #[cfg(feature = "lm")]
+mod measure_on_model;
 mod measure_stage;
 mod merge;
 #[cfg(feature = "lm")]
@@ -18,7 +19,6 @@ mod tune_stage;
 
 pub(crate) use diagnose_stage::DiagnoseStage;
 pub(crate) use fit_stage::FitStage;
-#[cfg(feature = "lm")]
 pub(crate) use measure_stage::{MEASURED, MeasureStage};
 pub(crate) use merge::merge;
 #[cfg(feature = "lm")]

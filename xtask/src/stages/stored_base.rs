@@ -43,6 +43,9 @@ fn unknown(verb: &str) -> CoreError {
     CoreError::failed("base", format!("there is no model: a file of samples cannot {verb} others"))
 }
 
+/// A base that is known from a file, and its samples.
+type Stored = (BaseModel<StoredBase, StoredBase, StoredSample>, Vec<Drawn<StoredSample>>);
+
 /// Samples of a file as the base of a run, and as its samples. `lists` says that they are all texts of each context, each once.
 ///
 /// Lines without `log_base` were drawn from the base.
@@ -54,7 +57,7 @@ pub(super) fn stored_base(
     contexts: &[TextContext],
     samples: &[ContextSamples],
     lists: bool,
-) -> Result<(BaseModel<StoredBase, StoredBase, StoredSample>, Vec<Drawn<StoredSample>>)> {
+) -> Result<Stored> {
     let has_base = samples.iter().flatten().any(|line| line.log_base.is_some());
     let mut base = StoredBase { log_scores: HashMap::new() };
     let (mut drawn, mut spaces) = (Vec::new(), Vec::new());

@@ -60,7 +60,7 @@ pub(crate) fn accept<X: TextSample + Eq + Hash>(
     let mut end = Accepted { proposals: 0, draws: 0, notes: Vec::new() };
     let mut drain = |sampler: &mut dyn Sampler<X, Item = disco_qrs::Result<Draw<X>>>,
                      first: Option<usize>| {
-        while let Some(draw) = sampler.next() {
+        for draw in &mut *sampler {
             let draw = draw?;
             progress.advance(1, String::new);
             take(&contexts[first.unwrap_or(draw.context)], &draw)?;

@@ -6,7 +6,7 @@ use super::{BaseModel, RunControl, Untuned, run_untuned_workflow};
 use crate::{
     Error, Result,
     features::TextScorers,
-    remote::RemoteModel,
+    remote::{RemoteModel, RemoteSample},
     results::{ModelRecord, RunRecord},
     spec::Spec,
 };
@@ -22,14 +22,22 @@ pub(crate) fn run(
     control: &RunControl,
     scorers: impl FnOnce() -> Result<TextScorers>,
 ) -> Result<(PathBuf, RunRecord)> {
-    let load = || {
-        let context = spec.contexts.items.first().ok_or_else(|| Error::Server {
-            server: spec.model.source.name(),
-            problem: "there is no context to ask it about".into(),
-        })?;
-        let base = RemoteModel::connect(&spec.model, context.text())?;
-        let record = ModelRecord { name: spec.model.source.name(), facts: base.facts() };
-        Ok(Untuned { base: BaseModel::new(base), scorers: scorers()?, record })
-    };
-    run_untuned_workflow(spec, out, control, load)
+    run_untuned_workflow(spec, out, control, || load(spec, scorers))
+}
+
+/// The model of a spec on its server, as a base.
+///
+/// # Errors
+/// As [`RemoteModel::connect`], and those of `scorers`.
+pub(crate) fn load(
+    spec: &Spec,
+    scorers: impl FnOnce() -> Result<TextScorers>,
+) -> Result<Untuned<RemoteModel, RemoteModel, RemoteSample>> {
+    let context = spec.contexts.items.first().ok_or_else(|| Error::Server {
+        server: spec.model.source.name(),
+        problem: "there is no context to ask it about".into(),
+    })?;
+    let base = RemoteModel::connect(&spec.model, context.text())?;
+    let record = ModelRecord { name: spec.model.source.name(), facts: base.facts() };
+    Ok(Untuned { base: BaseModel::new(base), scorers: scorers()?, record })
 }

@@ -232,7 +232,8 @@ fn each_misbehaviour_is_one_clear_error_within_its_time() {
 fn secrets_are_hidden_before_an_answer_is_cut_and_quoted() {
     const SECRET: &str = "my\"word\"and-more";
     // Each form of the secret stands at the place where a message is cut.
-    let cases: [fn(&str) -> (&'static str, String); 5] = [
+    type Case = fn(&str) -> (&'static str, String);
+    let cases: [Case; 5] = [
         |long| ("401 Unauthorized", format!("{long}{SECRET}")),
         |long| ("200 OK", format!("<{long}{SECRET}>")),
         |long| ("200 OK", json!({"rewards": [format!("{long}{SECRET}")]}).to_string()),

@@ -28,6 +28,12 @@ mod remote_model;
 mod report;
 #[cfg(unix)]
 mod scorer_speed;
+#[cfg(feature = "serve")]
+mod serving;
+#[cfg(all(feature = "serve", feature = "flex"))]
+mod serving_model;
+#[cfg(feature = "serve")]
+mod serving_refusals;
 mod skipping;
 mod spec;
 mod spec_conflicts;
@@ -38,6 +44,8 @@ mod spec_mutations;
 mod spec_server;
 mod spec_settings;
 mod stages;
+#[cfg(feature = "flex")]
+mod stages_of_a_model;
 mod stored;
 mod targets;
 #[cfg(target_os = "linux")]

@@ -133,17 +133,9 @@ pub(crate) fn run(arguments: &SampleArguments) -> Result<()> {
 }
 
 fn sampling(arguments: &SampleArguments) -> Result<Sampling> {
-    let here = Path::new("");
     let source = ModelSource::from_argument("--model", &arguments.model)?;
-    let adapter = arguments.adapter.as_ref().map(|adapter| {
-        let found = ModelSource::find_with(adapter, here, "adapter_config.json");
-        let allowed = "a folder in the layout of PEFT, or the id of one on the hub".into();
-        found.map_err(|problem| Error::Argument {
-            flag: "--adapter",
-            problem: format!("\"{adapter}\" {problem}"),
-            allowed,
-        })
-    });
+    let adapter = arguments.adapter.as_deref();
+    let adapter = adapter.map(|adapter| ModelSource::adapter_from_argument("--adapter", adapter));
     let run = run_of(Path::new(&arguments.model))?;
     let (model, of_run) = match run {
         Some(RunSpec { model, contexts }) => (ModelSpec { source, ..model }, contexts),

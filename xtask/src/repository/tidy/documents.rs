@@ -15,7 +15,7 @@ const EDITED: [&str; 6] = ["rs", "toml", "md", "py", "sh", "css"];
 const OUTPUT: &str = "target";
 
 /// Names that are no files of the repository: folders in the results of a run, and placeholders for a reader's own files.
-const ELSEWHERE: [&str; 4] = ["model/", "adapter/", "COPY.toml", "SPEC.toml"];
+const ELSEWHERE: [&str; 5] = ["model/", "adapter/", "run.toml", "COPY.toml", "SPEC.toml"];
 
 /// The document about the past, which names files that are gone.
 const ABOUT_THE_PAST: &str = "CHANGELOG.md";

@@ -68,6 +68,7 @@ const ORDER: [(&str, &[&str]); 3] = [
             "models",
             "steering",
             "stages",
+            "serving",
             "commands",
             "repository",
             "cli",

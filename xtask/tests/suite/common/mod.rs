@@ -1,8 +1,12 @@
 //! A finished run with made-up numbers, for what is a function of it.
 
 pub(crate) mod external;
+#[cfg(feature = "serve")]
+pub(crate) mod http;
 pub(crate) mod language_server;
 pub(crate) mod loopback;
+#[cfg(feature = "serve")]
+pub(crate) mod scripted_engine;
 pub(crate) mod speech;
 
 use std::{

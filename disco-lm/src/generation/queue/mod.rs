@@ -1,11 +1,15 @@
-//! The queue of continuous batching: groups of contexts that wait to be prefilled, and sequences that are ready.
+//! The queue of continuous batching: groups of contexts that wait to be prefilled, and sequences that are ready. A *closed* queue has all
+//! of its groups from the beginning; to an *open* one, groups are added while workers take from it.
+
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::VecDeque,
     sync::{Condvar, Mutex, MutexGuard},
 };
 
-use crate::Result;
+use crate::{RequestProblem, Result};
 
 /// A queue with two stages that several workers share.
 ///
@@ -14,6 +18,8 @@ use crate::Result;
 pub(crate) struct Queue<G, T> {
     state: Mutex<State<G, T>>,
     changed: Condvar,
+    /// How many groups a worker that has items prefills at once, while its items wait.
+    prefills: usize,
 }
 
 struct State<G, T> {
@@ -21,6 +27,8 @@ struct State<G, T> {
     ready: VecDeque<T>,
     /// How many groups are being prefilled.
     in_progress: usize,
+    /// Whether groups may still be added.
+    is_open: bool,
     has_stopped: bool,
 }
 
@@ -56,10 +64,19 @@ impl<G, T> Drop for StopOnFailure<'_, G, T> {
 }
 
 impl<G, T> Queue<G, T> {
+    /// A closed queue.
     pub(crate) fn new(groups: impl IntoIterator<Item = G>) -> Self {
-        let groups = groups.into_iter().collect();
-        let state = State { groups, ready: VecDeque::new(), in_progress: 0, has_stopped: false };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        Self::with(groups.into_iter().collect(), false, usize::MAX)
+    }
+
+    /// An open queue. A worker that has items prefills one group before it goes on with them, so that none of them waits for long.
+    pub(crate) fn open() -> Self {
+        Self::with(VecDeque::new(), true, 1)
+    }
+
+    fn with(groups: VecDeque<G>, is_open: bool, prefills: usize) -> Self {
+        let state = State { groups, ready: VecDeque::new(), in_progress: 0, is_open, has_stopped: false };
+        Self { state: Mutex::new(state), changed: Condvar::new(), prefills }
     }
 
     /// Prefills groups until `is_enough` holds for the ready items, or no group is left.
@@ -79,10 +96,11 @@ impl<G, T> Queue<G, T> {
         }
     }
 
-    /// Takes at most `wanted` items, each of which `fits`; prefills groups as long as too few are ready.
+    /// Takes at most `wanted` items, each of which `fits`; prefills groups as long as too few are ready, in an open queue only one.
     ///
     /// Returns fewer if the next item does not fit or none is ready. A caller that `is_idle` blocks until other workers have
-    /// prefilled their groups; an empty result then means that the queue is exhausted, has stopped, or holds no item that fits.
+    /// prefilled their groups, or a group is added to an open queue; an empty result then means that the queue is closed and
+    /// exhausted, has stopped, or holds no item that fits.
     pub(crate) fn take(
         &self,
         wanted: usize,
@@ -91,6 +109,7 @@ impl<G, T> Queue<G, T> {
         prefill: impl Fn(G) -> Result<Vec<T>>,
     ) -> Result<Vec<T>> {
         let mut taken = Vec::new();
+        let mut prefilled = 0;
         loop {
             let mut state = self.lock();
             if state.has_stopped {
@@ -107,10 +126,12 @@ impl<G, T> Queue<G, T> {
             if taken.len() == wanted {
                 return Ok(taken);
             }
-            if !state.groups.is_empty() {
+            let must_have = is_idle && taken.is_empty();
+            if !state.groups.is_empty() && (prefilled < self.prefills || must_have) {
                 drop(state);
                 self.prefill_next(&prefill)?;
-            } else if is_idle && taken.is_empty() && state.in_progress > 0 {
+                prefilled += 1;
+            } else if must_have && (state.in_progress > 0 || state.is_open) {
                 drop(self.changed.wait(state).expect(LOCK_IS_SOUND));
             } else {
                 return Ok(taken);
@@ -132,9 +153,25 @@ impl<G, T> Queue<G, T> {
     }
 
     /// From here on [`take`](Self::take) returns no items.
-    fn stop(&self) {
-        self.lock().has_stopped = true;
+    pub(crate) fn stop(&self) {
+        let mut state = self.lock();
+        (state.has_stopped, state.is_open) = (true, false);
         self.changed.notify_all();
+    }
+
+    /// Whether an open queue holds items, or groups that no worker has taken.
+    pub(crate) fn has_arrivals(&self) -> bool {
+        let state = self.lock();
+        state.is_open && !(state.groups.is_empty() && state.ready.is_empty())
+    }
+
+    /// Drops everything that nobody will take any more.
+    pub(crate) fn clear(&self) {
+        let mut state = self.lock();
+        let left = (std::mem::take(&mut state.groups), std::mem::take(&mut state.ready));
+        // What is dropped may call foreign code: not while the lock is held.
+        drop(state);
+        drop(left);
     }
 
     /// Prefills the next group; returns whether there was one.
@@ -155,82 +192,60 @@ impl<G, T> Queue<G, T> {
     }
 }
 
-/// Why a lock that several workers take cannot be poisoned.
-pub(crate) const LOCK_IS_SOUND: &str = "no worker panics while it holds the lock";
+/// The end of a queue at which groups are added, whatever its items are.
+pub(crate) trait Entrance<G>: Send + Sync {
+    /// Adds a group, unless the queue is closed or `most` groups wait.
+    fn add(&self, group: G, most: usize) -> Result<(), RequestProblem>;
 
-#[cfg(test)]
-mod tests {
-    use std::{
-        panic::{AssertUnwindSafe, catch_unwind},
-        sync::Barrier,
-        thread,
-        time::Duration,
-    };
+    /// Drops the waiting groups for which `is_wanted` does not hold.
+    fn retain(&self, is_wanted: &dyn Fn(&G) -> bool);
 
-    use super::*;
-    use crate::Error;
+    /// The number of groups that wait.
+    fn waiting(&self) -> usize;
 
-    fn twice(group: u32) -> Result<Vec<u32>> {
-        Ok(vec![group, group])
-    }
+    /// Takes no more groups; those that there are will be finished.
+    fn close(&self);
 
-    fn any(_: &u32) -> bool {
-        true
-    }
+    /// Stops the workers, which finish nothing.
+    fn abandon(&self);
+}
 
-    #[test]
-    fn groups_are_prefilled_as_items_are_wanted() {
-        let queue = Queue::new(0..5);
-        let prepared = queue.prefill_ahead(|ready| ready.len() >= 3, twice).expect("items");
-        assert_eq!(prepared, Prepared { ready: 4, is_all: false });
-        assert_eq!(queue.take(3, true, any, twice).expect("items"), [0, 0, 1]);
-        assert_eq!(queue.take(2, false, any, twice).expect("items"), [1, 2]);
-        assert_eq!(queue.take(9, false, |item| *item < 3, twice).expect("items"), [2]);
-        let prepared = queue.prefill_ahead(|_| false, twice).expect("items");
-        assert_eq!(prepared, Prepared { ready: 4, is_all: true });
-        assert_eq!(queue.take(9, true, any, twice).expect("items"), [3, 3, 4, 4]);
-        assert!(queue.take(9, true, any, twice).expect("nothing").is_empty());
-    }
-
-    #[test]
-    fn an_idle_worker_waits_for_what_others_prefill() {
-        let queue = Queue::new([7]);
-        let both = Barrier::new(2);
-        let slowly = |group| {
-            both.wait();
-            thread::sleep(Duration::from_millis(50));
-            twice(group)
-        };
-        let taken = thread::scope(|scope| {
-            let other = scope.spawn(|| queue.take(1, true, any, slowly));
-            both.wait();
-            let never = |_| unreachable!("the only group is being prefilled");
-            assert!(queue.take(1, false, any, never).expect("nothing as yet").is_empty());
-            let here = queue.take(1, true, any, never).expect("an item");
-            [other.join().expect("no panic").expect("an item"), here]
-        });
-        assert_eq!(taken, [[7], [7]]);
-    }
-
-    #[test]
-    fn no_worker_waits_for_one_that_has_failed() {
-        let failing = Queue::new([7]);
-        let refuse = |_: u32| Err::<Vec<u32>, _>(Error::invalid("group", 7, "even"));
-        assert!(failing.take(1, true, any, refuse).is_err());
-        assert!(failing.take(1, true, any, twice).expect("nothing").is_empty());
-
-        let panicking = Queue::new([7]);
-        let prefill = |_: u32| -> Result<Vec<u32>> { panic!("in the prefill") };
-        assert!(catch_unwind(|| panicking.take(1, true, any, prefill)).is_err());
-        assert!(panicking.take(1, true, any, twice).expect("nothing").is_empty());
-
-        for panics in [false, true] {
-            let queue = Queue::new([7]);
-            assert!(queue.run_worker(|| Ok(())).is_ok() && !queue.has_stopped());
-            let run = || queue.run_worker(|| if panics { panic!("in the worker") } else { refuse(7) });
-            assert!(!matches!(catch_unwind(AssertUnwindSafe(run)), Ok(Ok(_))));
-            assert!(queue.has_stopped());
-            assert!(queue.take(1, true, any, twice).expect("nothing").is_empty());
+impl<G: Send, T: Send> Entrance<G> for Queue<G, T> {
+    fn add(&self, group: G, most: usize) -> Result<(), RequestProblem> {
+        let mut state = self.lock();
+        if !state.is_open {
+            return Err(RequestProblem::Stopped);
         }
+        if state.groups.len() >= most {
+            return Err(RequestProblem::QueueFull { waiting: state.groups.len() });
+        }
+        state.groups.push_back(group);
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    fn retain(&self, is_wanted: &dyn Fn(&G) -> bool) {
+        let mut state = self.lock();
+        let (wanted, unwanted): (Vec<G>, Vec<G>) =
+            std::mem::take(&mut state.groups).into_iter().partition(is_wanted);
+        state.groups = wanted.into();
+        drop(state);
+        drop(unwanted);
+    }
+
+    fn waiting(&self) -> usize {
+        self.lock().groups.len()
+    }
+
+    fn close(&self) {
+        self.lock().is_open = false;
+        self.changed.notify_all();
+    }
+
+    fn abandon(&self) {
+        self.stop();
     }
 }
+
+/// Why a lock that several workers take cannot be poisoned.
+pub(crate) const LOCK_IS_SOUND: &str = "no worker panics while it holds the lock";

@@ -1,0 +1,189 @@
+//! `cargo xtask serve`: a model, or the policy of a finished run, over HTTP.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+
+use crate::{
+    Backend, Error, Result,
+    launch::{Requirements, with_language_model},
+    spec::{ModelSource, ModelSpec},
+};
+
+/// The arguments of `cargo xtask serve`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// "embedded", a folder in Hugging Face's format, a GGUF file, an id of the hub (organisation/name[@revision][:FILE.gguf]), or the results of
+    /// a run, whose policy is served.
+    #[arg(long, value_name = "MODEL")]
+    model: String,
+    /// An adapter beside its weights: a folder in PEFT's layout, or the id of one on the hub.
+    #[arg(long, value_name = "ADAPTER")]
+    adapter: Option<String>,
+    /// The name that clients call the model by. [default: MODEL, without the folders above it]
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// The address to listen at. Others than this machine can ask if it is not a loopback address.
+    #[arg(long, value_name = "HOST", default_value = "127.0.0.1")]
+    host: String,
+    /// The port; 0: any that is free.
+    #[arg(long, value_name = "PORT", default_value_t = 8000)]
+    port: u16,
+    /// A file with the bearer token that clients must send.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The most new tokens of a completion.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    max_tokens: u64,
+    /// The most completions of a request.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    max_completions: u64,
+    /// The most sequences that are drawn at a time.
+    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    batch: u64,
+    /// The most requests that wait for a place in the batch; further ones are answered with status 429.
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    max_waiting: u64,
+    /// The most bytes of a request.
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 20, value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    max_body: u64,
+    /// How many seconds a request may take, waiting included.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+    /// How many seconds requests may go on after SIGTERM or Ctrl-C. A second signal ends the process at once.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30, value_parser = clap::value_parser!(u64).range(0..=86_400))]
+    grace: u64,
+    /// The seed of requests that have none.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+    /// The backend that computes.
+    #[arg(long, value_enum, default_value_t)]
+    backend: Backend,
+}
+
+/// What is served; everything has been checked that needs no model.
+#[cfg_attr(
+    not(all(feature = "lm", feature = "serve")),
+    allow(dead_code, reason = "the code that serves is compiled with the language model")
+)]
+struct Serving<'a> {
+    arguments: &'a ServeArguments,
+    model: ModelSpec,
+    adapter: Option<ModelSource>,
+    name: String,
+    token: Option<String>,
+}
+
+/// Serves until a signal.
+///
+/// # Errors
+/// [`Error::Argument`] or [`Error::File`] for wrong arguments, before anything is built or loaded; those of the model;
+/// [`Error::Serve`] if the address cannot be listened at.
+pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
+    let source = ModelSource::from_argument("--model", &arguments.model)?;
+    let adapter = arguments.adapter.as_deref();
+    let adapter = adapter.map(|adapter| ModelSource::adapter_from_argument("--adapter", adapter));
+    let serving = Serving {
+        arguments,
+        model: ModelSpec::plain(source),
+        adapter: adapter.transpose()?,
+        name: arguments.name.clone().unwrap_or_else(|| name_of(&arguments.model)),
+        token: arguments.token_file.as_deref().map(read_token).transpose()?,
+    };
+    let sources = [Some(&serving.model.source), serving.adapter.as_ref()];
+    let hub = sources.into_iter().flatten().any(|source| matches!(source, ModelSource::Hub(_)));
+    with_language_model(Requirements { hub, serve: true, ..Requirements::of(arguments.backend) }, || {
+        #[cfg(all(feature = "lm", feature = "serve"))]
+        here::run(&serving)?;
+        Ok(())
+    })
+}
+
+/// The last part of a path, or all of an id.
+fn name_of(model: &str) -> String {
+    let path = Path::new(model);
+    let last = path.file_name().filter(|_| path.exists()).and_then(|name| name.to_str());
+    last.unwrap_or(model).to_owned()
+}
+
+/// The token in a file.
+fn read_token(path: &Path) -> Result<String> {
+    let text = fs::read_to_string(path).map_err(|source| Error::read(path, source))?;
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let problem = format!("{} holds no token", path.display());
+        let allowed = "a file with one token of visible ASCII characters, without spaces".into();
+        return Err(Error::Argument { flag: "--token-file", problem, allowed });
+    }
+    Ok(token.to_owned())
+}
+
+#[cfg(all(feature = "lm", feature = "serve"))]
+mod here {
+    use std::{net::IpAddr, sync::Arc, time::Duration};
+
+    use disco_lm::{Generation, LanguageModel, ServiceLimits};
+
+    use super::Serving;
+    use crate::{
+        Result,
+        models::{ModelKind, device, folder_of},
+        serving::{LanguageModelEngine, Server, ServerSettings, stop_on_signals},
+        terminal::say,
+    };
+
+    pub(super) fn run(serving: &Serving<'_>) -> Result<()> {
+        let arguments = serving.arguments;
+        let stop = stop_on_signals()?;
+        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
+        let limits = ServiceLimits {
+            waiting: size(arguments.max_waiting),
+            max_new_tokens: size(arguments.max_tokens),
+            sequences: size(arguments.max_completions),
+        };
+        let settings = ServerSettings {
+            model: serving.name.clone(),
+            token: serving.token.clone(),
+            max_body: size(arguments.max_body),
+            max_tokens: limits.max_new_tokens,
+            max_completions: limits.sequences,
+            request_time: Duration::from_secs(arguments.timeout),
+            grace: Duration::from_secs(arguments.grace),
+            seed: arguments.seed,
+            ..ServerSettings::default()
+        };
+        // Before the model is loaded: a port that is in use is found at once, and clients that are early wait.
+        let server = Server::bind(&arguments.host, arguments.port, settings)?;
+        let address = server.address();
+        if serving.token.is_none() && !is_loopback(address.ip()) {
+            say("warning: other machines can ask this server, and need no token (--token-file)");
+        }
+        let engine = Arc::new(LanguageModelEngine::start(load(serving)?, limits)?);
+        say(format_args!("{:<16} {} at http://{address}/v1, until Ctrl-C", "serve", serving.name));
+        server.run(engine, &stop)?;
+        say("stopped");
+        Ok(())
+    }
+
+    fn is_loopback(address: IpAddr) -> bool {
+        address.to_canonical().is_loopback()
+    }
+
+    fn load(serving: &Serving<'_>) -> Result<LanguageModel> {
+        let device = device(serving.arguments.backend)?;
+        let folder = folder_of(&serving.model.source, ModelKind::LanguageModel)?;
+        let adapter =
+            serving.adapter.as_ref().map(|adapter| folder_of(adapter, ModelKind::Adapter)).transpose()?;
+        // Requests bring their own lengths and decoding.
+        let batch = usize::try_from(serving.arguments.batch).unwrap_or(usize::MAX);
+        let generation = Generation { max_new_tokens: 1, batch, ..Generation::default() };
+        let model = LanguageModel::load(&folder, &device, generation)?;
+        Ok(match adapter {
+            Some(adapter) => model.with_adapter(&adapter)?,
+            None => model,
+        })
+    }
+}

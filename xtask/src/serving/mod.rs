@@ -1,0 +1,33 @@
+//! An HTTP server for completions, in the shapes of OpenAI's API. Compiled with the feature `serve` only.
+//!
+//! A request goes from `routes.rs` (who may ask, and how large the body is) to `request.rs` (its fields), `answer.rs` (it is drawn by the
+//! engine, and comes back in parts), `choice.rs` (tokens become text) and `shape.rs` (JSON). An engine is anything that draws
+//! completions (`engine.rs`); `lm_engine.rs` is a language model.
+
+mod answer;
+mod api_error;
+mod app;
+mod choice;
+mod engine;
+mod fields;
+#[cfg(feature = "lm")]
+mod lm_engine;
+mod metrics;
+mod request;
+mod routes;
+mod server;
+mod settings;
+mod shape;
+#[cfg(feature = "lm")]
+mod stop;
+
+pub use engine::{
+    ChatMessage, DrawEvent, DrawRequest, Drawing, DrawnToken, Engine, EngineLoad, OnEvent, Refusal,
+    SamplingSettings,
+};
+#[cfg(feature = "lm")]
+pub use lm_engine::LanguageModelEngine;
+pub use server::Server;
+pub use settings::ServerSettings;
+#[cfg(feature = "lm")]
+pub(crate) use stop::stop_on_signals;
