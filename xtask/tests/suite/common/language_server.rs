@@ -222,7 +222,9 @@ impl Server {
             tops.push(Value::Object(top.collect()));
         }
         if self.fault == Fault::WithoutEnd && ended {
-            (tokens.pop(), log_probs.pop(), tops.pop());
+            tokens.pop();
+            log_probs.pop();
+            tops.pop();
         }
         let choice = json!({
             "index": 0,
