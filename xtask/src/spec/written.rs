@@ -13,7 +13,7 @@ pub(super) fn written(text: &str, changes: &[Change], title: &str, folder: &Path
     let folder = Change::string("", &["folder"], &absolute.to_string_lossy());
     let title = Change::string("", &["title"], title);
     let all = changes.iter().chain([&folder, &title]);
-    all.fold(text.to_owned(), |text, change| changed(text, change))
+    all.fold(text.to_owned(), changed)
 }
 
 /// The text with one change.
