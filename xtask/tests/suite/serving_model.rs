@@ -141,8 +141,9 @@ fn sweep_64_clients_lose_nothing() {
     let alone: Vec<Duration> = (0..100).map(ask).collect();
     show("one at a time", alone, begun.elapsed());
     let begun = Instant::now();
+    let client = |client: usize| (client..REQUESTS).step_by(CLIENTS).map(ask).collect::<Vec<_>>();
     let times: Vec<Duration> = thread::scope(|scope| {
-        let client = &|client: usize| (client..REQUESTS).step_by(CLIENTS).map(ask).collect::<Vec<_>>();
+        let client = &client;
         let threads: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || client(number))).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
