@@ -64,7 +64,8 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
             remote(&|| text_scorers(&spec))?;
         } else {
             let control = arguments.stage.options.control()?;
-            let stage = MeasureStage { spec: &spec, out: &out, shard, inputs, control: &control };
+            let stage =
+                MeasureStage { spec: &spec, out: &out, shard, inputs: inputs.clone(), control: &control };
             let (folder, record) = on_model(&spec, None, stage)?;
             show(&folder, &record, MEASURED)?;
         }
