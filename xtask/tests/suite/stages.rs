@@ -139,7 +139,8 @@ fn bare_lines_of_other_programs_are_fitted() {
 fn lines_that_no_model_can_have_drawn_are_named() {
     let stored = Stored::new();
     let set = |field: &'static str, value: Value| move |line: &mut Value| line[field] = value;
-    let cases: [(Box<dyn FnOnce(&mut Value)>, &str); 9] = [
+    type Change = Box<dyn FnOnce(&mut Value)>;
+    let cases: [(Change, &str); 9] = [
         (Box::new(set("log_prob", json!(0.5))), "`log_prob` is 0.5; allowed: a finite number, at most 0"),
         (Box::new(set("log_prob", json!("-inf"))), "`log_prob` is -inf"),
         (Box::new(set("log_prob", json!(null))), "there is no `log_prob`"),
