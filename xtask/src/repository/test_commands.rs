@@ -28,7 +28,7 @@ pub(crate) fn run(backend: Backend, arguments: &[String]) -> Result<()> {
 pub(super) fn tests(backend: Backend, packages: &[&str], arguments: &[String]) -> Result<Command> {
     let mut command = cargo_for(&[backend])?;
     command.arg("test").args(packages).arg("--manifest-path").arg(workspace_root().join("Cargo.toml"));
-    command.args(["--features", &format!("xtask/{}", backend.feature())]).args(arguments);
+    command.args(["--features", &format!("xtask/{},xtask/serve", backend.feature())]).args(arguments);
     command.env("DISCO_BACKEND", backend.feature());
     Ok(command)
 }
