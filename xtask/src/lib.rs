@@ -29,7 +29,7 @@ mod terminal;
 pub use cli::{disco, main};
 pub use commands::RunOptions;
 pub use contexts::{Columns, TextContext};
-pub use error::{Error, Problem, Result, SpecError};
+pub use error::{Error, Problem, Result, SpecError, StageError};
 pub use features::{Marks, SampleView, TextFeature, TextFeatures, TextSample, TextScorer, TextScorers};
 pub use process::workspace_root;
 pub use remote::{RemoteModel, RemoteSample};

@@ -2,12 +2,14 @@
 
 mod constructors;
 mod spec_problem;
+mod stage_error;
 #[cfg(test)]
 mod tests;
 
 use std::{io, path::PathBuf};
 
 pub use spec_problem::{Problem, SpecError};
+pub use stage_error::StageError;
 
 /// A result whose error is xtask's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -179,21 +181,6 @@ pub enum Error {
     /// The reader of standard output has closed it. The command ends quietly.
     #[error("standard output is closed")]
     OutputClosed,
-    /// This process may not take as much memory as the work needs.
-    #[error(
-        "{model} needs at least {} MB of memory for this, and {limit} allows {} MB",
-        needed.div_ceil(1_000_000), allowed / 1_000_000
-    )]
-    Memory {
-        /// The model.
-        model: String,
-        /// The smallest number of bytes that it needs.
-        needed: u64,
-        /// The limit.
-        limit: &'static str,
-        /// Its bytes.
-        allowed: u64,
-    },
     /// Checkpoints of a run that was interrupted are in the way.
     #[error(
         "{} holds the checkpoints of a run that was interrupted: `--resume` continues from them, `--restart` removes them",
@@ -295,18 +282,6 @@ pub enum Error {
         /// The feature.
         feature: String,
     },
-    /// The targets cannot be had on these samples of the base.
-    #[error(
-        "{cause}\nThe samples of the base are kept in {}: a run with the same model, contexts, seed and `fit.samples` fits them again \
-         without drawing",
-        path.display()
-    )]
-    Unfit {
-        /// Why they cannot be had.
-        cause: Box<Error>,
-        /// The file of the samples.
-        path: PathBuf,
-    },
     /// A program or server that gives the values of features failed.
     #[error("the scorer `{scorer}`: {problem}")]
     Scorer {
@@ -331,24 +306,9 @@ pub enum Error {
         /// The problem.
         problem: String,
     },
-    /// The budget of proposals was spent.
-    #[error(
-        "{draws} of {asked} samples were drawn, from {proposals} proposals, which are as many as were allowed: allow more with          `--proposals`, or propose from a policy that is nearer to the target"
-    )]
-    TooFew {
-        /// The number of samples that were asked for.
-        asked: u64,
-        /// The number of samples that were drawn.
-        draws: u64,
-        /// The number of proposals.
-        proposals: u64,
-    },
-    /// Files are not the shards of one run.
-    #[error("these are not all shards of one run: {reason}")]
-    Shards {
-        /// The problem.
-        reason: String,
-    },
+    /// A stage could not finish.
+    #[error(transparent)]
+    Stage(#[from] StageError),
     /// A distribution, feature or estimate failed.
     #[error(transparent)]
     Core(#[from] disco_core::Error),

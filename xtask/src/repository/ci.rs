@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::{
-    loggers, report,
+    clients, loggers, report,
     test_commands::{LANGUAGE_MODELS, WORKSPACE, disco_lm, tests},
     tidy, wheel,
 };
@@ -43,6 +43,8 @@ enum Step {
     Loggers,
     /// The tests that need SmolLM2-135M, or Python with transformers: both are downloaded from PyPI.
     Smollm2,
+    /// The official clients of OpenAI's API, from PyPI, against `serve`; lm-evaluation-harness beside transformers.
+    Clients,
     /// The language model's tests on libtorch, which is downloaded from PyPI.
     Tch,
     /// The golden tests on wgpu, where this machine has a device or a software driver for it.
@@ -77,6 +79,7 @@ impl Step {
             Self::Wheel => wheel::run(),
             Self::Loggers => loggers::run(),
             Self::Smollm2 => smollm2_tests(),
+            Self::Clients => clients::run(),
             Self::Tch => tch(),
             Self::Wgpu => return wgpu(),
             Self::Compile => compile(),
@@ -154,7 +157,7 @@ fn clippy() -> Result<()> {
 }
 
 fn docs() -> Result<()> {
-    let mut command = with(["doc", "--workspace", "--no-deps", "--features", "xtask/flex"]);
+    let mut command = with(["doc", "--workspace", "--no-deps", "--features", "xtask/flex,xtask/serve"]);
     command.env("RUSTDOCFLAGS", "--deny warnings");
     process::run(command)
 }

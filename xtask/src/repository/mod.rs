@@ -1,6 +1,7 @@
 //! The tools of this repository, which only the developers of disco run: its gate, its tests and its hygiene.
 
 mod ci;
+mod clients;
 mod environment;
 mod loggers;
 mod report;

@@ -9,7 +9,7 @@ use disco_core::{Error as CoreError, input};
 
 use super::stage_folder::{Inputs, inputs_beside};
 use crate::{
-    Error, Result,
+    Result, StageError,
     results::OutputFile,
     samples::{is_sample_line, read_line_place},
 };
@@ -19,7 +19,7 @@ use crate::{
 ///
 /// # Errors
 /// [`CoreError::Malformed`] with the line for one without an index, for an index that is there twice, and for one that is missing before
-/// it; [`Error::Shards`] for files of other inputs, or not all of the shards. Nothing is written then.
+/// it; [`StageError::Shards`] for files of other inputs, or not all of the shards. Nothing is written then.
 pub(crate) fn merge(files: &[PathBuf], out: &Path) -> Result<usize> {
     check_shards(files)?;
     let mut contexts: HashMap<String, usize> = HashMap::new();
@@ -56,7 +56,7 @@ pub(crate) fn merge(files: &[PathBuf], out: &Path) -> Result<usize> {
             let reason = format!(
                 "a context has no sample with index {expected}, and one with index {index}: a shard is missing"
             );
-            return Err(Error::Shards { reason });
+            return Err(StageError::Shards { reason }.into());
         }
     }
     let mut file = OutputFile::prepare(out, is_sample_line)?;
@@ -71,7 +71,7 @@ pub(crate) fn merge(files: &[PathBuf], out: &Path) -> Result<usize> {
 fn check_shards(files: &[PathBuf]) -> Result<()> {
     let known: Vec<Inputs> = files.iter().filter_map(|file| inputs_beside(file)).collect();
     let Some(first) = known.first() else { return Ok(()) };
-    let refused = |reason: String| Err(Error::Shards { reason });
+    let refused = |reason: String| Err(StageError::Shards { reason }.into());
     for (inputs, file) in known.iter().zip(files) {
         if !inputs.are_of_same_run(first) {
             return refused(format!(

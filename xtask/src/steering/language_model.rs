@@ -20,7 +20,7 @@ use super::{
     workflow::{WeightBytes, optimizer_states},
 };
 use crate::{
-    Error, Result,
+    Error, Result, StageError,
     contexts::TextContext,
     features::TextSample,
     models::{ModelKind, device, folder_of, generation, text_scorers},
@@ -179,7 +179,7 @@ fn check_memory(spec: &Spec, weights: u64) -> Result<()> {
     if needed <= allowed {
         return Ok(());
     }
-    Err(Error::Memory { model: spec.model.source.name(), needed, limit, allowed })
+    Err(StageError::Memory { model: spec.model.source.name(), needed, limit, allowed }.into())
 }
 
 /// The model as the spec decodes it, with a description for the report.

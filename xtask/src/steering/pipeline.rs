@@ -14,7 +14,7 @@ use super::{
     kept_samples::KeptSamples, measure::measure_drawn, reject, sample, tune,
 };
 use crate::{
-    Error, Result,
+    Error, Result, StageError,
     contexts::TextContext,
     features::TextSample,
     process::peak_bytes,
@@ -123,7 +123,7 @@ where
         (Err(cause), Some(kept)) => {
             // The error of the fit is the one to report.
             return Err(match is_kept || kept.write(&measured.drawn).is_ok() {
-                true => Error::Unfit { cause: Box::new(cause), path: kept.path().into() },
+                true => StageError::Unfit { cause: Box::new(cause), path: kept.path().into() }.into(),
                 false => cause,
             });
         }

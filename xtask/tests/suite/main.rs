@@ -18,6 +18,7 @@ mod language_model;
 mod outputs;
 mod ownership;
 mod pipeline;
+mod pipeline_settings;
 #[cfg(unix)]
 mod program;
 #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    process::Command,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -109,6 +110,25 @@ fn a_request_that_the_model_cannot_answer_is_refused() {
     let chat = server.post("/v1/chat/completions", &json!({"messages": messages}));
     assert_eq!(chat.status, 400);
     assert!(chat.body.contains("the model has no chat template"), "{chat:?}");
+}
+
+/// The `openai` package and lm-evaluation-harness, if `DISCO_CLIENTS_PYTHON` names a Python that has them: `cargo xtask ci --only clients`
+/// makes one.
+#[test]
+fn official_clients_are_served() {
+    let Some(python) = std::env::var_os("DISCO_CLIENTS_PYTHON") else { return };
+    let (server, _) = start(16, ServiceLimits::default());
+    let script = workspace_root().join("xtask/tests/serving/clients.py");
+    let mut command = Command::new(python);
+    command
+        .arg(script)
+        .arg(format!("http://{}", server.address))
+        .arg(workspace_root().join("models/tiny-shakespeare"));
+    let output = command.output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("openai") && said.contains("lm_eval ok"), "{said}");
+    eprintln!("{said}");
 }
 
 /// 64 clients ask 1,000 times, on two cores beside one request at a time: none is lost. The numbers are printed, for BENCHMARKS.md.

@@ -4,8 +4,8 @@ use std::{fs, path::Path};
 
 use disco_core::Estimate;
 use xtask::{
-    BaseModel, Clock, Error, Finished, ModelRecord, ProgressTarget, RunPlan, Spec, StartMode, TextContext,
-    TextScorers, read_spec, render_report, run_pipeline, terminal_table,
+    BaseModel, Clock, Error, Finished, ModelRecord, ProgressTarget, RunPlan, Spec, StageError, StartMode,
+    TextContext, TextScorers, read_spec, render_report, run_pipeline, terminal_table,
 };
 
 use crate::common::speech::{Speech, base, control, run_speeches, speeches};
@@ -201,7 +201,7 @@ fn samples_that_cannot_be_fitted_are_kept_and_fitted_again() {
     };
     let control = || control(StartMode::Restart);
     let error = run_speeches(&spec(place.path(), &feature("kingdom")), &out, &control()).unwrap_err();
-    assert!(matches!(&error, Error::Unfit { path, .. } if *path == kept), "{error}");
+    assert!(matches!(&error, Error::Stage(StageError::Unfit { path, .. }) if *path == kept), "{error}");
     let lines = fs::read_to_string(&kept).unwrap();
     assert_eq!(lines.lines().count(), 8001);
     // Another seed has samples of its own, and leaves these alone until it needs their place.

@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::TargetSampling;
 use crate::{
-    Error, ProgressTarget, Result,
+    ProgressTarget, Result, StageError,
     contexts::TextContext,
     features::TextSample,
     scorers::external_scorers,
@@ -84,7 +84,7 @@ impl ModelTask for Task<'_> {
         say(format_args!("{:<16} {draws} samples of the target from {proposals} proposals", "sample"));
         accepted.notes.iter().for_each(|note| say(format_args!("{:<16} {note}", "")));
         if draws < asked {
-            return Err(Error::TooFew { asked, draws, proposals });
+            return Err(StageError::TooFew { asked, draws, proposals }.into());
         }
         Ok(())
     }
