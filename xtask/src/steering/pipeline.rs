@@ -14,7 +14,7 @@ use super::{
     kept_samples::KeptSamples, measure::measure_drawn, reject, sample, tune,
 };
 use crate::{
-    Error, Result, StageError,
+    Result, StageError,
     contexts::TextContext,
     features::TextSample,
     process::peak_bytes,
