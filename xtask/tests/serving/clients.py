@@ -80,17 +80,21 @@ def check_lm_eval(url, model, folder):
             samples = sorted(found["samples"]["lines"], key=lambda sample: sample["doc_id"])
             return [[(float(one[0]), str(one[1])) for one in sample["filtered_resps"]] for sample in samples]
 
+        # By default, lm_eval takes a tokenizer's begin token with the one model, and leaves it out with the other.
         ours = evaluate(
             "local-completions",
             {"model": model, "base_url": f"{url}/v1/completions", "tokenizer": folder, "num_concurrent": 4,
-             "max_retries": 1, "batch_size": 2, "max_length": 100},
+             "max_retries": 1, "batch_size": 2, "max_length": 100, "add_bos_token": True},
         )
         assert len(ours) == len(documents)
         print("lm_eval", lm_eval.__version__, ours)
         if importlib.util.find_spec("torch") is None:
             print("lm_eval ok; without torch, not compared with transformers")
             return
-        theirs = evaluate("hf", {"pretrained": folder, "dtype": "float32", "device": "cpu", "max_length": 100})
+        theirs = evaluate(
+            "hf",
+            {"pretrained": folder, "dtype": "float32", "device": "cpu", "max_length": 100, "add_bos_token": True},
+        )
     pairs = [(a, b) for one, other in zip(ours, theirs) for a, b in zip(one, other)]
     largest = max(abs(a[0] - b[0]) for a, b in pairs)
     assert largest < TOLERANCE and all(a[1] == b[1] for a, b in pairs), (ours, theirs)

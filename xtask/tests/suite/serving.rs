@@ -227,6 +227,7 @@ fn a_client_that_goes_away_is_not_drawn_for() {
         until(|| {
             server.get("/metrics").body.contains(&format!("abandoned_total {}", 1 + usize::from(!stream)))
         });
+        until(|| engine.running.load(Ordering::Relaxed) == 0);
         assert!(begun.elapsed() < Duration::from_secs(5));
     }
 }
