@@ -208,6 +208,19 @@ impl Dual {
         At { lambda, linear, weights, means, moments, value, gradient }
     }
 
+    /// The distance of each context's moments from those over contexts: `[contexts, features]`. The standardised values of a context have
+    /// a shift of their own, so that the distance is taken above the targets, which are common.
+    pub(crate) fn from_mean(&self, at: &At) -> Array2<f64> {
+        let targets: Vec<f64> = self.targets.iter().map(|target| target.target).collect();
+        let overall = &at.moments - &self.standard.asked;
+        let mut distances = Array2::zeros(at.means.raw_dim());
+        for (context, mut distance) in distances.rows_mut().into_iter().enumerate() {
+            let above = self.standard.above(context, at.means.row(context), &targets);
+            distance.assign(&(above - &overall));
+        }
+        distances
+    }
+
     pub(crate) fn hessian_at(&self, at: &At) -> Array2<f64> {
         let mut hessian = self.scatter(&at.weights, &at.means);
         for (i, ridge) in self.ridges().iter().enumerate() {

@@ -42,12 +42,13 @@ impl Dual {
     fn variance_within(&self, at: &At, leverages: &Array1<f64>) -> Option<Array2<f64>> {
         let mut weights = &at.weights * &at.weights * (1.0 + leverages);
         let mut centres = at.means.clone();
+        let from_mean = self.from_mean(at);
         for (context, rows) in self.ranges_of_contexts() {
             if self.is_lonely(at, context, rows.clone()) {
                 if self.contexts() == 1 {
                     return None;
                 }
-                centres.row_mut(context).assign(&at.moments);
+                centres.row_mut(context).scaled_add(-1.0, &from_mean.row(context));
                 let own = at.weights.slice_axis(Axis(0), Slice::from(rows.clone()));
                 weights.slice_axis_mut(Axis(0), Slice::from(rows)).assign(&(&own * &own));
             }
@@ -60,7 +61,7 @@ impl Dual {
         if self.contexts() < 2 {
             return None;
         }
-        let mut deviations = &at.means - &at.moments;
+        let mut deviations = self.from_mean(at);
         for (mut row, share) in deviations.rows_mut().into_iter().zip(&self.shares) {
             row *= *share;
         }

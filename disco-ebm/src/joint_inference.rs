@@ -171,6 +171,7 @@ impl JointInference {
         let mut raw_variance = Array1::<f64>::zeros(d);
         let mut between = zero.clone();
         let alone = own.len() == 1;
+        let from_mean = shared.map(|(dual, at)| dual.from_mean(at));
         for (index, own) in own.iter().enumerate() {
             let share = self.shares[index];
             let all = strata.normalised_of(index);
@@ -203,8 +204,9 @@ impl JointInference {
             let scatter = |rows: &Array2<f64>| sum(rows, &squares);
             let about = |rows: &Array2<f64>| sum(rows, &(&weights * &weights));
             let lonely = !self.exact && 1.0 < LONELY * (&weights * &weights).sum();
-            let distance =
-                shared.map_or_else(|| Array1::zeros(0), |(_, at)| &at.means.row(index) - &at.moments);
+            let distance = from_mean
+                .as_ref()
+                .map_or_else(|| Array1::zeros(0), |from_mean| from_mean.row(index).to_owned());
             let pulls = &weights * &leverages;
             biases.scaled_add(share, &shared_part.t().dot(&pulls));
             let mut from_samples = zero.clone();

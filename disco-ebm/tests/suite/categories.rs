@@ -208,11 +208,13 @@ fn categories_are_reported_where_all_labels_are_asked_for() {
     let mut constraints = weekday().shares(&[0.1, 0.2, 0.3, 0.4]).expect("they sum to 1");
     constraints.pop();
     assert!(fit(&constraints).categories.is_empty());
-    // Two categories of the same feature, with other labels.
-    let rest = feature("rest", |_: &usize, x: &usize| (x % 4) as f64);
-    let more = Category::new(Arc::new(rest), ["p", "q", "r", "s", "t"]).expect("five labels");
-    let mut constraints = weekday().shares(&[0.1, 0.2, 0.3, 0.4]).expect("they sum to 1");
-    constraints.extend(more.shares(&[0.1, 0.2, 0.3, 0.4, 0.0]).expect("they sum to 1"));
+    // Two categories of one feature, with other labels.
+    let rest: Arc<dyn disco_core::Feature<usize, usize>> =
+        Arc::new(feature("rest", |_: &usize, x: &usize| (x % 4) as f64));
+    let category = |labels: &[&str]| Category::new(rest.clone(), labels.iter().copied()).expect("labels");
+    let four = category(&["a", "b", "c", "other"]).shares(&[0.1, 0.2, 0.3, 0.4]);
+    let five = category(&["p", "q", "r", "s", "t"]).shares(&[0.1, 0.2, 0.3, 0.4, 0.0]);
+    let constraints = [four, five].map(|shares| shares.expect("they sum to 1")).concat();
     let report = fit(&constraints);
     let asked: Vec<usize> = report.categories.iter().map(|one| one.asked.len()).collect();
     assert_eq!(asked, [4, 5]);
