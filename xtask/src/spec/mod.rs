@@ -107,7 +107,7 @@ pub struct Spec {
     /// The checkpoints of tuning, from which a run can be resumed.
     pub checkpoints: CheckpointSpec,
     /// Where the steps of tuning are written.
-    #[serde(skip_serializing_if = "LogSpec::is_empty")]
+    #[serde(default, skip_serializing_if = "LogSpec::is_empty")]
     pub log: LogSpec,
     /// The samples that are drawn from the tuned policy.
     pub sample: SampleSpec,
