@@ -210,7 +210,7 @@ impl Dual {
 
     /// The distance of each context's moments from those over contexts: `[contexts, features]`. The standardised values of a context have
     /// a shift of their own, so that the distance is taken above the targets, which are common.
-    pub(crate) fn from_mean(&self, at: &At) -> Array2<f64> {
+    pub(crate) fn distances(&self, at: &At) -> Array2<f64> {
         let targets: Vec<f64> = self.targets.iter().map(|target| target.target).collect();
         let overall = &at.moments - &self.standard.asked;
         let mut distances = Array2::zeros(at.means.raw_dim());

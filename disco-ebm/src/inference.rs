@@ -42,7 +42,7 @@ impl Dual {
     fn variance_within(&self, at: &At, leverages: &Array1<f64>) -> Option<Array2<f64>> {
         let mut weights = &at.weights * &at.weights * (1.0 + leverages);
         let mut centres = at.means.clone();
-        let from_mean = self.from_mean(at);
+        let from_mean = self.distances(at);
         for (context, rows) in self.ranges_of_contexts() {
             if self.is_lonely(at, context, rows.clone()) {
                 if self.contexts() == 1 {
@@ -61,7 +61,7 @@ impl Dual {
         if self.contexts() < 2 {
             return None;
         }
-        let mut deviations = self.from_mean(at);
+        let mut deviations = self.distances(at);
         for (mut row, share) in deviations.rows_mut().into_iter().zip(&self.shares) {
             row *= *share;
         }

@@ -171,7 +171,7 @@ impl JointInference {
         let mut raw_variance = Array1::<f64>::zeros(d);
         let mut between = zero.clone();
         let alone = own.len() == 1;
-        let from_mean = shared.map(|(dual, at)| dual.from_mean(at));
+        let from_mean = shared.map(|(dual, at)| dual.distances(at));
         for (index, own) in own.iter().enumerate() {
             let share = self.shares[index];
             let all = strata.normalised_of(index);
