@@ -33,7 +33,7 @@ pub(crate) struct Sequence {
     pub(crate) log_prob: f64,
     /// Made when it is first needed, and gone with the last token: many sequences may wait.
     grammar: Option<GrammarState>,
-    /// Who hears of each token; `None` if the whole sequence is the result, and after its end.
+    /// The receiver of each token; `None` if the whole sequence is the result, and after its end.
     listener: Option<Listener>,
 }
 

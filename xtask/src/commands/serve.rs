@@ -64,7 +64,7 @@ pub(crate) struct ServeArguments {
     backend: Backend,
 }
 
-/// What is served; everything has been checked that needs no model.
+/// A model to be served; everything has been checked that needs no model.
 #[cfg_attr(
     not(all(feature = "lm", feature = "serve")),
     allow(dead_code, reason = "the code that serves is compiled with the language model")

@@ -9,7 +9,7 @@ use crate::{
     spec::{ServerDialect, ServerSpec},
 };
 
-/// What a server says of itself.
+/// The facts that a server tells about itself.
 pub(super) struct Detected {
     pub(super) dialect: ServerDialect,
     /// The name of the model there.

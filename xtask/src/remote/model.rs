@@ -107,7 +107,7 @@ impl RemoteModel {
         Ok(remote)
     }
 
-    /// What is known of the server and the model, for a report.
+    /// The facts about the server and the model, for a report.
     pub fn facts(&self) -> BTreeMap<String, String> {
         let Server { dialect, name, vocabulary, .. } = &self.shared.server;
         let facts = [
