@@ -50,8 +50,8 @@ pub use scorers::{CommandSettings, ExternalScorer, HttpSettings, ScoredSample};
 pub use serving::LanguageModelEngine;
 #[cfg(feature = "serve")]
 pub use serving::{
-    ChatMessage, DrawEvent, DrawRequest, Drawing, DrawnToken, Engine, EngineLoad, OnEvent, Refusal,
-    SamplingSettings, Server, ServerSettings,
+    Asked, ChatMessage, DrawEvent, DrawRequest, Drawing, DrawnToken, Engine, EngineLoad, OnEvent, Prompt,
+    Refusal, SamplingSettings, Server, ServerSettings,
 };
 pub use spec::{
     AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ChoicesSpec, ClassifierSpec,

@@ -6,6 +6,10 @@ pub trait TextSample: Clone + Send + Sync {
     fn text(&self) -> &str;
     /// The number of tokens, the end token included.
     fn token_count(&self) -> usize;
+    /// The ids of its tokens, the end token included; empty if they are not known.
+    fn token_ids(&self) -> &[u32] {
+        &[]
+    }
     /// Whether the model ended the sample; otherwise it was cut off.
     fn finished(&self) -> bool;
 }

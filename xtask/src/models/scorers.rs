@@ -25,6 +25,10 @@ impl TextSample for Completion {
         self.tokens.len()
     }
 
+    fn token_ids(&self) -> &[u32] {
+        &self.tokens
+    }
+
     fn finished(&self) -> bool {
         self.finished
     }

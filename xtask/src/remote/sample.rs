@@ -27,6 +27,10 @@ impl TextSample for RemoteSample {
         self.tokens
     }
 
+    fn token_ids(&self) -> &[u32] {
+        &self.ids
+    }
+
     fn finished(&self) -> bool {
         self.finished
     }

@@ -60,12 +60,12 @@ impl Answer {
                 continue;
             }
             let asked = DrawRequest {
-                context: prompt.ids.clone(),
+                prompt: prompt.clone(),
                 seed,
                 first_stream: first as u64,
                 count: request.count,
                 sampling: request.sampling.clone(),
-                alternatives: request.alternatives.unwrap_or(0),
+                alternatives: request.alternatives,
                 context_log_probs,
             };
             drawings.push(app.engine.draw(asked, on_event)?);
@@ -103,8 +103,8 @@ impl Answer {
     fn take(&mut self, prompt: usize, event: DrawEvent) -> Result<Vec<Part>, ApiError> {
         let (engine, count) = (&*self.app.engine, self.request.count);
         match event {
-            DrawEvent::Failed(message) => Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, message)),
-            DrawEvent::Context(tokens) => {
+            DrawEvent::Failed(refusal) => Err(refusal.into()),
+            DrawEvent::Prompt(tokens) => {
                 let choices = prompt * count..(prompt + 1) * count;
                 let mut parts: Vec<Part> =
                     choices.clone().map(|choice| Part::Prompt { choice, tokens: tokens.clone() }).collect();

@@ -59,6 +59,8 @@ impl From<Refusal> for ApiError {
         match refusal {
             Refusal::Invalid(message) => Self::new(StatusCode::BAD_REQUEST, message),
             Refusal::Busy(message) => Self::new(StatusCode::TOO_MANY_REQUESTS, message),
+            // Of the statuses that no client repeats by itself.
+            Refusal::Exhausted(message) => Self::new(StatusCode::UNPROCESSABLE_ENTITY, message),
             Refusal::Stopped => Self::new(StatusCode::SERVICE_UNAVAILABLE, "the server is being stopped"),
             Refusal::Failed(message) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, message),
         }

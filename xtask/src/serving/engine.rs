@@ -7,17 +7,16 @@ pub trait Engine: Send + Sync + 'static {
     /// The number of tokens that a context and its completion may have together.
     fn positions(&self) -> usize;
 
-    /// The token ids of a text.
-    ///
-    /// # Errors
-    /// [`Refusal::Invalid`] for a text that the engine cannot read.
-    fn encode(&self, text: &str) -> Result<Vec<u32>, Refusal>;
+    /// The number of new tokens of a completion whose request does not say it; `None`: as in OpenAI's API.
+    fn default_tokens(&self) -> Option<usize> {
+        None
+    }
 
-    /// The token ids of a conversation, up to the beginning of the answer.
+    /// Reads what a client wants to be continued.
     ///
     /// # Errors
-    /// [`Refusal::Invalid`] if there is no chat template, or it refuses the conversation.
-    fn encode_chat(&self, messages: &[ChatMessage]) -> Result<Vec<u32>, Refusal>;
+    /// [`Refusal::Invalid`] for a text, ids or a conversation that the engine cannot continue.
+    fn read(&self, asked: Asked) -> Result<Prompt, Refusal>;
 
     /// The text that tokens add to the text of the tokens before them.
     ///
@@ -51,11 +50,31 @@ pub trait Drawing: Send {
     fn cancel(&self, completion: usize);
 }
 
-/// Completions of one context that are asked of an engine.
+/// The beginning of a completion, as a client writes it.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    /// A text.
+    Text(String),
+    /// Token ids.
+    Ids(Vec<u32>),
+    /// A conversation, which an answer follows.
+    Chat(Vec<ChatMessage>),
+}
+
+/// The beginning of a completion, as an engine has read it.
+#[derive(Clone, Debug)]
+pub struct Prompt {
+    /// The token ids; those of a conversation end where the answer begins.
+    pub ids: Vec<u32>,
+    /// The text: of a conversation, whatever the engine needs of it.
+    pub text: String,
+}
+
+/// Completions of one prompt that are asked of an engine.
 #[derive(Clone, Debug)]
 pub struct DrawRequest {
-    /// The token ids of the context.
-    pub context: Vec<u32>,
+    /// The beginning of each.
+    pub prompt: Prompt,
     /// The key of the random streams.
     pub seed: u64,
     /// The number of the first completion's stream; the others follow.
@@ -64,9 +83,9 @@ pub struct DrawRequest {
     pub count: usize,
     /// How tokens are drawn.
     pub sampling: SamplingSettings,
-    /// How many of the most probable tokens are reported beside each token.
-    pub alternatives: usize,
-    /// Whether the log-probabilities of the context's tokens are reported.
+    /// How many of the most probable tokens are reported beside each token; `None`: nor are log-probabilities.
+    pub alternatives: Option<usize>,
+    /// Whether the log-probabilities of the prompt's tokens are reported.
     pub context_log_probs: bool,
 }
 
@@ -99,8 +118,8 @@ pub struct ChatMessage {
 /// A part of an engine's answer.
 #[derive(Clone, Debug)]
 pub enum DrawEvent {
-    /// The tokens of the context from the second on.
-    Context(Vec<DrawnToken>),
+    /// The tokens of the prompt from the second on.
+    Prompt(Vec<DrawnToken>),
     /// The next token of a completion.
     Token {
         /// The number of the completion.
@@ -118,15 +137,17 @@ pub enum DrawEvent {
         facts: Map<String, Value>,
     },
     /// The engine could not go on.
-    Failed(String),
+    Failed(Refusal),
 }
 
 /// A token with its log-probability (nats), and those of the most probable tokens in its place.
 #[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "the type says it")]
 pub struct DrawnToken {
+    /// Its id.
     pub id: u32,
-    pub log_prob: f64,
+    /// `None` if the engine does not know it.
+    pub log_prob: Option<f64>,
+    /// The most probable tokens, each with its log-probability.
     pub alternatives: Vec<(u32, f64)>,
 }
 
@@ -145,6 +166,8 @@ pub enum Refusal {
     Invalid(String),
     /// Too many requests wait.
     Busy(String),
+    /// No completion was found with the work that is allowed for a request; the message says how much that was.
+    Exhausted(String),
     /// The engine is being stopped.
     Stopped,
     /// The engine failed.

@@ -1,30 +1,25 @@
 //! A language model as the engine of a server.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, PoisonError},
-};
-
 use disco_core::Streams;
 use disco_lm::{
-    Decoding, FinishReason, GenerationEvent, GenerationRequest, GenerationService, LanguageModel, Message,
+    Decoding, FinishReason, GenerationEvent, GenerationRequest, GenerationService, LanguageModel,
     RequestGuard, RequestProblem, ServiceLimits, TokenLogProb,
 };
 use serde_json::Map;
 
-use super::engine::{
-    ChatMessage, DrawEvent, DrawRequest, Drawing, DrawnToken, Engine, EngineLoad, OnEvent, Refusal,
+use super::{
+    engine::{
+        Asked, DrawEvent, DrawRequest, Drawing, DrawnToken, Engine, EngineLoad, OnEvent, Prompt, Refusal,
+    },
+    lm_text::LmText,
 };
 use crate::Result;
 
 /// A language model as the engine of a [`Server`](super::Server), with continuous batching across requests.
 #[derive(Debug)]
 pub struct LanguageModelEngine {
-    model: LanguageModel,
-    positions: usize,
+    text: LmText,
     service: GenerationService,
-    /// The texts of tokens that were shown.
-    texts: Mutex<HashMap<u32, String>>,
 }
 
 impl LanguageModelEngine {
@@ -34,44 +29,29 @@ impl LanguageModelEngine {
     /// As [`GenerationService::start`].
     pub fn start(model: LanguageModel, limits: ServiceLimits) -> Result<Self> {
         let service = GenerationService::start(model.tokens(), limits)?;
-        let positions = model.tokens().positions();
-        Ok(Self { model, positions, service, texts: Mutex::default() })
-    }
-
-    /// The text of a token by itself: its id, where it has none of its own.
-    fn text_of(&self, id: u32) -> String {
-        let text = self.model.completion(vec![id]).map(|completion| completion.text).unwrap_or_default();
-        let is_own = !text.is_empty() && !text.contains(char::REPLACEMENT_CHARACTER);
-        if is_own { text } else { format!("token_id:{id}") }
+        Ok(Self { text: LmText::new(model), service })
     }
 }
 
 impl Engine for LanguageModelEngine {
     fn positions(&self) -> usize {
-        self.positions
+        self.text.positions()
     }
 
-    fn encode(&self, text: &str) -> Result<Vec<u32>, Refusal> {
-        self.model.encode(text).map_err(|error| Refusal::Invalid(error.to_string()))
-    }
-
-    fn encode_chat(&self, messages: &[ChatMessage]) -> Result<Vec<u32>, Refusal> {
-        let message = |message: &ChatMessage| Message::new(&*message.role, &*message.content);
-        let messages: Vec<Message> = messages.iter().map(message).collect();
-        self.model.chat_ids(&messages).map_err(|error| Refusal::Invalid(error.to_string()))
+    fn read(&self, asked: Asked) -> Result<Prompt, Refusal> {
+        match asked {
+            Asked::Text(text) => self.text.of_text(text),
+            Asked::Ids(ids) => self.text.of_ids(ids),
+            Asked::Chat(messages) => self.text.of_chat(&messages),
+        }
     }
 
     fn text_after(&self, before: &[u32], tokens: &[u32]) -> Result<String, Refusal> {
-        if let Some(id) = tokens.iter().find(|id| **id as usize >= self.model.tokens().vocabulary()) {
-            return Err(Refusal::Invalid(format!("token id {id} is not in the vocabulary")));
-        }
-        let completion = self.model.completion_after(before, tokens.to_vec());
-        completion.map(|completion| completion.text).map_err(|error| Refusal::Failed(error.to_string()))
+        self.text.text_after(before, tokens)
     }
 
     fn token_text(&self, id: u32) -> String {
-        let mut texts = self.texts.lock().unwrap_or_else(PoisonError::into_inner);
-        texts.entry(id).or_insert_with(|| self.text_of(id)).clone()
+        self.text.token_text(id)
     }
 
     fn draw(&self, request: DrawRequest, mut on_event: OnEvent) -> Result<Box<dyn Drawing>, Refusal> {
@@ -91,9 +71,9 @@ impl Engine for LanguageModelEngine {
             decoding,
             max_new_tokens: sampling.max_tokens,
             greedy: sampling.greedy,
-            alternatives: request.alternatives,
+            alternatives: request.alternatives.unwrap_or(0),
             context_log_probs: request.context_log_probs,
-            ..GenerationRequest::new(request.context, Streams::numbered(request.seed, streams))
+            ..GenerationRequest::new(request.prompt.ids, Streams::numbered(request.seed, streams))
         };
         let guard = self.service.submit_to(&asked, move |event| on_event(translated(event)));
         match guard {
@@ -134,11 +114,11 @@ fn refusal(error: disco_lm::Error) -> Refusal {
 fn translated(event: disco_lm::Result<GenerationEvent>) -> DrawEvent {
     let token = |token: TokenLogProb| DrawnToken {
         id: token.id,
-        log_prob: token.log_prob,
+        log_prob: Some(token.log_prob),
         alternatives: token.alternatives,
     };
     match event {
-        Ok(GenerationEvent::Context(tokens)) => DrawEvent::Context(tokens.into_iter().map(token).collect()),
+        Ok(GenerationEvent::Context(tokens)) => DrawEvent::Prompt(tokens.into_iter().map(token).collect()),
         Ok(GenerationEvent::Token { sequence, token: drawn }) => {
             DrawEvent::Token { completion: sequence, token: token(drawn) }
         }
@@ -146,7 +126,7 @@ fn translated(event: disco_lm::Result<GenerationEvent>) -> DrawEvent {
             let is_cut = reason == FinishReason::Length;
             DrawEvent::Finished { completion: sequence, is_cut, facts: Map::new() }
         }
-        Ok(_) => DrawEvent::Failed("an event that is not known".into()),
-        Err(error) => DrawEvent::Failed(error.to_string()),
+        Ok(_) => DrawEvent::Failed(Refusal::Failed("an event that is not known".into())),
+        Err(error) => DrawEvent::Failed(Refusal::Failed(error.to_string())),
     }
 }

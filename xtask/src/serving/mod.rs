@@ -2,7 +2,7 @@
 //!
 //! A request goes from `routes.rs` (who may ask, and how large the body is) to `request.rs` (its fields), `answer.rs` (it is drawn by the
 //! engine, and comes back in parts), `choice.rs` (tokens become text) and `shape.rs` (JSON). An engine is anything that draws
-//! completions (`engine.rs`); `lm_engine.rs` is a language model.
+//! completions (`engine.rs`); `lm_engine.rs` is a language model, and `target/` a target under quasi-rejection sampling.
 
 mod answer;
 mod api_error;
@@ -12,6 +12,8 @@ mod engine;
 mod fields;
 #[cfg(feature = "lm")]
 mod lm_engine;
+#[cfg(feature = "lm")]
+mod lm_text;
 mod metrics;
 mod request;
 mod routes;
@@ -20,10 +22,12 @@ mod settings;
 mod shape;
 #[cfg(feature = "lm")]
 mod stop;
+#[cfg(feature = "lm")]
+mod target;
 
 pub use engine::{
-    ChatMessage, DrawEvent, DrawRequest, Drawing, DrawnToken, Engine, EngineLoad, OnEvent, Refusal,
-    SamplingSettings,
+    Asked, ChatMessage, DrawEvent, DrawRequest, Drawing, DrawnToken, Engine, EngineLoad, OnEvent, Prompt,
+    Refusal, SamplingSettings,
 };
 #[cfg(feature = "lm")]
 pub use lm_engine::LanguageModelEngine;
@@ -31,3 +35,5 @@ pub use server::Server;
 pub use settings::ServerSettings;
 #[cfg(feature = "lm")]
 pub(crate) use stop::stop_on_signals;
+#[cfg(feature = "lm")]
+pub(crate) use target::{Acceptance, TargetEngine};

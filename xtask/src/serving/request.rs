@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{
     api_error::ApiError,
-    engine::{ChatMessage, Engine, SamplingSettings},
+    engine::{Asked, ChatMessage, Engine, Prompt, SamplingSettings},
     fields::Fields,
     settings::ServerSettings,
 };
@@ -42,14 +42,6 @@ pub(super) struct CompletionRequest {
     pub(super) tokens_as_ids: bool,
 }
 
-/// A context, as token ids.
-#[derive(Debug)]
-pub(super) struct Prompt {
-    pub(super) ids: Vec<u32>,
-    /// The text that is echoed.
-    pub(super) text: String,
-}
-
 impl CompletionRequest {
     /// A request for completions of texts or lists of token ids.
     pub(super) fn completions(
@@ -71,7 +63,8 @@ impl CompletionRequest {
             (value.as_u64() == Some(count as u64)).then_some(())
         })?;
         fields.finish()?;
-        request.sampling.max_tokens = max_tokens.unwrap_or(MAX_TOKENS.min(settings.max_tokens));
+        let default = engine.default_tokens().unwrap_or(MAX_TOKENS).min(settings.max_tokens);
+        request.sampling.max_tokens = max_tokens.unwrap_or(default);
         (request.echo, request.alternatives) = (echo, alternatives);
         request.check(engine)
     }
@@ -84,20 +77,21 @@ impl CompletionRequest {
     ) -> Result<Self, ApiError> {
         let mut fields = Fields::new(body)?;
         check_model(&mut fields, settings)?;
-        let ids = engine.encode_chat(&messages(&mut fields)?)?;
+        let prompt = engine.read(Asked::Chat(messages(&mut fields)?))?;
         let asked = [
             fields.whole("max_tokens", 1, settings.max_tokens)?,
             fields.whole("max_completion_tokens", 1, settings.max_tokens)?,
         ];
-        let left = engine.positions().saturating_sub(ids.len()).clamp(1, settings.max_tokens);
+        let left = engine.positions().saturating_sub(prompt.ids.len());
+        let default = engine.default_tokens().unwrap_or(left).clamp(1, settings.max_tokens);
         let has_log_probs = fields.flag("logprobs")?;
         let alternatives = fields.whole("top_logprobs", 0, ALTERNATIVES)?;
         if alternatives.is_some() && !has_log_probs {
             return Err(ApiError::invalid("top_logprobs", "is given, and `logprobs` is not true"));
         }
-        let mut request = Self::common(&mut fields, settings, vec![Prompt { ids, text: String::new() }])?;
+        let mut request = Self::common(&mut fields, settings, vec![prompt])?;
         fields.finish()?;
-        request.sampling.max_tokens = asked.into_iter().flatten().min().unwrap_or(left);
+        request.sampling.max_tokens = asked.into_iter().flatten().min().unwrap_or(default);
         request.alternatives = has_log_probs.then_some(alternatives.unwrap_or(0));
         Self { is_chat: true, ..request }.check(engine)
     }
@@ -210,12 +204,10 @@ fn prompts(fields: &mut Fields, engine: &dyn Engine) -> Result<Vec<Prompt>, ApiE
     let refused = || ApiError::invalid("prompt", format!("is of another type; allowed: {ALLOWED}"));
     let is_ids = |items: &[Value]| !items.is_empty() && items.iter().all(Value::is_number);
     let read = |prompt: &Value| match prompt {
-        Value::String(text) => Ok(Prompt { ids: engine.encode(text)?, text: text.clone() }),
+        Value::String(text) => Ok(engine.read(Asked::Text(text.clone()))?),
         Value::Array(items) if is_ids(items) => {
             let ids = items.iter().map(|id| u32::try_from(id.as_u64()?).ok()).collect::<Option<Vec<u32>>>();
-            let ids = ids.ok_or_else(refused)?;
-            let text = engine.text_after(&[], &ids)?;
-            Ok(Prompt { ids, text })
+            Ok(engine.read(Asked::Ids(ids.ok_or_else(refused)?))?)
         }
         _ => Err(refused()),
     };

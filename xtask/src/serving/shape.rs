@@ -179,9 +179,12 @@ impl Whole {
     }
 }
 
-/// A log-probability as JSON.
-fn number(log_prob: f64) -> Value {
-    if log_prob.is_finite() { log_prob.into() } else { IMPOSSIBLE.into() }
+/// A log-probability as JSON; null if it is not known.
+fn number(log_prob: Option<f64>) -> Value {
+    log_prob.map_or(
+        Value::Null,
+        |log_prob| if log_prob.is_finite() { log_prob.into() } else { IMPOSSIBLE.into() },
+    )
 }
 
 /// Log-probabilities of tokens in the shape of `/v1/completions`.
@@ -197,9 +200,9 @@ fn log_probs(tokens: &[(u32, Option<DrawnToken>)], name: &dyn Fn(u32) -> String)
         scores.push(token.as_ref().map(|token| number(token.log_prob)));
         // The token itself is among them, as in OpenAI's API.
         let of = |token: &DrawnToken| {
-            let one = |(id, log_prob): &(u32, f64)| (name(*id), number(*log_prob));
-            let own = (token.id, token.log_prob);
-            token.alternatives.iter().chain([&own]).map(one).collect::<BTreeMap<String, Value>>()
+            let others = token.alternatives.iter().map(|(id, log_prob)| (*id, Some(*log_prob)));
+            let all = others.chain([(token.id, token.log_prob)]);
+            all.map(|(id, log_prob)| (name(id), number(log_prob))).collect::<BTreeMap<String, Value>>()
         };
         alternatives.push(token.as_ref().map(of));
     }
@@ -208,13 +211,14 @@ fn log_probs(tokens: &[(u32, Option<DrawnToken>)], name: &dyn Fn(u32) -> String)
 
 /// Log-probabilities of tokens in the shape of `/v1/chat/completions`.
 fn chat_log_probs(tokens: &[(u32, Option<DrawnToken>)], name: &dyn Fn(u32) -> String) -> Value {
-    let entry = |id: u32, log_prob: f64| {
+    let entry = |id: u32, log_prob: Option<f64>| {
         let text = name(id);
         json!({"token": text, "logprob": number(log_prob), "bytes": text.as_bytes()})
     };
     let one = |token: &DrawnToken| {
         let mut one = entry(token.id, token.log_prob);
-        one["top_logprobs"] = token.alternatives.iter().map(|(id, log_prob)| entry(*id, *log_prob)).collect();
+        one["top_logprobs"] =
+            token.alternatives.iter().map(|(id, log_prob)| entry(*id, Some(*log_prob))).collect();
         one
     };
     let content: Vec<Value> = tokens.iter().filter_map(|(_, token)| token.as_ref()).map(one).collect();

@@ -80,11 +80,24 @@ pub(crate) fn on_model<T: ModelTask>(
     policy: Option<&ModelSource>,
     task: T,
 ) -> Result<T::Output> {
+    on_model_seen(spec, policy, &|_| {}, task)
+}
+
+/// As [`on_model`]; `see` gets the language model that the policy starts as, when it has been loaded.
+///
+/// # Errors
+/// As [`on_model`].
+pub(crate) fn on_model_seen<T: ModelTask>(
+    spec: &Spec,
+    policy: Option<&ModelSource>,
+    see: &dyn Fn(&LanguageModel),
+    task: T,
+) -> Result<T::Output> {
     let folder = folder_of(&spec.model.source, ModelKind::LanguageModel)?;
     let weights = weight_bytes(&folder)?;
     check_memory(spec, weights.least)?;
     let start = policy.map(|source| folder_of(source, ModelKind::LanguageModel)).transpose()?;
-    let files = Files { spec, folder: &folder, start: start.as_deref() };
+    let files = Files { spec, folder: &folder, start: start.as_deref(), see };
     let save = |policy: &LmPolicy, to: &Path| save_model(&policy.model(), to);
     match (&spec.model.choices, &spec.model.grammar) {
         (Some(choices), _) => {
@@ -103,6 +116,7 @@ struct Files<'a> {
     folder: &'a Path,
     /// The model that the policy starts as, unless it is the base.
     start: Option<&'a Path>,
+    see: &'a dyn Fn(&LanguageModel),
 }
 
 impl Files<'_> {
@@ -113,6 +127,7 @@ impl Files<'_> {
             Some(folder) => load(self.spec, folder)?.0,
             None => base.clone(),
         };
+        (self.see)(&start);
         Ok((base, start, record))
     }
 

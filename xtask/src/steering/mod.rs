@@ -21,6 +21,8 @@ mod held_out;
 mod interrupt;
 mod kept_samples;
 #[cfg(feature = "lm")]
+mod known_bound;
+#[cfg(feature = "lm")]
 pub(crate) mod language_model;
 mod logs;
 mod measure;
@@ -50,6 +52,8 @@ pub(crate) use drawn::Drawn;
 pub(crate) use drawn::draw_in_order;
 pub use fit::{Fitted, fit};
 pub use interrupt::{INTERRUPTED, Interrupt};
+#[cfg(feature = "lm")]
+pub(crate) use known_bound::known_bound;
 pub(crate) use measure::measure_drawn;
 pub use measure::{Measurement, measure};
 #[cfg(feature = "lm")]

@@ -35,6 +35,8 @@ mod serving;
 mod serving_model;
 #[cfg(feature = "serve")]
 mod serving_refusals;
+#[cfg(all(feature = "serve", feature = "flex", unix))]
+mod serving_target;
 mod skipping;
 mod spec;
 mod spec_conflicts;

@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    ops::Deref,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -17,9 +18,14 @@ use xtask::{Engine, Server, ServerSettings};
 /// The longest time that anything here should take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A server that runs until it is dropped.
-pub(crate) struct Running {
+/// A client of the server at an address.
+pub(crate) struct Client {
     pub(crate) address: SocketAddr,
+}
+
+/// A server that runs until it is dropped, and a client of it.
+pub(crate) struct Running {
+    client: Client,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<xtask::Result<()>>>,
 }
@@ -52,9 +58,9 @@ impl Answer {
 impl Running {
     pub(crate) fn start(engine: Arc<dyn Engine>, settings: ServerSettings) -> Self {
         let server = Server::bind("127.0.0.1", 0, settings).unwrap();
-        let (address, stop) = (server.address(), Arc::new(AtomicBool::new(false)));
+        let (client, stop) = (Client { address: server.address() }, Arc::new(AtomicBool::new(false)));
         let seen = stop.clone();
-        Self { address, stop, thread: Some(thread::spawn(move || server.run(engine, &seen))) }
+        Self { client, stop, thread: Some(thread::spawn(move || server.run(engine, &seen))) }
     }
 
     /// Tells it to stop; it may still have requests to answer.
@@ -67,7 +73,17 @@ impl Running {
         self.stop();
         self.thread.take().unwrap().join().unwrap().unwrap();
     }
+}
 
+impl Deref for Running {
+    type Target = Client;
+
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Client {
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();

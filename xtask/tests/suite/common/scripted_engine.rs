@@ -12,7 +12,10 @@ use std::{
 use disco_core::StreamRng;
 use rand::RngExt;
 use serde_json::{Map, json};
-use xtask::{ChatMessage, DrawEvent, DrawRequest, Drawing, DrawnToken, Engine, EngineLoad, OnEvent, Refusal};
+use xtask::{
+    Asked, ChatMessage, DrawEvent, DrawRequest, Drawing, DrawnToken, Engine, EngineLoad, OnEvent, Prompt,
+    Refusal,
+};
 
 /// The id of the end token.
 const END: u32 = 256;
@@ -61,7 +64,7 @@ fn token(id: u32, alternatives: usize) -> DrawnToken {
     let alternatives = (0..alternatives as u32).map(|rank| (97 + rank, -0.5 - f64::from(rank))).collect();
     DrawnToken {
         id,
-        log_prob: if id == 0 { f64::NEG_INFINITY } else { -f64::from(id) / 100.0 },
+        log_prob: Some(if id == 0 { f64::NEG_INFINITY } else { -f64::from(id) / 100.0 }),
         alternatives,
     }
 }
@@ -71,14 +74,14 @@ impl Engine for ScriptedEngine {
         1000
     }
 
-    fn encode(&self, text: &str) -> Result<Vec<u32>, Refusal> {
-        Ok(text.bytes().map(u32::from).collect())
-    }
-
-    fn encode_chat(&self, messages: &[ChatMessage]) -> Result<Vec<u32>, Refusal> {
-        let text: String =
-            messages.iter().map(|message| format!("{}: {}\n", message.role, message.content)).collect();
-        self.encode(&text)
+    fn read(&self, asked: Asked) -> Result<Prompt, Refusal> {
+        let line = |message: &ChatMessage| format!("{}: {}\n", message.role, message.content);
+        let text = match asked {
+            Asked::Text(text) => text,
+            Asked::Chat(messages) => messages.iter().map(line).collect(),
+            Asked::Ids(ids) => return Ok(Prompt { text: self.text_after(&[], &ids)?, ids }),
+        };
+        Ok(Prompt { ids: text.bytes().map(u32::from).collect(), text })
     }
 
     fn text_after(&self, _: &[u32], tokens: &[u32]) -> Result<String, Refusal> {
@@ -107,19 +110,17 @@ impl Engine for ScriptedEngine {
         running.fetch_add(1, Ordering::Relaxed);
         let seen = cancelled.clone();
         thread::spawn(move || {
-            let text =
-                String::from_utf8_lossy(&request.context.iter().map(|id| *id as u8).collect::<Vec<_>>())
-                    .into_owned();
+            let Prompt { ids, text } = &request.prompt;
+            let alternatives = request.alternatives.unwrap_or(0);
             let pause = Duration::from_millis(if text.contains("slow") { 10 } else { 0 });
             if request.context_log_probs {
-                let tokens = request.context[1..].iter().map(|id| token(*id, request.alternatives)).collect();
-                on_event(DrawEvent::Context(tokens));
+                on_event(DrawEvent::Prompt(ids[1..].iter().map(|id| token(*id, alternatives)).collect()));
             }
             let scripts: Vec<Vec<u32>> = (0..count).map(|completion| script(&request, completion)).collect();
             'all: for step in 0..request.sampling.max_tokens {
                 for (completion, script) in scripts.iter().enumerate() {
                     if step == 2 && text.contains("fail") {
-                        on_event(DrawEvent::Failed("the script says so".into()));
+                        on_event(DrawEvent::Failed(Refusal::Failed("the script says so".into())));
                         break 'all;
                     }
                     if seen[completion].load(Ordering::Relaxed) {
@@ -127,7 +128,7 @@ impl Engine for ScriptedEngine {
                     }
                     let Some(id) = script.get(step) else { continue };
                     thread::sleep(pause);
-                    on_event(DrawEvent::Token { completion, token: token(*id, request.alternatives) });
+                    on_event(DrawEvent::Token { completion, token: token(*id, alternatives) });
                     if step + 1 == script.len() {
                         let facts = Map::from_iter([("acceptance_rate".to_owned(), json!(0.25))]);
                         on_event(DrawEvent::Finished { completion, is_cut: *id != END, facts });

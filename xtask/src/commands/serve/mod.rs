@@ -1,8 +1,18 @@
-//! `cargo xtask serve`: a model, or the policy of a finished run, over HTTP.
+//! `cargo xtask serve`: a model, the policy of a finished run, or a target, over HTTP.
+
+#[cfg(all(feature = "lm", feature = "serve"))]
+mod model;
+#[cfg(all(feature = "lm", feature = "serve"))]
+mod target;
 
 use std::{
     fs,
     path::{Path, PathBuf},
+};
+#[cfg(all(feature = "lm", feature = "serve"))]
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use clap::Args;
@@ -10,19 +20,38 @@ use clap::Args;
 use crate::{
     Backend, Error, Result,
     launch::{Requirements, with_language_model},
-    spec::{ModelSource, ModelSpec},
+    spec::ModelSource,
+    stages::TargetFile,
+};
+#[cfg(all(feature = "lm", feature = "serve"))]
+use crate::{
+    serving::{Engine, Server, ServerSettings},
+    terminal::say,
 };
 
 /// The arguments of `cargo xtask serve`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeArguments {
     /// "embedded", a folder in Hugging Face's format, a GGUF file, an id of the hub (organisation/name[@revision][:FILE.gguf]), or the results of
-    /// a run, whose policy is served.
+    /// a run, whose policy is served. With --target it proposes samples.
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// An adapter beside its weights: a folder in PEFT's layout, or the id of one on the hub.
     #[arg(long, value_name = "ADAPTER")]
     adapter: Option<String>,
+    /// Serve samples of this target: `target.json` of `fit` or of a run. Each answer says at which rate proposals were accepted, and how far
+    /// accepted ones are from the target. Base, decoding and the columns of contexts are those of the target's run file.
+    #[arg(long, value_name = "FILE", conflicts_with = "adapter")]
+    target: Option<PathBuf>,
+    /// The run file that says how the features of the target are computed. [default: `run.toml` beside the target]
+    #[arg(long, value_name = "FILE", requires = "target")]
+    spec: Option<PathBuf>,
+    /// The largest number of proposals for each completion.
+    #[arg(long, value_name = "N", requires = "target", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    proposals: u64,
+    /// How many samples of the model choose the acceptance rate of a context, the first time that it is asked for.
+    #[arg(long, value_name = "N", requires = "target", default_value_t = 512, value_parser = clap::value_parser!(u64).range(2..=1_000_000))]
+    pilot: u64,
     /// The name that clients call the model by. [default: MODEL, without the folders above it]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
@@ -42,7 +71,7 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     max_completions: u64,
     /// The most sequences that are drawn at a time.
-    #[arg(long, value_name = "N", default_value_t = 128, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    #[arg(long, value_name = "N", default_value_t = 128, conflicts_with = "target", value_parser = clap::value_parser!(u64).range(1..=10_000))]
     batch: u64,
     /// The most requests that wait for a place in the batch; further ones are answered with status 429.
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
@@ -64,15 +93,16 @@ pub(crate) struct ServeArguments {
     backend: Backend,
 }
 
-/// A model to be served; everything has been checked that needs no model.
+/// A model or target to be served; everything has been checked that needs no model.
 #[cfg_attr(
     not(all(feature = "lm", feature = "serve")),
     allow(dead_code, reason = "the code that serves is compiled with the language model")
 )]
 struct Serving<'a> {
     arguments: &'a ServeArguments,
-    model: ModelSpec,
+    model: ModelSource,
     adapter: Option<ModelSource>,
+    target: Option<TargetFile>,
     name: String,
     token: Option<String>,
 }
@@ -84,22 +114,67 @@ struct Serving<'a> {
 /// [`Error::Serve`] if the address cannot be listened at.
 pub(crate) fn run(arguments: &ServeArguments) -> Result<()> {
     let source = ModelSource::from_argument("--model", &arguments.model)?;
+    let target = arguments.target.as_deref();
+    let target = target.map(|path| TargetFile::read(path, arguments.spec.as_deref())).transpose()?;
     let adapter = arguments.adapter.as_deref();
     let adapter = adapter.map(|adapter| ModelSource::adapter_from_argument("--adapter", adapter));
     let serving = Serving {
         arguments,
-        model: ModelSpec::plain(source),
+        model: source,
         adapter: adapter.transpose()?,
+        target,
         name: arguments.name.clone().unwrap_or_else(|| name_of(&arguments.model)),
         token: arguments.token_file.as_deref().map(read_token).transpose()?,
     };
-    let sources = [Some(&serving.model.source), serving.adapter.as_ref()];
+    let sources = [Some(&serving.model), serving.adapter.as_ref()];
     let hub = sources.into_iter().flatten().any(|source| matches!(source, ModelSource::Hub(_)));
+    let hub = hub || serving.target.as_ref().is_some_and(|target| target.spec.asks_a_hub());
     with_language_model(Requirements { hub, serve: true, ..Requirements::of(arguments.backend) }, || {
         #[cfg(all(feature = "lm", feature = "serve"))]
-        here::run(&serving)?;
+        match &serving.target {
+            Some(target) => target::run(&serving, target)?,
+            None => model::run(&serving)?,
+        }
         Ok(())
     })
+}
+
+#[cfg(all(feature = "lm", feature = "serve"))]
+impl Serving<'_> {
+    /// The server, before anything is loaded: a port that is in use is found at once, and clients that are early wait.
+    fn bind(&self) -> Result<Server> {
+        let arguments = self.arguments;
+        let settings = ServerSettings {
+            model: self.name.clone(),
+            token: self.token.clone(),
+            max_body: size(arguments.max_body),
+            max_tokens: size(arguments.max_tokens),
+            max_completions: size(arguments.max_completions),
+            request_time: Duration::from_secs(arguments.timeout),
+            grace: Duration::from_secs(arguments.grace),
+            seed: arguments.seed,
+            ..ServerSettings::default()
+        };
+        let server = Server::bind(&arguments.host, arguments.port, settings)?;
+        if self.token.is_none() && !server.address().ip().to_canonical().is_loopback() {
+            say("warning: other machines can ask this server, and need no token (--token-file)");
+        }
+        Ok(server)
+    }
+
+    /// Serves an engine until a signal.
+    fn serve(&self, server: Server, engine: Arc<dyn Engine>, stop: &AtomicBool) -> Result<()> {
+        say(format_args!("{:<16} {} at http://{}/v1, until Ctrl-C", "serve", self.name, server.address()));
+        server.run(engine, stop)?;
+        say("stopped");
+        Ok(())
+    }
+}
+
+/// A number on the command line as a size.
+#[cfg(all(feature = "lm", feature = "serve"))]
+fn size(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
 }
 
 /// The last part of a path, or all of an id.
@@ -119,71 +194,4 @@ fn read_token(path: &Path) -> Result<String> {
         return Err(Error::Argument { flag: "--token-file", problem, allowed });
     }
     Ok(token.to_owned())
-}
-
-#[cfg(all(feature = "lm", feature = "serve"))]
-mod here {
-    use std::{net::IpAddr, sync::Arc, time::Duration};
-
-    use disco_lm::{Generation, LanguageModel, ServiceLimits};
-
-    use super::Serving;
-    use crate::{
-        Result,
-        models::{ModelKind, device, folder_of},
-        serving::{LanguageModelEngine, Server, ServerSettings, stop_on_signals},
-        terminal::say,
-    };
-
-    pub(super) fn run(serving: &Serving<'_>) -> Result<()> {
-        let arguments = serving.arguments;
-        let stop = stop_on_signals()?;
-        let size = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-        let limits = ServiceLimits {
-            waiting: size(arguments.max_waiting),
-            max_new_tokens: size(arguments.max_tokens),
-            sequences: size(arguments.max_completions),
-        };
-        let settings = ServerSettings {
-            model: serving.name.clone(),
-            token: serving.token.clone(),
-            max_body: size(arguments.max_body),
-            max_tokens: limits.max_new_tokens,
-            max_completions: limits.sequences,
-            request_time: Duration::from_secs(arguments.timeout),
-            grace: Duration::from_secs(arguments.grace),
-            seed: arguments.seed,
-            ..ServerSettings::default()
-        };
-        // Before the model is loaded: a port that is in use is found at once, and clients that are early wait.
-        let server = Server::bind(&arguments.host, arguments.port, settings)?;
-        let address = server.address();
-        if serving.token.is_none() && !is_loopback(address.ip()) {
-            say("warning: other machines can ask this server, and need no token (--token-file)");
-        }
-        let engine = Arc::new(LanguageModelEngine::start(load(serving)?, limits)?);
-        say(format_args!("{:<16} {} at http://{address}/v1, until Ctrl-C", "serve", serving.name));
-        server.run(engine, &stop)?;
-        say("stopped");
-        Ok(())
-    }
-
-    fn is_loopback(address: IpAddr) -> bool {
-        address.to_canonical().is_loopback()
-    }
-
-    fn load(serving: &Serving<'_>) -> Result<LanguageModel> {
-        let device = device(serving.arguments.backend)?;
-        let folder = folder_of(&serving.model.source, ModelKind::LanguageModel)?;
-        let adapter =
-            serving.adapter.as_ref().map(|adapter| folder_of(adapter, ModelKind::Adapter)).transpose()?;
-        // Requests bring their own lengths and decoding.
-        let batch = usize::try_from(serving.arguments.batch).unwrap_or(usize::MAX);
-        let generation = Generation { max_new_tokens: 1, batch, ..Generation::default() };
-        let model = LanguageModel::load(&folder, &device, generation)?;
-        Ok(match adapter {
-            Some(adapter) => model.with_adapter(&adapter)?,
-            None => model,
-        })
-    }
 }
