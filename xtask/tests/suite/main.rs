@@ -23,6 +23,8 @@ mod pipeline_settings;
 mod program;
 #[cfg(unix)]
 mod python_scorer;
+#[cfg(all(feature = "serve", feature = "flex"))]
+mod remote_disco;
 mod remote_faults;
 mod remote_llama_cpp;
 mod remote_model;
