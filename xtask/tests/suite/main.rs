@@ -5,6 +5,8 @@ mod command_line;
 #[cfg(unix)]
 mod command_scorer;
 mod common;
+#[cfg(all(unix, feature = "serve", feature = "flex"))]
+mod documented;
 mod http_scorer;
 #[cfg(unix)]
 mod interrupt;

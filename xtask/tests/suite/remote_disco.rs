@@ -81,7 +81,7 @@ fn samples_on_the_server_have_the_log_probabilities_of_the_model_here() {
             assert!(own.iter().any(|sample| sample.finished) && own.iter().any(|sample| !sample.finished));
         }
         // The texts and the log-probabilities of a seed, to the bit, however many requests are under way.
-        assert_eq!(draw(1).1, drawn);
+        assert_eq!(draw(2).1, drawn);
         if !remote.scores_samples() {
             continue;
         }
@@ -178,7 +178,7 @@ fn lines(folder: &Path, arguments: &[&str]) -> Vec<Value> {
 fn spec(source: &str) -> String {
     format!(
         "seed = 2\n[model]\nsource = \"{source}\"\nmax_new_tokens = 8\n[contexts]\nlist = [\"KING RICHARD III:\\n\", \"GREMIO:\\n\"]\n\
-         [[features]]\nname = \"comma\"\nkind = \"contains\"\ntext = \",\"\nmean = 0.6\n[fit]\nsamples = 200\n[sample]\ncount = \
+         [[features]]\nname = \"comma\"\nkind = \"contains\"\ntext = \",\"\nmean = 0.6\n[fit]\nsamples = 100\n[sample]\ncount = \
          64\nacceptance_rate = 0.7\n"
     )
 }
@@ -199,7 +199,7 @@ fn stages_on_the_server_are_those_of_the_model_here() {
     let here = lines(at, &[&["score", "--model", "embedded", "--spec", "here.toml"], &target[..]].concat());
     let measured = fs::read_to_string(at.join("measured/measured.jsonl")).unwrap();
     let measured: Vec<Value> = measured.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!((measured.len(), there.len(), here.len()), (200, 200, 200));
+    assert_eq!((measured.len(), there.len(), here.len()), (100, 100, 100));
     for ((measured, there), here) in measured.iter().zip(&there).zip(&here) {
         for scored in [there, here] {
             assert!((number(scored, "log_prob") - number(measured, "log_prob")).abs() < TOLERANCE);
