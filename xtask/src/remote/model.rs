@@ -132,6 +132,7 @@ impl RemoteModel {
     ///
     /// # Errors
     /// [`Error::Server`] if the ids of the tokens of the text `context` differ, or are not told.
+    #[cfg(feature = "lm")]
     pub(crate) fn check_same_tokens(&self, other: &Self, context: &str) -> Result<()> {
         let ids = |model: &Self| {
             let server = model.shared.address.clone();
@@ -151,6 +152,7 @@ impl RemoteModel {
     ///
     /// # Errors
     /// [`Error::Server`] if the server does not tell the ids, or the end of the context and the beginning of the text are one token.
+    #[cfg(feature = "lm")]
     pub(crate) fn sample_of(&self, context: &str, text: &str) -> Result<RemoteSample> {
         let told = || {
             let before = self.context_ids(context)?;
@@ -237,7 +239,10 @@ impl RemoteModel {
         match server.dialect {
             ServerDialect::LlamaCpp => Ok(false),
             ServerDialect::Vllm | ServerDialect::Disco => {
-                let improbable: Vec<u32> = context.iter().rev().chain(&*context).copied().collect();
+                // As many as a sample may have: the model has room for them.
+                let most = self.decoding().max_new_tokens;
+                let improbable: Vec<u32> =
+                    context.iter().rev().chain(&*context).copied().take(most).collect();
                 Ok(completions::score(server, &context, &improbable)?
                     .iter()
                     .any(|log_prob| *log_prob <= NEVER))

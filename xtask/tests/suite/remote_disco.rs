@@ -10,7 +10,13 @@ use xtask::{
     RemoteModel, RemoteSample, SamplingSettings, ServerSettings, TextContext, workspace_root,
 };
 
-use crate::{common::http::Running, remote_model::model as on_server};
+use crate::{
+    common::{
+        http::Running,
+        language_server::{Fault, Kind, language_server},
+    },
+    remote_model::model as on_server,
+};
 
 const CONTEXTS: [&str; 2] = ["KING RICHARD III:\n", "GREMIO:\n"];
 /// Between a sequence in a batch and a pass over all of its tokens, in f32, for a sample of some tokens.
@@ -239,6 +245,10 @@ fn stages_on_the_server_are_those_of_the_model_here() {
 
     let accepted = lines(at, &["sample", "--model", &url, "--target", "fitted/target.json", "--accept", "8"]);
     assert_eq!(accepted.len(), 16);
+    let strange = language_server(Kind::Vllm, Fault::None);
+    let (code, _, said) =
+        run(at, &["sample", "--model", &strange, "--target", "fitted/target.json", "--accept", "8"]);
+    assert!(code == 1 && said.contains("the tokens of its model are not those of the model at"), "{said}");
     // Another server, whose model has the same tokens, proposes.
     let (_other, other) = start(engine());
     let accepted =
