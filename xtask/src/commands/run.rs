@@ -31,8 +31,8 @@ pub struct RunOptions {
     /// xtask`, target/runs/NAME in the workspace]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-    /// A model instead of the one that the file names: a folder in Hugging Face's format, a GGUF file, the results of a run, or
-    /// an id of the hub (organisation/name, with @revision and :FILE.gguf behind it if need be).
+    /// A model instead of the one that the file names: a folder in Hugging Face's format, a GGUF file, the results of a run,
+    /// an id of the hub (organisation/name, with @revision and :FILE.gguf behind it if need be), or a server's address.
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     /// The divergence to tune by, instead of the file's: forward-kl, tv, js, ...

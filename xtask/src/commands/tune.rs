@@ -35,6 +35,11 @@ pub(crate) struct TuneArguments {
 /// Those of the files, before anything is built; [`Error::Argument`] for a run file that tunes nothing; those of the stage.
 pub(crate) fn run(arguments: &TuneArguments) -> Result<()> {
     let (spec, out) = arguments.stage.read("tuned")?;
+    if let ModelSource::Server(address) = &spec.model.source {
+        let problem = format!("has a model on a server, `{address}`, and tuning needs its weights here");
+        let allowed = "a model that runs here, such as `--model DIR`, a folder of the same weights";
+        return Err(Error::Argument { flag: "SPEC", problem, allowed: allowed.into() });
+    }
     if spec.tune.steps == 0 {
         let problem = "has no step of tuning".into();
         return Err(Error::Argument { flag: "SPEC", problem, allowed: "`tune.steps` of 1 or more".into() });

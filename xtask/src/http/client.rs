@@ -147,7 +147,7 @@ impl Client {
 
     fn answer(&self, sent: Result<Response<Body>, ureq::Error>) -> Result<Vec<u8>, Fault> {
         let unreachable =
-            |cause: ureq::Error| Fault { problem: cause.to_string(), status: None, again: Some(None) };
+            |cause: ureq::Error| Fault { problem: explained(&cause), status: None, again: Some(None) };
         let mut response = sent.map_err(unreachable)?;
         let status = response.status();
         let number = Some(status.as_u16());
@@ -178,6 +178,22 @@ impl Client {
             status: number,
             again,
         })
+    }
+}
+
+/// An error of a connection, and, for the two of TLS that say little by themselves, its meaning.
+fn explained(cause: &ureq::Error) -> String {
+    const MEANINGS: [(&str, &str); 2] = [
+        (
+            "invalid peer certificate",
+            "its certificate is not signed by an authority that browsers trust, or is another host's",
+        ),
+        ("InvalidContentType", "it does not speak TLS: its address begins with http://"),
+    ];
+    let said = cause.to_string();
+    match MEANINGS.iter().find(|(sign, _)| said.contains(sign)) {
+        Some((_, meaning)) => format!("{meaning} ({said})"),
+        None => said,
     }
 }
 

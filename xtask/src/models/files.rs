@@ -36,7 +36,8 @@ pub(crate) fn folder_of(source: &ModelSource, kind: ModelKind) -> Result<PathBuf
         ModelSource::Folder(folder) => return Ok(folder.clone()),
         ModelSource::Hub(id) => id.parse()?,
         ModelSource::Server(address) => {
-            let problem = "this command needs the model's weights here, and a server does not give them";
+            let problem = "this needs the model's weights here, and a server does not give them: name a folder or GGUF file of them, or their \
+                           id on the hub";
             return Err(Error::Server { server: address.clone(), problem: problem.into() });
         }
     };

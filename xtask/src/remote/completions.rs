@@ -53,7 +53,7 @@ pub(super) fn refused(decoding: &ModelSpec, dialect: ServerDialect) -> Option<(&
     let cuts = |share: Option<f64>, neutral| share.is_some_and(|share| share != neutral);
     let of_vllm = dialect == ServerDialect::Vllm;
     [
-        ("typical_p", cuts(decoding.typical_p, 1.0), "it has no such setting"),
+        ("typical_p", of_vllm && cuts(decoding.typical_p, 1.0), "it has no such setting"),
         ("forbidden_tokens", !decoding.forbidden_tokens.is_empty(), "it only makes tokens improbable"),
         (
             "penalize_context",
@@ -136,8 +136,8 @@ pub(super) fn context_ids(server: &Server, context: &str) -> Result<Vec<u32>, St
         .ok_or_else(|| "it does not tell the ids of a context's tokens (`prompt_token_ids`)".into())
 }
 
-/// The log-probability of the tokens `ids` behind those of a context.
-pub(super) fn score(server: &Server, context: &[u32], ids: &[u32]) -> Result<f64, String> {
+/// The log-probabilities of the tokens `ids` behind those of a context.
+pub(super) fn score(server: &Server, context: &[u32], ids: &[u32]) -> Result<Vec<f64>, String> {
     let all = [context, ids].concat();
     let mut request = request(server, &server.decoding, "", 0, 0, 1);
     request["prompt"] = json!(all);
@@ -151,7 +151,7 @@ pub(super) fn score(server: &Server, context: &[u32], ids: &[u32]) -> Result<f64
             all.len()
         ));
     }
-    log_probs.into_iter().skip(context.len()).map(one_log_prob).sum()
+    log_probs.into_iter().skip(context.len()).map(one_log_prob).collect()
 }
 
 /// A request. Every setting is sent, so that no default of the server or of the model's `generation_config.json` holds.
@@ -163,7 +163,7 @@ fn request(
     max_tokens: usize,
     top: usize,
 ) -> Value {
-    json!({
+    let mut request = json!({
         "model": server.name,
         "prompt": context,
         "max_tokens": max_tokens,
@@ -181,7 +181,11 @@ fn request(
         "logprobs": top,
         "return_token_ids": true,
         "return_tokens_as_token_ids": true,
-    })
+    });
+    if server.dialect == ServerDialect::Disco {
+        request["typical_p"] = json!(decoding.typical_p.unwrap_or(1.0));
+    }
+    request
 }
 
 /// The only choice of an answer.

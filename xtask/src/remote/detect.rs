@@ -9,6 +9,16 @@ use crate::{
     spec::{ServerDialect, ServerSpec},
 };
 
+/// The owner of a model in the list of each kind of server.
+const OWNERS: [(&str, ServerDialect); 3] =
+    [("vllm", ServerDialect::Vllm), ("llamacpp", ServerDialect::LlamaCpp), ("disco", ServerDialect::Disco)];
+
+/// A path of `transformers serve` alone, in the description of its interface.
+const TRANSFORMERS: &str = "/paths/~1load_model";
+/// `transformers serve` (5.23) leaves `logprobs` of requests out with a warning in its own log.
+const NO_LOG_PROBS: &str = "it is `transformers serve`, which gives no log-probabilities of what it samples; allowed: the same weights as a \
+                            folder here, or behind `disco serve`, vLLM or llama.cpp's server";
+
 /// The facts that a server tells about itself.
 pub(super) struct Detected {
     pub(super) dialect: ServerDialect,
@@ -43,8 +53,21 @@ struct Meta {
 pub(super) fn detect(client: &Client, root: &str, spec: &ServerSpec) -> Result<Detected, String> {
     const MODELS: &str = "/v1/models";
     let get = |path: &str| client.get(&format!("{root}{path}"));
-    let answer = get(MODELS).map_err(|unanswered| unanswered.problem)?;
-    let models = read::<Models>(client, MODELS, &answer)?.data;
+    let says = |path: &str, field: &str| {
+        let told = get(path).ok().and_then(|answer| serde_json::from_slice::<Value>(&answer).ok());
+        told.is_some_and(|told| told.pointer(field).is_some())
+    };
+    let listed = get(MODELS);
+    let is_there = listed.as_ref().map_or_else(|unanswered| unanswered.status.is_some(), |_| true);
+    let listed = listed.map_err(|unanswered| unanswered.problem);
+    let listed = listed.and_then(|answer| Ok(read::<Models>(client, MODELS, &answer)?.data));
+    let owner = listed.as_ref().ok().and_then(|models| models.first()?.owned_by.as_deref());
+    let is_known = OWNERS.iter().any(|(name, _)| owner == Some(name));
+    // The list of `transformers serve` has the models of the hub's cache, or is an error: it says nothing about the model there.
+    if is_there && !is_known && says("/openapi.json", TRANSFORMERS) {
+        return Err(NO_LOG_PROBS.into());
+    }
+    let models = listed?;
     let names: Vec<&str> = models.iter().map(|model| model.id.as_str()).collect();
     let list = || client.secrets().beginning(names.join(", ").as_bytes());
     let model = match &spec.name {
@@ -58,17 +81,12 @@ pub(super) fn detect(client: &Client, root: &str, spec: &ServerSpec) -> Result<D
         Some(name) => format!("it has no model \"{name}\"; allowed: {}", list()),
         None => "it has no model".into(),
     })?;
-    let says = |path: &str, field: &str| {
-        let told = get(path).ok().and_then(|answer| serde_json::from_slice::<Value>(&answer).ok());
-        told.is_some_and(|told| told.get(field).is_some())
-    };
-    let dialect = match (spec.dialect, model.owned_by.as_deref()) {
+    let own = OWNERS.iter().find(|(name, _)| model.owned_by.as_deref() == Some(name));
+    let dialect = match (spec.dialect, own) {
         (Some(dialect), _) => dialect,
-        (None, Some("vllm")) => ServerDialect::Vllm,
-        (None, Some("llamacpp")) => ServerDialect::LlamaCpp,
-        (None, Some("disco")) => ServerDialect::Disco,
-        (None, _) if says("/props", "default_generation_settings") => ServerDialect::LlamaCpp,
-        (None, _) if says("/version", "version") => ServerDialect::Vllm,
+        (None, Some((_, dialect))) => *dialect,
+        (None, _) if says("/props", "/default_generation_settings") => ServerDialect::LlamaCpp,
+        (None, _) if says("/version", "/version") => ServerDialect::Vllm,
         (None, _) => {
             return Err("it does not say which kind of server it is: give `dialect`, one of \"vllm\", \"llama.cpp\", \"disco\"".into());
         }

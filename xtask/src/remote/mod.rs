@@ -2,8 +2,8 @@
 //!
 //! A [`RemoteModel`] is a distribution over [`RemoteSample`]s. It speaks the dialect of vLLM and of disco's own server (`completions.rs`),
 //! or of llama.cpp's (`llama_cpp.rs`); `detect.rs` finds out which. When it is made, `probe.rs` checks that what the server samples is
-//! what it gives log-probabilities of. The dialects of vLLM and disco were tested against the shapes of vLLM's sources and
-//! documentation, that of llama.cpp against its server too.
+//! what it gives log-probabilities of. The dialect of vLLM was tested against the shapes of its sources and documentation alone, those of
+//! llama.cpp and disco against their servers too.
 
 mod completions;
 mod detect;

@@ -19,7 +19,7 @@ use super::{
     memory::Memory,
     next_tokens::NextTokens,
     probe::probe,
-    server::{Drawn, Server},
+    server::{Drawn, NEVER, Server},
 };
 use crate::{
     Error, Result,
@@ -128,6 +128,45 @@ impl RemoteModel {
         }
     }
 
+    /// Checks that another model has the same tokens: a sample is scored by their ids.
+    ///
+    /// # Errors
+    /// [`Error::Server`] if the ids of the tokens of the text `context` differ, or are not told.
+    #[cfg(feature = "lm")]
+    pub(crate) fn check_same_tokens(&self, other: &Self, context: &str) -> Result<()> {
+        let ids = |model: &Self| {
+            let server = model.shared.address.clone();
+            model.context_ids(context).map_err(|problem| Error::Server { server, problem })
+        };
+        if ids(self)? == ids(other)? {
+            return Ok(());
+        }
+        let problem = format!(
+            "the tokens of its model are not those of the model at {}: a text of the one cannot be scored by the other",
+            self.shared.address
+        );
+        Err(Error::Server { server: other.shared.address.clone(), problem })
+    }
+
+    /// A text behind a context, with the ids of its tokens in the running text. No end token is among them: a server does not tell its id.
+    ///
+    /// # Errors
+    /// [`Error::Server`] if the server does not tell the ids, or the end of the context and the beginning of the text are one token.
+    #[cfg(feature = "lm")]
+    pub(crate) fn sample_of(&self, context: &str, text: &str) -> Result<RemoteSample> {
+        let told = || {
+            let before = self.context_ids(context)?;
+            let all = self.ids(&format!("{context}{text}"))?;
+            let ids = all.strip_prefix(&*before).filter(|ids| !ids.is_empty());
+            ids.map(<[u32]>::to_vec).ok_or_else(|| {
+                format!("the tokens of {text:?} behind its context do not begin where the context ends: give the ids of its tokens (`tokens`)")
+            })
+        };
+        let server = self.shared.address.clone();
+        let ids = told().map_err(|problem| Error::Server { server, problem })?;
+        Ok(RemoteSample { text: text.into(), tokens: ids.len(), ids, finished: false })
+    }
+
     pub(super) fn decoding(&self) -> &ModelSpec {
         &self.shared.server.decoding
     }
@@ -187,7 +226,27 @@ impl RemoteModel {
         let (server, context) = (&self.shared.server, self.context_ids(context)?);
         match server.dialect {
             ServerDialect::LlamaCpp => llama_cpp::score(server, &context, &sample.ids),
-            ServerDialect::Vllm | ServerDialect::Disco => completions::score(server, &context, &sample.ids),
+            ServerDialect::Vllm | ServerDialect::Disco => {
+                Ok(completions::score(server, &context, &sample.ids)?.iter().sum())
+            }
+        }
+    }
+
+    /// Whether the server gives a probability of 0 to a token of the context, behind all of it: nothing that is not asked to cut tokens off
+    /// does. llama.cpp's server scores without any setting, so that it would not show there.
+    pub(super) fn has_impossible_tokens(&self, context: &str) -> Result<bool, String> {
+        let (server, context) = (&self.shared.server, self.context_ids(context)?);
+        match server.dialect {
+            ServerDialect::LlamaCpp => Ok(false),
+            ServerDialect::Vllm | ServerDialect::Disco => {
+                // As many as a sample may have: the model has room for them.
+                let most = self.decoding().max_new_tokens;
+                let improbable: Vec<u32> =
+                    context.iter().rev().chain(&*context).copied().take(most).collect();
+                Ok(completions::score(server, &context, &improbable)?
+                    .iter()
+                    .any(|log_prob| *log_prob <= NEVER))
+            }
         }
     }
 
@@ -196,14 +255,18 @@ impl RemoteModel {
         if let Some(ids) = locked(&self.shared.context_ids).get(context) {
             return Ok(Arc::clone(ids));
         }
-        let server = &self.shared.server;
-        let ids: Arc<[u32]> = match server.dialect {
-            ServerDialect::LlamaCpp => llama_cpp::context_ids(server, context),
-            ServerDialect::Vllm | ServerDialect::Disco => completions::context_ids(server, context),
-        }?
-        .into();
+        let ids: Arc<[u32]> = self.ids(context)?.into();
         locked(&self.shared.context_ids).insert(context.to_owned(), Arc::clone(&ids));
         Ok(ids)
+    }
+
+    /// The ids of a text's tokens, asked of the server.
+    fn ids(&self, text: &str) -> Result<Vec<u32>, String> {
+        let server = &self.shared.server;
+        match server.dialect {
+            ServerDialect::LlamaCpp => llama_cpp::context_ids(server, text),
+            ServerDialect::Vllm | ServerDialect::Disco => completions::context_ids(server, text),
+        }
     }
 
     /// The seed of a request: the first random number of a stream, as far as the server's numbers go.

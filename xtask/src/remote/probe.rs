@@ -179,6 +179,12 @@ fn check_score(model: &RemoteModel, context: &str, streams: &Streams) -> Result<
     if !model.scores_samples() || sample.ids.is_empty() {
         return Ok(());
     }
+    if model.has_impossible_tokens(context)? {
+        return Err(format!(
+            "it gives some tokens of a text the probability 0: something cuts tokens off, although nothing was asked to ({})",
+            switches(model)
+        ));
+    }
     let scored = model.score(context, &sample)?;
     let allowed = TOKEN * (sample.tokens as f64).sqrt().max(1.0) + 0.01 * drawn.abs();
     if (drawn - scored).abs() > allowed {
@@ -209,8 +215,11 @@ fn switches(model: &RemoteModel) -> &'static str {
             "llama.cpp's defaults are top_k 40, top_p 0.95, min_p 0.05: a proxy that drops settings of requests would bring them \
              back; start the server with --top-k 0 --top-p 1 --min-p 0"
         }
-        ServerDialect::Vllm | ServerDialect::Disco => {
+        ServerDialect::Vllm => {
             "vLLM takes defaults from the model's generation_config.json: start it with --generation-config vllm"
+        }
+        ServerDialect::Disco => {
+            "disco's server has no such defaults: a proxy before it changes settings of requests"
         }
     }
 }

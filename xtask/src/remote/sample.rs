@@ -4,9 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::features::TextSample;
 
-/// A sample of a model on a server. In JSON it has the fields `text`, `ids`, `tokens` and `finished`.
+/// A sample of a model on a server. In JSON it has the fields of a sample of a model that runs here: `tokens` (ids; their number, where the
+/// server does not tell them), `text` and `finished`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(from = "Written")]
+#[serde(from = "Written", into = "Written")]
 pub struct RemoteSample {
     /// The text that it adds to the context's.
     pub text: String,
@@ -36,20 +37,38 @@ impl TextSample for RemoteSample {
     }
 }
 
-/// A sample as JSON may have it: without a number of tokens, it has as many as ids.
-#[derive(Deserialize)]
+/// A sample as JSON has it.
+#[derive(Serialize, Deserialize)]
 struct Written {
+    tokens: Tokens,
     text: String,
-    #[serde(default)]
-    ids: Vec<u32>,
-    tokens: Option<usize>,
     finished: bool,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Tokens {
+    Ids(Vec<u32>),
+    Count(usize),
+}
+
 impl From<Written> for RemoteSample {
-    fn from(written: Written) -> Self {
-        let Written { text, ids, tokens, finished } = written;
-        Self { text, tokens: tokens.unwrap_or(ids.len()), ids, finished }
+    fn from(Written { tokens, text, finished }: Written) -> Self {
+        let (ids, tokens) = match tokens {
+            Tokens::Count(tokens) => (Vec::new(), tokens),
+            Tokens::Ids(ids) => {
+                let tokens = ids.len();
+                (ids, tokens)
+            }
+        };
+        Self { text, ids, tokens, finished }
+    }
+}
+
+impl From<RemoteSample> for Written {
+    fn from(RemoteSample { text, ids, tokens, finished }: RemoteSample) -> Self {
+        let tokens = if ids.is_empty() { Tokens::Count(tokens) } else { Tokens::Ids(ids) };
+        Self { tokens, text, finished }
     }
 }
 
@@ -58,11 +77,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_number_of_tokens_is_that_of_the_ids_unless_it_is_told() {
+    fn tokens_are_ids_where_the_server_tells_them() {
         let read = |json: &str| serde_json::from_str::<RemoteSample>(json).unwrap();
-        let sample = read(r#"{"text": " a", "ids": [5, 2], "finished": true}"#);
-        assert_eq!((sample.token_count(), sample.finished()), (2, true));
-        assert_eq!(read(r#"{"text": " a", "tokens": 3, "finished": false}"#).token_count(), 3);
-        assert_eq!(read(&serde_json::to_string(&sample).unwrap()), sample);
+        for (json, ids, count) in [
+            (r#"{"tokens":[5,2],"text":" a","finished":true}"#, &[5, 2][..], 2),
+            (r#"{"tokens":3,"text":" a","finished":true}"#, &[], 3),
+        ] {
+            let sample = read(json);
+            assert_eq!((&sample.ids[..], sample.token_count(), sample.finished()), (ids, count, true));
+            assert_eq!(serde_json::to_string(&sample).unwrap(), json);
+        }
     }
 }

@@ -43,7 +43,7 @@ enum Step {
     Loggers,
     /// The tests that need SmolLM2-135M, or Python with transformers: both are downloaded from PyPI.
     Smollm2,
-    /// The official clients of OpenAI's API, from PyPI, against `serve`; lm-evaluation-harness beside transformers.
+    /// The official clients of OpenAI's API, from PyPI, against `serve`; lm-evaluation-harness beside transformers; the documented Python programs.
     Clients,
     /// The language model's tests on libtorch, which is downloaded from PyPI.
     Tch,

@@ -1,4 +1,4 @@
-//! The CI step that lets the official clients of OpenAI's API talk to `serve`.
+//! The CI step that lets the official clients of OpenAI's API talk to `serve`, and runs the programs of `docs/from-python.md`.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,8 +15,8 @@ use crate::{
 /// The packages of the clients.
 const PACKAGES: [&str; 2] = ["openai", "lm_eval[api]"];
 
-/// Runs the test of the clients with a Python that has them, in `target/clients`, beside that of transformers, with which
-/// lm-evaluation-harness is compared.
+/// Runs the tests of the clients and of the documented programs with a Python that has what they need, in `target/clients`, beside that of
+/// transformers, with which lm-evaluation-harness is compared.
 ///
 /// # Errors
 /// [`Error::Failed`](crate::Error::Failed) of the test, or of making that Python; [`Error::Python`](crate::Error::Python).
@@ -26,7 +26,7 @@ pub(crate) fn run() -> Result<()> {
     ask.args(["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]);
     let packages = process::output(ask)?.trim().to_owned();
     let python = made(&transformers, &packages)?;
-    let filter = ["--test", "suite", "--", "official_clients"].map(str::to_owned);
+    let filter = ["--test", "suite", "--", "official_clients", "documented_programs"].map(str::to_owned);
     let mut command = tests(Backend::default(), LANGUAGE_MODELS, &filter)?;
     command.env("DISCO_CLIENTS_PYTHON", python).env("PYTHONPATH", packages);
     process::run(command)

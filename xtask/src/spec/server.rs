@@ -138,6 +138,8 @@ pub(super) fn server_conflicts(spec: &Spec, found: &mut Vec<Conflict>) {
         ),
     ];
     for (_, field, message, allowed) in refused.into_iter().filter(|(holds, ..)| *holds) {
-        found.push(Conflict::new([field, "model.source"], message, allowed));
+        // Each of them is a problem of its own, with the same source.
+        let others = vec!["model.source".into()];
+        found.push(Conflict { others, ..Conflict::new([field], message, allowed) });
     }
 }

@@ -39,6 +39,8 @@ mod sampler_kind;
 mod scored;
 mod step_log;
 mod tune;
+#[cfg(feature = "lm")]
+mod untuned_task;
 mod workflow;
 
 #[cfg(feature = "lm")]
@@ -70,6 +72,8 @@ pub use scored::Scored;
 #[cfg(feature = "lm")]
 pub(crate) use scored::score_chunk;
 pub use tune::{Tuned, tune};
+#[cfg(feature = "lm")]
+pub(crate) use untuned_task::{UntunedTask, on_untuned_model};
 pub use workflow::{Loaded, Untuned, WeightBytes, run_untuned_workflow, run_workflow};
 #[cfg(feature = "lm")]
 pub(crate) use workflow::{Work, in_results};

@@ -1,8 +1,12 @@
 //! A run on a language model that a server runs.
 
+#[cfg(feature = "lm")]
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{BaseModel, RunControl, Untuned, run_untuned_workflow};
+#[cfg(feature = "lm")]
+use crate::spec::{ModelSource, ModelSpec, ServerSpec};
 use crate::{
     Error, Result,
     features::TextScorers,
@@ -40,4 +44,31 @@ pub(crate) fn load(
     let base = RemoteModel::connect(&spec.model, context.text())?;
     let record = ModelRecord { name: spec.model.source.name(), facts: base.facts() };
     Ok(Untuned { base: BaseModel::new(base), scorers: scorers()?, record })
+}
+
+/// The model of a spec on its server, as a base, and another model beside it, on the same server or on one of its own. The headers of the
+/// spec are sent to its own server alone.
+///
+/// # Errors
+/// As [`load`], and those of [`RemoteModel::connect`] for the other model; [`Error::Server`] if their tokens differ.
+#[cfg(feature = "lm")]
+pub(crate) fn load_with(
+    spec: &Spec,
+    beside: &ModelSource,
+    scorers: impl FnOnce() -> Result<TextScorers>,
+) -> Result<(Untuned<RemoteModel, RemoteModel, RemoteSample>, RemoteModel)> {
+    let untuned = load(spec, scorers)?;
+    let base = &untuned.base.base;
+    let other = if *beside == spec.model.source {
+        base.clone()
+    } else {
+        let server =
+            ServerSpec { dialect: None, name: None, headers: BTreeMap::new(), ..spec.model.server.clone() };
+        let model = ModelSpec { source: beside.clone(), server, ..spec.model.clone() };
+        let context = spec.contexts.items.first().map_or("", |context| context.text());
+        let other = RemoteModel::connect(&model, context)?;
+        base.check_same_tokens(&other, context)?;
+        other
+    };
+    Ok((untuned, other))
 }

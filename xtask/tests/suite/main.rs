@@ -5,6 +5,8 @@ mod command_line;
 #[cfg(unix)]
 mod command_scorer;
 mod common;
+#[cfg(all(unix, feature = "serve", feature = "flex"))]
+mod documented;
 mod http_scorer;
 #[cfg(unix)]
 mod interrupt;
@@ -23,6 +25,8 @@ mod pipeline_settings;
 mod program;
 #[cfg(unix)]
 mod python_scorer;
+#[cfg(all(feature = "serve", feature = "flex"))]
+mod remote_disco;
 mod remote_faults;
 mod remote_llama_cpp;
 mod remote_model;

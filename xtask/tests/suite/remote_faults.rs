@@ -203,3 +203,24 @@ fn what_is_no_server_of_a_known_kind_says_so() {
     let error = refused("http://127.0.0.1:1/v1", |_| {});
     assert!(error.contains("the server http://127.0.0.1:1/v1: "), "{error}");
 }
+
+/// `transformers serve` of 5.23, as it answers with a model in the hub's cache, without one, and where there is no cache.
+#[test]
+fn transformers_serve_is_refused_with_the_reason() {
+    const LISTED: &str = r#"{"object":"list","data":[{"owned_by":"HuggingFaceTB","id":"HuggingFaceTB/SmolLM2-135M-Instruct","object":"model","created":1795838981.9930432}]}"#;
+    const NONE: &str = r#"{"object":"list","data":[]}"#;
+    const INTERFACE: &str = r#"{"openapi":"3.1.0","info":{"title":"FastAPI","version":"0.1.0"},"paths":{"/v1/chat/completions":{},"/v1/completions":{},"/v1/responses":{},"/v1/systemone":{},"/v1/audio/transcriptions":{},"/load_model":{},"/reset":{},"/v1/models":{},"/health":{}}}"#;
+    for (head, models) in
+        [("200 OK", LISTED), ("200 OK", NONE), ("500 Internal Server Error", "Internal Server Error")]
+    {
+        let url = serve(move |request, stream| match request.path.as_str() {
+            "/v1/models" => send(stream, head, models.as_bytes()),
+            "/openapi.json" => send(stream, "200 OK", INTERFACE.as_bytes()),
+            _ => send(stream, "404 Not Found", br#"{"detail":"Not Found"}"#),
+        });
+        for dialect in [None, Some(ServerDialect::Vllm)] {
+            let error = refused(&url, |model| model.server.dialect = dialect);
+            assert!(error.contains("`transformers serve`, which gives no log-probabilities"), "{error}");
+        }
+    }
+}

@@ -73,6 +73,17 @@ fn problems_with_a_server_are_told_with_their_field() {
         let said = problems(model, more);
         assert!(said.contains(told), "{model} {more}: {said}");
     }
+    // All at once, each with its line.
+    let model = format!("{SERVER}choices = [\"a\", \"b\"]");
+    let said = problems(&model, "chat = true\n[tune]\nsteps = 3\n");
+    assert!(said.contains("test.toml has 3 problems"), "{said}");
+    for place in
+        ["test.toml:3:11: `model.choices`", "test.toml:6:8: `contexts.chat`", "test.toml:8:9: `tune.steps`"]
+    {
+        assert!(said.contains(place), "{place}: {said}");
+    }
+    let said = problems(SERVER, "[model.grammar]\nregex = \"a|b\"\n");
+    assert!(said.contains("`model.grammar` needs a model whose tokens can be chosen here"), "{said}");
     #[cfg(not(feature = "tls"))]
     {
         let said = problems("source = \"https://host/v1\"", UNTUNED);

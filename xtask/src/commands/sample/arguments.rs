@@ -20,8 +20,8 @@ const COUNT_DRAWN: usize = 8;
 /// The arguments of `cargo xtask sample`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct SampleArguments {
-    /// "embedded", a folder in Hugging Face's format, a GGUF file, an id of the hub (organisation/name[@revision][:FILE.gguf]), or the results of
-    /// a run: then contexts and decoding are by default those of the run.
+    /// "embedded", a folder in Hugging Face's format, a GGUF file, an id of the hub (organisation/name[@revision][:FILE.gguf]), a
+    /// server's address (http://HOST:PORT/v1), or the results of a run: then contexts and decoding are by default those of the run.
     #[arg(long, value_name = "MODEL")]
     pub(super) model: String,
     /// An adapter beside its weights: a folder in PEFT's layout, or the id of one on the hub.

@@ -1,22 +1,24 @@
 //! Drawing and searching completions, and writing them as JSON lines.
 
-use disco_core::Sampled;
-use disco_lm::{BeamSearch, Completion, LanguageModel};
+use disco_core::{Distribution, Sampled};
+use disco_lm::{BeamSearch, LanguageModel};
 use serde::Serialize;
 
-use super::{Decoder, Sampling};
+use super::{Decoder, Sampling, on_server::draws_on_server};
 use crate::{
     Progress, ProgressTarget, Result,
+    contexts::TextContext,
     models::{ModelKind, device, folder_of, generation},
+    remote::RemoteModel,
     stages::SampleLines,
     steering::draw_in_order,
 };
 
 /// A line. `disco_core::Empirical::<String, Completion>::from_json_lines` reads it.
 #[derive(Serialize)]
-struct Line<'a> {
+struct Line<'a, X> {
     context: &'a str,
-    sample: &'a Completion,
+    sample: &'a X,
     /// Under the model as it is decoded, in nats.
     log_prob: f64,
     /// The score by which a beam search ranked it.
@@ -26,19 +28,16 @@ struct Line<'a> {
 
 pub(super) fn run(sampling: &Sampling) -> Result<()> {
     let mut lines = SampleLines::open(sampling.out.as_deref())?;
+    if let Some((count, seed)) = draws_on_server(sampling)? {
+        let first = sampling.contexts.first().map_or("", String::as_str);
+        let model = RemoteModel::connect(&sampling.model, first)?;
+        draw(sampling, &model, count, seed, &mut lines)?;
+        return lines.finish();
+    }
     let model = load(sampling)?;
     let contexts: Vec<&str> = sampling.contexts.iter().map(String::as_str).collect();
-    let target = ProgressTarget::detect();
     match sampling.decoder {
-        Decoder::Draw { count, seed } => {
-            let total = count.saturating_mul(contexts.len());
-            let mut progress = Progress::new(target, "sample", "samples", total);
-            let take = |context: usize, sample: Sampled<Completion>| {
-                let (sample, log_prob) = (&sample.value, sample.log_prob);
-                lines.write(&Line { context: contexts[context], sample, log_prob, score: None })
-            };
-            draw_in_order(&model, &sampling.contexts, count, seed, &mut progress, take)?;
-        }
+        Decoder::Draw { count, seed } => draw(sampling, &model, count, seed, &mut lines)?,
         Decoder::Greedy => {
             for (context, found) in contexts.iter().zip(model.greedy(&contexts)?) {
                 let (sample, log_prob) = (&found.value, found.log_prob);
@@ -56,6 +55,25 @@ pub(super) fn run(sampling: &Sampling) -> Result<()> {
         }
     }
     lines.finish()
+}
+
+/// Draws `count` completions in each context.
+fn draw<X: Serialize>(
+    sampling: &Sampling,
+    model: &impl Distribution<TextContext, X>,
+    count: usize,
+    seed: u64,
+    lines: &mut SampleLines,
+) -> Result<()> {
+    let contexts: Vec<TextContext> =
+        sampling.contexts.iter().map(|context| context.as_str().into()).collect();
+    let total = count.saturating_mul(contexts.len());
+    let mut progress = Progress::new(ProgressTarget::detect(), "sample", "samples", total);
+    let take = |context: usize, sample: Sampled<X>| {
+        let (sample, log_prob) = (&sample.value, sample.log_prob);
+        lines.write(&Line { context: contexts[context].text(), sample, log_prob, score: None })
+    };
+    draw_in_order(model, &contexts, count, seed, &mut progress, take)
 }
 
 fn load(sampling: &Sampling) -> Result<LanguageModel> {

@@ -3,6 +3,7 @@
 mod arguments;
 #[cfg(feature = "lm")]
 mod draw;
+mod on_server;
 #[cfg(feature = "lm")]
 mod target;
 
@@ -123,6 +124,7 @@ pub(crate) fn run(arguments: &SampleArguments) -> Result<()> {
         return run_target(arguments, target);
     }
     let sampling = sampling(arguments)?;
+    on_server::draws_on_server(&sampling)?;
     let sources = [Some(&sampling.model.source), sampling.adapter.as_ref()];
     let hub = sources.into_iter().flatten().any(|source| matches!(source, ModelSource::Hub(_)));
     with_language_model(Requirements { hub, ..Requirements::of(sampling.backend) }, || {

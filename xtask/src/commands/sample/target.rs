@@ -1,10 +1,9 @@
 //! Samples of a saved target, from the proposals of a model.
 
-use std::{hash::Hash, path::Path};
+use std::hash::Hash;
 
 use disco_core::{Distribution, Scorer};
 use disco_qrs::Draw;
-use disco_tuner::{Checkpointed, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::TargetSampling;
@@ -14,9 +13,7 @@ use crate::{
     features::TextSample,
     scorers::external_scorers,
     stages::SampleLines,
-    steering::{
-        Loaded, ModelTask, RunPlan, WeightBytes, accept, features_of_target, language_model::on_model,
-    },
+    steering::{RunPlan, Untuned, UntunedTask, accept, features_of_target, on_untuned_model},
     terminal::say,
 };
 
@@ -36,7 +33,7 @@ struct Line<'a, X> {
 
 pub(super) fn run(sampling: &TargetSampling) -> Result<()> {
     let lines = SampleLines::open(sampling.out.as_deref())?;
-    on_model(&sampling.target.spec, Some(&sampling.model), Task { sampling, lines })
+    on_untuned_model(&sampling.target.spec, &sampling.model, Task { sampling, lines })
 }
 
 struct Task<'a> {
@@ -44,26 +41,21 @@ struct Task<'a> {
     lines: SampleLines,
 }
 
-impl ModelTask for Task<'_> {
+impl UntunedTask for Task<'_> {
     type Output = ();
 
-    fn run<X, B, Q, P>(
-        self,
-        _: WeightBytes,
-        load: impl FnOnce() -> Result<Loaded<B, Q, X, P>>,
-        _: impl FnOnce(&P, &Path) -> Result<()>,
-    ) -> Result<()>
+    fn run<X, B, Q, D>(self, load: impl FnOnce() -> Result<(Untuned<B, Q, X>, D)>) -> Result<()>
     where
         X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
         B: Scorer<TextContext, X>,
         Q: Distribution<TextContext, X>,
-        P: Policy<TextContext, X> + Checkpointed,
+        D: Distribution<TextContext, X>,
     {
         let Self { sampling, mut lines } = self;
         let (spec, saved) = (&sampling.target.spec, &sampling.target.saved);
         // Programs are started before the model is loaded, so that one that cannot run is found first.
         let programs = external_scorers(spec.features.iter().map(|one| (one.name.as_str(), &one.kind)))?;
-        let Loaded { base, policy, mut scorers, .. } = load()?;
+        let (Untuned { base, mut scorers, .. }, policy) = load()?;
         scorers.extend(programs);
         let plan = RunPlan::new(spec, &scorers, ProgressTarget::detect())?;
         let fit = saved.bind(features_of_target::<X>(&plan, saved)?)?;
@@ -77,7 +69,7 @@ impl ModelTask for Task<'_> {
                 log_proposal: *log_proposal,
             })
         };
-        let accepted = accept(&plan, &base, &fit, &policy.freeze()?, sampling.accept, take)?;
+        let accepted = accept(&plan, &base, &fit, &policy, sampling.accept, take)?;
         lines.finish()?;
         let asked = sampling.accept.count * spec.contexts.items.len() as u64;
         let (draws, proposals) = (accepted.draws, accepted.proposals);

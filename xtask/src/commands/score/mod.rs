@@ -20,8 +20,8 @@ use crate::{
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ScoreArguments {
-    /// The model whose log-probabilities are written as `log_prob`: "embedded", a folder, a GGUF file, an id of the hub, or the results of
-    /// a run, which are decoded as in the run.
+    /// The model whose log-probabilities are written as `log_prob`: "embedded", a folder, a GGUF file, an id of the hub, a server's
+    /// address (http://HOST:PORT/v1), or the results of a run, which are decoded as in the run.
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// A target: the lines get its log-score `log_target` too, and that of its base, `log_base`. The model is decoded as its base.

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use disco_core::Distribution;
 use disco_lm::{ChoiceModel, Choices, Completion, LanguageModel};
+use serde::Serialize;
 
 use super::Scoring;
 use crate::{
     Progress, ProgressTarget, Result,
     contexts::TextContext,
     models::{ModelKind, device, folder_of, generation},
-    samples::{SampleLine, StoredLine},
+    remote::{RemoteModel, RemoteSample},
+    samples::{SampleLine, StoredLine, StoredSample},
+    spec::ModelSource,
     stages::SampleLines,
 };
 
@@ -18,16 +21,30 @@ use crate::{
 const CHUNK: usize = 256;
 
 pub(super) fn run(scoring: &Scoring) -> Result<()> {
-    let mut lines = SampleLines::open(scoring.out.as_deref())?;
+    let lines = SampleLines::open(scoring.out.as_deref())?;
+    if let (ModelSource::Server(_), Some(first)) = (&scoring.model.source, scoring.lines.first()) {
+        let model = RemoteModel::connect(&scoring.model, first.context.text())?;
+        return score(scoring, lines, &model, |lines| remote_samples(&model, lines));
+    }
     let folder = folder_of(&scoring.model.source, ModelKind::LanguageModel)?;
     let model = LanguageModel::load(&folder, &device(scoring.backend)?, generation(&scoring.model))?;
+    score(scoring, lines, &model, |lines| completions(&model, &lines[0].context, lines))
+}
+
+/// Writes the log-probabilities of all lines; `samples` gives the samples of lines of one context.
+fn score<X: Serialize>(
+    scoring: &Scoring,
+    mut lines: SampleLines,
+    model: &impl Distribution<TextContext, X>,
+    samples: impl Fn(&[StoredLine]) -> Result<Vec<X>>,
+) -> Result<()> {
     let target = ProgressTarget::detect();
     let mut progress = Progress::new(target, "score", "samples", scoring.lines.len());
     let same = |one: &StoredLine, next: &StoredLine| one.context == next.context;
     for of_context in scoring.lines.chunk_by(same) {
         for chunk in of_context.chunks(CHUNK) {
             let context = &chunk[0].context;
-            let samples = completions(&model, context, chunk)?;
+            let samples = samples(chunk)?;
             let log_probs = model.log_probs(context, &samples.iter().collect::<Vec<_>>())?;
             for ((line, sample), log_prob) in chunk.iter().zip(&samples).zip(log_probs) {
                 lines.write(&SampleLine {
@@ -45,6 +62,22 @@ pub(super) fn run(scoring: &Scoring) -> Result<()> {
     }
     drop(progress);
     lines.finish()
+}
+
+/// The samples of lines, for a model on a server.
+fn remote_samples(model: &RemoteModel, lines: &[StoredLine]) -> Result<Vec<RemoteSample>> {
+    let sample = |line: &StoredLine| match &line.sample {
+        StoredSample { tokens: Some(ids), text, finished, .. } => {
+            Ok(RemoteSample { text: text.clone(), ids: ids.clone(), tokens: ids.len(), finished: *finished })
+        }
+        StoredSample { finished: false, text, .. } => model.sample_of(line.context.text(), text),
+        StoredSample { .. } => {
+            let problem = "there are no token ids (`tokens`), and a server does not tell the id of the end token; allowed: a sample with \
+                           them, or `\"finished\": false` for a text without an end";
+            Err(line.place.wrong(problem).into())
+        }
+    };
+    lines.iter().map(sample).collect()
 }
 
 /// The samples of lines of one context. Texts without token ids have those that they have in the running text behind the context, and,

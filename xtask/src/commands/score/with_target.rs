@@ -1,9 +1,8 @@
 //! Log-scores of samples under a policy, a base and a target.
 
-use std::{collections::BTreeMap, hash::Hash, path::Path};
+use std::{collections::BTreeMap, hash::Hash};
 
 use disco_core::{Distribution, Scorer};
-use disco_tuner::{Checkpointed, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
@@ -15,9 +14,7 @@ use crate::{
     samples::{SampleLine, StoredLine},
     scorers::external_scorers,
     stages::{SampleLines, TargetFile},
-    steering::{
-        Loaded, ModelTask, RunPlan, WeightBytes, features_of_target, language_model::on_model, score_chunk,
-    },
+    steering::{RunPlan, Untuned, UntunedTask, features_of_target, on_untuned_model, score_chunk},
 };
 
 /// The number of samples of one context that are scored at once.
@@ -25,7 +22,7 @@ const CHUNK: usize = 256;
 
 pub(super) fn run(scoring: &Scoring, target: &TargetFile) -> Result<()> {
     let lines = SampleLines::open(scoring.out.as_deref())?;
-    on_model(&target.spec, Some(&scoring.model.source), Task { scoring, target, lines })
+    on_untuned_model(&target.spec, &scoring.model.source, Task { scoring, target, lines })
 }
 
 struct Task<'a> {
@@ -34,31 +31,25 @@ struct Task<'a> {
     lines: SampleLines,
 }
 
-impl ModelTask for Task<'_> {
+impl UntunedTask for Task<'_> {
     type Output = ();
 
-    fn run<X, B, Q, P>(
-        self,
-        _: WeightBytes,
-        load: impl FnOnce() -> Result<Loaded<B, Q, X, P>>,
-        _: impl FnOnce(&P, &Path) -> Result<()>,
-    ) -> Result<()>
+    fn run<X, B, Q, D>(self, load: impl FnOnce() -> Result<(Untuned<B, Q, X>, D)>) -> Result<()>
     where
         X: TextSample + Eq + Hash + Serialize + DeserializeOwned,
         B: Scorer<TextContext, X>,
         Q: Distribution<TextContext, X>,
-        P: Policy<TextContext, X> + Checkpointed,
+        D: Distribution<TextContext, X>,
     {
         let Self { scoring, target, mut lines } = self;
         let TargetFile { spec, saved } = target;
         let samples = scoring.lines.iter().map(sample).collect::<Result<Vec<X>>>()?;
         let programs = external_scorers(spec.features.iter().map(|one| (one.name.as_str(), &one.kind)))?;
-        let Loaded { base, policy, mut scorers, .. } = load()?;
+        let (Untuned { base, mut scorers, .. }, policy) = load()?;
         scorers.extend(programs);
         let progress = ProgressTarget::detect();
         let plan = RunPlan::new(spec, &scorers, progress)?;
         let fit = saved.bind(features_of_target::<X>(&plan, saved)?)?;
-        let policy = policy.freeze()?;
         let mut progress = Progress::new(progress, "score", "samples", samples.len());
         let mut first = 0;
         let same = |one: &StoredLine, next: &StoredLine| one.context == next.context;
