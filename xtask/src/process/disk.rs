@@ -1,9 +1,6 @@
 //! The disk of a folder, without writing to it.
 
-use std::{
-    io::{self, ErrorKind},
-    path::Path,
-};
+use std::{io, path::Path};
 
 /// The bytes that this user can still write to the disk of a folder, or of the nearest one above it that exists.
 #[cfg(unix)]
@@ -27,10 +24,8 @@ pub(crate) fn check_writable(folder: &Path) -> io::Result<()> {
     let there = folder.ancestors().find(|path| path.symlink_metadata().is_ok());
     // A relative path begins in the current folder.
     let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if !there.metadata()?.is_dir() {
-        return Err(ErrorKind::NotADirectory.into());
-    }
-    access(there)
+    // A file has no entry of this name.
+    access(&there.join("."))
 }
 
 #[cfg(unix)]
@@ -42,7 +37,7 @@ fn access(folder: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn access(folder: &Path) -> io::Result<()> {
     let refused = folder.metadata()?.permissions().readonly();
-    if refused { Err(ErrorKind::PermissionDenied.into()) } else { Ok(()) }
+    if refused { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -55,7 +50,7 @@ mod tests {
         check_writable(&place.path().join("a").join("b")).unwrap();
         std::fs::write(place.path().join("file"), "").unwrap();
         let error = check_writable(&place.path().join("file").join("b")).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::NotADirectory);
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
         check_writable(Path::new("no-such-folder")).unwrap();
         assert!(std::fs::read_dir(place.path()).unwrap().count() == 1);
     }

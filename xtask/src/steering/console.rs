@@ -13,10 +13,12 @@ use crate::{
 /// The metric that is shown beside the means where none is named.
 const DISTANCE: &str = "tv_target_policy";
 
-/// Says the chosen metrics, with their standard errors, at every so many steps, and at the last.
+/// Says the latest values of the chosen metrics, with their standard errors, at every so many steps, and at the last.
 pub(super) struct Console {
     every: u64,
     metrics: Vec<String>,
+    /// The last value of each of them, in words: not all are measured at the same steps.
+    latest: Vec<Option<String>>,
     lines: ProgressLines,
 }
 
@@ -28,15 +30,23 @@ impl Console {
             Some(metrics) => metrics.clone(),
             None => means().chain([DISTANCE.to_owned()]).collect(),
         };
-        (spec.every > 0).then_some(Self { every: spec.every as u64, metrics, lines })
+        (spec.every > 0).then_some(Self {
+            every: spec.every as u64,
+            latest: vec![None; metrics.len()],
+            metrics,
+            lines,
+        })
     }
 }
 
 impl Observer for Console {
     fn step(&mut self, report: &StepReport) -> Result<Control, ObserverError> {
+        for (latest, name) in self.latest.iter_mut().zip(&self.metrics) {
+            *latest = shown(name, report).or(latest.take());
+        }
         if report.step.is_multiple_of(self.every) || report.step == report.steps {
-            let shown: Vec<String> = self.metrics.iter().filter_map(|name| shown(name, report)).collect();
-            // A step that is not measured may have nothing to show.
+            let shown: Vec<&str> = self.latest.iter().flatten().map(String::as_str).collect();
+            // Nothing may be measured yet.
             if !shown.is_empty() {
                 let (step, steps) = (report.step, report.steps);
                 self.lines.say(format_args!("{:<16} step {step}/{steps}  {}", "tune", shown.join("  ")));

@@ -140,10 +140,10 @@ pub(super) fn check_logs(spec: &LogSpec) -> Result<()> {
 /// As [`check_logs`], without making anything.
 ///
 /// # Errors
-/// [`Error::File`].
+/// As [`check_logs`].
 pub(super) fn check_log_places(spec: &LogSpec) -> Result<()> {
     for file in [&spec.jsonl, &spec.csv].into_iter().flatten() {
-        can_append(file).map_err(|cause| Error::write(file, cause))?;
+        can_append(file).map_err(|cause| disco_tuner::Error::Io { path: file.clone(), cause })?;
     }
     let folder = spec.tensorboard.as_ref();
     folder.map_or(Ok(()), |folder| check_writable(folder).map_err(|cause| Error::write(folder, cause)))
@@ -152,7 +152,6 @@ pub(super) fn check_log_places(spec: &LogSpec) -> Result<()> {
 /// Whether lines can be appended to a file, or the file be made in its folder.
 fn can_append(file: &Path) -> io::Result<()> {
     match file.metadata() {
-        Ok(there) if there.is_dir() => Err(ErrorKind::IsADirectory.into()),
         Ok(_) => OpenOptions::new().append(true).open(file).map(drop),
         Err(error) if error.kind() == ErrorKind::NotFound => {
             let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());

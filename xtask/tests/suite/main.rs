@@ -5,6 +5,8 @@ mod command_line;
 #[cfg(unix)]
 mod command_scorer;
 mod common;
+#[cfg(feature = "flex")]
+mod dry_run;
 mod http_scorer;
 #[cfg(unix)]
 mod interrupt;
@@ -15,6 +17,8 @@ mod kinds_json;
 mod kinds_made;
 #[cfg(feature = "flex")]
 mod language_model;
+#[cfg(feature = "flex")]
+mod mlflow;
 mod outputs;
 mod ownership;
 mod pipeline;

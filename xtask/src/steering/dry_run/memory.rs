@@ -42,13 +42,11 @@ pub(super) fn memory_need<X: TextSample>(
 /// The largest memory of work on `count` samples, given that of smaller numbers: a line through the last two.
 fn at(peaks: &[(usize, u64)], loaded: u64, count: usize) -> u64 {
     let Some(&(last, peak)) = peaks.last() else { return loaded };
-    let (before, lower) = match peaks {
-        [.., before, _] => *before,
-        _ => (0, loaded),
-    };
-    if count <= last || before >= last {
+    if count <= last {
         return peak;
     }
+    let smaller = peaks.iter().rev().find(|(before, _)| *before < last);
+    let (before, lower) = smaller.copied().unwrap_or((0, loaded));
     let slope = peak.saturating_sub(lower) as f64 / (last - before) as f64;
     peak + (slope * (count - last) as f64) as u64
 }
@@ -63,6 +61,7 @@ mod tests {
         assert_eq!(at(&[(8, 110)], 70, 16), 150);
         assert_eq!(at(&[(8, 110), (32, 134)], 70, 132), 234);
         assert_eq!(at(&[(8, 110), (32, 134)], 70, 20), 134);
+        assert_eq!(at(&[(8, 110), (32, 134), (32, 134)], 70, 132), 234);
         assert_eq!(at(&[(8, 134), (32, 130)], 70, 132), 130);
     }
 }

@@ -18,8 +18,9 @@ use crate::{
     spec::Spec,
 };
 
-/// The numbers of samples that are tried one after the other: a run works on no more at once.
-const SIZES: [usize; 4] = [8, 32, 128, 256];
+/// The numbers of samples that are tried one after the other: a run works on no more at once. The last is tried twice, since memory
+/// that is used for the first time takes longer.
+const SIZES: [usize; 5] = [8, 32, 128, 256, 256];
 /// A size is tried if the one before took at most this many seconds: the next takes up to four times as long.
 const PATIENCE: f64 = 1.0;
 
@@ -153,7 +154,7 @@ impl<X: TextSample + Eq + Hash> Probe<X> {
             self.each().map(|(context, sample)| BatchItem { context, sample }).collect();
         let most = items.len().min(self.at_once(plan.spec));
         let (mut gradient, mut peaks) = (0.0, Vec::new());
-        for size in SIZES.into_iter().filter(|size| *size < most).chain([most]) {
+        for size in SIZES.into_iter().filter(|size| *size < most).chain([most, most]) {
             let mut weigh = |log_probs: &[f64]| Ok(vec![1.0 / size as f64; log_probs.len()]);
             let start = Instant::now();
             let ((), peak) = peak_since(|| Ok(policy.accumulate(&items[..size], &mut weigh)?))?;
