@@ -8,9 +8,9 @@ use clap_complete::Shell;
 use crate::{
     Backend, Error, INTERRUPTED, Result,
     commands::{
-        self, BenchOptions, DiagnoseArguments, DoctorOptions, ExampleOptions, FitArguments, MeasureArguments,
-        MergeArguments, PretrainArguments, ReportArguments, RunOptions, SampleArguments, ScoreArguments,
-        ServeArguments, TuneArguments,
+        self, BenchOptions, DiagnoseArguments, DoctorOptions, DryRunArgument, ExampleOptions, FitArguments,
+        MeasureArguments, MergeArguments, PretrainArguments, ReportArguments, RunOptions, SampleArguments,
+        ScoreArguments, ServeArguments, TuneArguments,
     },
     launch::start_with_fast_allocator,
     process::{leave_workspace, survive_full_files},
@@ -37,13 +37,20 @@ struct Xtask {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Steer the embedded language model to a distribution: measure, fit, tune, sample, report.
-    Demo(RunOptions),
+    Demo {
+        #[command(flatten)]
+        options: RunOptions,
+        #[command(flatten)]
+        dry: DryRunArgument,
+    },
     /// Do what `demo` does for a spec file, which names model, contexts, features with targets, and settings.
     Run {
         /// The file; `examples demo` prints one in which every field is explained.
         spec: PathBuf,
         #[command(flatten)]
         options: RunOptions,
+        #[command(flatten)]
+        dry: DryRunArgument,
     },
     /// Draw samples of the base of a run file, and compute all features on them: the first stage of a run.
     Measure(MeasureArguments),
@@ -156,8 +163,8 @@ fn exit_code(outcome: Result<()>) -> ExitCode {
 
 fn dispatch(command: Command) -> Result<()> {
     match command {
-        Command::Demo(options) => commands::demo(&options),
-        Command::Run { spec, options } => commands::run(&spec, &options),
+        Command::Demo { options, dry } => commands::demo(&options, dry),
+        Command::Run { spec, options, dry } => commands::run(&spec, &options, dry),
         Command::Measure(arguments) => commands::measure(&arguments),
         Command::Fit(arguments) => commands::fit(&arguments),
         Command::Tune(arguments) => commands::tune(&arguments),

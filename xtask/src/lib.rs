@@ -55,11 +55,11 @@ pub use serving::{
 };
 pub use spec::{
     AdapterSpec, Backend, CategoryRule, CategorySpec, ChatSpec, CheckpointSpec, ChoicesSpec, ClassifierSpec,
-    CommandAsking, CommandSpec, ContextSpec, Dialect, FeatureKind, FeatureSpec, FitSpec, GrammarSpec,
-    HttpAsking, HttpSpec, JsonPath, JsonScalar, JsonSpec, LabelValue, LengthUnit, Level, LogSpec,
-    LongestToken, Measure, MlflowSpec, ModelSource, ModelSpec, Phrase, QrsGoal, RewardSpec, SampleSpec,
-    ServerDialect, ServerSpec, Share, Spec, Target, TuneSpec, WEIGHTS, WordListSpec, WordValue, Words,
-    read_spec,
+    CommandAsking, CommandSpec, ConsoleSpec, ContextSpec, Dialect, FeatureKind, FeatureSpec, FitSpec,
+    GrammarSpec, HttpAsking, HttpSpec, JsonPath, JsonScalar, JsonSpec, LabelValue, LengthUnit, Level,
+    LogSpec, LongestToken, Measure, MlflowSpec, ModelSource, ModelSpec, Phrase, QrsGoal, RewardSpec,
+    SampleSpec, ServerDialect, ServerSpec, Share, Spec, Target, TuneSpec, WEIGHTS, WordListSpec, WordValue,
+    Words, read_spec,
 };
 pub use steering::{
     BaseModel, CheckpointFolder, Clock, Finished, Fitted, INTERRUPTED, Interrupt, Loaded, Measurement,

@@ -64,6 +64,34 @@ impl LockFile {
         Err(Error::InUse { path: path.into(), holder: "another process".into() })
     }
 
+    /// Makes sure that no process holds the lock `path`, without writing anything.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] with the process that holds it; [`Error::Io`], also for a file that is no lock file.
+    pub fn check(path: &Path) -> Result<()> {
+        match Self::holder(path).map_err(|cause| io_error(path, cause))? {
+            None => Ok(()),
+            Some(holder) => Err(Error::InUse { path: path.into(), holder }),
+        }
+    }
+
+    /// The process that holds the lock `path`; `None` if none does.
+    fn holder(path: &Path) -> io::Result<Option<String>> {
+        match path.symlink_metadata() {
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            there => refuse_others(&there?)?,
+        }
+        let file = File::open(path)?;
+        let text = own_text(&file)?;
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Ok(Some(holder_in(&text))),
+            Err(TryLockError::Error(error)) if error.kind() != ErrorKind::Unsupported => Err(error),
+            _ => Ok(None),
+        }
+    }
+
     /// Locks `path` for a moment, without a name in it; `None` if another process holds it.
     pub(crate) fn take_briefly(path: &Path) -> Result<Option<Self>> {
         loop {
@@ -82,25 +110,15 @@ impl LockFile {
 
     fn attempt(path: &Path) -> io::Result<Tried> {
         // A link could lead to a file of somebody else.
-        if path.symlink_metadata().is_ok_and(|there| !there.is_file()) {
-            return Err(io::Error::new(ErrorKind::AlreadyExists, "there is something else than a lock file"));
+        if let Ok(there) = path.symlink_metadata() {
+            refuse_others(&there)?;
         }
         let mut file = File::options().read(true).write(true).create(true).truncate(false).open(path)?;
-        let mut text = Vec::new();
-        let read = (&file).take(LONGEST).read_to_end(&mut text);
-        // Windows lets nobody read a file that is locked.
-        if !cfg!(windows) {
-            read?;
-        }
-        let text = String::from_utf8_lossy(&text).into_owned();
-        if !text.starts_with(&MARK[..text.len().min(MARK.len())]) {
-            return Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file that is no lock file"));
-        }
+        let text = own_text(&file)?;
         let is_held = match file.try_lock() {
             Ok(()) => true,
             Err(TryLockError::WouldBlock) => {
-                let holder = text.strip_prefix(MARK).unwrap_or_default();
-                return Ok(Tried::Busy(holder.trim_end().to_owned()));
+                return Ok(Tried::Busy(holder_in(&text)));
             }
             Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => false,
             Err(TryLockError::Error(error)) => return Err(error),
@@ -124,6 +142,32 @@ impl Drop for LockFile {
             let _ = fs::remove_file(&self.path);
         }
     }
+}
+
+/// Refuses what is no file.
+fn refuse_others(there: &fs::Metadata) -> io::Result<()> {
+    let wrong = || io::Error::new(ErrorKind::AlreadyExists, "there is something else than a lock file");
+    if there.is_file() { Ok(()) } else { Err(wrong()) }
+}
+
+/// The text of a lock file; refuses another file.
+fn own_text(file: &File) -> io::Result<String> {
+    let mut text = Vec::new();
+    let read = file.take(LONGEST).read_to_end(&mut text);
+    // Windows lets nobody read a file that is locked.
+    if !cfg!(windows) {
+        read?;
+    }
+    let text = String::from_utf8_lossy(&text).into_owned();
+    if !text.starts_with(&MARK[..text.len().min(MARK.len())]) {
+        return Err(io::Error::new(ErrorKind::AlreadyExists, "there is a file that is no lock file"));
+    }
+    Ok(text)
+}
+
+/// The process that the text of a lock file names.
+fn holder_in(text: &str) -> String {
+    text.strip_prefix(MARK).unwrap_or_default().trim_end().to_owned()
 }
 
 /// Whether the open file is still the one at the path.
@@ -208,11 +252,17 @@ mod tests {
             "{said}"
         );
         assert!(LockFile::take_briefly(&path).unwrap().is_none());
+        let checked = LockFile::check(&path).unwrap_err().to_string();
+        assert!(checked.contains(&format!("process {} on ", std::process::id())), "{checked}");
         drop(first);
         assert!(!path.exists());
         // A killed process leaves the file, and its lock is gone.
         fs::write(&path, format!("{MARK}process 1 on nowhere\n")).unwrap();
+        LockFile::check(&path).unwrap();
+        assert!(path.exists());
         drop(LockFile::take(&path).unwrap());
+        assert!(!path.exists());
+        LockFile::check(&path).unwrap();
         assert!(!path.exists());
     }
 
@@ -222,6 +272,7 @@ mod tests {
         let path = folder.path().join("lock");
         fs::write(&path, "mine").unwrap();
         assert!(matches!(LockFile::take(&path), Err(Error::Io { .. })));
+        assert!(matches!(LockFile::check(&path), Err(Error::Io { .. })));
         assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
         #[cfg(unix)]
         {

@@ -2,14 +2,17 @@
 
 use clap::Args;
 
-use super::stage_arguments::{StageArguments, show};
+use super::{
+    dry_run::{DryRunArgument, dry_run},
+    stage_arguments::{StageArguments, show},
+};
 use crate::{
     Error, Result, Shard,
     features::TextScorers,
     launch::{Requirements, with_language_model},
     spec::{FeatureKind, ModelSource},
     stages::{Inputs, MEASURED, MeasureStage, is_done},
-    steering::{Untuned, remote_model},
+    steering::{DryStages, Untuned, remote_model},
 };
 #[cfg(feature = "lm")]
 use crate::{models::text_scorers, steering::language_model::on_model};
@@ -21,6 +24,8 @@ pub(crate) struct MeasureArguments {
     /// Draw shard I of N of the samples of each context; `merge` joins the files.
     #[arg(long, value_name = "I/N", default_value_t)]
     shard: Shard,
+    #[command(flatten)]
+    dry: DryRunArgument,
 }
 
 /// Measures the base of a run file.
@@ -41,6 +46,9 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     let inputs = Inputs::new("measure", &spec, &[], ())?.of_shard(shard);
     if !arguments.stage.is_forced() && is_done(&out, &inputs) {
         return Ok(());
+    }
+    if arguments.dry.dry_run {
+        return dry_run(&spec, &out, &arguments.stage.options, DryStages::Measure(shard), None);
     }
     let is_remote = matches!(spec.model.source, ModelSource::Server(_));
     let has_classifier =

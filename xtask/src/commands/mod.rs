@@ -3,6 +3,7 @@
 mod bench;
 mod diagnose;
 mod doctor;
+mod dry_run;
 mod examples;
 mod fit;
 mod measure;
@@ -22,6 +23,7 @@ pub(crate) use bench::run_job;
 pub(crate) use bench::{BenchOptions, lm as bench_lm};
 pub(crate) use diagnose::{DiagnoseArguments, run as diagnose};
 pub(crate) use doctor::{DoctorOptions, run as doctor};
+pub(crate) use dry_run::DryRunArgument;
 pub(crate) use examples::{ExampleOptions, run as examples};
 pub(crate) use fit::{FitArguments, run as fit};
 pub(crate) use measure::{MeasureArguments, run as measure};

@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use disco_core::input;
 
-use super::stage_arguments::show;
+use super::{
+    dry_run::{DryRunArgument, dry_run},
+    stage_arguments::show,
+};
 use crate::{
     Backend, Error, Interrupt, ProgressTarget, Result, RunControl, StartMode,
     features::TextScorers,
@@ -13,7 +16,7 @@ use crate::{
     process::workspace,
     results::{REPORT, keep_apart},
     spec::{Change, FeatureKind, ModelSource, Spec, read_spec_with},
-    steering::remote_model,
+    steering::{DryStages, remote_model},
 };
 #[cfg(feature = "lm")]
 use crate::{models::text_scorers, steering::language_model};
@@ -106,21 +109,21 @@ impl RunOptions {
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn demo(options: &RunOptions) -> Result<()> {
+pub(crate) fn demo(options: &RunOptions, dry: DryRunArgument) -> Result<()> {
     let text = include_str!("../../specs/demo.toml");
-    run_spec("demo", options.read("demo.toml", text, Path::new(""))?, options)
+    run_spec("demo", options.read("demo.toml", text, Path::new(""))?, options, dry)
 }
 
 /// Runs a spec file.
 ///
 /// # Errors
 /// [`Error::Core`] and [`Error::Spec`] for the file, and as [`RunOptions::read`], before anything is built; those of the run.
-pub(crate) fn run(path: &Path, options: &RunOptions) -> Result<()> {
+pub(crate) fn run(path: &Path, options: &RunOptions, dry: DryRunArgument) -> Result<()> {
     let text = input::read_text(path)?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let spec = options.read(&path.display().to_string(), &text, folder)?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    run_spec(&name, spec, options)
+    run_spec(&name, spec, options, dry)
 }
 
 /// The folder for the results that are called `name`, unless the command line names one.
@@ -129,10 +132,13 @@ pub(crate) fn default_folder(name: &str) -> PathBuf {
 }
 
 /// Runs a spec whose results are called `name`. It has been read and checked by now, before anything is built.
-fn run_spec(name: &str, spec: Spec, options: &RunOptions) -> Result<()> {
+fn run_spec(name: &str, spec: Spec, options: &RunOptions, dry: DryRunArgument) -> Result<()> {
     let folder = default_folder(name);
     let out = options.out.as_ref().unwrap_or(&folder);
     keep_apart(out, &spec)?;
+    if dry.dry_run {
+        return dry_run(&spec, out, options, DryStages::Run, None);
+    }
     let is_remote = matches!(spec.model.source, ModelSource::Server(_));
     let has_classifier =
         spec.features.iter().any(|feature| matches!(feature.kind, FeatureKind::Classifier(_)));

@@ -5,14 +5,18 @@ use std::path::PathBuf;
 use clap::Args;
 use disco_ebm::SavedTarget;
 
-use super::stage_arguments::StageArguments;
 #[cfg(feature = "lm")]
 use super::stage_arguments::show;
+use super::{
+    dry_run::{DryRunArgument, dry_run},
+    stage_arguments::StageArguments,
+};
 use crate::{
     Error, Result,
     launch::{Requirements, with_language_model},
     spec::ModelSource,
     stages::{Inputs, is_done},
+    steering::DryStages,
 };
 #[cfg(feature = "lm")]
 use crate::{spec::WEIGHTS, stages::TuneStage, steering::language_model::on_model};
@@ -27,6 +31,8 @@ pub(crate) struct TuneArguments {
     /// The model that the policy starts as, instead of the base: a folder, a GGUF file, or the results of a run or of this stage.
     #[arg(long, value_name = "MODEL")]
     policy: Option<String>,
+    #[command(flatten)]
+    dry: DryRunArgument,
 }
 
 /// Tunes a policy towards a saved target.
@@ -50,6 +56,10 @@ pub(crate) fn run(arguments: &TuneArguments) -> Result<()> {
     let inputs = Inputs::new("tune", &spec, std::slice::from_ref(&arguments.target), &policy)?;
     if !arguments.stage.is_forced() && is_done(&out, &inputs) {
         return Ok(());
+    }
+    if arguments.dry.dry_run {
+        let stages = DryStages::Tune(Box::new(target));
+        return dry_run(&spec, &out, &arguments.stage.options, stages, policy.as_ref());
     }
     let hub = spec.asks_a_hub() || matches!(policy, Some(ModelSource::Hub(_)));
     with_language_model(Requirements { hub, ..Requirements::of(spec.backend) }, || {

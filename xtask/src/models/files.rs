@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use disco_lm::{Device, Hub, HubProgress};
+use disco_lm::{Device, Hub, HubModel, HubProblem, HubProgress};
 
 use crate::{
     Backend, Error, Progress, ProgressTarget, Result, embedded::embedded_model, spec::ModelSource,
@@ -31,7 +31,7 @@ pub(crate) enum ModelKind {
 /// The errors of the hub; [`Error::File`] if the embedded model cannot be unpacked into the cache; [`Error::Server`] for a model that runs
 /// on a server.
 pub(crate) fn folder_of(source: &ModelSource, kind: ModelKind) -> Result<PathBuf> {
-    let id = match source {
+    let id: HubModel = match source {
         ModelSource::Embedded => return embedded_model(),
         ModelSource::Folder(folder) => return Ok(folder.clone()),
         ModelSource::Hub(id) => id.parse()?,
@@ -44,11 +44,32 @@ pub(crate) fn folder_of(source: &ModelSource, kind: ModelKind) -> Result<PathBuf
     // The user may have meant a folder.
     say(format_args!("{:<16} there is nothing called {id} here: it is the hub's", "model"));
     let hub = Hub::from_env()?.with_progress(download_progress(ProgressTarget::detect()));
-    Ok(match kind {
-        ModelKind::LanguageModel => hub.language_model(&id),
-        ModelKind::Classifier => hub.classifier(&id),
-        ModelKind::Adapter => hub.adapter(&id),
-    }?)
+    Ok(kind.find(&hub, &id)?)
+}
+
+impl ModelKind {
+    /// The folder or file of a model of this kind, from the hub or its cache.
+    fn find(self, hub: &Hub, id: &HubModel) -> disco_lm::Result<PathBuf> {
+        match self {
+            Self::LanguageModel => hub.language_model(id),
+            Self::Classifier => hub.classifier(id),
+            Self::Adapter => hub.adapter(id),
+        }
+    }
+}
+
+/// The source of a model without a hub: a model of one is the folder or file in its cache. `None` if it is not there; nothing is
+/// downloaded.
+///
+/// # Errors
+/// The errors of the cache.
+pub(crate) fn without_download(source: &ModelSource, kind: ModelKind) -> Result<Option<ModelSource>> {
+    let ModelSource::Hub(id) = source else { return Ok(Some(source.clone())) };
+    match kind.find(&Hub::from_env()?.offline(), &id.parse()?) {
+        Ok(path) => Ok(Some(ModelSource::Folder(path))),
+        Err(disco_lm::Error::Hub { problem: HubProblem::Offline { .. }, .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Shows the progress of downloads, file by file.

@@ -4,6 +4,6 @@ mod files;
 mod generation;
 mod scorers;
 
-pub(crate) use files::{ModelKind, device, folder_of};
+pub(crate) use files::{ModelKind, device, folder_of, without_download};
 pub(crate) use generation::generation;
 pub(crate) use scorers::text_scorers;

@@ -9,6 +9,13 @@ pub(crate) fn peak_bytes() -> Option<u64> {
     kibibytes(&fs::read_to_string("/proc/self/status").ok()?, "VmHWM:")
 }
 
+/// Begins [`peak_bytes`] anew: it is then the largest resident set from now on. Where the system cannot do that (Linux can), it stays
+/// that of the whole process.
+pub(crate) fn forget_peak() {
+    // Linux: "5" sets VmHWM to the current resident set (proc_pid_clear_refs(5)).
+    let _ = fs::write("/proc/self/clear_refs", "5");
+}
+
 /// The memory of this machine, and the part of it that programs can still take, in bytes; `None` where the system does not report it.
 ///
 /// Linux reports them as `MemTotal` and `MemAvailable` in `/proc/meminfo`, in KiB.

@@ -1,10 +1,14 @@
-//! The CI step that tests disco-tuner's observers with every feature, and with the programs that read their files.
+//! The CI step that tests disco-tuner's observers with every feature, and with the programs that read their files; and `[log] mlflow` of a
+//! run file.
 
 use std::{env, ffi::OsString};
 
-use super::environment::environment;
+use super::{
+    environment::environment,
+    test_commands::{LANGUAGE_MODELS, tests},
+};
 use crate::{
-    Result,
+    Backend, Result,
     process::{self, workspace_root},
 };
 
@@ -13,7 +17,7 @@ const PYTHONS: [&str; 2] = ["DISCO_TENSORBOARD_PYTHON", "DISCO_MLFLOW_PYTHON"];
 
 /// Compiles disco-tuner without features, and tests its observers with all of them: also against TensorBoard itself and an
 /// MLflow server, from the Pythons that the environment names, or from one in `target/loggers` that is made here. The other
-/// tests of disco-tuner do not depend on features.
+/// tests of disco-tuner do not depend on features. Then a run file logs to an MLflow server, with the units of the step `tests`.
 ///
 /// # Errors
 /// [`Error::Failed`](crate::Error::Failed) of a test, or of making that Python, which needs `python3` with its `venv`
@@ -22,8 +26,8 @@ pub(crate) fn run() -> Result<()> {
     let mut bare = process::cargo();
     bare.current_dir(workspace_root()).args(["check", "--package", "disco-tuner", "--no-default-features"]);
     process::run(bare)?;
-    let mut tests = process::cargo();
-    tests.current_dir(workspace_root()).args([
+    let mut observers = process::cargo();
+    observers.current_dir(workspace_root()).args([
         "test",
         "--package",
         "disco-tuner",
@@ -35,12 +39,17 @@ pub(crate) fn run() -> Result<()> {
         "observer",
         "mlflow",
     ]);
+    let filter = ["--test", "suite", "--", "mlflow::"].map(str::to_owned);
+    let mut run_file = tests(Backend::default(), LANGUAGE_MODELS, &filter)?;
     if PYTHONS.iter().any(|name| env::var_os(name).is_none()) {
         let folder = workspace_root().join("target").join("loggers");
         let python = environment(&folder, "mlflow, tensorboard", &["tensorboard", "mlflow"])?;
         for name in PYTHONS {
-            tests.env(name, env::var_os(name).unwrap_or_else(|| OsString::from(&python)));
+            let python = env::var_os(name).unwrap_or_else(|| OsString::from(&python));
+            observers.env(name, &python);
+            run_file.env(name, python);
         }
     }
-    process::run(tests)
+    process::run(observers)?;
+    process::run(run_file)
 }

@@ -15,7 +15,7 @@ use super::{
 use crate::{Error, Result};
 
 /// Bytes that are reserved at the start for all files but the weights.
-const RESERVE: u64 = 16 << 20;
+pub(super) const RESERVE: u64 = 16 << 20;
 
 /// A folder of results under construction, beside the place where it will be.
 ///
@@ -125,9 +125,14 @@ pub(super) fn lock_path(place: &Path) -> PathBuf {
 /// # Errors
 /// [`Error::InUse`] with the process that has it; [`Error::File`].
 pub(crate) fn take_lock(lock: &Path, locked: &Path) -> Result<LockFile> {
-    LockFile::take(lock).map_err(|error| match error {
+    LockFile::take(lock).map_err(|error| lock_error(error, locked))
+}
+
+/// The error of a lock, by what is locked.
+pub(super) fn lock_error(error: disco_tuner::Error, locked: &Path) -> Error {
+    match error {
         disco_tuner::Error::InUse { holder, .. } => Error::InUse { path: locked.into(), holder },
         disco_tuner::Error::Io { path, cause } => Error::write(&path, cause),
         other => other.into(),
-    })
+    }
 }

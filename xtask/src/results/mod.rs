@@ -1,7 +1,9 @@
 //! The results of a run: the record that its stages fill, and the folder, files and tables that are functions of it.
 
 mod context_rows;
+mod cost;
 mod diagnosis;
+mod disk_space;
 mod distances;
 mod folder;
 mod numbers;
@@ -20,15 +22,15 @@ mod table;
 mod unknown;
 
 pub use context_rows::{CategoryRow, ContextRow};
+pub(crate) use cost::{MemoryNeed, RunCost, StageCost, cost_table};
 pub(crate) use diagnosis::{DiagnosedContext, DiagnosedDistance, DiagnosedFeature, Diagnosis, HeavySample};
+pub(crate) use disk_space::{DiskSpace, check_lock};
 pub(crate) use distances::{DISTANCES, TOTAL_VARIATION};
 pub use folder::OutputFolder;
 pub(crate) use folder::{free, take_lock};
 #[cfg(feature = "lm")]
 pub(crate) use numbers::grouped;
-pub(crate) use numbers::plain;
-#[cfg(feature = "lm")]
-pub(crate) use numbers::plus_minus;
+pub(crate) use numbers::{plain, plus_minus};
 pub(crate) use output::RUN_FILE;
 pub use output::write_outputs;
 pub use output_file::OutputFile;

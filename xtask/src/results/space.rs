@@ -13,11 +13,14 @@ use std::{
 pub(super) fn reserve(path: &Path, bytes: u64) -> io::Result<PathBuf> {
     let file = File::create_new(path)?;
     let taken = take(&file, bytes).and_then(|()| file.sync_all());
-    taken.map_err(|source| {
-        let megabytes = bytes.div_ceil(1_000_000);
-        io::Error::new(source.kind(), format!("{source}; {megabytes} MB are needed"))
-    })?;
+    taken.map_err(|source| too_little(bytes, &source))?;
     Ok(path.into())
+}
+
+/// The error of the system, with the number of bytes that are wanted.
+pub(super) fn too_little(bytes: u64, source: &io::Error) -> io::Error {
+    let megabytes = bytes.div_ceil(1_000_000);
+    io::Error::new(source.kind(), format!("{source}; {megabytes} MB are needed"))
 }
 
 /// Asks the file system for the space, or writes zeros where it cannot be asked: a sparse file would reserve nothing.

@@ -9,6 +9,7 @@ use super::{
     FeatureKind, FeatureSpec, LengthUnit, QrsGoal, Spec, Target,
     bounds::Bounded,
     command::command_conflicts,
+    console::console_conflicts,
     document::{Conflict, feature_path},
     references::reference_conflicts,
     server::server_conflicts,
@@ -22,6 +23,7 @@ pub(super) fn conflicts(spec: &Spec) -> Vec<Conflict> {
     server_conflicts(spec, &mut found);
     fit(spec, &mut found);
     tune(spec, &mut found);
+    console_conflicts(spec, &mut found);
     sample(spec, &mut found);
     names(spec, &mut found);
     command_conflicts(&spec.features, &mut found);

@@ -5,14 +5,22 @@ use std::path::{Path, PathBuf};
 use disco_tuner::Mlflow;
 use serde::{Deserialize, Serialize};
 
-use super::{allowed::SOME_TEXT, fields::Fields, section::Section};
+use super::{
+    allowed::SOME_TEXT,
+    console::{CONSOLE, ConsoleSpec, read_console},
+    fields::Fields,
+    section::Section,
+};
 
-pub(super) const LOG: &[&str] = &["jsonl", "csv", "tensorboard", "mlflow"];
+pub(super) const LOG: &[&str] = &["console", "jsonl", "csv", "tensorboard", "mlflow"];
 const MLFLOW: &[&str] = &["address", "experiment", "name"];
 
 /// Where the steps of tuning are written while they are made.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSpec {
+    /// Lines on the terminal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub console: Option<ConsoleSpec>,
     /// A file with a line of JSON per step.
     pub jsonl: Option<PathBuf>,
     /// A file with a row per step and metric.
@@ -50,6 +58,7 @@ impl LogSpec {
 pub(super) fn read_log(log: &Section<'_>, folder: &Path, title: &str) -> LogSpec {
     let path = |field| log.string(field, &SOME_TEXT).map(|path| folder.join(path));
     LogSpec {
+        console: log.has("console").then(|| log.table("console", |_| Fields::of(CONSOLE), read_console)),
         jsonl: path("jsonl"),
         csv: path("csv"),
         tensorboard: path("tensorboard"),

@@ -191,6 +191,12 @@ pub(super) const SENTENCES: &[(&str, &str)] = &[
     ("checkpoints.every", "The number of steps between checkpoints."),
     ("checkpoints.keep", "The number of latest checkpoints that are kept."),
     ("checkpoints.best", "The metric whose best checkpoint is kept as well."),
+    ("log.console", "Lines on the terminal while the policy is tuned, beside its progress."),
+    ("log.console.every", "The number of steps between lines; 0 hides the progress of tuning too."),
+    (
+        "log.console.metrics",
+        "The metrics of a line; by default the mean of each feature, and tv_target_policy.",
+    ),
     ("log.jsonl", "A file with a line of JSON per step."),
     ("log.csv", "A file with a row per step and metric."),
     ("log.tensorboard", "A folder that TensorBoard reads."),

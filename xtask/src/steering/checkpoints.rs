@@ -11,7 +11,7 @@ use disco_tuner::{Checkpoints, SealedFolder};
 use super::{Interrupt, step_log::is_step_log};
 use crate::{
     Error, ProgressTarget, Result,
-    results::{free, resolve, stranger, take_lock},
+    results::{check_lock, free, resolve, stranger, take_lock},
 };
 
 /// The file that marks these checkpoints as those of a finished run.
@@ -73,11 +73,7 @@ impl CheckpointFolder {
     /// [`Error::Unfinished`] for checkpoints of an interrupted run; [`Error::Foreign`] for something that no run wrote;
     /// [`Error::InUse`] if a run is writing there; [`Error::File`].
     pub fn prepare(out: &Path, control: &RunControl) -> Result<Self> {
-        let out = resolve(out)?;
-        let mut name = out.file_name().unwrap_or_default().to_owned();
-        name.push(".checkpoints");
-        let folder = resolve(&out.with_file_name(name))?;
-        let prepared = Self { folder, interrupt: control.interrupt.clone(), room: None };
+        let prepared = Self::of(out, control)?;
         if prepared.folder.is_dir() {
             // A living run is writing what looks like the rest of a dead one.
             drop(take_lock(&prepared.folder.join(LOCK), &prepared.folder)?);
@@ -85,22 +81,50 @@ impl CheckpointFolder {
             Checkpoints::<()>::new(&prepared.folder, 1, 1)?;
         }
         let names = prepared.names()?;
-        let finished = names.iter().any(|name| name == FINISHED);
-        let any = names.iter().any(|name| name.starts_with("step-"));
-        let resumes = control.start == StartMode::Resume && any;
-        let is_ours = |name: &String| SealedFolder::open(&prepared.folder.join(name)).is_ok();
-        if control.start == StartMode::New && !finished && names.iter().any(is_ours) {
-            return Err(Error::Unfinished { path: prepared.folder });
-        }
-        names.iter().try_for_each(|name| prepared.check(name, resumes))?;
+        let resumes = prepared.check_all(&names, control.start)?;
         if !resumes {
             prepared.remove()?;
-        } else if finished {
+        } else if names.iter().any(|name| name == FINISHED) {
             // It goes on, and may be interrupted again.
             prepared.remove_file(FINISHED)?;
         }
         fs::create_dir_all(&prepared.folder).map_err(|source| Error::write(&prepared.folder, source))?;
         Ok(prepared)
+    }
+
+    /// Makes sure of the same without writing anything.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub(crate) fn check_unwritten(out: &Path, control: &RunControl) -> Result<()> {
+        let found = Self::of(out, control)?;
+        check_lock(&found.folder.join(LOCK), &found.folder)?;
+        let is_rest = |name: &String| name.rsplit_once('.').is_some_and(|(entry, _)| is_entry(entry));
+        // A run removes the rests of dead ones before it looks.
+        let names: Vec<String> = found.names()?.into_iter().filter(|name| !is_rest(name)).collect();
+        found.check_all(&names, control.start).map(drop)
+    }
+
+    /// The folder of the run whose results go to `out`.
+    fn of(out: &Path, control: &RunControl) -> Result<Self> {
+        let out = resolve(out)?;
+        let mut name = out.file_name().unwrap_or_default().to_owned();
+        name.push(".checkpoints");
+        let folder = resolve(&out.with_file_name(name))?;
+        Ok(Self { folder, interrupt: control.interrupt.clone(), room: None })
+    }
+
+    /// Refuses to lose a checkpoint of an interrupted run, and what no run wrote; returns whether the run goes on from a checkpoint.
+    fn check_all(&self, names: &[String], start: StartMode) -> Result<bool> {
+        let finished = names.iter().any(|name| name == FINISHED);
+        let any = names.iter().any(|name| name.starts_with("step-"));
+        let resumes = start == StartMode::Resume && any;
+        let is_ours = |name: &String| SealedFolder::open(&self.folder.join(name)).is_ok();
+        if start == StartMode::New && !finished && names.iter().any(is_ours) {
+            return Err(Error::Unfinished { path: self.folder.clone() });
+        }
+        names.iter().try_for_each(|name| self.check(name, resumes))?;
+        Ok(resumes)
     }
 
     /// The same folder, with a file that takes disk space until tuning begins.

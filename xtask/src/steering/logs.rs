@@ -1,13 +1,19 @@
 //! The logs that a run file asks for: observers beside the one that records the run.
 
-use std::{fmt, fs, path::Path};
+use std::{
+    fmt,
+    fs::{self, OpenOptions},
+    io::{self, ErrorKind},
+    path::Path,
+};
 
 use disco_tuner::{
     Background, Csv, JsonLines, Mlflow, Observer, ObserverError, Outcome, StepReport, TensorBoard,
     TunerConfig,
 };
 
-use crate::{Error, Result, spec::LogSpec};
+use super::console::Console;
+use crate::{Error, Result, process::check_writable, spec::LogSpec};
 
 /// The number of reports that wait for a server.
 const WAITING: usize = 1000;
@@ -48,6 +54,14 @@ impl Logs {
             add(server.address.clone(), Box::new(Background::new(observer, WAITING)));
         }
         Ok(Self(logs))
+    }
+
+    /// The same logs, and lines on the terminal.
+    #[must_use]
+    pub(super) fn with_console(mut self, console: Option<Console>) -> Self {
+        let log = |console| Log { place: "console".into(), observer: Box::new(console), failure: None };
+        self.0.extend(console.map(log));
+        self
     }
 
     /// The run begins, with `step` steps done.
@@ -121,4 +135,29 @@ pub(super) fn check_logs(spec: &LogSpec) -> Result<()> {
         fs::create_dir_all(folder).map_err(|cause| Error::write(folder, cause))?;
     }
     Logs::open(&LogSpec { tensorboard: None, ..spec.clone() }).map(drop)
+}
+
+/// As [`check_logs`], without making anything.
+///
+/// # Errors
+/// As [`check_logs`].
+pub(super) fn check_log_places(spec: &LogSpec) -> Result<()> {
+    for file in [&spec.jsonl, &spec.csv].into_iter().flatten() {
+        can_append(file).map_err(|cause| disco_tuner::Error::Io { path: file.clone(), cause })?;
+    }
+    let folder = spec.tensorboard.as_ref();
+    folder.map_or(Ok(()), |folder| check_writable(folder).map_err(|cause| Error::write(folder, cause)))
+}
+
+/// Whether lines can be appended to a file, or the file be made in its folder.
+fn can_append(file: &Path) -> io::Result<()> {
+    match file.metadata() {
+        Ok(_) => OpenOptions::new().append(true).open(file).map(drop),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            folder.metadata().and_then(|_| check_writable(folder))
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -13,9 +13,11 @@ mod categories;
 mod checkpoints;
 mod clock;
 mod conditional;
+mod console;
 mod constraints;
 mod diagnose;
 mod drawn;
+mod dry_run;
 mod fit;
 mod held_out;
 mod interrupt;
@@ -52,6 +54,7 @@ pub(crate) use diagnose::{SampledSet, diagnose};
 pub(crate) use drawn::Drawn;
 #[cfg(feature = "lm")]
 pub(crate) use drawn::draw_in_order;
+pub(crate) use dry_run::{DryRun, DryStages};
 pub use fit::{Fitted, fit};
 pub use interrupt::{INTERRUPTED, Interrupt};
 #[cfg(feature = "lm")]

@@ -14,11 +14,12 @@ use serde_json::Value;
 use super::{
     BaseModel, CheckpointFolder, Origin, RunPlan,
     conditional::{Conditional, policy_moment},
+    console::Console,
     logs::Logs,
     step_log::StepLog,
 };
 use crate::{
-    Error, Progress, Result,
+    Error, Progress, ProgressTarget, Result,
     contexts::TextContext,
     features::{TextFeature, TextSample},
     results::{DISTANCES, StepRecord, TuningRecord},
@@ -93,7 +94,14 @@ where
         spec.model.choices.is_some(),
         plan.seeds.tune,
     ))?;
-    let progress = Progress::new(plan.progress, "tune", "steps", spec.tune.steps);
+    let console = spec.log.console.as_ref();
+    let target = if console.is_some_and(|console| console.every == 0) {
+        ProgressTarget::Hidden
+    } else {
+        plan.progress
+    };
+    let progress = Progress::new(target, "tune", "steps", spec.tune.steps);
+    let console = console.and_then(|console| Console::new(console, features, progress.lines()));
     let mut recorder = Recorder {
         progress,
         features,
@@ -106,7 +114,7 @@ where
         log: None,
         log_failure: None,
         stop: StopFlag::default(),
-        logs: Logs::open(&spec.log)?,
+        logs: Logs::open(&spec.log)?.with_console(console),
     };
     let Some(folder) = checkpoints else {
         let outcome = tuner.run(policy, &problem, &mut recorder)?;

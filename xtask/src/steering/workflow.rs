@@ -209,7 +209,7 @@ fn in_folder<X: TextSample, P>(
 
 /// The disk space that checkpoints take at least, in bytes, if the weights take at least `weights`: a run that cannot have this much cannot
 /// end well. The checkpoints of an adapter are small.
-fn checkpoint_bytes(spec: &Spec, weights: u64) -> u64 {
+pub(super) fn checkpoint_bytes(spec: &Spec, weights: u64) -> u64 {
     if spec.tune.adapter.is_some() {
         return 0;
     }

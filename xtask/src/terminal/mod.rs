@@ -9,5 +9,6 @@ mod progress;
 mod visible;
 
 pub(crate) use output::{print, print_json, say, say_error};
+pub(crate) use progress::ProgressLines;
 pub use progress::{Progress, ProgressTarget};
 pub(crate) use visible::{beginning, cut, visible_line};

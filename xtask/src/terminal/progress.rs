@@ -1,6 +1,7 @@
 //! Progress of a long stage: a bar on a terminal, a line every ten seconds elsewhere.
 
 use std::{
+    fmt::Display,
     io::IsTerminal,
     time::{Duration, Instant},
 };
@@ -80,7 +81,30 @@ impl Progress {
     }
 }
 
+/// Lines that are said while a stage shows its progress.
+#[derive(Clone, Debug)]
+pub(crate) struct ProgressLines {
+    target: ProgressTarget,
+    bar: ProgressBar,
+}
+
+impl ProgressLines {
+    /// Says a line where the progress is shown: above its bar, if there is one.
+    pub(crate) fn say(&self, line: impl Display) {
+        match self.target {
+            ProgressTarget::Terminal => self.bar.suspend(|| say(line)),
+            ProgressTarget::Lines => say(line),
+            ProgressTarget::Hidden => {}
+        }
+    }
+}
+
 impl Progress {
+    /// The place for other lines of the stage.
+    pub(crate) fn lines(&self) -> ProgressLines {
+        ProgressLines { target: self.target, bar: self.bar.clone() }
+    }
+
     fn say_end(&self, seconds: f64) {
         say(format_args!("{:<16} {:>6} {} in {seconds:.1} s", self.name, self.done, self.unit));
     }

@@ -7,6 +7,8 @@ mod command_scorer;
 mod common;
 #[cfg(all(unix, feature = "serve", feature = "flex"))]
 mod documented;
+#[cfg(feature = "flex")]
+mod dry_run;
 mod http_scorer;
 #[cfg(unix)]
 mod interrupt;
@@ -17,6 +19,8 @@ mod kinds_json;
 mod kinds_made;
 #[cfg(feature = "flex")]
 mod language_model;
+#[cfg(feature = "flex")]
+mod mlflow;
 mod outputs;
 mod ownership;
 mod pipeline;

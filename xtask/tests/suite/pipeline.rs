@@ -231,7 +231,7 @@ fn the_record_tells_the_whole_run() {
 /// Runs the workflow into `out`, with weights that are a file of the policy's own.
 pub(crate) fn workflow(spec: &Spec, out: &Path) -> xtask::Result<RunRecord> {
     let load = || {
-        let policy = base(&spec.contexts.items);
+        let policy = base(&[&spec.contexts.items[..], &spec.contexts.held_out].concat());
         Ok(Loaded {
             base: BaseModel::new(policy.freeze()?),
             policy,

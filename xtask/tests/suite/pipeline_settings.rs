@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use serde_json::Value;
 use xtask::read_spec;
 
 use crate::pipeline::{SPEC, workflow};
@@ -67,4 +68,54 @@ fn a_log_that_cannot_be_written_is_found_before_anything_is_computed() {
         assert!(error.contains(expected), "{error}");
         assert!(!place.path().join("out").exists());
     }
+}
+
+/// A table has parameters of its own for each context, so that tuning in one leaves the policy in another as it was: on held-out
+/// contexts nothing can improve. In "calm" a word is "sword" with probability 1/91, and in "stormy" with 1/10.
+#[test]
+fn validation_is_of_held_out_contexts_and_ends_tuning_where_they_do_not_improve() {
+    const EVERY: usize = 3;
+    const PATIENCE: usize = 4;
+    let place = tempfile::tempdir().unwrap();
+    fs::write(place.path().join("held.txt"), "calm\n").unwrap();
+    let mut text = SPEC.replace("list = [\"calm\"]", "list = [\"stormy\"]\nheld_out = \"held.txt\"");
+    text = text.replace("never = true", "").replace(
+        "learning_rate",
+        &format!(
+            "validation = {{ every = {EVERY}, samples = 400 }}\n\
+             early_stopping = {{ metric = \"validation/tv_target_policy\", patience = {PATIENCE} }}\nlearning_rate"
+        ),
+    );
+    text = text.replace("[sample]", "[log]\njsonl = \"steps.jsonl\"\n[sample]");
+    let spec = read_spec("test.toml", &text, place.path()).unwrap();
+    let record = workflow(&spec, &place.path().join("out")).unwrap();
+
+    let lines = fs::read_to_string(place.path().join("steps.jsonl")).unwrap();
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (outcome, steps) = lines.split_last().unwrap();
+    let series = |name: &str| -> Vec<(usize, f64)> {
+        let of = |step: &Value| {
+            Some((step["step"].as_u64()? as usize, step["metrics"].get(name)?["value"].as_f64()?))
+        };
+        steps.iter().filter_map(of).collect()
+    };
+    let validated = series("validation/tv_target_policy");
+    let first = validated[0];
+    assert!(validated.iter().all(|(_, value)| *value == first.1), "{validated:?}");
+    assert_eq!(validated.len(), 1 + PATIENCE, "the first is the best, and no other is better: {validated:?}");
+    assert!(validated.windows(2).all(|pair| pair[1].0 - pair[0].0 == EVERY), "{validated:?}");
+    let (last, tuning) = (validated[PATIENCE].0, record.tuning.as_ref().unwrap());
+    assert_eq!((steps.len(), tuning.steps.len()), (last, last));
+    assert_eq!(outcome["reason"], "no_improvement", "{outcome}");
+    let expected = format!("its best value was {:.4}, at step {}", first.1, first.0);
+    assert!(tuning.warnings.iter().any(|warning| warning.contains(&expected)), "{:?}", tuning.warnings);
+    // Meanwhile the policy has improved where it was tuned.
+    let trained = series("tv_target_policy");
+    assert!(trained[trained.len() - 1].1 < trained[0].1 - 0.05, "{trained:?}");
+    // Four standard errors of 400 samples.
+    let share = |of_word: f64| 1.0 - (1.0 - of_word).powi(3);
+    let swords = series("validation/moment/sword/policy")[0].1;
+    let (calm, stormy) = (share(1.0 / 91.0), share(0.1));
+    let error = |p: f64| 4.0 * (p * (1.0 - p) / 400.0).sqrt();
+    assert!((swords - calm).abs() < error(calm) && (swords - stormy).abs() > error(stormy), "{swords}");
 }

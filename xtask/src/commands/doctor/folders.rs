@@ -7,6 +7,8 @@ use std::{
 
 use serde::Serialize;
 
+use crate::process::free_bytes;
+
 /// A folder, with its size and the room on its disk.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Folder {
@@ -38,20 +40,6 @@ fn bytes_below(folder: &Path) -> u64 {
         _ => 0,
     };
     fs::read_dir(folder).into_iter().flatten().flatten().map(size).sum()
-}
-
-/// The bytes that this user can still write to the disk of a folder, or of the nearest one above it that exists.
-#[cfg(unix)]
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let there = folder.ancestors().find(|path| path.exists())?;
-    let disk = rustix::fs::statvfs(there).ok()?;
-    disk.f_bavail.checked_mul(disk.f_frsize)
-}
-
-/// Only Unix is asked.
-#[cfg(not(unix))]
-fn free_bytes(_: &Path) -> Option<u64> {
-    None
 }
 
 #[cfg(test)]
