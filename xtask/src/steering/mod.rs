@@ -8,6 +8,10 @@
 
 #[cfg(feature = "lm")]
 mod accept;
+#[cfg(feature = "lm")]
+mod accept_beta;
+#[cfg(feature = "lm")]
+mod accept_blocks;
 mod betas;
 mod categories;
 mod checkpoints;
@@ -40,7 +44,7 @@ mod tune;
 mod workflow;
 
 #[cfg(feature = "lm")]
-pub(crate) use accept::accept;
+pub(crate) use accept::{Accepted, accept};
 pub use checkpoints::{CheckpointFolder, RunControl, StartMode};
 pub use clock::Clock;
 pub(crate) use constraints::features_of_target;
@@ -50,8 +54,9 @@ pub(crate) use drawn::Drawn;
 pub(crate) use drawn::draw_in_order;
 pub use fit::{Fitted, fit};
 pub use interrupt::{INTERRUPTED, Interrupt};
-pub(crate) use measure::measure_drawn;
+pub(crate) use kept_samples::KeptSamples;
 pub use measure::{Measurement, measure};
+pub(crate) use measure::{draw_keeping, measure_drawn};
 #[cfg(feature = "lm")]
 pub(crate) use model_task::ModelTask;
 pub use origin::{BaseModel, Origin};
@@ -65,6 +70,7 @@ pub(crate) use sampler_kind::{Accept, SamplerKind};
 pub use scored::Scored;
 #[cfg(feature = "lm")]
 pub(crate) use scored::score_chunk;
+pub(crate) use scored::values as values_of;
 pub use tune::{Tuned, tune};
 pub use workflow::{Loaded, Untuned, WeightBytes, run_untuned_workflow, run_workflow};
 #[cfg(feature = "lm")]

@@ -35,6 +35,8 @@ mod serving;
 mod serving_model;
 #[cfg(feature = "serve")]
 mod serving_refusals;
+#[cfg(feature = "flex")]
+mod shards;
 mod skipping;
 mod spec;
 mod spec_conflicts;
@@ -44,6 +46,8 @@ mod spec_kinds;
 mod spec_mutations;
 mod spec_server;
 mod spec_settings;
+#[cfg(all(unix, feature = "flex"))]
+mod stage_kills;
 mod stages;
 #[cfg(feature = "flex")]
 mod stages_of_a_model;

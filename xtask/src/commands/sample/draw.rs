@@ -16,6 +16,9 @@ use crate::{
 #[derive(Serialize)]
 struct Line<'a> {
     context: &'a str,
+    /// The number of a draw among those of its context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
     sample: &'a Completion,
     /// Under the model as it is decoded, in nats.
     log_prob: f64,
@@ -25,24 +28,26 @@ struct Line<'a> {
 }
 
 pub(super) fn run(sampling: &Sampling) -> Result<()> {
-    let mut lines = SampleLines::open(sampling.out.as_deref())?;
+    let mut lines = SampleLines::open(sampling.out.as_deref(), &sampling.inputs)?;
     let model = load(sampling)?;
     let contexts: Vec<&str> = sampling.contexts.iter().map(String::as_str).collect();
     let target = ProgressTarget::detect();
     match sampling.decoder {
         Decoder::Draw { count, seed } => {
-            let total = count.saturating_mul(contexts.len());
+            let numbers = sampling.shard.range(count);
+            let total = numbers.len().saturating_mul(contexts.len());
             let mut progress = Progress::new(target, "sample", "samples", total);
-            let take = |context: usize, sample: Sampled<Completion>| {
+            let take = |context: usize, number: usize, sample: Sampled<Completion>| {
+                let (context, index) = (contexts[context], Some(number));
                 let (sample, log_prob) = (&sample.value, sample.log_prob);
-                lines.write(&Line { context: contexts[context], sample, log_prob, score: None })
+                lines.write(&Line { context, index, sample, log_prob, score: None })
             };
-            draw_in_order(&model, &sampling.contexts, count, seed, &mut progress, take)?;
+            draw_in_order(&model, &sampling.contexts, numbers, seed, &mut progress, take)?;
         }
         Decoder::Greedy => {
             for (context, found) in contexts.iter().zip(model.greedy(&contexts)?) {
                 let (sample, log_prob) = (&found.value, found.log_prob);
-                lines.write(&Line { context, sample, log_prob, score: None })?;
+                lines.write(&Line { context, index: None, sample, log_prob, score: None })?;
             }
         }
         Decoder::Beam { count, width, length_penalty } => {
@@ -50,7 +55,8 @@ pub(super) fn run(sampling: &Sampling) -> Result<()> {
             for (context, found) in contexts.iter().zip(model.beam_search(&contexts, &search)?) {
                 for found in found {
                     let (sample, log_prob) = (&found.value, found.log_prob);
-                    lines.write(&Line { context, sample, log_prob, score: Some(found.score) })?;
+                    let score = Some(found.score);
+                    lines.write(&Line { context, index: None, sample, log_prob, score })?;
                 }
             }
         }

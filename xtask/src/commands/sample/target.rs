@@ -15,7 +15,8 @@ use crate::{
     scorers::external_scorers,
     stages::SampleLines,
     steering::{
-        Loaded, ModelTask, RunPlan, WeightBytes, accept, features_of_target, language_model::on_model,
+        Accepted, Loaded, ModelTask, RunPlan, WeightBytes, accept, features_of_target,
+        language_model::on_model,
     },
     terminal::say,
 };
@@ -35,7 +36,7 @@ struct Line<'a, X> {
 }
 
 pub(super) fn run(sampling: &TargetSampling) -> Result<()> {
-    let lines = SampleLines::open(sampling.out.as_deref())?;
+    let lines = SampleLines::open(sampling.out.as_deref(), &sampling.inputs)?;
     on_model(&sampling.target.spec, Some(&sampling.model), Task { sampling, lines })
 }
 
@@ -79,8 +80,7 @@ impl ModelTask for Task<'_> {
         };
         let accepted = accept(&plan, &base, &fit, &policy.freeze()?, sampling.accept, take)?;
         lines.finish()?;
-        let asked = sampling.accept.count * spec.contexts.items.len() as u64;
-        let (draws, proposals) = (accepted.draws, accepted.proposals);
+        let Accepted { asked, draws, proposals, .. } = accepted;
         say(format_args!("{:<16} {draws} samples of the target from {proposals} proposals", "sample"));
         accepted.notes.iter().for_each(|note| say(format_args!("{:<16} {note}", "")));
         if draws < asked {

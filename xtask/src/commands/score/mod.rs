@@ -15,7 +15,7 @@ use crate::{
     launch::{Requirements, with_language_model},
     samples::{StoredLine, read_texts},
     spec::{ModelSource, ModelSpec},
-    stages::TargetFile,
+    stages::{Inputs, TargetFile},
 };
 
 #[derive(Clone, Debug, Args)]
@@ -34,7 +34,7 @@ pub(crate) struct ScoreArguments {
     /// Given more than once, all of them count.
     #[arg(long, value_name = "FILE", required = true)]
     samples: Vec<PathBuf>,
-    /// Score shard I of N of the lines; the files of all shards, one after the other, are the file of one process.
+    /// Score shard I of N of the lines; `merge` joins the files to the file of one process.
     #[arg(long, value_name = "I/N", default_value_t)]
     shard: Shard,
     /// A file for the JSON lines, which appears whole or not at all. [default: standard output]
@@ -55,6 +55,7 @@ struct Scoring {
     model: ModelSpec,
     target: Option<TargetFile>,
     out: Option<PathBuf>,
+    inputs: Inputs,
     backend: Backend,
 }
 
@@ -76,6 +77,9 @@ pub(crate) fn run(arguments: &ScoreArguments) -> Result<()> {
         (None, Some(run)) => ModelSpec { source, ..run.model },
         (None, None) => ModelSpec::plain(source),
     };
+    let files: Vec<PathBuf> = arguments.samples.iter().chain(&arguments.target).cloned().collect();
+    let spec = target.as_ref().map(|target| &target.spec);
+    let inputs = Inputs::new("score", &spec, &files, &model)?.of_shard(arguments.shard);
     let mut lines = read_texts(&arguments.samples)?;
     let numbers = arguments.shard.range(lines.len());
     lines.truncate(numbers.end);
@@ -84,7 +88,8 @@ pub(crate) fn run(arguments: &ScoreArguments) -> Result<()> {
     let asks_a_hub = hub(&model.source) || target.as_ref().is_some_and(|target| target.spec.asks_a_hub());
     let requirements = Requirements { hub: asks_a_hub, ..Requirements::of(arguments.backend) };
     #[cfg_attr(not(feature = "lm"), expect(unused_variables, reason = "a launcher only checks it"))]
-    let scoring = Scoring { lines, model, target, out: arguments.out.clone(), backend: arguments.backend };
+    let scoring =
+        Scoring { lines, model, target, inputs, out: arguments.out.clone(), backend: arguments.backend };
     with_language_model(requirements, || {
         #[cfg(feature = "lm")]
         match &scoring.target {
