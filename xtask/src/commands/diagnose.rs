@@ -27,8 +27,8 @@ pub(crate) struct DiagnoseArguments {
     from_base: bool,
     /// Only write shard I of N of the lines to `--out`, with the values of all features, which programs and servers give; `merge` joins the
     /// files, and the diagnosis of what it writes asks no program.
-    #[arg(long, value_name = "I/N", default_value_t)]
-    shard: Shard,
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
     /// A file for all numbers as JSON, or for the lines of a shard, which appears whole or not at all.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -41,8 +41,8 @@ pub(crate) struct DiagnoseArguments {
 pub(crate) fn run(arguments: &DiagnoseArguments) -> Result<()> {
     let target = TargetFile::read(&arguments.target, arguments.spec.as_deref())?;
     let stage = DiagnoseStage::read(target, &arguments.samples, arguments.from_base)?;
-    if arguments.shard.is_part() {
-        return run_shard(arguments, &stage);
+    if let Some(shard) = arguments.shard {
+        return run_shard(arguments, shard, &stage);
     }
     let is_ours = |line: &[u8]| line.starts_with(b"[{\"name\":");
     let out = arguments.out.as_deref().map(|path| OutputFile::prepare(path, is_ours)).transpose()?;
@@ -58,8 +58,8 @@ pub(crate) fn run(arguments: &DiagnoseArguments) -> Result<()> {
 }
 
 /// Writes the lines of a shard.
-fn run_shard(arguments: &DiagnoseArguments, stage: &DiagnoseStage) -> Result<()> {
-    let DiagnoseArguments { target, samples, shard, out, .. } = arguments;
+fn run_shard(arguments: &DiagnoseArguments, shard: Shard, stage: &DiagnoseStage) -> Result<()> {
+    let DiagnoseArguments { target, samples, out, .. } = arguments;
     let refused = |problem: String, allowed: &str| {
         Err(Error::Argument { flag: "--shard", problem, allowed: allowed.into() })
     };
@@ -73,5 +73,6 @@ fn run_shard(arguments: &DiagnoseArguments, stage: &DiagnoseStage) -> Result<()>
         return refused(format!("is {shard}, and its lines have no place"), "`--out FILE` with it");
     }
     let inputs = Inputs::new("diagnose", stage.spec(), &[target.clone(), samples[0].clone()], ())?;
-    write_shard(stage, *shard, SampleLines::open(out.as_deref(), &inputs.of_shard(*shard))?)
+    let lines = SampleLines::open(out.as_deref(), Some(&inputs.of_shard(shard)))?;
+    write_shard(stage, shard, lines)
 }

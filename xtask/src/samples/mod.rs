@@ -18,7 +18,9 @@ mod stored_sample;
 pub(crate) use context_samples::{ContextSamples, find_contexts, in_contexts};
 pub(crate) use line::SampleLine;
 pub(crate) use probabilities::check_probabilities;
-pub(crate) use raw_line::{StoredLine, begins_samples, read_line_place, read_samples, read_texts};
+pub(crate) use raw_line::{
+    StoredLine, begins_samples, parse_samples, read_line_place, read_samples, read_texts,
+};
 pub(crate) use recorded_scorer::recorded_scorers;
 pub use shard::Shard;
 pub(crate) use shard::is_shard_line;

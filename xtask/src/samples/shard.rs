@@ -53,8 +53,8 @@ pub(crate) fn is_shard_line(line: &[u8]) -> bool {
     #[expect(dead_code, reason = "that they are there is enough")]
     struct Written {
         stage: IgnoredAny,
+        version: IgnoredAny,
         inputs: IgnoredAny,
-        shard: Shard,
     }
     serde_json::from_slice::<Written>(line).is_ok()
 }

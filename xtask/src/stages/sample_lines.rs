@@ -16,11 +16,11 @@ pub(crate) enum SampleLines {
 
 impl SampleLines {
     /// Opens the place. A file is made now, so that a place that cannot be written to is found before a model is loaded. The lines of a
-    /// shard of `inputs` have one before them that says so.
+    /// shard have one before them that says of which inputs, and which shard, they are.
     ///
     /// # Errors
     /// As [`OutputFile::prepare`].
-    pub(crate) fn open(out: Option<&Path>, inputs: &Inputs) -> Result<Self> {
+    pub(crate) fn open(out: Option<&Path>, shard: Option<&Inputs>) -> Result<Self> {
         let mut lines = match out {
             None => Self::Output,
             Some(path) => {
@@ -30,7 +30,7 @@ impl SampleLines {
                 Self::File(Box::new(file), interrupt)
             }
         };
-        if inputs.shard.is_part() {
+        if let Some(inputs) = shard {
             lines.write(inputs)?;
         }
         Ok(lines)

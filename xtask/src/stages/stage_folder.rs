@@ -49,13 +49,27 @@ impl Inputs {
         files: &[PathBuf],
         others: impl Serialize,
     ) -> Result<Self> {
+        let read = |file: &PathBuf| input::read_bytes(file).map_err(|source| Error::read(file, source));
+        let files = files.iter().map(read).collect::<Result<Vec<_>>>()?;
+        Self::of_bytes(stage, spec, files.iter().map(Vec::as_slice), others)
+    }
+
+    /// As [`new`](Self::new), of files whose bytes have been read.
+    ///
+    /// # Errors
+    /// [`Error::Json`].
+    pub(crate) fn of_bytes<'b>(
+        stage: &str,
+        spec: &impl Serialize,
+        files: impl IntoIterator<Item = &'b [u8]>,
+        others: impl Serialize,
+    ) -> Result<Self> {
         let mut digest = Sha256::new();
         // The place of the run file changes nothing; the files that it names are read into the spec.
         digest.update(serde_json::to_vec(&(spec, others)).map_err(Error::Json)?);
         for file in files {
-            let bytes = input::read_bytes(file).map_err(|source| Error::read(file, source))?;
-            digest.update((bytes.len() as u64).to_le_bytes());
-            digest.update(bytes);
+            digest.update((file.len() as u64).to_le_bytes());
+            digest.update(file);
         }
         let mut inputs = String::new();
         for byte in digest.finalize() {

@@ -21,21 +21,21 @@ struct Stage {
 }
 
 const STAGES: [Stage; 8] = [
-    Stage { arguments: &["measure", "../s.toml"], file: Some("measured.jsonl"), kills: 5 },
+    Stage { arguments: &["measure", "../s.toml"], file: Some("measured.jsonl"), kills: 4 },
     Stage {
         arguments: &["fit", "../s.toml", "--samples", "../measured/measured.jsonl"],
         file: Some("target.json"),
-        kills: 8,
+        kills: 6,
     },
     Stage {
         arguments: &["tune", "../s.toml", "--target", "../fitted/target.json", "--resume"],
         file: Some("model/model.safetensors"),
-        kills: 5,
+        kills: 4,
     },
     Stage {
         arguments: &["sample", "--model", "embedded", "--target", "../fitted/target.json", "--accept", "30"],
         file: None,
-        kills: 5,
+        kills: 4,
     },
     Stage {
         arguments: &[
@@ -48,7 +48,7 @@ const STAGES: [Stage; 8] = [
             "../measured/measured.jsonl",
         ],
         file: None,
-        kills: 5,
+        kills: 4,
     },
     Stage {
         arguments: &[
@@ -59,14 +59,14 @@ const STAGES: [Stage; 8] = [
             "../measured/measured.jsonl",
         ],
         file: None,
-        kills: 8,
+        kills: 6,
     },
     Stage {
         arguments: &["merge", "../shard1/measured.jsonl", "../shard2/measured.jsonl"],
         file: None,
-        kills: 8,
+        kills: 6,
     },
-    Stage { arguments: &["report", "../measured"], file: None, kills: 8 },
+    Stage { arguments: &["report", "../measured"], file: None, kills: 6 },
 ];
 
 /// The results at `out`, of which one file is compared.

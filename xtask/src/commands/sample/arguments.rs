@@ -75,8 +75,8 @@ pub(crate) struct SampleArguments {
     #[arg(long, requires = "target")]
     pub(super) exact: bool,
     /// Draw shard I of N; `merge` joins the files to the file of one process.
-    #[arg(long, value_name = "I/N", default_value_t, conflicts_with_all = ["greedy", "beam"])]
-    pub(super) shard: Shard,
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["greedy", "beam"])]
+    pub(super) shard: Option<Shard>,
     #[command(flatten)]
     pub(super) decoding: DecodingArguments,
     /// A file for the JSON lines, which appears whole or not at all. [default: standard output]

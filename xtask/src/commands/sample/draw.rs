@@ -28,7 +28,7 @@ struct Line<'a> {
 }
 
 pub(super) fn run(sampling: &Sampling) -> Result<()> {
-    let mut lines = SampleLines::open(sampling.out.as_deref(), &sampling.inputs)?;
+    let mut lines = SampleLines::open(sampling.out.as_deref(), sampling.inputs.as_ref())?;
     let model = load(sampling)?;
     let contexts: Vec<&str> = sampling.contexts.iter().map(String::as_str).collect();
     let target = ProgressTarget::detect();

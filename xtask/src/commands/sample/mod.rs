@@ -41,7 +41,8 @@ struct Sampling {
     decoder: Decoder,
     /// The part of the draws.
     shard: Shard,
-    inputs: Inputs,
+    /// The inputs, where only a shard is drawn.
+    inputs: Option<Inputs>,
     out: Option<PathBuf>,
     backend: Backend,
 }
@@ -89,7 +90,8 @@ struct TargetSampling {
     /// The model that proposes.
     model: ModelSource,
     accept: Accept,
-    inputs: Inputs,
+    /// The inputs, where only a shard is drawn.
+    inputs: Option<Inputs>,
     out: Option<PathBuf>,
 }
 
@@ -107,7 +109,7 @@ fn run_target(arguments: &SampleArguments, path: &Path) -> Result<()> {
         proposals: arguments.proposals.map_or(count.saturating_mul(1000), |proposals| proposals as u64),
         is_base: model == target.spec.model.source,
         exact: arguments.exact,
-        shard: arguments.shard,
+        shard: arguments.shard.unwrap_or_default(),
     };
     let allowed = |sampler: &str| format!("`--sampler {sampler}` with it");
     if accept.exact && accept.sampler != SamplerKind::Rejection {
@@ -124,7 +126,7 @@ fn run_target(arguments: &SampleArguments, path: &Path) -> Result<()> {
     }
     let settings = (&model, format!("{:?}", accept.sampler), count, accept.proposals, accept.exact);
     let inputs = Inputs::new("sample a target", &target.spec, &[path.to_path_buf()], settings)?;
-    let inputs = inputs.of_shard(accept.shard);
+    let inputs = arguments.shard.map(|shard| inputs.of_shard(shard));
     let hub = target.spec.asks_a_hub() || matches!(model, ModelSource::Hub(_));
     let requirements = Requirements { hub, ..Requirements::of(arguments.backend) };
     #[cfg_attr(not(feature = "lm"), expect(unused_variables, reason = "a launcher only checks it"))]
@@ -193,8 +195,8 @@ fn sampling(arguments: &SampleArguments) -> Result<Sampling> {
         system,
         contexts,
         decoder,
-        shard: arguments.shard,
-        inputs: inputs.of_shard(arguments.shard),
+        shard: arguments.shard.unwrap_or_default(),
+        inputs: arguments.shard.map(|shard| inputs.of_shard(shard)),
         out: arguments.out.clone(),
         backend: arguments.backend,
     })

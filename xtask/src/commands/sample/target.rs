@@ -36,7 +36,7 @@ struct Line<'a, X> {
 }
 
 pub(super) fn run(sampling: &TargetSampling) -> Result<()> {
-    let lines = SampleLines::open(sampling.out.as_deref(), &sampling.inputs)?;
+    let lines = SampleLines::open(sampling.out.as_deref(), sampling.inputs.as_ref())?;
     on_model(&sampling.target.spec, Some(&sampling.model), Task { sampling, lines })
 }
 

@@ -18,7 +18,7 @@ use crate::{
 const CHUNK: usize = 256;
 
 pub(super) fn run(scoring: &Scoring) -> Result<()> {
-    let mut lines = SampleLines::open(scoring.out.as_deref(), &scoring.inputs)?;
+    let mut lines = SampleLines::open(scoring.out.as_deref(), scoring.shard.as_ref())?;
     let folder = folder_of(&scoring.model.source, ModelKind::LanguageModel)?;
     let model = LanguageModel::load(&folder, &device(scoring.backend)?, generation(&scoring.model))?;
     let target = ProgressTarget::detect();

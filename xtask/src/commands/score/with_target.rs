@@ -24,7 +24,7 @@ use crate::{
 const CHUNK: usize = 256;
 
 pub(super) fn run(scoring: &Scoring, target: &TargetFile) -> Result<()> {
-    let lines = SampleLines::open(scoring.out.as_deref(), &scoring.inputs)?;
+    let lines = SampleLines::open(scoring.out.as_deref(), scoring.shard.as_ref())?;
     on_model(&target.spec, Some(&scoring.model.source), Task { scoring, target, lines })
 }
 
