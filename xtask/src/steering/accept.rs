@@ -79,7 +79,8 @@ pub(crate) fn accept<X: TextSample + Eq + Hash>(
         (end.proposals, end.draws) = (end.proposals + proposals, end.draws + draws);
         Ok::<(), crate::Error>(())
     };
-    for block in own {
+    // A block may have no proposal, where fewer are allowed than samples asked for.
+    for block in own.iter().filter(|block| block.proposals > 0) {
         let config = config(plan, block, contexts.len(), chosen.as_ref());
         let in_context = |index: usize| {
             let seed = StreamRng::of_stream(config.seed, index as u64).next_u64();

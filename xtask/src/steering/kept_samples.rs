@@ -125,6 +125,9 @@ impl KeptSamples {
     }
 
     /// Removes the file if it has samples of these inputs.
+    ///
+    /// # Errors
+    /// [`Error::File`].
     pub(crate) fn remove_if_there(&self) -> Result<()> {
         if self.is_of_these_inputs() { self.remove() } else { Ok(()) }
     }
