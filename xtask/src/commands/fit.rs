@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use disco_core::input;
 
 use super::stage_arguments::{StageArguments, show};
 #[cfg(feature = "lm")]
 use crate::models::text_scorers;
 use crate::{
-    Result,
+    Error, Result,
     features::TextScorers,
     launch::{Requirements, with_language_model},
     stages::{FitStage, Inputs, is_done},
@@ -30,11 +31,17 @@ pub(crate) struct FitArguments {
 /// Those of the files; those of the stage.
 pub(crate) fn run(arguments: &FitArguments) -> Result<()> {
     let (spec, out) = arguments.stage.read("fitted")?;
-    let inputs = Inputs::new("fit", &spec, &arguments.samples, ())?;
+    let read = |file: &PathBuf| match input::read_bytes(file) {
+        Ok(bytes) => Ok((file.clone(), bytes)),
+        Err(cause) => Err(Error::read(file, cause)),
+    };
+    let files = arguments.samples.iter().map(read).collect::<Result<Vec<_>>>()?;
+    let inputs = Inputs::of_bytes("fit", &spec, files.iter().map(|(_, bytes)| bytes.as_slice()), ())?;
     if !arguments.stage.is_forced() && is_done(&out, &inputs) {
         return Ok(());
     }
-    let stage = FitStage::read(&spec, &arguments.samples)?;
+    let stage = FitStage::read(&spec, &files)?;
+    drop(files);
     let control = arguments.stage.options.control()?;
     let fit = |classifiers: TextScorers| {
         let (folder, record) = stage.clone().fit(&out, &inputs, &control, classifiers)?;

@@ -11,7 +11,7 @@ use crate::{
     features::TextScorers,
     launch::{Requirements, with_language_model},
     spec::{FeatureKind, ModelSource},
-    stages::{Inputs, MEASURED, MeasureStage, is_done},
+    stages::{Inputs, MEASURED, MeasureStage, forget_drawn, is_done},
     steering::{DryStages, Untuned, remote_model},
 };
 #[cfg(feature = "lm")]
@@ -45,7 +45,7 @@ pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
     }
     let inputs = Inputs::new("measure", &spec, &[], ())?.of_shard(shard);
     if !arguments.stage.is_forced() && is_done(&out, &inputs) {
-        return Ok(());
+        return forget_drawn(&out, &spec, shard);
     }
     if arguments.dry.dry_run {
         return dry_run(&spec, &out, &arguments.stage.options, DryStages::Measure(shard), None);

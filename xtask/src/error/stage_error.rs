@@ -48,6 +48,23 @@ pub enum StageError {
         /// The number of proposals.
         proposals: u64,
     },
+    /// Exact samples were asked for, and the proposals that are allowed do not suffice for them.
+    #[error(
+        "exact rejection accepts {:.3e} (error {:.1e}) of the proposals of the context {context:?}: {count} samples need about {:.0}, and \
+         {proposals} are allowed. Allow more with `--proposals`, or leave out `--exact`: beta is then chosen from samples, and the distance \
+         from the target estimated",
+        rate.value, rate.std_error, *count as f64 / rate.value
+    )]
+    Inexact {
+        /// The context in which the fewest are accepted.
+        context: String,
+        /// The acceptance rate there.
+        rate: disco_core::Estimate,
+        /// The number of samples that were asked for in each context.
+        count: u64,
+        /// The largest number of proposals in each context.
+        proposals: u64,
+    },
     /// Files are not the shards of one run.
     #[error("these are not all shards of one run: {reason}")]
     Shards {

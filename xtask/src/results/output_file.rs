@@ -72,7 +72,6 @@ impl OutputFile {
     }
 
     /// All that is gone after [`finish`](Self::finish): the file under its other name, and the lock.
-    #[cfg(feature = "lm")]
     pub(crate) fn temporary(&self) -> Vec<PathBuf> {
         vec![self.partial.clone(), lock_path(&self.place)]
     }

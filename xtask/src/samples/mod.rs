@@ -5,7 +5,7 @@
 //! another name of `text`). `log_prob` is `ln` of the probability with which the sample was drawn, in nats. These are optional:
 //! `log_base` and `log_target` are its log-scores under the base, where another distribution drew it, and under a target;
 //! `features` is an object from names to numbers, `null` for a skipped sample; `index` is its number among the samples of its context.
-//! Other fields are not looked at.
+//! Other fields are not looked at. The file of a shard begins with a line of its own, which says of which inputs and which shard it is.
 
 mod context_samples;
 mod line;
@@ -18,7 +18,10 @@ mod stored_sample;
 pub(crate) use context_samples::{ContextSamples, find_contexts, in_contexts};
 pub(crate) use line::SampleLine;
 pub(crate) use probabilities::check_probabilities;
-pub(crate) use raw_line::{StoredLine, is_sample_line, read_line_place, read_samples, read_texts};
+pub(crate) use raw_line::{
+    StoredLine, begins_samples, parse_samples, read_line_place, read_samples, read_texts,
+};
 pub(crate) use recorded_scorer::recorded_scorers;
 pub use shard::Shard;
+pub(crate) use shard::is_shard_line;
 pub use stored_sample::StoredSample;

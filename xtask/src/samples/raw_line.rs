@@ -9,7 +9,7 @@ use std::{
 use disco_core::{Error as CoreError, infinite, input};
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::StoredSample;
+use super::{StoredSample, is_shard_line};
 use crate::{Result, contexts::TextContext};
 
 /// The largest log-probability that is read: rounding in `f32` may leave one slightly above 0.
@@ -95,8 +95,8 @@ enum RawValue {
     Truth(bool),
 }
 
-/// Whether a line is a sample: a file that begins with one may be replaced by another of its kind.
-pub(crate) fn is_sample_line(line: &[u8]) -> bool {
+/// Whether a line is a sample, or that of a shard: a file that begins with one may be replaced by another of its kind.
+pub(crate) fn begins_samples(line: &[u8]) -> bool {
     #[derive(Deserialize)]
     #[expect(dead_code, reason = "that they are there is enough")]
     struct Written {
@@ -105,7 +105,7 @@ pub(crate) fn is_sample_line(line: &[u8]) -> bool {
         #[serde(alias = "log_score")]
         log_prob: IgnoredAny,
     }
-    serde_json::from_slice::<Written>(line).is_ok()
+    serde_json::from_slice::<Written>(line).is_ok() || is_shard_line(line)
 }
 
 /// The context of a line, as JSON, and its index.
@@ -143,22 +143,46 @@ pub(crate) fn read_texts(paths: &[PathBuf]) -> Result<Vec<StoredLine>> {
     read(paths, Some(0.0))
 }
 
+/// As [`read_samples`], of files whose bytes have been read.
+///
+/// # Errors
+/// As [`read_samples`].
+pub(crate) fn parse_samples(files: &[(PathBuf, Vec<u8>)]) -> Result<Vec<StoredLine>> {
+    let mut found = Vec::new();
+    for (path, bytes) in files {
+        add_lines(&mut found, path, input::Lines::new(path, &bytes[..]), None)?;
+    }
+    Ok(found)
+}
+
 fn read(paths: &[PathBuf], log_prob: Option<f64>) -> Result<Vec<StoredLine>> {
     let mut found = Vec::new();
     for path in paths {
-        let shared: Arc<Path> = Arc::from(path.as_path());
-        let before = found.len();
-        for line in input::read_lines(path)? {
-            let (number, line) = line?;
-            if !line.trim().is_empty() {
-                found.push(read_line(&line, log_prob, Place { path: shared.clone(), line: number })?);
-            }
-        }
-        if found.len() == before {
-            return Err(Place { path: shared, line: 1 }.wrong("there is no sample in this file").into());
-        }
+        add_lines(&mut found, path, input::read_lines(path)?, log_prob)?;
     }
     Ok(found)
+}
+
+/// Adds the samples of the lines of a file.
+fn add_lines(
+    found: &mut Vec<StoredLine>,
+    path: &Path,
+    lines: impl Iterator<Item = disco_core::Result<(usize, String)>>,
+    log_prob: Option<f64>,
+) -> Result<()> {
+    let shared: Arc<Path> = Arc::from(path);
+    let before = found.len();
+    for line in lines {
+        let (number, line) = line?;
+        let is_empty = line.trim().is_empty() || (number == 1 && is_shard_line(line.as_bytes()));
+        if !is_empty {
+            found.push(read_line(&line, log_prob, Place { path: shared.clone(), line: number })?);
+        }
+    }
+    if found.len() == before {
+        return Err(Place { path: shared, line: 1 }.wrong("there is no sample in this file").into());
+    }
+    Ok(())
 }
 
 fn read_line(line: &str, log_prob: Option<f64>, place: Place) -> Result<StoredLine> {

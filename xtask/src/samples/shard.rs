@@ -2,7 +2,7 @@
 
 use std::{fmt, ops::Range, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 
 /// Shard `index` of `count`, from 1: the samples of each context with certain numbers. Random streams are numbered, so that all shards
 /// together draw the samples of one process, to the bit.
@@ -27,14 +27,36 @@ impl Shard {
     }
 
     /// All shards of which this is one.
-    pub(crate) fn all(self) -> Vec<Self> {
-        (1..=self.count).map(|index| Self { index, ..self }).collect()
+    pub(crate) fn all(self) -> impl Iterator<Item = Self> {
+        (1..=self.count).map(move |index| Self { index, ..self })
+    }
+
+    /// The number of all shards.
+    pub(crate) fn count(self) -> usize {
+        self.count
+    }
+
+    /// Its number, from 1.
+    pub(crate) fn index(self) -> usize {
+        self.index
     }
 
     /// Whether it is not all samples.
     pub fn is_part(self) -> bool {
         self.count > 1
     }
+}
+
+/// Whether a line says of which inputs, and which shard, the lines behind it are.
+pub(crate) fn is_shard_line(line: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[expect(dead_code, reason = "that they are there is enough")]
+    struct Written {
+        stage: IgnoredAny,
+        version: IgnoredAny,
+        inputs: IgnoredAny,
+    }
+    serde_json::from_slice::<Written>(line).is_ok()
 }
 
 impl FromStr for Shard {

@@ -12,7 +12,6 @@ use crate::{
         ContextSamples, StoredSample, check_probabilities, find_contexts, in_contexts, read_samples,
         recorded_scorers,
     },
-    scorers::external_scorers,
     spec::{ContextSpec, Spec},
     steering::{Drawn, RunPlan, SampledSet, diagnose, features_of_target},
 };
@@ -20,11 +19,11 @@ use crate::{
 /// The stage, with its files.
 #[derive(Clone, Debug)]
 pub(crate) struct DiagnoseStage {
-    target: TargetFile,
+    pub(super) target: TargetFile,
     /// The name and the samples of each set, by context.
-    sets: Vec<(String, Vec<ContextSamples>)>,
+    pub(super) sets: Vec<(String, Vec<ContextSamples>)>,
     /// The values of features that the files have.
-    recorded: Vec<TextScorers>,
+    pub(super) recorded: Vec<TextScorers>,
 }
 
 impl DiagnoseStage {
@@ -57,6 +56,11 @@ impl DiagnoseStage {
         Ok(Self { target, sets, recorded })
     }
 
+    /// The spec of the target.
+    pub(crate) fn spec(&self) -> &Spec {
+        &self.target.spec
+    }
+
     /// The numbers of each set.
     ///
     /// # Errors
@@ -65,9 +69,7 @@ impl DiagnoseStage {
         let spec = &self.target.spec;
         let mut found = Vec::new();
         for ((name, samples), recorded) in self.sets.into_iter().zip(self.recorded) {
-            let asked = spec.features.iter().filter(|feature| !recorded.contains_key(&feature.name));
-            let mut scorers = external_scorers(asked.map(|one| (one.name.as_str(), &one.kind)))?;
-            scorers.extend(recorded);
+            let scorers = self.target.scorers(&recorded)?;
             let plan = RunPlan::new(spec, &scorers, ProgressTarget::Hidden)?;
             let fit =
                 self.target.saved.bind(features_of_target::<StoredSample>(&plan, &self.target.saved)?)?;

@@ -9,7 +9,7 @@ use crate::{
     process::peak_bytes,
     results::{ModelRecord, OutputFolder, RunRecord, keep_apart, write_outputs},
     samples::{
-        ContextSamples, StoredLine, StoredSample, check_probabilities, in_contexts, read_samples,
+        ContextSamples, StoredLine, StoredSample, check_probabilities, in_contexts, parse_samples,
         recorded_scorers,
     },
     scorers::external_scorers,
@@ -27,12 +27,12 @@ pub(crate) struct FitStage<'a> {
 }
 
 impl<'a> FitStage<'a> {
-    /// Reads the samples of some files, and checks that they can be samples of a model with the contexts of the spec.
+    /// The samples of some files, whose bytes have been read; checks that they can be samples of a model with the contexts of the spec.
     ///
     /// # Errors
     /// [`disco_core::Error::Io`] and [`disco_core::Error::Malformed`], with the line.
-    pub(crate) fn read(spec: &'a Spec, files: &[PathBuf]) -> Result<Self> {
-        let samples = in_contexts(read_samples(files)?, &spec.contexts.items)?;
+    pub(crate) fn read(spec: &'a Spec, files: &[(PathBuf, Vec<u8>)]) -> Result<Self> {
+        let samples = in_contexts(parse_samples(files)?, &spec.contexts.items)?;
         if spec.model.choices.is_none() {
             check_probabilities(&samples)?;
         }

@@ -7,29 +7,82 @@ use std::{
 
 use disco_core::{Error as CoreError, input};
 
-use super::stage_folder::{Inputs, inputs_beside};
+use super::{
+    MEASURED, SAMPLE,
+    stage_folder::{Inputs, inputs_beside},
+};
 use crate::{
     Result, StageError,
     results::OutputFile,
-    samples::{is_sample_line, read_line_place},
+    samples::{begins_samples, is_shard_line, read_line_place},
 };
 
-/// Joins files of samples whose lines have an `index`: context by context, in the order of the first file, by index. The lines stay as
-/// they are, byte for byte. Returns the number of lines.
+/// Joins files of samples. The lines stay as they are, byte for byte. Returns their number.
+///
+/// Shards of scored lines, and of samples of a target, are joined in the order of their numbers; all other files, whose lines need an
+/// `index`, context by context, in the order of the first file (of the first shard, if they are known), by index.
 ///
 /// # Errors
 /// [`CoreError::Malformed`] with the line for one without an index, for an index that is there twice, and for one that is missing before
 /// it; [`StageError::Shards`] for files of other inputs, or not all of the shards. Nothing is written then.
 pub(crate) fn merge(files: &[PathBuf], out: &Path) -> Result<usize> {
-    check_shards(files)?;
+    let known = files.iter().map(|file| first_line(file)).collect::<Result<Vec<Option<Inputs>>>>()?;
+    let Some(some) = known.iter().flatten().next() else {
+        check_folders(files)?;
+        return by_index(files, out);
+    };
+    let is_by_index = some.stage == SAMPLE;
+    let mut shards = Vec::new();
+    for (inputs, file) in known.into_iter().zip(files) {
+        let Some(inputs) = inputs else {
+            let reason = format!("{} does not say which shard it is, and others do", file.display());
+            return Err(StageError::Shards { reason }.into());
+        };
+        shards.push((inputs, file.clone()));
+    }
+    check_shards(&shards)?;
+    shards.sort_by_key(|(inputs, _)| inputs.shard.index());
+    let files: Vec<PathBuf> = shards.into_iter().map(|(_, file)| file).collect();
+    if is_by_index { by_index(&files, out) } else { in_order(&files, out) }
+}
+
+/// The inputs and the shard that the first line of a file tells, if it does.
+fn first_line(file: &Path) -> Result<Option<Inputs>> {
+    let first = input::read_lines(file)?.next().transpose()?;
+    Ok(first.and_then(|(_, line)| serde_json::from_str(&line).ok()))
+}
+
+/// The lines of a file, less that which tells the shard.
+fn lines_of(path: &Path) -> Result<impl Iterator<Item = Result<(usize, String)>>> {
+    let lines = input::read_lines(path)?;
+    let is_line = |line: &disco_core::Result<(usize, String)>| match line {
+        Ok((number, line)) => !line.trim().is_empty() && !(*number == 1 && is_shard_line(line.as_bytes())),
+        Err(_) => true,
+    };
+    Ok(lines.filter(is_line).map(|line| Ok(line?)))
+}
+
+/// Joins files one after the other.
+fn in_order(files: &[PathBuf], out: &Path) -> Result<usize> {
+    let mut file = OutputFile::prepare(out, begins_samples)?;
+    let mut count = 0;
+    for path in files {
+        for line in lines_of(path)? {
+            file.write(line?.1.as_bytes())?;
+            count += 1;
+        }
+    }
+    file.finish()?;
+    Ok(count)
+}
+
+/// Joins files context by context, by index.
+fn by_index(files: &[PathBuf], out: &Path) -> Result<usize> {
     let mut contexts: HashMap<String, usize> = HashMap::new();
     let mut lines: Vec<BTreeMap<usize, String>> = Vec::new();
     for path in files {
-        for line in input::read_lines(path)? {
+        for line in lines_of(path)? {
             let (number, line) = line?;
-            if line.trim().is_empty() {
-                continue;
-            }
             let wrong = |problem: String| CoreError::Malformed {
                 path: path.clone(),
                 line: number,
@@ -59,7 +112,7 @@ pub(crate) fn merge(files: &[PathBuf], out: &Path) -> Result<usize> {
             return Err(StageError::Shards { reason }.into());
         }
     }
-    let mut file = OutputFile::prepare(out, is_sample_line)?;
+    let mut file = OutputFile::prepare(out, begins_samples)?;
     for line in lines.iter().flat_map(BTreeMap::values) {
         file.write(line.as_bytes())?;
     }
@@ -67,25 +120,41 @@ pub(crate) fn merge(files: &[PathBuf], out: &Path) -> Result<usize> {
     Ok(lines.iter().map(BTreeMap::len).sum())
 }
 
-/// Checks that files of which it is known are all shards of the same inputs.
-fn check_shards(files: &[PathBuf]) -> Result<()> {
-    let known: Vec<Inputs> = files.iter().filter_map(|file| inputs_beside(file)).collect();
-    let Some(first) = known.first() else { return Ok(()) };
+/// Checks that files in folders of the stage "measure" are all shards of the same inputs, as far as it is known.
+fn check_folders(files: &[PathBuf]) -> Result<()> {
+    let is_measured = |file: &PathBuf| file.file_name().is_some_and(|name| name == MEASURED);
+    let beside = |file: &PathBuf| Some((inputs_beside(file)?, file.clone()));
+    let known: Vec<_> = files.iter().filter(|file| is_measured(file)).filter_map(beside).collect();
+    if known.len() == files.len() { check_shards(&known) } else { check_inputs(&known) }
+}
+
+fn check_inputs(known: &[(Inputs, PathBuf)]) -> Result<()> {
+    let Some((first, named)) = known.first() else { return Ok(()) };
+    match known.iter().find(|(inputs, _)| !inputs.are_of_same_run(first)) {
+        Some((_, other)) => {
+            let (other, named) = (other.display(), named.display());
+            let reason =
+                format!("{other} was made of other inputs than {named}: another run file, seed or version");
+            Err(StageError::Shards { reason }.into())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Checks that files are all shards of the same inputs, each once.
+fn check_shards(known: &[(Inputs, PathBuf)]) -> Result<()> {
+    check_inputs(known)?;
     let refused = |reason: String| Err(StageError::Shards { reason }.into());
-    for (inputs, file) in known.iter().zip(files) {
-        if !inputs.are_of_same_run(first) {
-            return refused(format!(
-                "{} was made of other inputs than {}",
-                file.display(),
-                files[0].display()
-            ));
+    let mut seen: BTreeMap<usize, &PathBuf> = BTreeMap::new();
+    for (inputs, file) in known {
+        if let Some(other) = seen.insert(inputs.shard.index(), file) {
+            let (shard, other, file) = (inputs.shard, other.display(), file.display());
+            return refused(format!("shard {shard} is there twice, in {other} and in {file}"));
         }
     }
-    if known.len() < files.len() {
-        return Ok(());
-    }
-    match Inputs::missing_shard(&known) {
-        Some(missing) => refused(format!("shard {missing} is missing, or another one is there twice")),
+    let mut all = known.iter().take(1).flat_map(|(inputs, _)| inputs.shard.all());
+    match all.find(|shard| !seen.contains_key(&shard.index())) {
+        Some(missing) => refused(format!("shard {missing} is missing")),
         None => Ok(()),
     }
 }

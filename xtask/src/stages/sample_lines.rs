@@ -4,7 +4,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::{Error, Interrupt, Result, results::OutputFile, samples::is_sample_line, terminal::print_json};
+use super::Inputs;
+use crate::{Error, Interrupt, Result, results::OutputFile, samples::begins_samples, terminal::print_json};
 
 /// A file that gets its name at the end, or standard output.
 #[derive(Debug)]
@@ -14,15 +15,25 @@ pub(crate) enum SampleLines {
 }
 
 impl SampleLines {
-    /// Opens the place. A file is made now, so that a place that cannot be written to is found before a model is loaded.
+    /// Opens the place. A file is made now, so that a place that cannot be written to is found before a model is loaded. The lines of a
+    /// shard have one before them that says of which inputs, and which shard, they are.
     ///
     /// # Errors
     /// As [`OutputFile::prepare`].
-    pub(crate) fn open(out: Option<&Path>) -> Result<Self> {
-        let Some(path) = out else { return Ok(Self::Output) };
-        let interrupt = Interrupt::install()?;
-        let file = interrupt.begin(|| OutputFile::prepare(path, is_sample_line), OutputFile::temporary)?;
-        Ok(Self::File(Box::new(file), interrupt))
+    pub(crate) fn open(out: Option<&Path>, shard: Option<&Inputs>) -> Result<Self> {
+        let mut lines = match out {
+            None => Self::Output,
+            Some(path) => {
+                let interrupt = Interrupt::install()?;
+                let file =
+                    interrupt.begin(|| OutputFile::prepare(path, begins_samples), OutputFile::temporary)?;
+                Self::File(Box::new(file), interrupt)
+            }
+        };
+        if let Some(inputs) = shard {
+            lines.write(inputs)?;
+        }
+        Ok(lines)
     }
 
     /// Writes a line.

@@ -11,7 +11,10 @@ use disco_tuner::SealedFolder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result, results::OutputFolder, samples::Shard, spec::Spec, terminal::say};
+use crate::{Error, Result, results::OutputFolder, samples::Shard, terminal::say};
+
+/// The stage "sample", whose lines have an index.
+pub(crate) const SAMPLE: &str = "sample";
 
 /// The file that tells the stage and its inputs.
 const STAGE: &str = "stage.json";
@@ -21,14 +24,14 @@ const STAGE: &str = "stage.json";
 #[serde(deny_unknown_fields)]
 pub(crate) struct Inputs {
     /// The name of the stage.
-    stage: String,
+    pub(super) stage: String,
     /// The version of disco.
     version: String,
     /// The SHA-256 of everything else.
     inputs: String,
     /// The part of the samples that it drew.
     #[serde(default, skip_serializing_if = "is_all")]
-    shard: Shard,
+    pub(super) shard: Shard,
 }
 
 fn is_all(shard: &Shard) -> bool {
@@ -36,18 +39,37 @@ fn is_all(shard: &Shard) -> bool {
 }
 
 impl Inputs {
-    /// The inputs of a stage of a spec: files, and other settings.
+    /// The inputs of a stage: a spec, files, and other settings.
     ///
     /// # Errors
     /// [`Error::File`] for a file that cannot be read; [`Error::Json`].
-    pub(crate) fn new(stage: &str, spec: &Spec, files: &[PathBuf], others: impl Serialize) -> Result<Self> {
+    pub(crate) fn new(
+        stage: &str,
+        spec: &impl Serialize,
+        files: &[PathBuf],
+        others: impl Serialize,
+    ) -> Result<Self> {
+        let read = |file: &PathBuf| input::read_bytes(file).map_err(|source| Error::read(file, source));
+        let files = files.iter().map(read).collect::<Result<Vec<_>>>()?;
+        Self::of_bytes(stage, spec, files.iter().map(Vec::as_slice), others)
+    }
+
+    /// As [`new`](Self::new), of files whose bytes have been read.
+    ///
+    /// # Errors
+    /// [`Error::Json`].
+    pub(crate) fn of_bytes<'b>(
+        stage: &str,
+        spec: &impl Serialize,
+        files: impl IntoIterator<Item = &'b [u8]>,
+        others: impl Serialize,
+    ) -> Result<Self> {
         let mut digest = Sha256::new();
         // The place of the run file changes nothing; the files that it names are read into the spec.
         digest.update(serde_json::to_vec(&(spec, others)).map_err(Error::Json)?);
         for file in files {
-            let bytes = input::read_bytes(file).map_err(|source| Error::read(file, source))?;
-            digest.update((bytes.len() as u64).to_le_bytes());
-            digest.update(bytes);
+            digest.update((file.len() as u64).to_le_bytes());
+            digest.update(file);
         }
         let mut inputs = String::new();
         for byte in digest.finalize() {
@@ -63,17 +85,9 @@ impl Inputs {
         Self { shard, ..self }
     }
 
-    /// Whether these are the same inputs but for the shard.
+    /// Whether these are the same inputs, cut into as many shards, but for the shard.
     pub(super) fn are_of_same_run(&self, other: &Self) -> bool {
-        *self == Self { shard: self.shard, ..other.clone() }
-    }
-
-    /// A shard that is not among some of the same run; `None` if all are there, each once.
-    pub(super) fn missing_shard(of: &[Self]) -> Option<Shard> {
-        let shards: Vec<Shard> = of.iter().map(|inputs| inputs.shard).collect();
-        let all = shards.first()?.all();
-        let missing = all.iter().find(|shard| shards.iter().filter(|other| other == shard).count() != 1);
-        missing.copied()
+        *self == Self { shard: self.shard, ..other.clone() } && self.shard.count() == other.shard.count()
     }
 
     /// Writes the file that tells them.

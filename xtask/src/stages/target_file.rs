@@ -7,7 +7,9 @@ use disco_ebm::SavedTarget;
 
 use crate::{
     Error, Result,
+    features::TextScorers,
     results::RUN_FILE,
+    scorers::external_scorers,
     spec::{Spec, read_spec},
 };
 
@@ -39,5 +41,16 @@ impl TargetFile {
         let folder = file.parent().unwrap_or(Path::new(""));
         let spec = read_spec(&file.display().to_string(), &text, folder)?;
         Ok(Self { saved, spec })
+    }
+
+    /// The text scorers of the features: those whose values a file has, and the programs and servers of the others, which are started.
+    ///
+    /// # Errors
+    /// Those of a program that cannot be started, and of a server that does not answer.
+    pub(super) fn scorers(&self, recorded: &TextScorers) -> Result<TextScorers> {
+        let asked = self.spec.features.iter().filter(|feature| !recorded.contains_key(&feature.name));
+        let mut scorers = external_scorers(asked.map(|one| (one.name.as_str(), &one.kind)))?;
+        scorers.extend(recorded.clone());
+        Ok(scorers)
     }
 }

@@ -2,27 +2,31 @@
 
 use std::hash::Hash;
 
-use disco_core::{Distribution, Scorer};
+use disco_core::{Distribution, Scorer, StreamRng};
 use disco_ebm::Fit;
 use disco_qrs::{
     Budget, ChainConfig, Draw, ImportanceResampling, IndependentMh, Qrs, ResamplingConfig, RunConfig,
     Sampler, Statistics,
 };
+use rand::Rng;
 
-use super::{Accept, BaseModel, RunPlan, SamplerKind, betas::Betas, sample};
-use crate::{
-    Progress, Result,
-    contexts::TextContext,
-    features::TextSample,
-    results::{plain, plus_minus},
+use super::{
+    Accept, BaseModel, RunPlan, SamplerKind,
+    accept_beta::{Chosen, choose},
+    accept_blocks::{Block, blocks},
 };
+use crate::{Progress, Result, contexts::TextContext, features::TextSample};
 
-/// The number of proposals that are drawn and scored at once, in all contexts together.
+/// The most proposals that are drawn and scored at once, in all contexts together.
 const BATCH: usize = 256;
+/// The least in each context.
+const LEAST: f64 = 4.0;
 
 /// The end of sampling.
 #[derive(Clone, Debug)]
 pub(crate) struct Accepted {
+    /// The number of samples that were asked for, of this shard.
+    pub(crate) asked: u64,
     /// The numbers of proposals and of samples.
     pub(crate) proposals: u64,
     pub(crate) draws: u64,
@@ -32,14 +36,21 @@ pub(crate) struct Accepted {
 
 /// Samples a target, and gives each sample to `take` as it comes.
 ///
-/// For quasi-rejection sampling beta is chosen from `sample.count` samples of the policy, by the goal of the plan's spec, as a run
-/// does; a policy that is the base and whose ratios have a known bound is sampled exactly.
+/// The samples of a context are cut into numbered blocks. A block has random streams of its own and its share of the proposals
+/// that are allowed, so that a block is the same whichever process draws it: the samples of all shards, one after the other, are those of
+/// one process.
+///
+/// For quasi-rejection sampling `sample.count` samples of the policy tell the acceptance rate. A policy that is the base and whose
+/// ratios have a known bound is sampled exactly, if the proposals that are allowed suffice for that; else beta is chosen by the goal of the
+/// plan's spec, as a run does.
 ///
 /// # Errors
-/// The errors of policy, base and features, and of `take`.
+/// The errors of policy, base and features, and of `take`. Where exact samples are asked for, [`crate::StageError::Inexact`] before
+/// any is drawn.
 ///
 /// # Cost
-/// The proposals that are needed, each scored by the base and the features once; before them the samples that choose beta.
+/// The proposals that are needed, each scored by the base and the features once; before them the samples that choose beta, in each
+/// shard.
 pub(crate) fn accept<X: TextSample + Eq + Hash>(
     plan: &RunPlan<'_>,
     model: &BaseModel<impl Scorer<TextContext, X>, impl Distribution<TextContext, X>, X>,
@@ -49,81 +60,75 @@ pub(crate) fn accept<X: TextSample + Eq + Hash>(
     mut take: impl FnMut(&TextContext, &Draw<X>) -> Result<()>,
 ) -> Result<Accepted> {
     let contexts = &plan.spec.contexts.items;
-    let config = RunConfig {
-        seed: plan.seeds.reject,
-        batch: BATCH.div_ceil(contexts.len()),
-        budget: Budget { draws: Some(asked.count), proposals: Some(asked.proposals), ..Budget::default() },
+    let chosen = match asked.sampler {
+        SamplerKind::Rejection => Some(choose(plan, model, fit, policy, asked)?),
+        SamplerKind::Sir | SamplerKind::Imh => None,
     };
-    let mut progress =
-        Progress::new(plan.progress, "sample", "samples", asked.count as usize * contexts.len());
-    let target = || fit.target(&model.base);
-    let mut end = Accepted { proposals: 0, draws: 0, notes: Vec::new() };
-    let mut drain = |sampler: &mut dyn Sampler<X, Item = disco_qrs::Result<Draw<X>>>,
-                     first: Option<usize>| {
+    let all = blocks(asked, chosen.as_ref().and_then(|chosen| chosen.least_rate));
+    let own = &all[asked.shard.range(all.len())];
+    let count = own.iter().map(|block| block.draws).sum::<u64>() * contexts.len() as u64;
+    let mut end = Accepted { asked: count, proposals: 0, draws: 0, notes: notes(asked.sampler, &chosen) };
+    let mut progress = Progress::new(plan.progress, "sample", "samples", count as usize);
+    let mut drain = |sampler: &mut dyn Sampler<X, Item = disco_qrs::Result<Draw<X>>>, only: Option<usize>| {
         for draw in &mut *sampler {
             let draw = draw?;
             progress.advance(1, String::new);
-            take(&contexts[first.unwrap_or(draw.context)], &draw)?;
+            take(&contexts[only.unwrap_or(draw.context)], &draw)?;
         }
         let Statistics { proposals, draws, .. } = sampler.statistics();
         (end.proposals, end.draws) = (end.proposals + proposals, end.draws + draws);
         Ok::<(), crate::Error>(())
     };
-    match asked.sampler {
-        SamplerKind::Rejection => {
-            let bounds = match asked.is_base {
-                true => contexts.iter().map(|context| fit.tilt().log_bound(context)).collect(),
-                false => Ok(vec![None; contexts.len()]),
-            };
-            let bounds: Vec<Option<f64>> = bounds?;
-            let (log_betas, notes) = match bounds.iter().copied().collect::<Option<Vec<f64>>>() {
-                Some(bounds) => {
-                    (bounds, vec!["A bound of the ratios is known: the samples are the target's.".into()])
-                }
-                None => chosen(plan, model, fit, policy)?,
-            };
-            let items = contexts.clone();
-            let mut sampler = Qrs::each(policy, target(), items, log_betas, config)?.with_bounds(bounds)?;
-            drain(&mut sampler, None)?;
-            end.notes = notes;
+    // A block may have no proposal, where fewer are allowed than samples asked for.
+    for block in own.iter().filter(|block| block.proposals > 0) {
+        let config = config(plan, block, contexts.len(), chosen.as_ref());
+        let in_context = |index: usize| {
+            let seed = StreamRng::of_stream(config.seed, index as u64).next_u64();
+            (contexts[index].clone(), RunConfig { seed, ..config })
+        };
+        if let Some(Chosen { log_betas, bounds, .. }) = &chosen {
+            let (items, betas) = (contexts.clone(), log_betas.clone());
+            let sampler = Qrs::each(policy, fit.target(&model.base), items, betas, config)?;
+            drain(&mut sampler.with_bounds(bounds.clone())?, None)?;
+            continue;
         }
-        SamplerKind::Sir => {
-            for (index, context) in contexts.iter().enumerate() {
-                let config = RunConfig { seed: plan.seeds.in_context(index), ..config };
+        for index in 0..contexts.len() {
+            let (context, config) = in_context(index);
+            let target = fit.target(&model.base);
+            if asked.sampler == SamplerKind::Sir {
                 let pools = ResamplingConfig::default();
-                let mut sampler =
-                    ImportanceResampling::new(policy, target(), context.clone(), pools, config)?;
-                drain(&mut sampler, Some(index))?;
-            }
-            end.notes.push("Resampling has a bias that falls with the pool of 100 proposals; there is no estimate of it.".into());
-        }
-        SamplerKind::Imh => {
-            for (index, context) in contexts.iter().enumerate() {
-                let config = RunConfig { seed: plan.seeds.in_context(index), ..config };
+                drain(&mut ImportanceResampling::new(policy, target, context, pools, config)?, Some(index))?;
+            } else {
                 let chain = ChainConfig::default();
-                let mut sampler = IndependentMh::new(policy, target(), context.clone(), chain, config)?;
-                drain(&mut sampler, Some(index))?;
+                drain(&mut IndependentMh::new(policy, target, context, chain, config)?, Some(index))?;
             }
-            end.notes.push("The states of a chain are dependent, and there is no estimate of their distance from the target.".into());
         }
     }
     Ok(end)
 }
 
-/// The betas that samples of the policy choose, with what they say of the accepted samples.
-fn chosen<X: TextSample + Eq + Hash>(
-    plan: &RunPlan<'_>,
-    model: &BaseModel<impl Scorer<TextContext, X>, impl Distribution<TextContext, X>, X>,
-    fit: &Fit<TextContext, X>,
-    policy: &impl Distribution<TextContext, X>,
-) -> Result<(Vec<f64>, Vec<String>)> {
-    let samples = sample(plan, model, fit, policy)?;
-    let betas = Betas::choose(plan, &samples.scored)?;
-    let mut notes = vec![format!(
-        "ln beta = {}: the accepted samples have a total variation of {} to the target.",
-        plain(betas.mean_log_beta(&plan.shares)),
-        plus_minus(&betas.total_variation)
-    )];
-    notes.extend(betas.warnings);
-    Ok((betas.log_betas, notes))
+/// The configuration of a block. The size of a batch changes no sample.
+fn config(plan: &RunPlan<'_>, block: &Block, contexts: usize, chosen: Option<&Chosen>) -> RunConfig {
+    let most = BATCH.div_ceil(contexts);
+    let rate = chosen.and_then(|chosen| chosen.least_rate);
+    let half = rate.map_or(f64::INFINITY, |rate| (block.draws as f64 / rate / 2.0).max(LEAST));
+    RunConfig {
+        seed: StreamRng::of_stream(plan.seeds.reject, block.number).next_u64(),
+        batch: most.min(half.ceil() as usize),
+        budget: Budget { draws: Some(block.draws), proposals: Some(block.proposals), ..Budget::default() },
+    }
+}
+
+/// Sentences on the quality of the samples.
+fn notes(sampler: SamplerKind, chosen: &Option<Chosen>) -> Vec<String> {
+    match (sampler, chosen) {
+        (_, Some(chosen)) => chosen.notes.clone(),
+        (SamplerKind::Sir, None) => {
+            vec!["Resampling has a bias that falls with the pool of 100 proposals; there is no estimate of it.".into()]
+        }
+        (_, None) => vec![
+            "The states of a chain are dependent, and there is no estimate of their distance from the target."
+                .into(),
+        ],
+    }
 }

@@ -50,8 +50,9 @@ impl<X> Drawn<X> {
     }
 }
 
-/// Draws `count` samples in each context, and gives them to `take` with the number of their context: all of the first context, then
-/// all of the second, and so on. No more than a few hundred are held at a time. They are the samples of [`draw`].
+/// Draws the samples of each context with these numbers, and gives them to `take` with the position of their context and their number: all
+/// of the first context, then all of the second, and so on. No more than a few hundred are held at a time. They are the samples of
+/// [`draw`].
 #[cfg_attr(
     not(any(feature = "lm", test)),
     expect(dead_code, reason = "the command that uses it needs a language model")
@@ -59,18 +60,18 @@ impl<X> Drawn<X> {
 pub(crate) fn draw_in_order<C, X, D: Distribution<C, X>>(
     distribution: &D,
     contexts: &[C],
-    count: usize,
+    numbers: Range<usize>,
     key: u64,
     progress: &mut Progress,
-    mut take: impl FnMut(usize, Sampled<X>) -> Result<()>,
+    mut take: impl FnMut(usize, usize, Sampled<X>) -> Result<()>,
 ) -> Result<()> {
-    let mut rng = StreamRng::seed_from_u64(key);
-    let streams: Vec<Streams> = contexts.iter().map(|_| Streams::from_rng(&mut rng, count)).collect();
+    let streams = numbered(contexts.len(), &numbers, key);
     // Contexts with few samples are drawn together.
-    let together = (CHUNK / count.max(1)).max(1);
+    let together = (CHUNK / numbers.len().max(1)).max(1);
     for (group, (contexts, streams)) in contexts.chunks(together).zip(streams.chunks(together)).enumerate() {
         let contexts: Vec<&C> = contexts.iter().collect();
         let mut chunks: Vec<_> = streams.iter().map(|streams| streams.chunks(CHUNK)).collect();
+        let mut first = numbers.start;
         loop {
             let now: Vec<Streams> = chunks.iter_mut().filter_map(Iterator::next).collect();
             if now.is_empty() {
@@ -80,24 +81,32 @@ pub(crate) fn draw_in_order<C, X, D: Distribution<C, X>>(
             CoreError::check_length("lists of samples, one per context", contexts.len(), samples.len())?;
             progress.advance(samples.iter().map(Vec::len).sum(), String::new);
             for (within, samples) in samples.into_iter().enumerate() {
-                samples.into_iter().try_for_each(|sample| take(group * together + within, sample))?;
+                let mut numbered = (first..).zip(samples);
+                numbered.try_for_each(|(number, sample)| take(group * together + within, number, sample))?;
             }
+            first += now[0].len();
         }
     }
     Ok(())
 }
 
-/// Draws the samples of each context with these numbers, in chunks; a sample does not depend on the chunks or the other numbers.
+/// The random streams of the samples of each context with these numbers.
+fn numbered(contexts: usize, numbers: &Range<usize>, key: u64) -> Vec<Streams> {
+    let mut rng = StreamRng::seed_from_u64(key);
+    (0..contexts).map(|_| Streams::from_rng(&mut rng, numbers.end).split_at(numbers.start).1).collect()
+}
+
+/// Draws the samples of each context with these numbers, in chunks; a sample does not depend on the chunks or the other numbers. Each
+/// chunk, by context, is given to `keep` as soon as it is drawn.
 pub(crate) fn draw<C, X, D: Distribution<C, X>>(
     distribution: &D,
     contexts: &[C],
     numbers: Range<usize>,
     key: u64,
     progress: &mut Progress,
+    mut keep: impl FnMut(&[Vec<Sampled<X>>]) -> Result<()>,
 ) -> Result<Vec<Vec<Sampled<X>>>> {
-    let mut rng = StreamRng::seed_from_u64(key);
-    let mut of_context = || Streams::from_rng(&mut rng, numbers.end).split_at(numbers.start).1;
-    let streams: Vec<Streams> = contexts.iter().map(|_| of_context()).collect();
+    let streams = numbered(contexts.len(), &numbers, key);
     let contexts: Vec<&C> = contexts.iter().collect();
     let size = CHUNK.div_ceil(contexts.len());
     let mut chunks: Vec<_> = streams.iter().map(|streams| streams.chunks(size)).collect();
@@ -110,6 +119,7 @@ pub(crate) fn draw<C, X, D: Distribution<C, X>>(
         let samples = distribution.sample_each(&contexts, &now)?;
         CoreError::check_length("lists of samples, one per context", contexts.len(), samples.len())?;
         progress.advance(samples.iter().map(Vec::len).sum(), String::new);
+        keep(&samples)?;
         drawn.iter_mut().zip(samples).for_each(|(drawn, samples)| drawn.extend(samples));
     }
 }
@@ -130,22 +140,33 @@ mod tests {
         // Several contexts at once, a context in one piece, and a context in several.
         for count in [1, 100, CHUNK, 2 * CHUNK + 3] {
             let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", 0);
-            let whole = draw(&table, &contexts, 0..count, 7, &mut hidden).unwrap();
+            let mut kept = Vec::new();
+            let keep = |chunk: &[Vec<Sampled<u8>>]| {
+                kept.push(chunk.iter().map(Vec::len).sum::<usize>());
+                Ok(())
+            };
+            let whole = draw(&table, &contexts, 0..count, 7, &mut hidden, keep).unwrap();
+            assert_eq!(kept.iter().sum::<usize>(), 3 * count);
             let parts = [0..count / 3, count / 3..count]
-                .map(|part| draw(&table, &contexts, part, 7, &mut hidden).unwrap());
+                .map(|part| draw(&table, &contexts, part, 7, &mut hidden, |_| Ok(())).unwrap());
             for (context, whole) in whole.iter().enumerate() {
                 let parts = parts.iter().flat_map(|part| &part[context]);
                 assert!(parts.map(|sample| sample.value).eq(whole.iter().map(|sample| sample.value)));
             }
             let mut taken = Vec::new();
-            let take = |context: usize, sample: Sampled<u8>| {
-                taken.push((context, sample.value));
+            let mut take = |context: usize, number: usize, sample: Sampled<u8>| {
+                taken.push((context, number, sample.value));
                 Ok(())
             };
-            draw_in_order(&table, &contexts, count, 7, &mut hidden, take).unwrap();
-            let expected = whole.iter().enumerate();
-            let expected =
-                expected.flat_map(|(at, drawn)| drawn.iter().map(move |sample| (at, sample.value)));
+            for part in [0..count / 3, count / 3..count] {
+                draw_in_order(&table, &contexts, part, 7, &mut hidden, &mut take).unwrap();
+            }
+            taken.sort_by_key(|(context, number, _)| (*context, *number));
+            let numbered = |drawn: &'_ [Sampled<u8>]| drawn.iter().map(|one| one.value).enumerate().collect();
+            let expected = whole.iter().map(|drawn| numbered(drawn)).enumerate();
+            let expected = expected.flat_map(|(at, own): (_, Vec<_>)| {
+                own.into_iter().map(move |(number, value)| (at, number, value))
+            });
             assert!(taken.into_iter().eq(expected), "{count}");
         }
     }
@@ -155,12 +176,12 @@ mod tests {
         let contexts = vec![String::new()];
         let table = SoftmaxTable::uniform(Space::new(contexts.clone()).unwrap(), Space::new(0..2u8).unwrap());
         let mut left = 1000;
-        let take = |_, _| {
+        let take = |_, _, _| {
             left -= 1;
             if left == 0 { Err(crate::Error::OutputClosed) } else { Ok(()) }
         };
         let mut hidden = Progress::new(ProgressTarget::Hidden, "", "", usize::MAX);
-        let drawn = draw_in_order(&table, &contexts, usize::MAX, 7, &mut hidden, take);
+        let drawn = draw_in_order(&table, &contexts, 0..usize::MAX, 7, &mut hidden, take);
         assert!(matches!(drawn, Err(crate::Error::OutputClosed)));
     }
 }

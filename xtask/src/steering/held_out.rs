@@ -52,9 +52,10 @@ pub(super) fn held_out<X: TextSample + Eq + Hash>(
 
     let drawn =
         |samples: Vec<Vec<Sampled<X>>>| -> Vec<Drawn<X>> { samples.into_iter().map(Drawn::new).collect() };
-    let mut base = drawn(draw(&model.proposal, contexts, 0..count, plan.seeds.base, &mut progress)?);
+    let mut base =
+        drawn(draw(&model.proposal, contexts, 0..count, plan.seeds.base, &mut progress, |_| Ok(()))?);
     model.origin.tell_of_base(&model.base, contexts, &mut base)?;
-    let of_policy = drawn(draw(policy, contexts, 0..count, plan.seeds.sample, &mut progress)?);
+    let of_policy = drawn(draw(policy, contexts, 0..count, plan.seeds.sample, &mut progress, |_| Ok(()))?);
     drop(progress);
     let means = |drawn: &[Drawn<X>]| -> Result<Vec<Estimate>> {
         let values = feature_values(&plan.features, contexts, drawn)?;

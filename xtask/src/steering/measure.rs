@@ -1,16 +1,18 @@
 //! Stage "measure": samples of the base and the means of the features.
 
-use std::hash::Hash;
+use std::{hash::Hash, ops::Range};
 
 use disco_core::{Distribution, Estimate, Scorer};
 use disco_divergence::{Estimator, FDivergence};
 use disco_ebm::{Constraint, Measured, features};
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
     BaseModel, Origin, RunPlan,
     categories::category_distances,
     constraints::{Constrained, constraints},
-    drawn::Drawn,
+    drawn::{Drawn, draw},
+    kept_samples::{GrowingSamples, KeptSamples},
     moments::{ContextValues, moments},
     scored::{Values, feature_values, mean, records},
 };
@@ -87,6 +89,36 @@ pub(crate) fn measure_drawn<X: TextSample + Eq + Hash>(
         samples: records(contexts, &drawn, &values),
     };
     Ok(Measurement { drawn, values, constraints, measured, record })
+}
+
+/// Draws the samples of the proposal with these numbers in each context, less those that a process before this one has drawn, and keeps
+/// each chunk.
+///
+/// # Errors
+/// The errors of the proposal; those of the file, as [`KeptSamples::go_on`].
+pub(crate) fn draw_keeping<'k, X: TextSample + Eq + Hash + Serialize + DeserializeOwned>(
+    plan: &RunPlan<'_>,
+    proposal: &impl Distribution<TextContext, X>,
+    numbers: Range<usize>,
+    kept: &'k KeptSamples,
+    from_the_beginning: bool,
+) -> Result<(Vec<Drawn<X>>, GrowingSamples<'k>)> {
+    let contexts = &plan.spec.contexts.items;
+    let (mut samples, mut growing) = kept.go_on::<X>(contexts.len(), from_the_beginning)?;
+    // No more than there are, whatever the file says.
+    samples.iter_mut().for_each(|own| own.truncate(numbers.len()));
+    let left = numbers.start + samples.first().map_or(0, Vec::len)..numbers.end;
+    let mut progress = Progress::new(plan.progress, "measure base", "samples", left.len() * contexts.len());
+    let drawn = draw(proposal, contexts, left, plan.seeds.base, &mut progress, |chunk| growing.add(chunk));
+    drop(progress);
+    match drawn {
+        Ok(drawn) => samples.iter_mut().zip(drawn).for_each(|(own, drawn)| own.extend(drawn)),
+        Err(error) => {
+            growing.stay();
+            return Err(error);
+        }
+    }
+    Ok((samples.into_iter().map(Drawn::new).collect(), growing))
 }
 
 /// How the masked model, which drew the samples, is to the base among the texts of the grammar; means over contexts.

@@ -8,6 +8,10 @@
 
 #[cfg(feature = "lm")]
 mod accept;
+#[cfg(feature = "lm")]
+mod accept_beta;
+#[cfg(feature = "lm")]
+mod accept_blocks;
 mod betas;
 mod categories;
 mod checkpoints;
@@ -46,7 +50,7 @@ mod untuned_task;
 mod workflow;
 
 #[cfg(feature = "lm")]
-pub(crate) use accept::accept;
+pub(crate) use accept::{Accepted, accept};
 pub use checkpoints::{CheckpointFolder, RunControl, StartMode};
 pub use clock::Clock;
 pub(crate) use constraints::features_of_target;
@@ -57,10 +61,11 @@ pub(crate) use drawn::draw_in_order;
 pub(crate) use dry_run::{DryRun, DryStages};
 pub use fit::{Fitted, fit};
 pub use interrupt::{INTERRUPTED, Interrupt};
+pub(crate) use kept_samples::KeptSamples;
 #[cfg(feature = "lm")]
 pub(crate) use known_bound::known_bound;
-pub(crate) use measure::measure_drawn;
 pub use measure::{Measurement, measure};
+pub(crate) use measure::{draw_keeping, measure_drawn};
 #[cfg(feature = "lm")]
 pub(crate) use model_task::ModelTask;
 pub use origin::{BaseModel, Origin};
@@ -74,6 +79,7 @@ pub(crate) use sampler_kind::{Accept, SamplerKind};
 pub use scored::Scored;
 #[cfg(feature = "lm")]
 pub(crate) use scored::score_chunk;
+pub(crate) use scored::values as values_of;
 pub use tune::{Tuned, tune};
 #[cfg(feature = "lm")]
 pub(crate) use untuned_task::{UntunedTask, on_untuned_model};

@@ -58,7 +58,7 @@ impl<X: TextSample + Eq + Hash> Origin<X> {
         progress: &mut Progress,
     ) -> Result<Vec<Drawn<X>>> {
         let Self::Listed(spaces) = self else {
-            let drawn = draw(distribution, contexts, numbers, key, progress)?;
+            let drawn = draw(distribution, contexts, numbers, key, progress, |_| Ok(()))?;
             return Ok(drawn.into_iter().map(Drawn::new).collect());
         };
         let mut found = Vec::with_capacity(spaces.len());

@@ -107,7 +107,9 @@ where
 {
     let mut record = RunRecord::new(plan.spec, about);
     let kept = match (kept, &model.origin) {
-        (Some(path), Origin::Base | Origin::Proposal) => Some(KeptSamples::new(path, plan)?),
+        (Some(path), Origin::Base | Origin::Proposal) => {
+            Some(KeptSamples::new(path, plan.spec, 0..plan.spec.per_context(plan.spec.fit.samples))?)
+        }
         _ => None,
     };
     let earlier = match &kept {

@@ -80,13 +80,7 @@ pub(crate) struct Seeds {
 }
 
 impl Seeds {
-    /// A seed for rejection in one context.
-    #[cfg(feature = "lm")]
-    pub(super) fn in_context(self, context: usize) -> u64 {
-        self.reject.wrapping_add(context as u64)
-    }
-
-    fn new(seed: u64) -> Self {
+    pub(super) fn new(seed: u64) -> Self {
         let mut rng = StreamRng::seed_from_u64(seed);
         let mut next = || rng.next_u64();
         Self { base: next(), tune: next(), sample: next(), reject: next() }

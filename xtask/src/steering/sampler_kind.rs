@@ -1,5 +1,7 @@
 //! The samples of a target that are asked for.
 
+use crate::Shard;
+
 /// A way to turn proposals into samples of a target.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum SamplerKind {
@@ -24,4 +26,8 @@ pub(crate) struct Accept {
     pub(crate) proposals: u64,
     /// Whether the policy is the base, so that a known bound of the target's factor is one of the ratios.
     pub(crate) is_base: bool,
+    /// Whether nothing but samples of the target itself will do.
+    pub(crate) exact: bool,
+    /// The part of the samples.
+    pub(crate) shard: Shard,
 }

@@ -197,7 +197,7 @@ pub(super) fn means(contexts: &[Vec<Estimate>], shares: &[f64]) -> Vec<Estimate>
 }
 
 /// The values of all features for some samples of a context.
-pub(super) fn values<X: TextSample>(
+pub(crate) fn values<X: TextSample>(
     features: &TextFeatures,
     context: &TextContext,
     samples: &[&X],

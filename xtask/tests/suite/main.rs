@@ -45,6 +45,8 @@ mod serving_model;
 mod serving_refusals;
 #[cfg(all(feature = "serve", feature = "flex", unix))]
 mod serving_target;
+#[cfg(feature = "flex")]
+mod shards;
 mod skipping;
 mod spec;
 mod spec_conflicts;
@@ -54,6 +56,8 @@ mod spec_kinds;
 mod spec_mutations;
 mod spec_server;
 mod spec_settings;
+#[cfg(all(unix, feature = "flex"))]
+mod stage_kills;
 mod stages;
 #[cfg(feature = "flex")]
 mod stages_of_a_model;

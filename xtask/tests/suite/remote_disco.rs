@@ -6,8 +6,8 @@ use disco_core::{Distribution, Streams};
 use disco_lm::{Completion, Decoding, Generation, LanguageModel, ServiceLimits};
 use serde_json::{Value, json};
 use xtask::{
-    ChatMessage, DrawRequest, Drawing, Engine, EngineLoad, LanguageModelEngine, ModelSpec, OnEvent, Refusal,
-    RemoteModel, RemoteSample, SamplingSettings, ServerSettings, TextContext, workspace_root,
+    Asked, DrawRequest, Drawing, Engine, EngineLoad, LanguageModelEngine, ModelSpec, OnEvent, Prompt,
+    Refusal, RemoteModel, RemoteSample, SamplingSettings, ServerSettings, TextContext, workspace_root,
 };
 
 use crate::{
@@ -119,12 +119,8 @@ impl Engine for Overridden {
         self.engine.positions()
     }
 
-    fn encode(&self, text: &str) -> Result<Vec<u32>, Refusal> {
-        self.engine.encode(text)
-    }
-
-    fn encode_chat(&self, messages: &[ChatMessage]) -> Result<Vec<u32>, Refusal> {
-        self.engine.encode_chat(messages)
+    fn read(&self, asked: Asked) -> Result<Prompt, Refusal> {
+        self.engine.read(asked)
     }
 
     fn text_after(&self, before: &[u32], tokens: &[u32]) -> Result<String, Refusal> {

@@ -4,7 +4,7 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::Value;
 
-const SPEC: &str = r#"
+pub(crate) const SPEC: &str = r#"
 seed = 2
 [model]
 source = "embedded"
@@ -32,7 +32,7 @@ acceptance_rate = 0.7
 "#;
 
 /// Runs a command in a folder; its exit code, and all that it prints.
-fn run(folder: &Path, arguments: &[&str]) -> (i32, String) {
+pub(crate) fn run(folder: &Path, arguments: &[&str]) -> (i32, String) {
     let output =
         Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).current_dir(folder).output().unwrap();
     let printed = [output.stdout, output.stderr].concat();
@@ -40,7 +40,7 @@ fn run(folder: &Path, arguments: &[&str]) -> (i32, String) {
 }
 
 #[track_caller]
-fn succeed(folder: &Path, arguments: &[&str]) -> String {
+pub(crate) fn succeed(folder: &Path, arguments: &[&str]) -> String {
     let (code, printed) = run(folder, arguments);
     assert_eq!(code, 0, "{arguments:?}: {printed}");
     printed

@@ -6,7 +6,7 @@ use clap::{Args, builder::TypedValueParser};
 
 use super::Decoder;
 use crate::{
-    Backend, Error, Result,
+    Backend, Error, Result, Shard,
     spec::{
         Allowed, ModelSpec,
         allowed::{BEAM, CLOSED_SHARE, COUNT, FINITE, PENALTY, POSITIVE_SHARE, TEMPERATURE, WHOLE},
@@ -70,6 +70,13 @@ pub(crate) struct SampleArguments {
     /// The run file that says how the features of the target are computed. [default: `run.toml` beside the target]
     #[arg(long, value_name = "FILE", requires = "target")]
     pub(super) spec: Option<PathBuf>,
+    /// Only samples of the target itself: by rejection at a known bound, or an error that says how many proposals that needs. By default, where
+    /// the proposals allowed do not suffice for that, beta is chosen as in a run, and the distance from the target estimated.
+    #[arg(long, requires = "target")]
+    pub(super) exact: bool,
+    /// Draw shard I of N; `merge` joins the files to the file of one process.
+    #[arg(long, value_name = "I/N", conflicts_with_all = ["greedy", "beam"])]
+    pub(super) shard: Option<Shard>,
     #[command(flatten)]
     pub(super) decoding: DecodingArguments,
     /// A file for the JSON lines, which appears whole or not at all. [default: standard output]

@@ -18,6 +18,9 @@ use crate::{
 #[derive(Serialize)]
 struct Line<'a, X> {
     context: &'a str,
+    /// The number of a draw among those of its context.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
     sample: &'a X,
     /// Under the model as it is decoded, in nats.
     log_prob: f64,
@@ -27,7 +30,7 @@ struct Line<'a, X> {
 }
 
 pub(super) fn run(sampling: &Sampling) -> Result<()> {
-    let mut lines = SampleLines::open(sampling.out.as_deref())?;
+    let mut lines = SampleLines::open(sampling.out.as_deref(), sampling.inputs.as_ref())?;
     if let Some((count, seed)) = draws_on_server(sampling)? {
         let first = sampling.contexts.first().map_or("", String::as_str);
         let model = RemoteModel::connect(&sampling.model, first)?;
@@ -41,7 +44,7 @@ pub(super) fn run(sampling: &Sampling) -> Result<()> {
         Decoder::Greedy => {
             for (context, found) in contexts.iter().zip(model.greedy(&contexts)?) {
                 let (sample, log_prob) = (&found.value, found.log_prob);
-                lines.write(&Line { context, sample, log_prob, score: None })?;
+                lines.write(&Line { context, index: None, sample, log_prob, score: None })?;
             }
         }
         Decoder::Beam { count, width, length_penalty } => {
@@ -49,7 +52,8 @@ pub(super) fn run(sampling: &Sampling) -> Result<()> {
             for (context, found) in contexts.iter().zip(model.beam_search(&contexts, &search)?) {
                 for found in found {
                     let (sample, log_prob) = (&found.value, found.log_prob);
-                    lines.write(&Line { context, sample, log_prob, score: Some(found.score) })?;
+                    let score = Some(found.score);
+                    lines.write(&Line { context, index: None, sample, log_prob, score })?;
                 }
             }
         }
@@ -57,7 +61,7 @@ pub(super) fn run(sampling: &Sampling) -> Result<()> {
     lines.finish()
 }
 
-/// Draws `count` completions in each context.
+/// Draws the shard's part of `count` completions in each context.
 fn draw<X: Serialize>(
     sampling: &Sampling,
     model: &impl Distribution<TextContext, X>,
@@ -67,13 +71,15 @@ fn draw<X: Serialize>(
 ) -> Result<()> {
     let contexts: Vec<TextContext> =
         sampling.contexts.iter().map(|context| context.as_str().into()).collect();
-    let total = count.saturating_mul(contexts.len());
+    let numbers = sampling.shard.range(count);
+    let total = numbers.len().saturating_mul(contexts.len());
     let mut progress = Progress::new(ProgressTarget::detect(), "sample", "samples", total);
-    let take = |context: usize, sample: Sampled<X>| {
+    let take = |context: usize, number: usize, sample: Sampled<X>| {
         let (sample, log_prob) = (&sample.value, sample.log_prob);
-        lines.write(&Line { context: contexts[context].text(), sample, log_prob, score: None })
+        let (context, index) = (contexts[context].text(), Some(number));
+        lines.write(&Line { context, index, sample, log_prob, score: None })
     };
-    draw_in_order(model, &contexts, count, seed, &mut progress, take)
+    draw_in_order(model, &contexts, numbers, seed, &mut progress, take)
 }
 
 fn load(sampling: &Sampling) -> Result<LanguageModel> {

@@ -17,13 +17,13 @@ use disco_core::Contexts;
 use serde::Deserialize;
 
 use crate::{
-    Backend, Error, Result,
+    Backend, Error, Result, Shard,
     contexts::TextContext,
     launch::{Requirements, with_language_model},
     results::SUMMARY,
     spec::{ChatSpec, ModelSource, ModelSpec, allowed::TEXTS},
-    stages::TargetFile,
-    steering::Accept,
+    stages::{Inputs, SAMPLE, TargetFile},
+    steering::{Accept, SamplerKind},
 };
 
 /// The completions that were asked for; everything has been checked.
@@ -40,6 +40,10 @@ struct Sampling {
     system: Option<String>,
     contexts: Vec<String>,
     decoder: Decoder,
+    /// The part of the draws.
+    shard: Shard,
+    /// The inputs, where only a shard is drawn.
+    inputs: Option<Inputs>,
     out: Option<PathBuf>,
     backend: Backend,
 }
@@ -87,6 +91,8 @@ struct TargetSampling {
     /// The model that proposes.
     model: ModelSource,
     accept: Accept,
+    /// The inputs, where only a shard is drawn.
+    inputs: Option<Inputs>,
     out: Option<PathBuf>,
 }
 
@@ -103,11 +109,29 @@ fn run_target(arguments: &SampleArguments, path: &Path) -> Result<()> {
         count,
         proposals: arguments.proposals.map_or(count.saturating_mul(1000), |proposals| proposals as u64),
         is_base: model == target.spec.model.source,
+        exact: arguments.exact,
+        shard: arguments.shard.unwrap_or_default(),
     };
+    let allowed = |sampler: &str| format!("`--sampler {sampler}` with it");
+    if accept.exact && accept.sampler != SamplerKind::Rejection {
+        let problem = "asks for samples of the target itself, and this sampler's only approach it".into();
+        return Err(Error::Argument { flag: "--exact", problem, allowed: allowed("rejection") });
+    }
+    if accept.shard.is_part() && accept.sampler == SamplerKind::Imh {
+        let problem = format!("is {}, and the samples of a context are one chain", accept.shard);
+        return Err(Error::Argument {
+            flag: "--shard",
+            problem,
+            allowed: allowed("rejection` or `--sampler sir"),
+        });
+    }
+    let settings = (&model, format!("{:?}", accept.sampler), count, accept.proposals, accept.exact);
+    let inputs = Inputs::new("sample a target", &target.spec, &[path.to_path_buf()], settings)?;
+    let inputs = arguments.shard.map(|shard| inputs.of_shard(shard));
     let hub = target.spec.asks_a_hub() || matches!(model, ModelSource::Hub(_));
     let requirements = Requirements { hub, ..Requirements::of(arguments.backend) };
     #[cfg_attr(not(feature = "lm"), expect(unused_variables, reason = "a launcher only checks it"))]
-    let sampling = TargetSampling { target, model, accept, out: arguments.out.clone() };
+    let sampling = TargetSampling { target, model, accept, inputs, out: arguments.out.clone() };
     with_language_model(requirements, || {
         #[cfg(feature = "lm")]
         target::run(&sampling)?;
@@ -158,13 +182,23 @@ fn sampling(arguments: &SampleArguments) -> Result<Sampling> {
         let allowed = format!("--context TEXT once or more, or --contexts FILE ({})", TEXTS.words);
         return Err(Error::Argument { flag: "--context", problem, allowed });
     }
+    let (adapter, decoder) = (adapter.transpose()?, arguments.decoder()?);
+    let chat = arguments.chat || chat_of_run.is_some();
+    let system = arguments.system.clone().or_else(|| chat_of_run?.system);
+    let drawn = match decoder {
+        Decoder::Draw { count, seed } => Some((count, seed)),
+        Decoder::Greedy | Decoder::Beam { .. } => None,
+    };
+    let inputs = Inputs::new(SAMPLE, &model, &[], (&adapter, chat, &system, &contexts, drawn))?;
     Ok(Sampling {
         model,
-        adapter: adapter.transpose()?,
-        chat: arguments.chat || chat_of_run.is_some(),
-        system: arguments.system.clone().or_else(|| chat_of_run?.system),
+        adapter,
+        chat,
+        system,
         contexts,
-        decoder: arguments.decoder()?,
+        decoder,
+        shard: arguments.shard.unwrap_or_default(),
+        inputs: arguments.shard.map(|shard| inputs.of_shard(shard)),
         out: arguments.out.clone(),
         backend: arguments.backend,
     })

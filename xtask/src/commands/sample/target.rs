@@ -13,7 +13,7 @@ use crate::{
     features::TextSample,
     scorers::external_scorers,
     stages::SampleLines,
-    steering::{RunPlan, Untuned, UntunedTask, accept, features_of_target, on_untuned_model},
+    steering::{Accepted, RunPlan, Untuned, UntunedTask, accept, features_of_target, on_untuned_model},
     terminal::say,
 };
 
@@ -32,7 +32,7 @@ struct Line<'a, X> {
 }
 
 pub(super) fn run(sampling: &TargetSampling) -> Result<()> {
-    let lines = SampleLines::open(sampling.out.as_deref())?;
+    let lines = SampleLines::open(sampling.out.as_deref(), sampling.inputs.as_ref())?;
     on_untuned_model(&sampling.target.spec, &sampling.model, Task { sampling, lines })
 }
 
@@ -71,8 +71,7 @@ impl UntunedTask for Task<'_> {
         };
         let accepted = accept(&plan, &base, &fit, &policy, sampling.accept, take)?;
         lines.finish()?;
-        let asked = sampling.accept.count * spec.contexts.items.len() as u64;
-        let (draws, proposals) = (accepted.draws, accepted.proposals);
+        let Accepted { asked, draws, proposals, .. } = accepted;
         say(format_args!("{:<16} {draws} samples of the target from {proposals} proposals", "sample"));
         accepted.notes.iter().for_each(|note| say(format_args!("{:<16} {note}", "")));
         if draws < asked {

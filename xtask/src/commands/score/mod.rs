@@ -15,7 +15,7 @@ use crate::{
     launch::{Requirements, with_language_model},
     samples::{StoredLine, read_texts},
     spec::{ModelSource, ModelSpec},
-    stages::TargetFile,
+    stages::{Inputs, TargetFile},
 };
 
 #[derive(Clone, Debug, Args)]
@@ -34,9 +34,9 @@ pub(crate) struct ScoreArguments {
     /// Given more than once, all of them count.
     #[arg(long, value_name = "FILE", required = true)]
     samples: Vec<PathBuf>,
-    /// Score shard I of N of the lines; the files of all shards, one after the other, are the file of one process.
-    #[arg(long, value_name = "I/N", default_value_t)]
-    shard: Shard,
+    /// Score shard I of N of the lines; `merge` joins the files to the file of one process.
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
     /// A file for the JSON lines, which appears whole or not at all. [default: standard output]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -55,6 +55,8 @@ struct Scoring {
     model: ModelSpec,
     target: Option<TargetFile>,
     out: Option<PathBuf>,
+    /// The inputs, where only a shard is scored.
+    shard: Option<Inputs>,
     backend: Backend,
 }
 
@@ -76,15 +78,24 @@ pub(crate) fn run(arguments: &ScoreArguments) -> Result<()> {
         (None, Some(run)) => ModelSpec { source, ..run.model },
         (None, None) => ModelSpec::plain(source),
     };
+    let shard = match arguments.shard {
+        Some(shard) => {
+            let files: Vec<PathBuf> = arguments.samples.iter().chain(&arguments.target).cloned().collect();
+            let spec = target.as_ref().map(|target| &target.spec);
+            Some(Inputs::new("score", &spec, &files, &model)?.of_shard(shard))
+        }
+        None => None,
+    };
     let mut lines = read_texts(&arguments.samples)?;
-    let numbers = arguments.shard.range(lines.len());
+    let numbers = arguments.shard.unwrap_or_default().range(lines.len());
     lines.truncate(numbers.end);
     lines.drain(..numbers.start);
     let hub = |source: &ModelSource| matches!(source, ModelSource::Hub(_));
     let asks_a_hub = hub(&model.source) || target.as_ref().is_some_and(|target| target.spec.asks_a_hub());
     let requirements = Requirements { hub: asks_a_hub, ..Requirements::of(arguments.backend) };
     #[cfg_attr(not(feature = "lm"), expect(unused_variables, reason = "a launcher only checks it"))]
-    let scoring = Scoring { lines, model, target, out: arguments.out.clone(), backend: arguments.backend };
+    let scoring =
+        Scoring { lines, model, target, shard, out: arguments.out.clone(), backend: arguments.backend };
     with_language_model(requirements, || {
         #[cfg(feature = "lm")]
         match &scoring.target {

@@ -21,7 +21,7 @@ use crate::{
 const CHUNK: usize = 256;
 
 pub(super) fn run(scoring: &Scoring) -> Result<()> {
-    let lines = SampleLines::open(scoring.out.as_deref())?;
+    let lines = SampleLines::open(scoring.out.as_deref(), scoring.shard.as_ref())?;
     if let (ModelSource::Server(_), Some(first)) = (&scoring.model.source, scoring.lines.first()) {
         let model = RemoteModel::connect(&scoring.model, first.context.text())?;
         return score(scoring, lines, &model, |lines| remote_samples(&model, lines));

@@ -21,7 +21,7 @@ use crate::{
 const CHUNK: usize = 256;
 
 pub(super) fn run(scoring: &Scoring, target: &TargetFile) -> Result<()> {
-    let lines = SampleLines::open(scoring.out.as_deref())?;
+    let lines = SampleLines::open(scoring.out.as_deref(), scoring.shard.as_ref())?;
     on_untuned_model(&target.spec, &scoring.model.source, Task { scoring, target, lines })
 }
 
