@@ -10,7 +10,7 @@ use crate::{
     contexts::TextContext,
     embedded::python_modules,
     features::{SampleView, TextScorer, TextScorers},
-    spec::{CommandAsking, CommandSpec, Dialect, FeatureKind, HttpSpec},
+    spec::{CommandAsking, CommandSpec, Dialect, FeatureKind, FeatureSpec, HttpSpec},
 };
 
 /// The variable with the folders in which Python looks for modules.
@@ -18,17 +18,17 @@ const PYTHON_PATH: &str = "PYTHONPATH";
 /// A variable that makes Python write what is printed at once, so that a scorer that forgets to flush does not wait for ever.
 const PYTHON_UNBUFFERED: &str = "PYTHONUNBUFFERED";
 
-/// The text scorers of those features, by name and kind, whose values programs and servers give. Programs are started here, each
+/// The text scorers of those features whose values programs and servers give. Programs are started here, each
 /// once for all features that ask it.
 ///
 /// # Errors
 /// [`Error::Scorer`]; [`Error::File`] if the Python module for scorers cannot be unpacked into the cache.
 pub(crate) fn external_scorers<'a>(
-    features: impl IntoIterator<Item = (&'a str, &'a FeatureKind)>,
+    features: impl IntoIterator<Item = &'a FeatureSpec>,
 ) -> Result<TextScorers> {
     let mut programs: Vec<Vec<(Asked<'_>, &CommandSpec)>> = Vec::new();
     let mut servers: Vec<Vec<(Asked<'_>, &HttpSpec)>> = Vec::new();
-    for (name, kind) in features {
+    for FeatureSpec { name, kind, .. } in features {
         match kind {
             FeatureKind::Command(spec) => {
                 let asked = Asked { name, feature: &spec.feature, binary: spec.binary };

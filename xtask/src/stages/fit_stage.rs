@@ -73,7 +73,7 @@ impl<'a> FitStage<'a> {
         let folder = interrupt.begin(|| OutputFolder::prepare(out, 0), OutputFolder::temporary)?;
         let mut clock = Clock::default();
         let asked = spec.features.iter().filter(|feature| !recorded.contains_key(&feature.name));
-        let mut scorers = external_scorers(asked.map(|one| (one.name.as_str(), &one.kind)))?;
+        let mut scorers = external_scorers(asked)?;
         scorers.extend(classifiers);
         scorers.extend(recorded);
         let plan = RunPlan::new(spec, &scorers, control.progress)?;

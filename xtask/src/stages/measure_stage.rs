@@ -65,7 +65,7 @@ impl MeasureStage<'_> {
         let folder = interrupt.begin(|| OutputFolder::prepare(out, 0), OutputFolder::temporary)?;
         let mut clock = Clock::default();
         // Programs are started before the model is loaded, so that one that cannot run is found first.
-        let programs = external_scorers(spec.features.iter().map(|one| (one.name.as_str(), &one.kind)))?;
+        let programs = external_scorers(&spec.features)?;
         let (model, mut scorers, about) = load()?;
         scorers.extend(programs);
         clock.lap("load", 0, 0);

@@ -3,6 +3,8 @@
 //! A stage reads files, calls functions of `steering`, and writes a folder of results or a file of samples. Handed from stage to stage,
 //! the files give the bits of a whole run. `stage_folder.rs` is the folder, and knows when there is nothing to do.
 
+#[cfg(feature = "lm")]
+mod bound_target;
 mod diagnose_shard;
 mod diagnose_stage;
 mod fit_stage;
@@ -17,6 +19,8 @@ mod target_file;
 #[cfg(feature = "lm")]
 mod tune_stage;
 
+#[cfg(feature = "lm")]
+pub(crate) use bound_target::BoundTarget;
 pub(crate) use diagnose_shard::write_shard;
 pub(crate) use diagnose_stage::DiagnoseStage;
 pub(crate) use fit_stage::FitStage;

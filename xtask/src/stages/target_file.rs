@@ -49,7 +49,7 @@ impl TargetFile {
     /// Those of a program that cannot be started, and of a server that does not answer.
     pub(super) fn scorers(&self, recorded: &TextScorers) -> Result<TextScorers> {
         let asked = self.spec.features.iter().filter(|feature| !recorded.contains_key(&feature.name));
-        let mut scorers = external_scorers(asked.map(|one| (one.name.as_str(), &one.kind)))?;
+        let mut scorers = external_scorers(asked)?;
         scorers.extend(recorded.clone());
         Ok(scorers)
     }

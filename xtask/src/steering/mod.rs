@@ -81,6 +81,8 @@ pub use scored::Scored;
 pub(crate) use scored::score_chunk;
 pub(crate) use scored::values as values_of;
 pub use tune::{Tuned, tune};
+#[cfg(all(feature = "lm", feature = "serve"))]
+pub(crate) use untuned_task::on_untuned_model_here;
 #[cfg(feature = "lm")]
 pub(crate) use untuned_task::{UntunedTask, on_untuned_model};
 pub use workflow::{Loaded, Untuned, WeightBytes, run_untuned_workflow, run_workflow};

@@ -3,10 +3,11 @@
 use std::{hash::Hash, path::Path};
 
 use disco_core::{Distribution, Scorer};
+use disco_lm::LanguageModel;
 use disco_tuner::{Checkpointed, Policy};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Loaded, ModelTask, Untuned, WeightBytes, language_model::on_model, remote_model};
+use super::{Loaded, ModelTask, Untuned, WeightBytes, language_model::on_model_seen, remote_model};
 use crate::{
     Error, Result,
     contexts::TextContext,
@@ -55,8 +56,21 @@ pub(crate) fn on_untuned_model<T: UntunedTask>(
             format!("is \"{address}\", a server, and the base of the target, \"{}\", runs here", here.name()),
             "a model that runs here, or the target of a run file whose `model.source` is a server".into(),
         )),
-        _ => on_model(spec, Some(beside), Frozen(task)),
+        _ => on_untuned_model_here(spec, beside, &|_| {}, task),
     }
+}
+
+/// As [`on_untuned_model`], for models that run here; `see` gets the language model that proposes samples, when it has been loaded.
+///
+/// # Errors
+/// As [`on_untuned_model`].
+pub(crate) fn on_untuned_model_here<T: UntunedTask>(
+    spec: &Spec,
+    beside: &ModelSource,
+    see: &dyn Fn(&LanguageModel),
+    task: T,
+) -> Result<T::Output> {
+    on_model_seen(spec, Some(beside), see, Frozen(task))
 }
 
 /// A task that tunes nothing, on a model that could be tuned.

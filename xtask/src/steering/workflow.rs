@@ -179,8 +179,7 @@ fn in_folder<X: TextSample, P>(
             check_logs(&spec.log)?;
         }
         // Programs are started before the model is loaded, so that one that cannot run is found first.
-        let features = spec.features.iter().map(|feature| (feature.name.as_str(), &feature.kind));
-        run(&mut clock, external_scorers(features)?, &checkpoints, &folder)
+        run(&mut clock, external_scorers(&spec.features)?, &checkpoints, &folder)
     };
     let (policy, mut finished) = match tuned() {
         Ok(tuned) => tuned,

@@ -8,12 +8,11 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::TargetSampling;
 use crate::{
-    ProgressTarget, Result, StageError,
+    Result, StageError,
     contexts::TextContext,
     features::TextSample,
-    scorers::external_scorers,
-    stages::SampleLines,
-    steering::{Accepted, RunPlan, Untuned, UntunedTask, accept, features_of_target, on_untuned_model},
+    stages::{BoundTarget, SampleLines},
+    steering::{Accepted, Untuned, UntunedTask, accept, on_untuned_model},
     terminal::say,
 };
 
@@ -52,13 +51,7 @@ impl UntunedTask for Task<'_> {
         D: Distribution<TextContext, X>,
     {
         let Self { sampling, mut lines } = self;
-        let (spec, saved) = (&sampling.target.spec, &sampling.target.saved);
-        // Programs are started before the model is loaded, so that one that cannot run is found first.
-        let programs = external_scorers(spec.features.iter().map(|one| (one.name.as_str(), &one.kind)))?;
-        let (Untuned { base, mut scorers, .. }, policy) = load()?;
-        scorers.extend(programs);
-        let plan = RunPlan::new(spec, &scorers, ProgressTarget::detect())?;
-        let fit = saved.bind(features_of_target::<X>(&plan, saved)?)?;
+        let BoundTarget { plan, base, beside: policy, fit } = BoundTarget::new(&sampling.target, load)?;
         let take = |context: &TextContext, draw: &Draw<X>| {
             let Draw { value, log_target, log_proposal, log_score, .. } = draw;
             lines.write(&Line {

@@ -8,13 +8,12 @@ use serde_json::json;
 
 use super::Scoring;
 use crate::{
-    Progress, ProgressTarget, Result,
+    Progress, Result,
     contexts::TextContext,
     features::TextSample,
     samples::{SampleLine, StoredLine},
-    scorers::external_scorers,
-    stages::{SampleLines, TargetFile},
-    steering::{RunPlan, Untuned, UntunedTask, features_of_target, on_untuned_model, score_chunk},
+    stages::{BoundTarget, SampleLines, TargetFile},
+    steering::{Untuned, UntunedTask, on_untuned_model, score_chunk},
 };
 
 /// The number of samples of one context that are scored at once.
@@ -42,15 +41,9 @@ impl UntunedTask for Task<'_> {
         D: Distribution<TextContext, X>,
     {
         let Self { scoring, target, mut lines } = self;
-        let TargetFile { spec, saved } = target;
         let samples = scoring.lines.iter().map(sample).collect::<Result<Vec<X>>>()?;
-        let programs = external_scorers(spec.features.iter().map(|one| (one.name.as_str(), &one.kind)))?;
-        let (Untuned { base, mut scorers, .. }, policy) = load()?;
-        scorers.extend(programs);
-        let progress = ProgressTarget::detect();
-        let plan = RunPlan::new(spec, &scorers, progress)?;
-        let fit = saved.bind(features_of_target::<X>(&plan, saved)?)?;
-        let mut progress = Progress::new(progress, "score", "samples", samples.len());
+        let BoundTarget { plan, base, beside: policy, fit } = BoundTarget::new(target, load)?;
+        let mut progress = Progress::new(plan.progress, "score", "samples", samples.len());
         let mut first = 0;
         let same = |one: &StoredLine, next: &StoredLine| one.context == next.context;
         for chunk in scoring.lines.chunk_by(same).flat_map(|lines| lines.chunks(CHUNK)) {

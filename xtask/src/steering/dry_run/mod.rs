@@ -111,7 +111,7 @@ impl DryRun<'_> {
         if stages.tunes(spec) {
             check_log_places(&spec.log)?;
         }
-        let programs = external_scorers(spec.features.iter().map(|one| (one.name.as_str(), &one.kind)))?;
+        let programs = external_scorers(&spec.features)?;
         Ok((disk, programs))
     }
 
