@@ -12,8 +12,8 @@ use xtask::workspace_root;
 
 use crate::common::http::until;
 
-/// The port of the server in the document.
-const PORT: &str = "8000";
+/// The ports of the servers in the document.
+const PORTS: [&str; 2] = ["8000", "8001"];
 
 /// A block of the document.
 enum Block {
@@ -70,9 +70,15 @@ fn shell(line: &str, folder: &Path, python: &Path) -> Command {
 #[test]
 fn documented_programs_run() {
     let Some(python) = env::var_os("DISCO_CLIENTS_PYTHON").map(PathBuf::from) else { return };
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let document = fs::read_to_string(workspace_root().join("docs/from-python.md")).unwrap();
-    let blocks = blocks(&document.replace(PORT, &port.to_string()));
+    // Held together, so that they differ.
+    let free = PORTS.map(|_| TcpListener::bind("127.0.0.1:0").unwrap());
+    let with_free = |document: String, (port, free): (&str, &TcpListener)| {
+        document.replace(port, &free.local_addr().unwrap().port().to_string())
+    };
+    let document = PORTS.into_iter().zip(&free).fold(document, with_free);
+    drop(free);
+    let blocks = blocks(&document);
     let folder = tempfile::tempdir().unwrap();
     let mut background = Background::default();
     let mut commands = 0;
@@ -87,7 +93,8 @@ fn documented_programs_run() {
                         background
                             .0
                             .push(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-                        until(|| TcpStream::connect(("127.0.0.1", port)).is_ok());
+                        let port = line.split("--port ").nth(1).unwrap().trim_end_matches(" &");
+                        until(|| TcpStream::connect(format!("127.0.0.1:{port}")).is_ok());
                         continue;
                     }
                     let output = shell(&line, folder.path(), &python).output().unwrap();
