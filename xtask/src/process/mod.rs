@@ -9,7 +9,6 @@ mod workspace;
 pub(crate) use command::{cargo, output, replace, run, without_package};
 pub(crate) use disk::{check_writable, free_bytes};
 pub(crate) use limits::{memory_limit, survive_full_files};
-#[cfg_attr(not(feature = "lm"), expect(unused_imports, reason = "of the estimate of a run's memory"))]
 pub(crate) use memory::{forget_peak, peak_bytes, system_memory};
 pub use workspace::workspace_root;
 pub(crate) use workspace::{leave_workspace, model_in_workspace, workspace};
