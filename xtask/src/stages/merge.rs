@@ -56,7 +56,7 @@ fn first_line(file: &Path) -> Result<Option<Inputs>> {
 fn lines_of(path: &Path) -> Result<impl Iterator<Item = Result<(usize, String)>>> {
     let lines = input::read_lines(path)?;
     let is_line = |line: &disco_core::Result<(usize, String)>| match line {
-        Ok((number, line)) => !line.trim().is_empty() && !(*number == 1 && is_shard_line(line.as_bytes())),
+        Ok((number, line)) => !(line.trim().is_empty() || *number == 1 && is_shard_line(line.as_bytes())),
         Err(_) => true,
     };
     Ok(lines.filter(is_line).map(|line| Ok(line?)))
