@@ -121,3 +121,26 @@ fn stages_with_files_between_give_the_bits_of_the_run() {
     let diagnosed = succeed(at, &["diagnose", "--target", "fitted/target.json", "--samples", "scored.jsonl"]);
     assert!(diagnosed.contains("comma") && diagnosed.contains("Pareto k"), "{diagnosed}");
 }
+
+/// Without a run that cuts completions at a length, a completion of any length has the log-probability with which it was drawn.
+#[test]
+fn completions_of_any_length_are_scored() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path();
+    let mut all = String::new();
+    for length in ["3", "7", "60"] {
+        let sample = ["sample", "--model", "embedded", "--context", "GREMIO:\n", "--count", "6"];
+        succeed(at, &[&sample[..], &["--max-new-tokens", length, "--out", "drawn.jsonl"]].concat());
+        all.push_str(&fs::read_to_string(at.join("drawn.jsonl")).unwrap());
+        fs::remove_file(at.join("drawn.jsonl")).unwrap();
+    }
+    fs::write(at.join("all.jsonl"), all).unwrap();
+    succeed(at, &["score", "--model", "embedded", "--samples", "all.jsonl", "--out", "scored.jsonl"]);
+    let scored = lines(&at.join("scored.jsonl"));
+    assert_eq!(scored.len(), 18);
+    for (drawn, scored) in lines(&at.join("all.jsonl")).iter().zip(&scored) {
+        let of = |line: &Value| line["log_prob"].as_f64().unwrap();
+        assert_eq!(drawn["sample"], scored["sample"]);
+        assert!((of(drawn) - of(scored)).abs() < 1e-3, "{drawn} {scored}");
+    }
+}

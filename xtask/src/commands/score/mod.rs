@@ -21,7 +21,7 @@ use crate::{
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ScoreArguments {
     /// The model whose log-probabilities are written as `log_prob`: "embedded", a folder, a GGUF file, an id of the hub, a server's
-    /// address (http://HOST:PORT/v1), or the results of a run, which are decoded as in the run.
+    /// address (http://HOST:PORT/v1), or the results of a run, which are decoded, and cut at a length, as in the run.
     #[arg(long, value_name = "MODEL")]
     model: String,
     /// A target: the lines get its log-score `log_target` too, and that of its base, `log_base`. The model is decoded as its base.
@@ -53,6 +53,8 @@ pub(crate) struct ScoreArguments {
 struct Scoring {
     lines: Vec<StoredLine>,
     model: ModelSpec,
+    /// Whether a run or a target says how the model is decoded, and after how many tokens a completion is cut.
+    of_run: bool,
     target: Option<TargetFile>,
     out: Option<PathBuf>,
     /// The inputs, where only a shard is scored.
@@ -73,7 +75,9 @@ pub(crate) fn run(arguments: &ScoreArguments) -> Result<()> {
     if let Some(target) = &mut target {
         target.spec.backend = arguments.backend;
     }
-    let model = match (&target, run_of(arguments.model.as_ref())?) {
+    let run = run_of(arguments.model.as_ref())?;
+    let of_run = target.is_some() || run.is_some();
+    let model = match (&target, run) {
         (Some(target), _) => ModelSpec { source, ..target.spec.model.clone() },
         (None, Some(run)) => ModelSpec { source, ..run.model },
         (None, None) => ModelSpec::plain(source),
@@ -94,8 +98,15 @@ pub(crate) fn run(arguments: &ScoreArguments) -> Result<()> {
     let asks_a_hub = hub(&model.source) || target.as_ref().is_some_and(|target| target.spec.asks_a_hub());
     let requirements = Requirements { hub: asks_a_hub, ..Requirements::of(arguments.backend) };
     #[cfg_attr(not(feature = "lm"), expect(unused_variables, reason = "a launcher only checks it"))]
-    let scoring =
-        Scoring { lines, model, target, shard, out: arguments.out.clone(), backend: arguments.backend };
+    let scoring = Scoring {
+        lines,
+        model,
+        of_run,
+        target,
+        shard,
+        out: arguments.out.clone(),
+        backend: arguments.backend,
+    };
     with_language_model(requirements, || {
         #[cfg(feature = "lm")]
         match &scoring.target {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use disco_core::Distribution;
-use disco_lm::{ChoiceModel, Choices, Completion, LanguageModel};
+use disco_lm::{ChoiceModel, Choices, Completion, Generation, LanguageModel};
 use serde::Serialize;
 
 use super::Scoring;
@@ -24,19 +24,57 @@ pub(super) fn run(scoring: &Scoring) -> Result<()> {
     let lines = SampleLines::open(scoring.out.as_deref(), scoring.shard.as_ref())?;
     if let (ModelSource::Server(_), Some(first)) = (&scoring.model.source, scoring.lines.first()) {
         let model = RemoteModel::connect(&scoring.model, first.context.text())?;
-        return score(scoring, lines, &model, |lines| remote_samples(&model, lines));
+        let score_lines = |lines: &[StoredLine]| {
+            let samples = remote_samples(&model, lines)?;
+            let log_probs = model.log_probs(&lines[0].context, &samples.iter().collect::<Vec<_>>())?;
+            Ok((samples, log_probs))
+        };
+        return score(scoring, lines, score_lines);
     }
     let folder = folder_of(&scoring.model.source, ModelKind::LanguageModel)?;
     let model = LanguageModel::load(&folder, &device(scoring.backend)?, generation(&scoring.model))?;
-    score(scoring, lines, &model, |lines| completions(&model, &lines[0].context, lines))
+    let score_lines = |lines: &[StoredLine]| {
+        let context = &lines[0].context;
+        let samples = completions(&model, context, lines)?;
+        let log_probs = match scoring.of_run {
+            true => model.log_probs(context, &samples.iter().collect::<Vec<_>>())?,
+            false => of_any_length(&model, context, &samples)?,
+        };
+        Ok((samples, log_probs))
+    };
+    score(scoring, lines, score_lines)
 }
 
-/// Writes the log-probabilities of all lines; `samples` gives the samples of lines of one context.
+/// The log-probabilities of completions under a model that no run cuts at a length: one that has no end token was cut where it ends.
+fn of_any_length(model: &LanguageModel, context: &TextContext, samples: &[Completion]) -> Result<Vec<f64>> {
+    let mut by_length: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    let longest = samples.iter().map(|sample| sample.tokens.len()).max().unwrap_or(0);
+    for (index, sample) in samples.iter().enumerate() {
+        let length = if sample.finished { longest } else { sample.tokens.len() };
+        by_length.entry(length).or_default().push(index);
+    }
+    let mut log_probs = vec![f64::NEG_INFINITY; samples.len()];
+    for (length, indices) in by_length {
+        // A completion without a token: the empty text, cut at once.
+        if length == 0 {
+            indices.iter().for_each(|index| log_probs[*index] = 0.0);
+            continue;
+        }
+        let generation = Generation { max_new_tokens: length, ..model.tokens().generation().clone() };
+        let cut_there = model.with_generation(generation)?;
+        let own: Vec<&Completion> = indices.iter().map(|index| &samples[*index]).collect();
+        for (index, log_prob) in indices.iter().zip(cut_there.log_probs(context, &own)?) {
+            log_probs[*index] = log_prob;
+        }
+    }
+    Ok(log_probs)
+}
+
+/// Writes the log-probabilities of all lines; `score_lines` gives the samples of lines of one context, and their log-probabilities.
 fn score<X: Serialize>(
     scoring: &Scoring,
     mut lines: SampleLines,
-    model: &impl Distribution<TextContext, X>,
-    samples: impl Fn(&[StoredLine]) -> Result<Vec<X>>,
+    score_lines: impl Fn(&[StoredLine]) -> Result<(Vec<X>, Vec<f64>)>,
 ) -> Result<()> {
     let target = ProgressTarget::detect();
     let mut progress = Progress::new(target, "score", "samples", scoring.lines.len());
@@ -44,8 +82,7 @@ fn score<X: Serialize>(
     for of_context in scoring.lines.chunk_by(same) {
         for chunk in of_context.chunks(CHUNK) {
             let context = &chunk[0].context;
-            let samples = samples(chunk)?;
-            let log_probs = model.log_probs(context, &samples.iter().collect::<Vec<_>>())?;
+            let (samples, log_probs) = score_lines(chunk)?;
             for ((line, sample), log_prob) in chunk.iter().zip(&samples).zip(log_probs) {
                 lines.write(&SampleLine {
                     context,
