@@ -2,7 +2,7 @@
 //!
 //! A request goes from `routes.rs` (who may ask, and how large the body is) to `request.rs` (its fields), `answer.rs` (it is drawn by the
 //! engine, and comes back in parts), `choice.rs` (tokens become text) and `shape.rs` (JSON). An engine is anything that draws
-//! completions (`engine.rs`); `lm_engine.rs` is a language model, and `target/` a target under quasi-rejection sampling.
+//! completions (`engine.rs`); `lm_engine.rs` is a language model, and `rejection/` a target under quasi-rejection sampling.
 
 mod answer;
 mod api_error;
@@ -15,6 +15,8 @@ mod lm_engine;
 #[cfg(feature = "lm")]
 mod lm_text;
 mod metrics;
+#[cfg(feature = "lm")]
+mod rejection;
 mod request;
 mod routes;
 mod server;
@@ -22,8 +24,6 @@ mod settings;
 mod shape;
 #[cfg(feature = "lm")]
 mod stop;
-#[cfg(feature = "lm")]
-mod target;
 
 pub use engine::{
     Asked, ChatMessage, DrawEvent, DrawRequest, Drawing, DrawnToken, Engine, EngineLoad, OnEvent, Prompt,
@@ -31,9 +31,9 @@ pub use engine::{
 };
 #[cfg(feature = "lm")]
 pub use lm_engine::LanguageModelEngine;
+#[cfg(feature = "lm")]
+pub(crate) use rejection::{Acceptance, TargetEngine};
 pub use server::Server;
 pub use settings::ServerSettings;
 #[cfg(feature = "lm")]
 pub(crate) use stop::stop_on_signals;
-#[cfg(feature = "lm")]
-pub(crate) use target::{Acceptance, TargetEngine};

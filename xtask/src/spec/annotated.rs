@@ -250,6 +250,7 @@ mod tests {
             "sampling",
             "validation",
             "early_stopping",
+            "console",
             "mlflow",
         ];
         assert!(
