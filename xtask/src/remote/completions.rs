@@ -47,6 +47,9 @@ struct LogProbs {
     top_logprobs: Option<Vec<Option<Map<String, Value>>>>,
 }
 
+/// The largest difference of the same log-probability at two places of an answer, which may round it (nats, relative to 1 + its size).
+const SAME: f64 = 1e-3;
+
 /// The settings of a run file that such a server cannot honour exactly, with the reason.
 pub(super) fn refused(decoding: &ModelSpec, dialect: ServerDialect) -> Option<(&'static str, &'static str)> {
     let penalises = decoding.repetition_penalty != 1.0;
@@ -124,6 +127,15 @@ pub(super) fn next_tokens(
     let top = top.ok_or("it gave no `top_logprobs`")?;
     let number = |(token, value): (String, Value)| Ok((token, one_log_prob(value.as_f64())?));
     let top = top.into_iter().map(number).collect::<Result<Vec<_>, String>>()?;
+    let told = log_probs.token_logprobs.first().copied().flatten();
+    if let (Some(told), Some((_, ranked))) = (told, top.iter().find(|(token, _)| *token == drawn))
+        && (told - ranked).abs() > SAME * (1.0 + ranked.abs())
+    {
+        return Err(format!(
+            "of the token {drawn:?} that it drew, `token_logprobs` says {told} and `top_logprobs` says {ranked}: one of them is not its \
+             log-probability"
+        ));
+    }
     Ok(NextTokens::new(drawn, top, asked))
 }
 

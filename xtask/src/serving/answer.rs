@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Instant};
 
 use axum::http::StatusCode;
-use serde_json::Map;
 use tokio::{
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     time::timeout_at,
@@ -110,11 +109,15 @@ impl Answer {
                     choices.clone().map(|choice| Part::Prompt { choice, tokens: tokens.clone() }).collect();
                 if self.request.sampling.max_tokens == 0 {
                     for choice in choices {
-                        let piece = self.choices[choice].finish(engine, true, Map::new())?;
+                        let piece = self.choices[choice].finish(engine, true)?;
                         parts.push(Part::Piece { choice, piece });
                     }
                 }
                 Ok(parts)
+            }
+            DrawEvent::Facts { completion, facts } => {
+                self.choices[prompt * count + completion].facts = facts;
+                Ok(Vec::new())
             }
             DrawEvent::Token { completion, token } => {
                 self.app.metrics.completion_token();
@@ -125,9 +128,9 @@ impl Answer {
                 }
                 Ok(part(choice.index, piece))
             }
-            DrawEvent::Finished { completion, is_cut, facts } => {
+            DrawEvent::Finished { completion, is_cut } => {
                 let choice = &mut self.choices[prompt * count + completion];
-                let piece = choice.finish(engine, is_cut, facts)?;
+                let piece = choice.finish(engine, is_cut)?;
                 Ok(part(choice.index, piece))
             }
         }
@@ -138,7 +141,7 @@ impl Answer {
         let engine = &*self.app.engine;
         let mut parts = Vec::new();
         for choice in &mut self.choices {
-            let piece = choice.finish(engine, true, Map::new())?;
+            let piece = choice.finish(engine, true)?;
             parts.push(Part::Piece { choice: choice.index, piece });
         }
         Ok(parts)

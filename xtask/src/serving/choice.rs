@@ -1,6 +1,6 @@
 //! One completion of an answer while it is drawn: its text in pieces, each as soon as nothing that follows can change it.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use serde_json::{Map, Value};
 
@@ -10,6 +10,8 @@ use super::engine::{DrawnToken, Engine, Refusal};
 pub(super) struct Choice {
     /// Its number in the answer.
     pub(super) index: usize,
+    /// Facts about how it was drawn, which its last piece has.
+    pub(super) facts: Map<String, Value>,
     prompt: Arc<[u32]>,
     stops: Arc<[String]>,
     ids: Vec<u32>,
@@ -33,7 +35,16 @@ pub(super) struct Piece {
 
 impl Choice {
     pub(super) fn new(index: usize, prompt: Arc<[u32]>, stops: Arc<[String]>) -> Self {
-        Self { index, prompt, stops, ids: Vec::new(), given: 0, pending: Vec::new(), is_done: false }
+        Self {
+            index,
+            facts: Map::new(),
+            prompt,
+            stops,
+            ids: Vec::new(),
+            given: 0,
+            pending: Vec::new(),
+            is_done: false,
+        }
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -56,38 +67,29 @@ impl Choice {
         let open = text.get(self.given..).unwrap_or_default();
         if let Some(end) = self.stops.iter().filter_map(|stop| open.find(stop.as_str())).min() {
             self.is_done = true;
-            return Ok(self.piece(open[..end].to_owned(), Some("stop"), Map::new()));
+            return Ok(self.piece(open[..end].to_owned(), Some("stop")));
         }
         let whole = open.trim_end_matches(char::REPLACEMENT_CHARACTER);
         let held = self.stops.iter().map(|stop| beginning_at_end(whole, stop)).max().unwrap_or(0);
         let certain = whole[..whole.len() - held].to_owned();
         self.given += certain.len();
-        Ok(if certain.is_empty() { Piece::default() } else { self.piece(certain, None, Map::new()) })
+        Ok(if certain.is_empty() { Piece::default() } else { self.piece(certain, None) })
     }
 
     /// Ends the completion; the piece holds the rest of the text.
-    pub(super) fn finish(
-        &mut self,
-        engine: &dyn Engine,
-        is_cut: bool,
-        facts: Map<String, Value>,
-    ) -> Result<Piece, Refusal> {
+    pub(super) fn finish(&mut self, engine: &dyn Engine, is_cut: bool) -> Result<Piece, Refusal> {
         if self.is_done {
             return Ok(Piece::default());
         }
         self.is_done = true;
         let text = engine.text_after(&self.prompt, &self.ids)?;
         let rest = text.get(self.given..).unwrap_or_default().to_owned();
-        Ok(self.piece(rest, Some(if is_cut { "length" } else { "stop" }), facts))
+        Ok(self.piece(rest, Some(if is_cut { "length" } else { "stop" })))
     }
 
-    fn piece(
-        &mut self,
-        text: String,
-        finish_reason: Option<&'static str>,
-        facts: Map<String, Value>,
-    ) -> Piece {
-        Piece { text, tokens: std::mem::take(&mut self.pending), finish_reason, facts }
+    fn piece(&mut self, text: String, finish_reason: Option<&'static str>) -> Piece {
+        let facts = if finish_reason.is_some() { mem::take(&mut self.facts) } else { Map::new() };
+        Piece { text, tokens: mem::take(&mut self.pending), finish_reason, facts }
     }
 }
 

@@ -120,6 +120,14 @@ pub struct ChatMessage {
 pub enum DrawEvent {
     /// The tokens of the prompt from the second on.
     Prompt(Vec<DrawnToken>),
+    /// Facts about how a completion was drawn, such as the acceptance rate and fidelity of rejection sampling; for the client. Before
+    /// its first token, if there are any.
+    Facts {
+        /// The number of the completion.
+        completion: usize,
+        /// The facts.
+        facts: Map<String, Value>,
+    },
     /// The next token of a completion.
     Token {
         /// The number of the completion.
@@ -133,8 +141,6 @@ pub enum DrawEvent {
         completion: usize,
         /// Whether it was cut at the maximal length.
         is_cut: bool,
-        /// Facts about how it was drawn, such as the acceptance rate and fidelity of rejection sampling; for the client.
-        facts: Map<String, Value>,
     },
     /// The engine could not go on.
     Failed(Refusal),

@@ -5,7 +5,6 @@ use disco_lm::{
     Decoding, FinishReason, GenerationEvent, GenerationRequest, GenerationService, LanguageModel,
     RequestGuard, RequestProblem, ServiceLimits, TokenLogProb,
 };
-use serde_json::Map;
 
 use super::{
     engine::{
@@ -124,7 +123,7 @@ fn translated(event: disco_lm::Result<GenerationEvent>) -> DrawEvent {
         }
         Ok(GenerationEvent::Finished { sequence, reason }) => {
             let is_cut = reason == FinishReason::Length;
-            DrawEvent::Finished { completion: sequence, is_cut, facts: Map::new() }
+            DrawEvent::Finished { completion: sequence, is_cut }
         }
         Ok(_) => DrawEvent::Failed(Refusal::Failed("an event that is not known".into())),
         Err(error) => DrawEvent::Failed(Refusal::Failed(error.to_string())),

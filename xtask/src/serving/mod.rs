@@ -36,4 +36,4 @@ pub(crate) use rejection::{Acceptance, TargetEngine};
 pub use server::Server;
 pub use settings::ServerSettings;
 #[cfg(feature = "lm")]
-pub(crate) use stop::stop_on_signals;
+pub(crate) use stop::{end_within, stop_on_signals};

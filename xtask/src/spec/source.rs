@@ -28,6 +28,18 @@ pub enum ModelSource {
 }
 
 impl ModelSource {
+    /// Whether both name the same model, in the same or in another way.
+    #[cfg(feature = "lm")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Folder(one), Self::Folder(other)) if one != other => {
+                let places = (one.canonicalize(), other.canonicalize());
+                matches!(places, (Ok(one), Ok(other)) if one == other)
+            }
+            _ => self == other,
+        }
+    }
+
     /// The sources that [`ModelSource::find`] knows, in words.
     pub(crate) const ALLOWED: &str = "\"embedded\", a folder in Hugging Face's format, the results of a run, a GGUF file, or an id of the hub such \
          as \"HuggingFaceTB/SmolLM2-135M\" or \"HuggingFaceTB/SmolLM2-135M@main\", with \":FILE.gguf\" behind it for a GGUF file there; or a server's address: \

@@ -69,7 +69,8 @@ fn shown(name: &str, report: &StepReport) -> Option<String> {
 
 fn in_words(metric: &Metric) -> String {
     match metric.std_error {
-        Some(std_error) => plus_minus(&Estimate { value: metric.value, std_error, ess: f64::INFINITY }),
+        // Of samples: an error of 0 says that all of them are alike, not that the number is exact.
+        Some(std_error) => plus_minus(&Estimate { value: metric.value, std_error, ess: 0.0 }),
         None => plain(metric.value),
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader},
+    io::{BufRead, BufReader, Write},
     path::Path,
     process::{Child, ChildStderr, Command, Stdio},
     thread,
@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::common::http::Client;
+use crate::common::http::{Client, until};
 
 const COMPLETIONS: &str = "/v1/completions";
 const CHAT: &str = "/v1/chat/completions";
@@ -197,6 +197,12 @@ fn a_seed_gives_the_same_samples_of_a_target() {
         assert!(whole.starts_with(text.as_str()) && text.len() < whole.len(), "{text} {whole}");
     }
     assert_eq!(cut["choices"][0]["finish_reason"], "length");
+    // A stop ends the text, and the facts are of the whole sample.
+    let first = alone[4][0].chars().next().unwrap().to_string();
+    let stopped = with(4, "stop", first.into()).json();
+    assert_eq!(stopped["choices"][0]["text"], "");
+    assert_eq!(stopped["choices"][0]["disco"], cut["choices"][0]["disco"]);
+    assert!(cut["choices"][0]["disco"]["whole_sample"]["tokens"].as_u64().unwrap() > 2);
     assert_eq!(cut["usage"]["completion_tokens"], 6);
     // The ids of a text are the text.
     let ids = with(4, "return_token_ids", true.into()).json()["choices"][0]["prompt_token_ids"].clone();
@@ -233,9 +239,33 @@ fn a_request_that_a_target_cannot_answer_is_refused() {
         assert!(error["message"].as_str().unwrap().contains(message), "{field}: {answer:?}");
         assert_eq!(error["type"], "invalid_request_error");
     }
+    // Another decoding would be another base.
+    let other = ["--accept", "2", "--temperature", "0.5", "--out", "other.jsonl"];
+    let sample = ["sample", "--model", "embedded", "--target", "fitted/target.json"];
+    let other =
+        Command::new(env!("CARGO_BIN_EXE_xtask")).args(sample).args(other).current_dir(&folder).output();
+    let said = String::from_utf8_lossy(&other.unwrap().stderr).into_owned();
+    assert!(said.contains("`--temperature` is given with --target"), "{said}");
     // One proposal is allowed for each of 64 samples, and nearly all would have to be accepted.
     let few = server.post(COMPLETIONS, &json!({"prompt": ROMEO, "n": 64, "seed": 1}));
     assert_eq!(few.status, 422, "{few:?}");
     assert!(few.body.contains("of 64 samples of the target were found in 64 proposals"), "{few:?}");
+    assert_eq!(server.stop(), Some(0));
+}
+
+/// A pilot that would take minutes ends with the server, and where its client has gone.
+#[test]
+fn a_long_pilot_keeps_no_server_alive() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = TargetServer::start(folder.path(), FREE, &["--pilot", "1000000", "--grace", "0"]);
+    let body = crate::common::http::post(COMPLETIONS, &json!({"prompt": ROMEO}).to_string());
+    let mut stream = server.client.connect();
+    stream.write_all(body.as_bytes()).unwrap();
+    until(|| server.client.get("/metrics").body.contains("disco_requests_running 1"));
+    drop(stream);
+    until(|| server.client.get("/metrics").body.contains("disco_requests_running 0"));
+    let mut stream = server.client.connect();
+    stream.write_all(body.as_bytes()).unwrap();
+    until(|| server.client.get("/metrics").body.contains("disco_requests_running 1"));
     assert_eq!(server.stop(), Some(0));
 }

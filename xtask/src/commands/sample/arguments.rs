@@ -137,6 +137,21 @@ impl SampleArguments {
 }
 
 impl DecodingArguments {
+    /// The first of these settings that was given.
+    pub(super) fn given(&self) -> Option<&'static str> {
+        let given = [
+            ("--max-new-tokens", self.max_new_tokens.is_some()),
+            ("--min-new-tokens", self.min_new_tokens.is_some()),
+            ("--temperature", self.temperature.is_some()),
+            ("--top-k", self.top_k.is_some()),
+            ("--top-p", self.top_p.is_some()),
+            ("--min-p", self.min_p.is_some()),
+            ("--typical-p", self.typical_p.is_some()),
+            ("--repetition-penalty", self.repetition_penalty.is_some()),
+        ];
+        given.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+
     /// The model with these settings; settings that are not given stay those of the model.
     ///
     /// # Errors

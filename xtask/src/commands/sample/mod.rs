@@ -100,7 +100,12 @@ struct TargetSampling {
 fn run_target(arguments: &SampleArguments, path: &Path) -> Result<()> {
     let mut target = TargetFile::read(path, arguments.spec.as_deref())?;
     let model = ModelSource::from_argument("--model", &arguments.model)?;
-    target.spec.model = arguments.decoding.over(target.spec.model)?;
+    // Another decoding is another base, for which the target was not fitted.
+    if let Some(flag) = arguments.decoding.given() {
+        let problem = "is given with --target, whose run file says how base and model are decoded".into();
+        let allowed = "the flag without --target, or `fit` with another run file".into();
+        return Err(Error::Argument { flag, problem, allowed });
+    }
     target.spec.seed = arguments.seed.unwrap_or(target.spec.seed);
     target.spec.backend = arguments.backend;
     let count = arguments.accept.unwrap_or(1) as u64;
@@ -108,7 +113,7 @@ fn run_target(arguments: &SampleArguments, path: &Path) -> Result<()> {
         sampler: arguments.sampler,
         count,
         proposals: arguments.proposals.map_or(count.saturating_mul(1000), |proposals| proposals as u64),
-        is_base: model == target.spec.model.source,
+        is_base: model.is_same(&target.spec.model.source),
         exact: arguments.exact,
         shard: arguments.shard.unwrap_or_default(),
     };

@@ -142,11 +142,15 @@ fn completions(
         );
     }
     let completion = |line: &StoredLine| match &line.sample.tokens {
-        Some(tokens) => Ok(Completion {
-            tokens: tokens.clone(),
-            text: line.sample.text.clone(),
-            finished: line.sample.finished,
-        }),
+        Some(tokens) => {
+            let has_end = tokens.last().is_some_and(|id| model.tokens().is_end(*id));
+            if line.sample.finished && !has_end {
+                let problem = "`finished` is true, and the last of its `tokens` is no end token of the model; allowed: the end token behind \
+                               them, or `\"finished\": false`";
+                return Err(line.place.wrong(problem).into());
+            }
+            Ok(Completion { tokens: tokens.clone(), text: line.sample.text.clone(), finished: has_end })
+        }
         None => spelled
             .get(&(line.sample.text.as_str(), line.sample.finished))
             .cloned()

@@ -3,6 +3,7 @@
 use std::{
     hash::Hash,
     sync::{Arc, OnceLock, atomic::AtomicBool},
+    time::Duration,
 };
 
 use disco_core::{Distribution, Scorer};
@@ -14,10 +15,13 @@ use crate::{
     Error, Result,
     contexts::TextContext,
     features::TextSample,
-    serving::{Acceptance, Server, TargetEngine, stop_on_signals},
+    serving::{Acceptance, Server, TargetEngine, end_within, stop_on_signals},
     stages::{BoundTarget, TargetFile},
     steering::{Untuned, UntunedTask, on_untuned_model_here},
 };
+
+/// How long proposals that are being drawn and scored may still take when the server has stopped.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Serves until a signal.
 pub(super) fn run(serving: &Serving<'_>, target: &TargetFile) -> Result<()> {
@@ -63,11 +67,13 @@ impl UntunedTask for Task<'_> {
             pilot: size(serving.arguments.pilot),
             seed: plan.seeds.sample,
             proposals: serving.arguments.proposals,
-            is_base: serving.model == spec.model.source,
+            is_base: serving.model.is_same(&spec.model.source),
+            has_columns: spec.contexts.items.iter().any(|context| !context.columns().is_empty()),
         };
         let engine = TargetEngine::new(spec, model.clone(), size(serving.arguments.max_waiting));
         engine.serve(&base.base, &policy, &fit, acceptance, |engine: Arc<_>| {
-            serving.serve(server, engine, stop)
+            serving.serve(server, engine, stop)?;
+            end_within(PATIENCE)
         })
     }
 }

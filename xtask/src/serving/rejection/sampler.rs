@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     calibration::{Calibration, Calibrations},
-    jobs::{Job, Jobs},
+    jobs::{Cancelled, Job, Jobs},
     joint_draws::JointDraws,
 };
 use crate::{
@@ -27,6 +27,9 @@ const THREADS: usize = 32;
 /// The fewest and the most proposals that are drawn for a request at once.
 const BATCH: (f64, f64) = (4.0, 256.0);
 
+/// The number of samples of the policy that are drawn at once to choose beta.
+const PILOT_BATCH: usize = 256;
+
 /// How completions are accepted.
 #[derive(Clone, Debug)]
 pub(crate) struct Acceptance {
@@ -42,6 +45,8 @@ pub(crate) struct Acceptance {
     pub(crate) proposals: u64,
     /// Whether the policy is the base, so that a known bound of the target's factor is one of the ratios.
     pub(crate) is_base: bool,
+    /// Whether the contexts of the run file have columns.
+    pub(crate) has_columns: bool,
 }
 
 /// Draws samples of a target by quasi-rejection sampling (Eikema et al. 2022) from a policy.
@@ -97,7 +102,7 @@ where
         if job.cancelled.has_all() {
             return Ok(());
         }
-        let found = self.calibrations.of(&job.context, || self.calibrate(&job.context))?;
+        let found = self.calibrations.of(&job.context, || self.calibrate(&job.context, &job.cancelled))?;
         let count = job.count as u64;
         let most = self.acceptance.proposals.saturating_mul(count);
         // Half as many again as are expected.
@@ -132,29 +137,45 @@ where
         Ok(())
     }
 
-    /// Chooses beta in a context.
-    fn calibrate(&self, context: &TextContext) -> Result<Calibration, Refusal> {
+    /// Chooses beta in a context. It ends early where nobody waits any more.
+    fn calibrate(&self, context: &TextContext, cancelled: &Cancelled) -> Result<Calibration, Refusal> {
+        let Acceptance { goal, proposals, pilot, seed, .. } = self.acceptance;
         // A context that the target was not fitted in.
         let bound = known_bound(self.fit.tilt(), context, &self.acceptance.model);
         let bound = bound.map_err(|error| Refusal::Invalid(error.to_string()))?;
         let log_bound = bound.filter(|_| self.acceptance.is_base);
-        let streams = Streams::new(self.acceptance.seed, self.acceptance.pilot);
-        let samples = self.policy.sample(context, &streams).map_err(failed)?;
-        let values: Vec<&X> = samples.iter().map(|sample| &sample.value).collect();
-        let scores = self.target.log_scores(context, &values).map_err(failed)?;
-        let log_target: Vec<f64> =
-            scores.into_iter().map(|score| score.unwrap_or(f64::NEG_INFINITY)).collect();
-        let log_proposal: Vec<f64> = samples.iter().map(|sample| sample.log_prob).collect();
+        let (mut log_target, mut log_proposal, mut skipped) = (Vec::new(), Vec::new(), 0);
+        for streams in Streams::new(seed, pilot).chunks(PILOT_BATCH) {
+            if cancelled.has_all() {
+                return Err(Refusal::Stopped);
+            }
+            let samples = self.policy.sample(context, &streams).map_err(failed)?;
+            let values: Vec<&X> = samples.iter().map(|sample| &sample.value).collect();
+            let scores = self.target.log_scores(context, &values);
+            let scores = scores.map_err(|error| self.unscored(context, &error))?;
+            skipped += scores.iter().filter(|score| score.is_err()).count();
+            log_target.extend(scores.into_iter().map(|score| score.unwrap_or(f64::NEG_INFINITY)));
+            log_proposal.extend(samples.iter().map(|sample| sample.log_prob));
+        }
         if log_target.iter().all(|log_target| *log_target == f64::NEG_INFINITY) {
+            let skipped = if skipped > 0 { format!(" ({skipped} were skipped)") } else { String::new() };
             let message = format!(
-                "none of {} samples of the model in this context is a sample that the target allows",
-                samples.len()
+                "none of {pilot} samples of the model in this context is a sample that the target allows{skipped}"
             );
             return Err(Refusal::Exhausted(message));
         }
         let ratios = Ratios::new(&log_target, &log_proposal).map_err(failed)?;
-        let Acceptance { goal, proposals, .. } = self.acceptance;
         Calibration::choose(ratios, log_bound, goal, proposals).map_err(failed)
+    }
+
+    /// The refusal of a context whose samples cannot be scored: it may lack the columns that features ask for.
+    fn unscored(&self, context: &TextContext, error: &disco_core::Error) -> Refusal {
+        if self.acceptance.has_columns && context.columns().is_empty() {
+            return Refusal::Invalid(format!(
+                "`prompt` is none of the contexts of the run file, whose rows have columns: {error}"
+            ));
+        }
+        failed(error)
     }
 }
 
@@ -170,15 +191,21 @@ fn hand_over<X: TextSample>(
         return;
     }
     let ids = draw.value.token_ids();
+    let mut facts = found.facts.clone();
+    facts.insert("proposals".into(), json!(proposals));
+    // A request may cut the text at a length or a stop.
+    let whole =
+        json!({"tokens": ids.len(), "finished": draw.value.finished(), "log_target": draw.log_target});
+    facts.insert("whole_sample".into(), whole);
+    job.tell(DrawEvent::Facts { completion, facts });
     for id in ids.iter().take(job.max_tokens) {
         let token = DrawnToken { id: *id, log_prob: None, alternatives: Vec::new() };
         job.tell(DrawEvent::Token { completion, token });
     }
-    let is_cut = ids.len() > job.max_tokens || !draw.value.finished();
-    let mut facts = found.facts.clone();
-    facts.insert("proposals".into(), json!(proposals));
-    facts.insert("log_target".into(), json!(draw.log_target));
-    job.tell(DrawEvent::Finished { completion, is_cut, facts });
+    job.tell(DrawEvent::Finished {
+        completion,
+        is_cut: ids.len() > job.max_tokens || !draw.value.finished(),
+    });
 }
 
 fn failed(error: impl std::fmt::Display) -> Refusal {

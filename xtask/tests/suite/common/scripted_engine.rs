@@ -116,6 +116,10 @@ impl Engine for ScriptedEngine {
             if request.context_log_probs {
                 on_event(DrawEvent::Prompt(ids[1..].iter().map(|id| token(*id, alternatives)).collect()));
             }
+            for completion in 0..count {
+                let facts = Map::from_iter([("acceptance_rate".to_owned(), json!(0.25))]);
+                on_event(DrawEvent::Facts { completion, facts });
+            }
             let scripts: Vec<Vec<u32>> = (0..count).map(|completion| script(&request, completion)).collect();
             'all: for step in 0..request.sampling.max_tokens {
                 for (completion, script) in scripts.iter().enumerate() {
@@ -130,8 +134,7 @@ impl Engine for ScriptedEngine {
                     thread::sleep(pause);
                     on_event(DrawEvent::Token { completion, token: token(*id, alternatives) });
                     if step + 1 == script.len() {
-                        let facts = Map::from_iter([("acceptance_rate".to_owned(), json!(0.25))]);
-                        on_event(DrawEvent::Finished { completion, is_cut: *id != END, facts });
+                        on_event(DrawEvent::Finished { completion, is_cut: *id != END });
                     }
                 }
             }
