@@ -29,7 +29,6 @@ pub enum ModelSource {
 
 impl ModelSource {
     /// Whether both name the same model, in the same or in another way.
-    #[cfg(feature = "lm")]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Folder(one), Self::Folder(other)) if one != other => {
