@@ -17,7 +17,7 @@ mod shard;
 mod shard_end;
 mod stored_sample;
 
-pub(crate) use context_samples::{ContextSamples, find_contexts, in_contexts};
+pub(crate) use context_samples::{ContextSamples, check_distinct, find_contexts, in_contexts};
 pub(crate) use line::SampleLine;
 pub(crate) use probabilities::check_probabilities;
 pub(crate) use raw_line::{

@@ -15,6 +15,9 @@ use crate::{Result, contexts::TextContext};
 /// The largest log-probability that is read: rounding in `f32` may leave one slightly above 0.
 const LARGEST: f64 = 1e-6;
 
+/// The largest number of tokens of a sample that is read, far beyond the context of any model.
+const MOST_TOKENS: usize = 1_000_000_000;
+
 /// A line of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredLine {
@@ -228,6 +231,11 @@ fn read_line(line: &str, log_prob: Option<f64>, place: Place) -> Result<StoredLi
     let tells = Tells { tokens: tokens.is_some(), finished: finished.is_some() };
     let (tokens, token_count) = match tokens {
         Some(Tokens::Ids(ids)) => (Some(ids.clone()), ids.len()),
+        Some(Tokens::Count(count)) if count > MOST_TOKENS => {
+            let problem =
+                format!("`tokens` is {count}; allowed: token ids, or their number, at most {MOST_TOKENS}");
+            return Err(place.wrong(problem).into());
+        }
         Some(Tokens::Count(count)) => (None, count),
         None => (None, 0),
     };
