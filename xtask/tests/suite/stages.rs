@@ -260,7 +260,7 @@ fn samples_that_would_count_twice_and_numbers_of_tokens_that_cannot_be_are_refus
             (&["samples.jsonl", "samples.jsonl"], "have the same samples"),
             (
                 &["doubled.jsonl"],
-                "doubled.jsonl:4001: the sample with `index` 0 of this context is in line 1",
+                "doubled.jsonl, line 2001: the sample with `index` 0 of this context is in line 1",
             ),
         ] {
             let samples: Vec<&str> = files.iter().flat_map(|file| ["--samples", *file]).collect();
@@ -271,7 +271,7 @@ fn samples_that_would_count_twice_and_numbers_of_tokens_that_cannot_be_are_refus
     stored.change(7, |line| line["sample"]["tokens"] = 1_000_000_000_000_000_u64.into());
     let (code, printed) = stored.fit("changed.jsonl", &["--force"]);
     assert!(
-        code == 1 && printed.contains("changed.jsonl:7") && printed.contains("at most 1000000000"),
+        code == 1 && printed.contains("changed.jsonl, line 7") && printed.contains("at most 1000000000"),
         "{printed}"
     );
     assert!(!stored.path("refused").exists());
