@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     Error, Result, Shard,
-    results::OutputFile,
+    results::{OutputFile, keep_file_apart},
     stages::{DiagnoseStage, Inputs, SampleLines, TargetFile, write_shard},
     terminal::print,
 };
@@ -39,6 +39,9 @@ pub(crate) struct DiagnoseArguments {
 /// # Errors
 /// Those of the files; those of [`DiagnoseStage`].
 pub(crate) fn run(arguments: &DiagnoseArguments) -> Result<()> {
+    if let Some(out) = &arguments.out {
+        keep_file_apart(out, arguments.samples.iter().chain([&arguments.target]).chain(&arguments.spec))?;
+    }
     let target = TargetFile::read(&arguments.target, arguments.spec.as_deref())?;
     let stage = DiagnoseStage::read(target, &arguments.samples, arguments.from_base)?;
     if let Some(shard) = arguments.shard {

@@ -30,7 +30,7 @@ pub(crate) struct FitArguments {
 /// # Errors
 /// Those of the files; those of the stage.
 pub(crate) fn run(arguments: &FitArguments) -> Result<()> {
-    let (spec, out) = arguments.stage.read("fitted")?;
+    let (spec, out) = arguments.stage.read("fit", "fitted", &arguments.samples)?;
     let read = |file: &PathBuf| match input::read_bytes(file) {
         Ok(bytes) => Ok((file.clone(), bytes)),
         Err(cause) => Err(Error::read(file, cause)),

@@ -33,7 +33,7 @@ pub(crate) struct MeasureArguments {
 /// # Errors
 /// Those of the file, before anything is built; [`Error::Argument`] for a shard of listed choices; those of the stage.
 pub(crate) fn run(arguments: &MeasureArguments) -> Result<()> {
-    let (spec, out) = arguments.stage.read("measured")?;
+    let (spec, out) = arguments.stage.read("measure", "measured", [])?;
     let shard = arguments.shard;
     if shard.is_part() && spec.model.choices.is_some() {
         let problem = format!("is {shard}, and the choices of each context are listed, not drawn");

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::{Result, stages::merge, terminal::say};
+use crate::{Result, results::keep_file_apart, stages::merge, terminal::say};
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct MergeArguments {
@@ -19,8 +19,9 @@ pub(crate) struct MergeArguments {
 /// Joins the files of shards.
 ///
 /// # Errors
-/// As [`merge`].
+/// As [`merge`]; [`crate::Error::Place`] for a place that is one of the files.
 pub(crate) fn run(arguments: &MergeArguments) -> Result<()> {
+    keep_file_apart(&arguments.out, &arguments.files)?;
     let lines = merge(&arguments.files, &arguments.out)?;
     say(format_args!("{:<16} {lines} samples of {} files", "merge", arguments.files.len()));
     Ok(())

@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use disco_tuner::SealedFolder;
 
 use crate::{
-    Error, Result,
+    Result,
     results::{
-        FileLinks, OutputFile, RunRecord, is_report, read_record, render_comparison, render_report_with,
+        FileLinks, OutputFile, RunRecord, is_report, keep_file_apart, read_record, render_comparison,
+        render_report_with,
     },
     terminal::{print, visible_line},
 };
@@ -27,17 +27,11 @@ pub(crate) struct ReportArguments {
 /// Renders the page from the records of the folders. Nothing is computed, and no model is loaded.
 ///
 /// # Errors
-/// [`Error::Record`] for a folder without a record that can be shown; [`Error::Place`] for a page in a folder whose files are listed with
-/// their checksums; [`Error::File`].
+/// [`crate::Error::Record`] for a folder without a record that can be shown; [`crate::Error::Place`] for a page in a folder whose files are listed with
+/// their checksums; [`crate::Error::File`].
 pub(crate) fn run(arguments: &ReportArguments) -> Result<()> {
     let ReportArguments { folders, out } = arguments;
-    let parent = out.parent().unwrap_or(Path::new(""));
-    let refused = |reason: String| Err(Error::Place { path: out.clone(), reason });
-    if SealedFolder::open(if parent == Path::new("") { Path::new(".") } else { parent }).is_ok() {
-        return refused(
-            "its folder lists all its files with their checksums; name a place outside of it".into(),
-        );
-    }
+    keep_file_apart(out, folders)?;
     let mut runs: Vec<(String, FileLinks, RunRecord)> = Vec::with_capacity(folders.len());
     for folder in folders {
         let record = read_record(folder)?;

@@ -16,6 +16,7 @@ use crate::{
     process::workspace,
     results::{REPORT, keep_apart},
     spec::{Change, FeatureKind, ModelSource, Spec, read_spec_with},
+    stages::keep_results,
     steering::{DryStages, remote_model},
 };
 #[cfg(feature = "lm")]
@@ -136,6 +137,7 @@ fn run_spec(name: &str, spec: Spec, options: &RunOptions, dry: DryRunArgument) -
     let folder = default_folder(name);
     let out = options.out.as_ref().unwrap_or(&folder);
     keep_apart(out, &spec)?;
+    keep_results(out, None)?;
     if dry.dry_run {
         return dry_run(&spec, out, options, DryStages::Run, None);
     }

@@ -8,8 +8,9 @@ use disco_core::input;
 use super::{RunOptions, run::default_folder};
 use crate::{
     Result, RunRecord,
-    results::{keep_apart, terminal_table},
+    results::{keep_apart, keep_inputs, terminal_table},
     spec::Spec,
+    stages::keep_results,
     terminal::{print, visible_line},
 };
 
@@ -26,18 +27,25 @@ pub(super) struct StageArguments {
 }
 
 impl StageArguments {
-    /// The spec, and the folder of the results: `--out`, or one whose name ends with that of the stage.
+    /// The spec, and the folder of the results: `--out`, or one whose name ends with `ending`. `inputs` are what else the stage reads.
     ///
     /// # Errors
-    /// Those of the file; [`Error::Place`](crate::Error::Place).
-    pub(super) fn read(&self, stage: &str) -> Result<(Spec, PathBuf)> {
+    /// Those of the file; [`Error::Place`](crate::Error::Place), also for a place of an input, or of results of another stage.
+    pub(super) fn read<'i>(
+        &self,
+        stage: &str,
+        ending: &str,
+        inputs: impl IntoIterator<Item = &'i PathBuf>,
+    ) -> Result<(Spec, PathBuf)> {
         let text = input::read_text(&self.spec)?;
         let folder = self.spec.parent().unwrap_or(Path::new(""));
         let spec = self.options.read(&self.spec.display().to_string(), &text, folder)?;
         let name = self.spec.file_stem().unwrap_or_default().to_string_lossy();
-        let place = || default_folder(&format!("{name}.{stage}"));
+        let place = || default_folder(&format!("{name}.{ending}"));
         let out = self.options.out.clone().unwrap_or_else(place);
         keep_apart(&out, &spec)?;
+        keep_inputs(&out, inputs)?;
+        keep_results(&out, Some(stage))?;
         Ok((spec, out))
     }
 

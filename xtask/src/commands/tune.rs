@@ -40,7 +40,8 @@ pub(crate) struct TuneArguments {
 /// # Errors
 /// Those of the files, before anything is built; [`Error::Argument`] for a run file that tunes nothing; those of the stage.
 pub(crate) fn run(arguments: &TuneArguments) -> Result<()> {
-    let (spec, out) = arguments.stage.read("tuned")?;
+    let model = arguments.policy.as_ref().map(PathBuf::from);
+    let (spec, out) = arguments.stage.read("tune", "tuned", [&arguments.target].into_iter().chain(&model))?;
     if let ModelSource::Server(address) = &spec.model.source {
         let problem = format!("has a model on a server, `{address}`, and tuning needs its weights here");
         let allowed = "a model that runs here, such as `--model DIR`, a folder of the same weights";

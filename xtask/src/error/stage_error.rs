@@ -65,6 +65,14 @@ pub enum StageError {
         /// The largest number of proposals in each context.
         proposals: u64,
     },
+    /// The same samples were given twice.
+    #[error("{} and {} have the same samples, which would count twice: give them once", first.display(), second.display())]
+    Twice {
+        /// A file.
+        first: PathBuf,
+        /// A file with the same content.
+        second: PathBuf,
+    },
     /// Files are not the shards of one run.
     #[error("these are not all shards of one run: {reason}")]
     Shards {

@@ -1,7 +1,11 @@
 //! The samples of each context.
 
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
 use super::{StoredLine, raw_line::Place};
-use crate::{Result, contexts::TextContext};
+use crate::{Result, StageError, contexts::TextContext};
 
 /// The lines of one context, in the order of their files.
 pub(crate) type ContextSamples = Vec<StoredLine>;
@@ -16,8 +20,8 @@ pub(crate) fn find_contexts(lines: &[StoredLine]) -> Vec<TextContext> {
 /// context with this text, whatever its columns, if there is only one.
 ///
 /// # Errors
-/// [`disco_core::Error::Malformed`] with the line for a context that is none of these, and for one without two samples,
-/// which a standard error needs.
+/// [`disco_core::Error::Malformed`] with the line for a context that is none of these, for an `index` that the same file has twice in one
+/// context, and for a context without two samples, which a standard error needs.
 pub(crate) fn in_contexts(lines: Vec<StoredLine>, contexts: &[TextContext]) -> Result<Vec<ContextSamples>> {
     let mut found: Vec<ContextSamples> = contexts.iter().map(|_| Vec::new()).collect();
     let mut places = std::collections::HashMap::new();
@@ -26,6 +30,7 @@ pub(crate) fn in_contexts(lines: Vec<StoredLine>, contexts: &[TextContext]) -> R
         places.entry(context).or_insert(index);
         texts.entry(context.text()).or_insert_with(Vec::new).push(index);
     }
+    let mut indices = std::collections::HashMap::new();
     let mut last: Option<Place> = None;
     for line in lines {
         let exact = places.get(&line.context).copied();
@@ -42,6 +47,15 @@ pub(crate) fn in_contexts(lines: Vec<StoredLine>, contexts: &[TextContext]) -> R
             );
             return Err(line.place.wrong(problem).into());
         };
+        if let Some(number) = line.index {
+            let key = (index, number, line.place.path.clone());
+            if let Some(earlier) = indices.insert(key, line.place.line) {
+                let problem = format!(
+                    "the sample with `index` {number} of this context is in line {earlier} of the file too: it would count twice"
+                );
+                return Err(line.place.wrong(problem).into());
+            }
+        }
         last = Some(line.place.clone());
         found[index].push(line);
     }
@@ -57,4 +71,18 @@ pub(crate) fn in_contexts(lines: Vec<StoredLine>, contexts: &[TextContext]) -> R
         }
     }
     Ok(found)
+}
+
+/// Refuses files of samples with the same content, which would count twice.
+///
+/// # Errors
+/// [`StageError::Twice`].
+pub(crate) fn check_distinct<'f>(files: impl IntoIterator<Item = (&'f Path, &'f [u8])>) -> Result<()> {
+    let mut seen = std::collections::HashMap::new();
+    for (path, bytes) in files {
+        if let Some(earlier) = seen.insert(Sha256::digest(bytes), path) {
+            return Err(StageError::Twice { first: earlier.into(), second: path.into() }.into());
+        }
+    }
+    Ok(())
 }

@@ -9,11 +9,14 @@ use std::{
 use disco_core::{Error as CoreError, infinite, input};
 use serde::{Deserialize, de::IgnoredAny};
 
-use super::{StoredSample, is_shard_line};
+use super::{StoredSample, is_shard_end, is_shard_line};
 use crate::{Result, contexts::TextContext};
 
 /// The largest log-probability that is read: rounding in `f32` may leave one slightly above 0.
 const LARGEST: f64 = 1e-6;
+
+/// The largest number of tokens of a sample that is read, far beyond the context of any model.
+const MOST_TOKENS: usize = 1_000_000_000;
 
 /// A line of a file.
 #[derive(Clone, Debug)]
@@ -108,21 +111,23 @@ pub(crate) fn begins_samples(line: &[u8]) -> bool {
     serde_json::from_slice::<Written>(line).is_ok() || is_shard_line(line)
 }
 
-/// The context of a line, as JSON, and its index.
+/// The context of a line, as JSON, and its index. The line has to be a sample, with or without a log-probability.
 ///
 /// # Errors
-/// The problem with the line, as a sentence.
-pub(crate) fn read_line_place(line: &str) -> Result<(String, usize), String> {
+/// [`CoreError::Malformed`].
+pub(crate) fn read_line_place(line: &str, path: &Path, number: usize) -> Result<(String, usize)> {
     #[derive(Deserialize)]
     struct Placed {
         #[serde(alias = "prompt")]
         context: serde_json::Value,
         index: Option<usize>,
     }
+    let place = Place { path: Arc::from(path), line: number };
+    read_line(line, Some(0.0), place.clone())?;
     let placed: Placed =
-        serde_json::from_str(&infinite::from_python(line)).map_err(|error| error.to_string())?;
-    let index =
-        placed.index.ok_or("there is no `index`: the number of the sample among those of its context")?;
+        serde_json::from_str(&infinite::from_python(line)).map_err(|error| place.wrong(error.to_string()))?;
+    let missing = "there is no `index`: the number of the sample among those of its context";
+    let index = placed.index.ok_or_else(|| place.wrong(missing))?;
     Ok((placed.context.to_string(), index))
 }
 
@@ -172,9 +177,12 @@ fn add_lines(
 ) -> Result<()> {
     let shared: Arc<Path> = Arc::from(path);
     let before = found.len();
+    let mut is_shard = false;
     for line in lines {
         let (number, line) = line?;
-        let is_empty = line.trim().is_empty() || (number == 1 && is_shard_line(line.as_bytes()));
+        let is_first = number == 1 && is_shard_line(line.as_bytes());
+        is_shard |= is_first;
+        let is_empty = is_first || line.trim().is_empty() || (is_shard && is_shard_end(line.as_bytes()));
         if !is_empty {
             found.push(read_line(&line, log_prob, Place { path: shared.clone(), line: number })?);
         }
@@ -223,6 +231,11 @@ fn read_line(line: &str, log_prob: Option<f64>, place: Place) -> Result<StoredLi
     let tells = Tells { tokens: tokens.is_some(), finished: finished.is_some() };
     let (tokens, token_count) = match tokens {
         Some(Tokens::Ids(ids)) => (Some(ids.clone()), ids.len()),
+        Some(Tokens::Count(count)) if count > MOST_TOKENS => {
+            let problem =
+                format!("`tokens` is {count}; allowed: token ids, or their number, at most {MOST_TOKENS}");
+            return Err(place.wrong(problem).into());
+        }
         Some(Tokens::Count(count)) => (None, count),
         None => (None, 0),
     };

@@ -7,9 +7,30 @@ use serde::{Deserialize, Serialize, de::IgnoredAny};
 /// Shard `index` of `count`, from 1: the samples of each context with certain numbers. Random streams are numbered, so that all shards
 /// together draw the samples of one process, to the bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenShard")]
 pub struct Shard {
     index: usize,
     count: usize,
+}
+
+/// A shard as a file has it.
+#[derive(Deserialize)]
+struct WrittenShard {
+    index: usize,
+    count: usize,
+}
+
+impl TryFrom<WrittenShard> for Shard {
+    type Error = String;
+
+    fn try_from(WrittenShard { index, count }: WrittenShard) -> Result<Self, String> {
+        match 1 <= index && index <= count {
+            true => Ok(Self { index, count }),
+            false => {
+                Err(format!("the shard has index {index} of count {count}; allowed: 1 <= index <= count"))
+            }
+        }
+    }
 }
 
 impl Default for Shard {

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 
+use disco_core::input;
+
 use super::TargetFile;
 use crate::{
-    ProgressTarget, Result,
+    Error, ProgressTarget, Result,
     contexts::TextContext,
     features::TextScorers,
     results::Diagnosis,
     samples::{
-        ContextSamples, StoredSample, check_probabilities, find_contexts, in_contexts, read_samples,
-        recorded_scorers,
+        ContextSamples, StoredSample, check_distinct, check_probabilities, find_contexts, in_contexts,
+        read_samples, recorded_scorers,
     },
     spec::{ContextSpec, Spec},
     steering::{Drawn, RunPlan, SampledSet, diagnose, features_of_target},
@@ -31,8 +33,14 @@ impl DiagnoseStage {
     /// that all files have. `is_from_base` says that samples without `log_base` are the base's own.
     ///
     /// # Errors
-    /// [`disco_core::Error::Malformed`] with the line for what is no sample, has no `log_base`, or is of a context that other files lack.
+    /// [`disco_core::Error::Malformed`] with the line for what is no sample, has no `log_base`, or is of a context that other files lack;
+    /// [`crate::StageError::Twice`].
     pub(crate) fn read(mut target: TargetFile, files: &[PathBuf], is_from_base: bool) -> Result<Self> {
+        if files.len() > 1 {
+            let read = |file: &PathBuf| input::read_bytes(file).map_err(|cause| Error::read(file, cause));
+            let bytes = files.iter().map(read).collect::<Result<Vec<_>>>()?;
+            check_distinct(files.iter().map(PathBuf::as_path).zip(bytes.iter().map(Vec::as_slice)))?;
+        }
         let lines = files.iter().map(|file| read_samples(std::slice::from_ref(file)));
         let lines = lines.collect::<Result<Vec<_>>>()?;
         let contexts = lines.first().map(|lines| find_contexts(lines)).unwrap_or_default();

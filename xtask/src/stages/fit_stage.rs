@@ -9,8 +9,8 @@ use crate::{
     process::peak_bytes,
     results::{ModelRecord, OutputFolder, RunRecord, keep_apart, write_outputs},
     samples::{
-        ContextSamples, StoredLine, StoredSample, check_probabilities, in_contexts, parse_samples,
-        recorded_scorers,
+        ContextSamples, StoredLine, StoredSample, check_distinct, check_probabilities, in_contexts,
+        parse_samples, recorded_scorers,
     },
     scorers::external_scorers,
     spec::{FeatureKind, LengthUnit, Spec},
@@ -30,8 +30,9 @@ impl<'a> FitStage<'a> {
     /// The samples of some files, whose bytes have been read; checks that they can be samples of a model with the contexts of the spec.
     ///
     /// # Errors
-    /// [`disco_core::Error::Io`] and [`disco_core::Error::Malformed`], with the line.
+    /// [`disco_core::Error::Io`] and [`disco_core::Error::Malformed`], with the line; [`crate::StageError::Twice`].
     pub(crate) fn read(spec: &'a Spec, files: &[(PathBuf, Vec<u8>)]) -> Result<Self> {
+        check_distinct(files.iter().map(|(path, bytes)| (path.as_path(), bytes.as_slice())))?;
         let samples = in_contexts(parse_samples(files)?, &spec.contexts.items)?;
         if spec.model.choices.is_none() {
             check_probabilities(&samples)?;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use disco_core::{Error as CoreError, input};
+use disco_tuner::SealedFolder;
 
 use super::{
     MEASURED, SAMPLE,
@@ -14,7 +15,7 @@ use super::{
 use crate::{
     Result, StageError,
     results::OutputFile,
-    samples::{begins_samples, is_shard_line, read_line_place},
+    samples::{ShardEnd, ShardSum, begins_samples, is_shard_end, is_shard_line, read_line_place},
 };
 
 /// Joins files of samples. The lines stay as they are, byte for byte. Returns their number.
@@ -24,7 +25,8 @@ use crate::{
 ///
 /// # Errors
 /// [`CoreError::Malformed`] with the line for one without an index, for an index that is there twice, and for one that is missing before
-/// it; [`StageError::Shards`] for files of other inputs, or not all of the shards. Nothing is written then.
+/// it; [`StageError::Shards`] for files of other inputs, or not all of the shards, and for one that is not as it was written.
+/// Nothing is written then.
 pub(crate) fn merge(files: &[PathBuf], out: &Path) -> Result<usize> {
     let known = files.iter().map(|file| first_line(file)).collect::<Result<Vec<Option<Inputs>>>>()?;
     let Some(some) = known.iter().flatten().next() else {
@@ -46,17 +48,55 @@ pub(crate) fn merge(files: &[PathBuf], out: &Path) -> Result<usize> {
     if is_by_index { by_index(&files, out) } else { in_order(&files, out) }
 }
 
-/// The inputs and the shard that the first line of a file tells, if it does.
+/// The inputs and the shard that the first line of a file tells, if it does; the other lines are then those that its last line tells of.
 fn first_line(file: &Path) -> Result<Option<Inputs>> {
-    let first = input::read_lines(file)?.next().transpose()?;
-    Ok(first.and_then(|(_, line)| serde_json::from_str(&line).ok()))
+    let mut lines = input::read_lines(file)?;
+    let wrong =
+        |line: usize, cause: String| CoreError::Malformed { path: file.into(), line, cause: cause.into() };
+    let Some((_, first)) = lines.next().transpose()? else {
+        return Err(wrong(1, "the file is empty".into()).into());
+    };
+    if !is_shard_line(first.as_bytes()) {
+        check_sealed(file)?;
+        return Ok(None);
+    }
+    let inputs: Inputs = serde_json::from_str(&first).map_err(|error| wrong(1, error.to_string()))?;
+    let (mut sum, mut end, mut last) = (ShardSum::new(first.as_bytes()), None, 1);
+    for line in lines {
+        let (number, line) = line?;
+        last = number;
+        if end.is_some() {
+            return Err(wrong(number, "there is a line behind the last one of the shard".into()).into());
+        }
+        end = serde_json::from_str::<ShardEnd>(&line).ok();
+        if end.is_none() {
+            sum.add(line.as_bytes());
+        }
+    }
+    sum.check(end.as_ref()).map_err(|problem| wrong(last, problem))?;
+    Ok(Some(inputs))
 }
 
-/// The lines of a file, less that which tells the shard.
+/// Checks a file of the stage "measure" against the list of its folder, if it is still there.
+fn check_sealed(file: &Path) -> Result<()> {
+    if let (Some(name), Some(_)) = (file.file_name(), inputs_beside(file)) {
+        let folder = match file.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        SealedFolder::open(folder)?.read(&name.to_string_lossy())?;
+    }
+    Ok(())
+}
+
+/// The lines of a file, less those that tell the shard.
 fn lines_of(path: &Path) -> Result<impl Iterator<Item = Result<(usize, String)>>> {
     let lines = input::read_lines(path)?;
     let is_line = |line: &disco_core::Result<(usize, String)>| match line {
-        Ok((number, line)) => !(line.trim().is_empty() || *number == 1 && is_shard_line(line.as_bytes())),
+        Ok((number, line)) => {
+            let (is_first, line) = (*number == 1, line.trim().as_bytes());
+            !(line.is_empty() || is_first && is_shard_line(line) || is_shard_end(line))
+        }
         Err(_) => true,
     };
     Ok(lines.filter(is_line).map(|line| Ok(line?)))
@@ -83,12 +123,7 @@ fn by_index(files: &[PathBuf], out: &Path) -> Result<usize> {
     for path in files {
         for line in lines_of(path)? {
             let (number, line) = line?;
-            let wrong = |problem: String| CoreError::Malformed {
-                path: path.clone(),
-                line: number,
-                cause: problem.into(),
-            };
-            let (context, index) = read_line_place(&line).map_err(&wrong)?;
+            let (context, index) = read_line_place(&line, path, number)?;
             let next = contexts.len();
             let context = *contexts.entry(context).or_insert(next);
             if context == lines.len() {
@@ -98,16 +133,25 @@ fn by_index(files: &[PathBuf], out: &Path) -> Result<usize> {
                 let problem = format!(
                     "the sample with index {index} of this context is there twice: the shards overlap"
                 );
-                return Err(wrong(problem).into());
+                let path = path.clone();
+                return Err(CoreError::Malformed { path, line: number, cause: problem.into() }.into());
             }
         }
     }
+    let most = lines.iter().map(BTreeMap::len).max().unwrap_or(0);
     for own in &lines {
         if let Some((expected, (index, _))) =
             own.iter().enumerate().find(|(expected, (index, _))| expected != *index)
         {
             let reason = format!(
                 "a context has no sample with index {expected}, and one with index {index}: a shard is missing"
+            );
+            return Err(StageError::Shards { reason }.into());
+        }
+        if own.len() < most {
+            let reason = format!(
+                "a context has {} samples, and another one {most}: the end of a file, or a shard, is missing",
+                own.len()
             );
             return Err(StageError::Shards { reason }.into());
         }

@@ -27,7 +27,7 @@ pub(crate) use fit_stage::FitStage;
 pub(crate) use measure_stage::{MEASURED, MeasureStage, forget_drawn};
 pub(crate) use merge::merge;
 pub(crate) use sample_lines::SampleLines;
-pub(crate) use stage_folder::{Inputs, SAMPLE, is_done};
+pub(crate) use stage_folder::{Inputs, SAMPLE, is_done, keep_results};
 pub(crate) use target_file::TargetFile;
 #[cfg(feature = "lm")]
 pub(crate) use tune_stage::TuneStage;

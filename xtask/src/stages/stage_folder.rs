@@ -11,7 +11,12 @@ use disco_tuner::SealedFolder;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result, results::OutputFolder, samples::Shard, terminal::say};
+use crate::{
+    Error, Result,
+    results::{OutputFolder, SUMMARY},
+    samples::Shard,
+    terminal::say,
+};
 
 /// The stage "sample", whose lines have an index.
 pub(crate) const SAMPLE: &str = "sample";
@@ -117,4 +122,24 @@ pub(crate) fn is_done(out: &Path, inputs: &Inputs) -> bool {
         ));
     }
     is_done
+}
+
+/// Refuses a place with results of another stage than this one, or of a run; `None` is a run. A stage replaces its own results alone.
+///
+/// # Errors
+/// [`Error::Place`].
+pub(crate) fn keep_results(out: &Path, stage: Option<&str>) -> Result<()> {
+    if !out.join(SUMMARY).is_file() {
+        return Ok(());
+    }
+    let of = |stage: Option<&str>| stage.map_or("a run".into(), |stage| format!("the stage `{stage}`"));
+    let there = inputs_beside(&out.join(STAGE)).map(|inputs| inputs.stage);
+    if there.as_deref() == stage {
+        return Ok(());
+    }
+    let (there, own) = (of(there.as_deref()), of(stage));
+    let reason = format!(
+        "it has the results of {there}, which {own} does not replace, not even with `--force`; name another folder"
+    );
+    Err(Error::Place { path: out.into(), reason })
 }

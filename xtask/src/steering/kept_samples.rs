@@ -12,7 +12,7 @@ use disco_core::{Sampled, input};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use super::{drawn::Drawn, plan::Seeds};
+use super::{drawn::Drawn, kept_chain::KeptChain, plan::Seeds};
 use crate::{Error, Result, results::OutputFile, spec::Spec, terminal::say};
 
 /// A file of samples of the base. A process with the same model, contexts, seed and numbers of samples reads them instead of drawing them
@@ -24,6 +24,8 @@ use crate::{Error, Result, results::OutputFile, spec::Spec, terminal::say};
 pub(crate) struct KeptSamples {
     path: PathBuf,
     fingerprint: String,
+    /// The numbers of the samples in each context.
+    numbers: Range<usize>,
 }
 
 /// The first line.
@@ -33,62 +35,62 @@ struct Header {
     measured: String,
 }
 
-/// A sample.
-#[derive(Serialize, Deserialize)]
-struct Line<X> {
-    context: usize,
-    sample: X,
-    log_prob: f64,
-}
-
 impl KeptSamples {
     /// The kept samples at `path`, of a spec, with these numbers in each context.
     ///
     /// # Errors
     /// [`Error::Json`].
     pub(crate) fn new(path: PathBuf, spec: &Spec, numbers: Range<usize>) -> Result<Self> {
-        let of = (&spec.model, &spec.contexts, Seeds::new(spec.seed).base, numbers);
+        let of = (&spec.model, &spec.contexts, Seeds::new(spec.seed).base, &numbers);
         let digest = Sha256::digest(serde_json::to_vec(&of).map_err(Error::Json)?);
         let mut fingerprint = String::new();
         for byte in digest {
             let _ = write!(fingerprint, "{byte:02x}");
         }
-        Ok(Self { path, fingerprint })
+        Ok(Self { path, fingerprint, numbers })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The samples of an earlier run; `None` if there are none, or those of another run.
+    /// The samples of an earlier run; `None` if there are none, or those of another run, or if the file is not as that run wrote it, which
+    /// is said.
     ///
     /// # Errors
-    /// The problem with a file of this run: [`disco_core::Error`].
+    /// [`disco_core::Error`] for a file that cannot be read.
     pub(super) fn read<X: DeserializeOwned + Clone>(&self, contexts: usize) -> Result<Option<Vec<Drawn<X>>>> {
-        if !self.path.is_file() {
+        if !self.is_of_these_inputs() {
             return Ok(None);
         }
-        let mut lines = input::read_lines(&self.path)?;
-        let first = lines.next().transpose()?.map(|(_, line)| line).unwrap_or_default();
-        match serde_json::from_str::<Header>(&first) {
-            Ok(header) if header.measured == self.fingerprint => {}
-            _ => return Ok(None),
-        }
+        let mut chain = self.chain(contexts);
         let mut samples: Vec<Vec<Sampled<X>>> = (0..contexts).map(|_| Vec::new()).collect();
-        for line in lines {
+        let mut wrong = None;
+        for line in input::read_lines(&self.path)?.skip(1) {
             let (number, line) = line?;
-            let wrong = |reason: String| {
-                let path = self.path.clone();
-                disco_core::Error::Malformed { path, line: number, cause: reason.into() }
-            };
-            let Line { context, sample, log_prob } =
-                serde_json::from_str(&line).map_err(|error| wrong(error.to_string()))?;
-            let own =
-                samples.get_mut(context).ok_or_else(|| wrong(format!("there is no context {context}")))?;
-            own.push(Sampled { value: sample, log_prob });
+            match chain.read(&line) {
+                Some((context, sample)) => samples[context].push(sample),
+                None => {
+                    wrong = Some(format!("line {number} is not as it was written"));
+                    break;
+                }
+            }
         }
-        say(format_args!("{:<16} samples of an earlier run: {}", "measure base", self.path.display()));
+        let cut = || (!chain.is_whole()).then(|| "samples are missing".to_owned());
+        let place = self.path.display();
+        if let Some(problem) = wrong.or_else(cut) {
+            say(format_args!(
+                "{:<16} {place} is not used: {problem}; its samples are drawn again",
+                "measure base"
+            ));
+            return Ok(None);
+        }
+        say(format_args!("{:<16} samples of an earlier run: {place}", "measure base"));
         Ok(Some(samples.into_iter().map(Drawn::new).collect()))
+    }
+
+    fn chain(&self, contexts: usize) -> KeptChain {
+        KeptChain::new(&self.fingerprint, &self.numbers, contexts)
     }
 
     /// Keeps samples.
@@ -96,27 +98,30 @@ impl KeptSamples {
     /// # Errors
     /// As [`OutputFile`]: what no run wrote is never replaced.
     pub(super) fn write<X: Serialize + Clone>(&self, drawn: &[Drawn<X>]) -> Result<()> {
-        self.write_samples(drawn.iter().map(Drawn::sampled))
+        self.write_samples(drawn.len(), drawn.iter().map(Drawn::sampled)).map(drop)
     }
 
+    /// Writes the file; returns its lines, behind which others may come.
     fn write_samples<X: Serialize>(
         &self,
+        contexts: usize,
         drawn: impl IntoIterator<Item = impl IntoIterator<Item = Sampled<X>>>,
-    ) -> Result<()> {
+    ) -> Result<KeptChain> {
         let is_ours = |line: &[u8]| serde_json::from_slice::<Header>(line).is_ok();
         let mut file = OutputFile::prepare(&self.path, is_ours)?;
         let header = Header { measured: self.fingerprint.clone() };
         file.write(&serde_json::to_vec(&header).map_err(Error::Json)?)?;
+        let mut chain = self.chain(contexts);
         for (context, drawn) in drawn.into_iter().enumerate() {
             for Sampled { value, log_prob } in drawn {
-                let line = Line { context, sample: value, log_prob };
-                file.write(&serde_json::to_vec(&line).map_err(Error::Json)?)?;
+                file.write(chain.write(context, &value, log_prob)?.as_bytes())?;
             }
         }
-        file.finish()
+        file.finish()?;
+        Ok(chain)
     }
 
-    /// Removes the samples of an earlier run of this plan, which has been fitted.
+    /// Removes the samples, which are in results now.
     ///
     /// # Errors
     /// [`Error::File`].
@@ -150,16 +155,16 @@ impl KeptSamples {
     ) -> Result<(Vec<Vec<Sampled<X>>>, GrowingSamples<'_>)> {
         let mut samples: Vec<Vec<Sampled<X>>> = (0..contexts).map(|_| Vec::new()).collect();
         if !from_the_beginning && self.is_of_these_inputs() {
-            // A line that is not whole, and all behind it, is drawn again.
-            let whole = input::read_lines(&self.path)?.skip(1).map_while(|line| {
-                let Line { context, sample, log_prob } = serde_json::from_str(&line.ok()?.1).ok()?;
-                (context < contexts).then_some((context, Sampled { value: sample, log_prob }))
-            });
-            whole.for_each(|(context, sample)| samples[context].push(sample));
+            // A line that is not as it was written, and all behind it, is drawn again.
+            let mut chain = self.chain(contexts);
+            let whole = input::read_lines(&self.path)?.skip(1);
+            whole
+                .map_while(|line| chain.read(&line.ok()?.1))
+                .for_each(|(context, sample)| samples[context].push(sample));
             let each = samples.iter().map(Vec::len).min().unwrap_or(0);
             samples.iter_mut().for_each(|own| own.truncate(each));
         }
-        self.write_samples(samples.iter().map(|own| own.iter().cloned()))?;
+        let chain = self.write_samples(contexts, samples.iter().map(|own| own.iter().cloned()))?;
         let count = samples.iter().map(Vec::len).sum();
         if count > 0 {
             say(format_args!(
@@ -170,7 +175,7 @@ impl KeptSamples {
         }
         let file = File::options().append(true).open(&self.path);
         let file = file.map_err(|cause| Error::write(&self.path, cause))?;
-        Ok((samples, GrowingSamples { of: self, file: BufWriter::new(file), count }))
+        Ok((samples, GrowingSamples { of: self, file: BufWriter::new(file), chain, count }))
     }
 }
 
@@ -179,6 +184,7 @@ impl KeptSamples {
 pub(crate) struct GrowingSamples<'a> {
     of: &'a KeptSamples,
     file: BufWriter<File>,
+    chain: KeptChain,
     count: usize,
 }
 
@@ -191,9 +197,8 @@ impl GrowingSamples<'_> {
         let failed = |cause| Error::write(&self.of.path, cause);
         for (context, drawn) in drawn.iter().enumerate() {
             for Sampled { value, log_prob } in drawn {
-                let line = Line { context, sample: value, log_prob: *log_prob };
-                let line = serde_json::to_vec(&line).map_err(Error::Json)?;
-                self.file.write_all(&line).and_then(|()| self.file.write_all(b"\n")).map_err(failed)?;
+                let line = self.chain.write(context, value, *log_prob)? + "\n";
+                self.file.write_all(line.as_bytes()).map_err(failed)?;
             }
             self.count += drawn.len();
         }

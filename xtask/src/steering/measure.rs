@@ -105,8 +105,6 @@ pub(crate) fn draw_keeping<'k, X: TextSample + Eq + Hash + Serialize + Deseriali
 ) -> Result<(Vec<Drawn<X>>, GrowingSamples<'k>)> {
     let contexts = &plan.spec.contexts.items;
     let (mut samples, mut growing) = kept.go_on::<X>(contexts.len(), from_the_beginning)?;
-    // No more than there are, whatever the file says.
-    samples.iter_mut().for_each(|own| own.truncate(numbers.len()));
     let left = numbers.start + samples.first().map_or(0, Vec::len)..numbers.end;
     let mut progress = Progress::new(plan.progress, "measure base", "samples", left.len() * contexts.len());
     let drawn = draw(proposal, contexts, left, plan.seeds.base, &mut progress, |chunk| growing.add(chunk));

@@ -25,6 +25,7 @@ mod dry_run;
 mod fit;
 mod held_out;
 mod interrupt;
+mod kept_chain;
 mod kept_samples;
 #[cfg(feature = "lm")]
 mod known_bound;

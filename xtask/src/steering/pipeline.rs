@@ -131,8 +131,9 @@ where
         }
         (Err(cause), None) => return Err(cause),
     };
-    if let (Some(kept), true) = (&kept, is_kept) {
-        kept.remove()?;
+    if let Some(kept) = &kept {
+        // Also those that could not be used.
+        kept.remove_if_there()?;
     }
     clock.lap("fit", 0, 0);
     record.base = Some(measured.record);

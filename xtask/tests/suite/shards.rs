@@ -37,6 +37,33 @@ fn refused(at: &Path, files: &[&str], words: &[&str]) {
     assert!(code == 1 && is_told && !at.join("refused").exists(), "{words:?}: {printed}");
 }
 
+/// Checks that the first of two shards is refused by name when it is not as it was written.
+#[track_caller]
+fn check_damaged(at: &Path, file: &str, other: &str) {
+    let whole = fs::read_to_string(at.join(file)).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    let last = lines.len() - 1;
+    let text = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let twice = [&lines[..last], &lines[last - 1..]].concat();
+    let garbage = [&lines[..last], &["garbage"], &lines[last..]].concat();
+    let torn = &lines[last - 1][..9];
+    for (content, words) in [
+        (text(&lines[..last]), "the file is cut off"),
+        (text(&lines[..1]), "the file is cut off"),
+        (text(&lines[..last - 1]) + torn, "the file is cut off"),
+        (text(&[&lines[..last - 1], &lines[last..]].concat()), "lines are missing or were added"),
+        (text(&twice), "lines are missing or were added"),
+        (text(&garbage), "lines are missing or were added"),
+        (whole.replacen("\"log_prob\":-", "\"log_prob\":NaN,\"was\":-", 1), "they were changed"),
+        (whole.replacen("\"index\":1", "\"index\":5", 1), "allowed: 1 <= index <= count"),
+        (String::new(), "the file is empty"),
+    ] {
+        assert!(content != whole, "{words}");
+        fs::write(at.join("damaged"), content).unwrap();
+        refused(at, &["damaged", other], &["damaged", words]);
+    }
+}
+
 #[test]
 fn shards_of_draws_are_those_of_one_process_and_others_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
@@ -60,6 +87,7 @@ fn shards_of_draws_are_those_of_one_process_and_others_are_refused_by_name() {
     refused(at, &["drawn.1of2", "drawn"], &["drawn does not say which shard it is"]);
     succeed(at, &[&with_seed("4")[..], &["--shard", "2/2", "--out", "other.2of2"]].concat());
     refused(at, &["drawn.1of2", "other.2of2"], &["other.2of2", "other inputs"]);
+    check_damaged(at, "drawn.1of2", "drawn.2of2");
     let (code, printed) = run(at, &[&sample[..], &["--shard", "3/2"]].concat());
     assert!(code != 0 && printed.contains("allowed: i/n"), "{printed}");
 }

@@ -172,6 +172,20 @@ fn a_measure_that_was_killed_goes_on_from_the_samples_that_it_had_drawn() {
     assert!(read("out") == read("whole"));
     assert_eq!(names(at), ["out", "s.toml", "whole"]);
 
+    // Lines that no process wrote like this are drawn again, with all behind them.
+    let lines: Vec<&str> = text.lines().collect();
+    let written = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    for changed in [
+        text.replacen("\"log_prob\":-", "\"log_prob\":-9", 1),
+        written(&[&lines[..9], &lines[10..]].concat()),
+        written(&[&lines[..9], &lines[1..]].concat()),
+    ] {
+        fs::write(&drawn, changed).unwrap();
+        fs::remove_dir_all(at.join("out")).unwrap();
+        let printed = succeed(at, &measure);
+        assert!(read("out") == read("whole"), "{printed}");
+    }
+
     // A process that is killed when its results are in place leaves the samples, and the next one removes them.
     fs::write(&drawn, &text).unwrap();
     assert!(succeed(at, &measure).contains("nothing to do"));

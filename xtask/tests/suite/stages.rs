@@ -243,3 +243,67 @@ fn a_diagnosis_has_the_numbers_of_the_fit() {
     let (code, printed) = stored.run(&["diagnose", "--target", "spec.toml", "--samples", "samples.jsonl"]);
     assert!(code == 1 && printed.contains("spec.toml"), "{printed}");
 }
+
+#[test]
+fn samples_that_would_count_twice_and_numbers_of_tokens_that_cannot_be_are_refused() {
+    let stored = Stored::new();
+    assert_eq!(stored.fit("samples.jsonl", &[]).0, 0);
+    let text = fs::read_to_string(stored.path("samples.jsonl")).unwrap();
+    fs::write(stored.path("copy.jsonl"), &text).unwrap();
+    let first = text.lines().next().unwrap();
+    fs::write(stored.path("doubled.jsonl"), format!("{text}{first}\n")).unwrap();
+    let diagnose = ["diagnose", "--target", "fitted/target.json", "--spec", "spec.toml"];
+    let fit = ["fit", "spec.toml", "--out", "refused"];
+    for command in [&diagnose[..], &fit] {
+        for (files, expected) in [
+            (&["samples.jsonl", "copy.jsonl"][..], "samples.jsonl and copy.jsonl have the same samples"),
+            (&["samples.jsonl", "samples.jsonl"], "have the same samples"),
+            (
+                &["doubled.jsonl"],
+                "doubled.jsonl, line 2001: the sample with `index` 0 of this context is in line 1",
+            ),
+        ] {
+            let samples: Vec<&str> = files.iter().flat_map(|file| ["--samples", *file]).collect();
+            let (code, printed) = stored.run(&[command, &samples].concat());
+            assert!(code == 1 && printed.contains(expected), "{command:?}: {printed}");
+        }
+    }
+    stored.change(7, |line| line["sample"]["tokens"] = 1_000_000_000_000_000_u64.into());
+    let (code, printed) = stored.fit("changed.jsonl", &["--force"]);
+    assert!(
+        code == 1 && printed.contains("changed.jsonl, line 7") && printed.contains("at most 1000000000"),
+        "{printed}"
+    );
+    assert!(!stored.path("refused").exists());
+}
+
+#[test]
+fn a_stage_replaces_none_of_its_inputs_and_no_results_of_another_stage() {
+    let stored = Stored::new();
+    assert_eq!(stored.fit("samples.jsonl", &[]).0, 0);
+    fs::create_dir(stored.path("inner")).unwrap();
+    fs::copy(stored.path("samples.jsonl"), stored.path("inner/samples.jsonl")).unwrap();
+    let read = |name: &str| fs::read(stored.path(name)).unwrap();
+    let (samples, target) = (read("samples.jsonl"), read("fitted/target.json"));
+    let (fit, own) = (["fit", "spec.toml", "--force", "--samples"], "is read for them");
+    let diagnose =
+        ["diagnose", "--target", "fitted/target.json", "--spec", "spec.toml", "--samples", "samples.jsonl"];
+    for (command, out, expected) in [
+        (&["merge", "samples.jsonl"][..], "./inner/../samples.jsonl", own),
+        (&["score", "--model", "embedded", "--samples", "samples.jsonl"], "samples.jsonl", own),
+        (&diagnose, "samples.jsonl", own),
+        (&diagnose, "fitted/new.json", "lists all its files"),
+        (&[&fit[..], &["inner/samples.jsonl"]].concat(), "inner", own),
+        (&[&fit[..], &["fitted/target.json"]].concat(), "fitted", own),
+        (&["measure", "spec.toml", "--force"], "fitted", "it has the results of the stage `fit`"),
+        (&["tune", "spec.toml", "--target", "fitted/target.json"], "fitted", own),
+        (&["run", "spec.toml"], "fitted", "it has the results of the stage `fit`"),
+    ] {
+        let (code, printed) = stored.run(&[command, &["--out", out]].concat());
+        let is_told = printed.contains(&format!("results cannot go to {out}")) && printed.contains(expected);
+        assert!(code == 1 && is_told, "{command:?}: {printed}");
+        assert!(read("samples.jsonl") == samples && read("fitted/target.json") == target, "{command:?}");
+        assert!(read("inner/samples.jsonl") == samples, "{command:?}");
+    }
+    assert_eq!(stored.fit("samples.jsonl", &["--force"]).0, 0);
+}

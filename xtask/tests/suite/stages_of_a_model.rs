@@ -72,6 +72,16 @@ fn stages_with_files_between_give_the_bits_of_the_run() {
         code == 1 && printed.contains("shard 1/2 is missing") && !at.join("half.jsonl").exists(),
         "{printed}"
     );
+    // A file that is not as the list of its folder says, and one without a list.
+    let whole = fs::read_to_string(at.join(shards[0])).unwrap();
+    let cut = &whole[..whole.trim_end().rfind('\n').unwrap() + 1];
+    for (place, words) in
+        [(shards[0], "measured.jsonl"), ("cut.jsonl", "the end of a file, or a shard, is missing")]
+    {
+        fs::write(at.join(place), cut).unwrap();
+        let (code, printed) = run(at, &["merge", shards[1], place, "--out", "half.jsonl"]);
+        assert!(code == 1 && printed.contains(words) && !at.join("half.jsonl").exists(), "{printed}");
+    }
     succeed(at, &["fit", "s.toml", "--samples", "merged.jsonl", "--out", "fitted"]);
     same("run/target.json", "fitted/target.json");
     succeed(at, &["tune", "s.toml", "--target", "fitted/target.json", "--out", "tuned"]);

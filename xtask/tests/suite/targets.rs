@@ -208,12 +208,27 @@ fn samples_that_cannot_be_fitted_are_kept_and_fitted_again() {
     let other = Spec { seed: 6, ..spec(place.path(), &feature("king")) };
     run_speeches(&other, &place.path().join("other"), &control()).unwrap();
     assert_eq!(fs::read_to_string(&kept).unwrap(), lines);
-    // A target that can be had is fitted on them; then they are gone. The result is that of a run that drew for itself.
-    run_speeches(&spec(place.path(), &feature("king")), &out, &control()).unwrap();
-    assert!(!kept.exists());
     let fresh = place.path().join("fresh");
     run_speeches(&spec(place.path(), &feature("king")), &fresh, &control()).unwrap();
     let target = |folder: &Path| fs::read_to_string(folder.join("target.json")).unwrap();
+    // A file that is not as it was written is not used, and is gone after the fit.
+    let rows: Vec<&str> = lines.lines().collect();
+    for changed in [
+        lines.replacen("\"log_prob\":-", "\"log_prob\":-9", 1),
+        [&rows[..9], &rows[10..]].concat().join("\n"),
+        [&rows[..9], &rows[8..]].concat().join("\n"),
+        rows[..99].join("\n"),
+        lines[..lines.len() - 9].to_owned(),
+    ] {
+        assert!(changed != lines);
+        fs::write(&kept, changed).unwrap();
+        run_speeches(&spec(place.path(), &feature("king")), &out, &control()).unwrap();
+        assert!(!kept.exists() && target(&out) == target(&fresh));
+    }
+    fs::write(&kept, &lines).unwrap();
+    // A target that can be had is fitted on them; then they are gone. The result is that of a run that drew for itself.
+    run_speeches(&spec(place.path(), &feature("king")), &out, &control()).unwrap();
+    assert!(!kept.exists());
     assert_eq!(target(&out), target(&fresh));
 }
 

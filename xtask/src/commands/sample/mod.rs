@@ -20,7 +20,7 @@ use crate::{
     Backend, Error, Result, Shard,
     contexts::TextContext,
     launch::{Requirements, with_language_model},
-    results::SUMMARY,
+    results::{SUMMARY, keep_file_apart},
     spec::{ChatSpec, ModelSource, ModelSpec, allowed::TEXTS},
     stages::{Inputs, SAMPLE, TargetFile},
     steering::{Accept, SamplerKind},
@@ -149,6 +149,10 @@ fn run_target(arguments: &SampleArguments, path: &Path) -> Result<()> {
 /// # Errors
 /// [`Error::Argument`] or [`Error::File`] for wrong arguments, before anything is built or loaded; those of the model.
 pub(crate) fn run(arguments: &SampleArguments) -> Result<()> {
+    if let Some(out) = &arguments.out {
+        let named = arguments.target.iter().chain(&arguments.spec);
+        keep_file_apart(out, named.chain([&PathBuf::from(&arguments.model)]))?;
+    }
     if let Some(target) = &arguments.target {
         return run_target(arguments, target);
     }

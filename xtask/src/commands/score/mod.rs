@@ -13,6 +13,7 @@ use super::sample::run_of;
 use crate::{
     Backend, Result, Shard,
     launch::{Requirements, with_language_model},
+    results::keep_file_apart,
     samples::{StoredLine, read_texts},
     spec::{ModelSource, ModelSpec},
     stages::{Inputs, TargetFile},
@@ -67,6 +68,13 @@ struct Scoring {
 /// # Errors
 /// Those of the files, before anything is built; those of the model.
 pub(crate) fn run(arguments: &ScoreArguments) -> Result<()> {
+    if let Some(out) = &arguments.out {
+        let named = arguments.target.iter().chain(&arguments.spec);
+        keep_file_apart(
+            out,
+            arguments.samples.iter().chain(named).chain([&PathBuf::from(&arguments.model)]),
+        )?;
+    }
     let source = ModelSource::from_argument("--model", &arguments.model)?;
     let mut target = match &arguments.target {
         Some(path) => Some(TargetFile::read(path, arguments.spec.as_deref())?),
