@@ -8,6 +8,7 @@ mod contexts;
 mod embedded;
 mod error;
 mod features;
+mod hex;
 mod http;
 mod launch;
 #[cfg(feature = "lm")]

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::EmbeddedFile;
-use crate::{Error, Result};
+use crate::{Error, Result, hex::hex};
 
 /// disco's folder among the user's caches: `disco` in `XDG_CACHE_HOME`, or in `.cache` of the home folder.
 ///
@@ -68,7 +68,7 @@ fn checksum(files: &[EmbeddedFile]) -> String {
         hash.update(format!("{} {}\n", file.name, file.bytes.len()));
         hash.update(file.bytes);
     }
-    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize()[..8])
 }
 
 #[cfg(test)]

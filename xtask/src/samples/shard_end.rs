@@ -1,11 +1,11 @@
 //! The last line of the file of a shard, without which a file that was cut off would pass for a whole one.
 
-use std::fmt::Write;
-
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// What all lines before the last one are.
+use crate::hex::hex;
+
+/// The last line: it tells how many samples are before it, and their sum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ShardEnd {
@@ -42,11 +42,7 @@ impl ShardSum {
 
     /// The last line.
     pub(crate) fn end(self) -> ShardEnd {
-        let mut sha256 = String::new();
-        for byte in self.digest.finalize() {
-            let _ = write!(sha256, "{byte:02x}");
-        }
-        ShardEnd { lines: self.lines, sha256 }
+        ShardEnd { lines: self.lines, sha256: hex(&self.digest.finalize()) }
     }
 
     /// Checks the last line of a file, `None` if it has no such line.

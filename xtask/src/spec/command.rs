@@ -16,6 +16,7 @@ use super::{
     document::{Conflict, feature_path},
     section::Section,
 };
+use crate::hex::hex;
 
 /// A feature whose values a program gives.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -264,5 +265,5 @@ fn sha256(path: &Path) -> Result<String, String> {
         Ok(hasher.finalize())
     };
     let hash = hash().map_err(|cause| format!("cannot be read: {}: {cause}", path.display()))?;
-    Ok(hash.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hash))
 }

@@ -49,6 +49,7 @@ mod written;
 
 use disco_divergence::Divergence;
 use disco_ebm::FitConfig;
+use disco_qrs::Goal;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use annotated::annotated_fields;
@@ -307,4 +308,18 @@ pub enum QrsGoal {
     TotalVariation(f64),
     /// This `ln beta`.
     LogBeta(f64),
+}
+
+impl QrsGoal {
+    /// The goal by which beta is chosen from ratios, or the `ln beta` that is given.
+    ///
+    /// # Errors
+    /// The `ln beta` that is given.
+    pub(crate) fn of_ratios(self) -> Result<Goal, f64> {
+        match self {
+            Self::AcceptanceRate(rate) => Ok(Goal::AcceptanceRate(rate)),
+            Self::TotalVariation(distance) => Ok(Goal::TotalVariation(distance)),
+            Self::LogBeta(log_beta) => Err(log_beta),
+        }
+    }
 }

@@ -1,7 +1,6 @@
 //! The folder of results of one stage, and the file in it that says of which inputs they are.
 
 use std::{
-    fmt::Write,
     fs,
     path::{Path, PathBuf},
 };
@@ -13,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Error, Result,
+    hex::hex,
     results::{OutputFolder, SUMMARY},
     samples::Shard,
     terminal::say,
@@ -76,10 +76,7 @@ impl Inputs {
             digest.update((file.len() as u64).to_le_bytes());
             digest.update(file);
         }
-        let mut inputs = String::new();
-        for byte in digest.finalize() {
-            let _ = write!(inputs, "{byte:02x}");
-        }
+        let inputs = hex(&digest.finalize());
         let version = env!("CARGO_PKG_VERSION").into();
         Ok(Self { stage: stage.into(), version, inputs, shard: Shard::default() })
     }

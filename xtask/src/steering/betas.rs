@@ -2,14 +2,14 @@
 
 use disco_core::Estimate;
 use disco_divergence::LogZ;
-use disco_qrs::{Curve, Goal, Point, Ratios, Warning, choose_beta};
+use disco_qrs::{Curve, Point, Ratios, Warning, choose_beta};
 
 use super::{
     PolicySamples, RunPlan,
     moments::{ContextValues, moments},
     scored::{Scored, mean, sentence},
 };
-use crate::{Result, features::TextSample, results::QrsPoint, spec::QrsGoal};
+use crate::{Result, features::TextSample, results::QrsPoint};
 
 /// The number of values of beta on the curve.
 const CURVE: usize = 48;
@@ -102,10 +102,9 @@ fn over_contexts(numbers: &[f64], shares: &[f64]) -> f64 {
 }
 
 fn log_betas(plan: &RunPlan<'_>, ratios: &[Ratios]) -> Result<Vec<f64>> {
-    let goal = match plan.spec.sample.qrs {
-        QrsGoal::AcceptanceRate(rate) => Goal::AcceptanceRate(rate),
-        QrsGoal::TotalVariation(distance) => Goal::TotalVariation(distance),
-        QrsGoal::LogBeta(log_beta) => return Ok(vec![log_beta; ratios.len()]),
+    let goal = match plan.spec.sample.qrs.of_ratios() {
+        Ok(goal) => goal,
+        Err(log_beta) => return Ok(vec![log_beta; ratios.len()]),
     };
     let is_per_context = plan.spec.features.iter().any(|feature| feature.per_context);
     if is_per_context || plan.spec.contexts.weights.is_some() {

@@ -6,7 +6,7 @@ use disco_core::Sampled;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Result};
+use crate::{Error, Result, hex::hex};
 
 /// The text between a line and its checksum.
 const SUM: &str = ",\"sum\":\"";
@@ -69,10 +69,6 @@ impl KeptChain {
     }
 
     fn sum_with(&self, line: &str) -> String {
-        let mut sum = String::new();
-        for byte in Sha256::new().chain_update(&self.sum).chain_update(line).finalize() {
-            let _ = write!(sum, "{byte:02x}");
-        }
-        sum
+        hex(&Sha256::new().chain_update(&self.sum).chain_update(line).finalize())
     }
 }

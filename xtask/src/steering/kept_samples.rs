@@ -1,7 +1,6 @@
 //! Samples of the base that are kept for the next process: those that could not be fitted, and those that were drawn so far.
 
 use std::{
-    fmt::Write as _,
     fs::{self, File},
     io::{BufWriter, Write},
     ops::Range,
@@ -13,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
 use super::{drawn::Drawn, kept_chain::KeptChain, plan::Seeds};
-use crate::{Error, Result, results::OutputFile, spec::Spec, terminal::say};
+use crate::{Error, Result, hex::hex, results::OutputFile, spec::Spec, terminal::say};
 
 /// A file of samples of the base. A process with the same model, contexts, seed and numbers of samples reads them instead of drawing them
 /// again.
@@ -43,11 +42,7 @@ impl KeptSamples {
     pub(crate) fn new(path: PathBuf, spec: &Spec, numbers: Range<usize>) -> Result<Self> {
         let of = (&spec.model, &spec.contexts, Seeds::new(spec.seed).base, &numbers);
         let digest = Sha256::digest(serde_json::to_vec(&of).map_err(Error::Json)?);
-        let mut fingerprint = String::new();
-        for byte in digest {
-            let _ = write!(fingerprint, "{byte:02x}");
-        }
-        Ok(Self { path, fingerprint, numbers })
+        Ok(Self { path, fingerprint: hex(&digest), numbers })
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -11,7 +11,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::common::http::{Client, until};
+use crate::{
+    common::http::{Client, until},
+    stages_of_a_model::{run, succeed},
+};
 
 const COMPLETIONS: &str = "/v1/completions";
 const CHAT: &str = "/v1/chat/completions";
@@ -64,8 +67,8 @@ impl TargetServer {
     /// Fits the target of a run file, and serves it.
     fn start(at: &Path, spec: &str, arguments: &[&str]) -> Self {
         fs::write(at.join("s.toml"), spec).unwrap();
-        run(at, &["measure", "s.toml", "--out", "measured"]);
-        run(at, &["fit", "s.toml", "--samples", "measured/measured.jsonl", "--out", "fitted"]);
+        succeed(at, &["measure", "s.toml", "--out", "measured"]);
+        succeed(at, &["fit", "s.toml", "--samples", "measured/measured.jsonl", "--out", "fitted"]);
         let serve = ["serve", "--model", "embedded", "--target", "fitted/target.json", "--port", "0"];
         let mut child = Command::new(env!("CARGO_BIN_EXE_xtask"))
             .args(serve)
@@ -101,12 +104,6 @@ impl Drop for TargetServer {
         // It has ended, or a test has failed.
         let _ = self.child.kill();
     }
-}
-
-#[track_caller]
-fn run(at: &Path, arguments: &[&str]) {
-    let output = Command::new(env!("CARGO_BIN_EXE_xtask")).args(arguments).current_dir(at).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// n = 2,000 completions of one seed, against the probabilities that the target has by definition (chi-square, alpha = 1e-4).
@@ -242,9 +239,7 @@ fn a_request_that_a_target_cannot_answer_is_refused() {
     // Another decoding would be another base.
     let other = ["--accept", "2", "--temperature", "0.5", "--out", "other.jsonl"];
     let sample = ["sample", "--model", "embedded", "--target", "fitted/target.json"];
-    let other =
-        Command::new(env!("CARGO_BIN_EXE_xtask")).args(sample).args(other).current_dir(&folder).output();
-    let said = String::from_utf8_lossy(&other.unwrap().stderr).into_owned();
+    let (_, said) = run(folder.path(), &[&sample[..], &other].concat());
     assert!(said.contains("`--temperature` is given with --target"), "{said}");
     // One proposal is allowed for each of 64 samples, and nearly all would have to be accepted.
     let few = server.post(COMPLETIONS, &json!({"prompt": ROMEO, "n": 64, "seed": 1}));

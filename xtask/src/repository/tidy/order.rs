@@ -52,6 +52,7 @@ const ORDER: [(&str, &[&str]); 3] = [
         "xtask",
         &[
             "error",
+            "hex",
             "terminal",
             "process",
             "embedded",

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use disco_qrs::{Goal, Point, Ratios};
+use disco_qrs::{Point, Ratios};
 use serde_json::{Map, Value, json};
 
 use crate::{Result, contexts::TextContext, serving::engine::Refusal, spec::QrsGoal};
@@ -50,13 +50,9 @@ impl Calibration {
             }
             None => None,
         };
-        let log_beta = match (affordable, goal) {
-            (Some(bound), _) => bound,
-            (None, QrsGoal::LogBeta(log_beta)) => log_beta,
-            (None, QrsGoal::AcceptanceRate(rate)) => ratios.choose(Goal::AcceptanceRate(rate))?.log_beta,
-            (None, QrsGoal::TotalVariation(distance)) => {
-                ratios.choose(Goal::TotalVariation(distance))?.log_beta
-            }
+        let log_beta = match (affordable, goal.of_ratios()) {
+            (Some(log_beta), _) | (None, Err(log_beta)) => log_beta,
+            (None, Ok(goal)) => ratios.choose(goal)?.log_beta,
         };
         let point = ratios.point(log_beta)?;
         Ok(Self {

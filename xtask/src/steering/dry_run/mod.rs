@@ -149,7 +149,7 @@ impl DryRun<'_> {
         }
     }
 
-    /// What the numbers leave out.
+    /// Sentences on the limits of the numbers.
     fn notes<X: TextSample>(&self, probe: &Probe<X>) -> Vec<String> {
         let Self { spec, control, stages, .. } = self;
         let mut notes = vec![format!(
